@@ -1,0 +1,65 @@
+"""Digests as CDSE writes them: the manifest's ``checksumName`` and STAC's multihash."""
+
+import hashlib
+from typing import Final, Protocol
+
+from s2mirror.errors import IntegrityError
+from s2mirror.model import Digest
+
+_HASHLIB_NAMES: Final = {"MD5": "md5", "SHA3-256": "sha3_256", "SHA3_256": "sha3_256"}
+_BY_DIGEST_BYTES: Final = {16: "md5", 32: "sha3_256"}
+_MULTIHASH_HEADS: Final = ("d50110", "d50120", "1620", "1610")
+COMPUTED: Final = "sha3_256"
+"""What we compute for a file whose manifest names no digest."""
+
+
+class Hasher(Protocol):
+    """The part of hashlib's objects that we use."""
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Take in more bytes."""
+
+    def hexdigest(self) -> str:
+        """Return the digest in lower-case hex."""
+
+
+def manifest_digest(name: str, value: str) -> Digest:
+    """Turn a manifest's ``checksumName`` and text into a digest.
+
+    Real manifests mix upper and lower case within one file. Raises IntegrityError for an
+    algorithm that this version cannot compute, or a value of the wrong length.
+    """
+    algorithm = _HASHLIB_NAMES.get(name.strip().upper())
+    hexdigest = value.strip().lower()
+    if algorithm is None:
+        raise IntegrityError(
+            f"manifest.safe names the checksum {name!r}; known are MD5 and SHA3-256. "
+            "Update s2mirror, or report the product"
+        )
+    if len(hexdigest) != new_hasher(algorithm).digest_size * 2 or not _is_hex(hexdigest):
+        raise IntegrityError(f"manifest.safe holds {value!r}, which is no {name} digest")
+    return Digest(algorithm=algorithm, hexdigest=hexdigest)
+
+
+def stac_digest(multihash: str) -> Digest | None:
+    """Read a ``file:checksum``; None if it is in no form that CDSE has been seen to use.
+
+    CDSE labels some 32-byte SHA3-256 digests MD5 (``d50120…``, item of 2024-01-16), so the length
+    decides, not the label.
+    """
+    text = multihash.lower()
+    head = next((head for head in _MULTIHASH_HEADS if text.startswith(head)), None)
+    if head is None or not _is_hex(text):
+        return None
+    body = text[len(head) :]
+    algorithm = _BY_DIGEST_BYTES.get(len(body) // 2)
+    return Digest(algorithm=algorithm, hexdigest=body) if algorithm else None
+
+
+def new_hasher(algorithm: str) -> "hashlib._Hash":
+    """Return a fresh hashlib object; MD5 here guards against accidents, not attackers."""
+    return hashlib.new(algorithm, usedforsecurity=False)
+
+
+def _is_hex(text: str) -> bool:
+    return all(char in "0123456789abcdef" for char in text)

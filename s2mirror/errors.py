@@ -1,0 +1,119 @@
+"""Every error of the mirror, as one tree. A message says what was tried, what came back, what to do.
+
+MirrorError
+├── ConfigError              exit 2: the operator must edit a file
+├── UsageError               exit 2: a command was given something it cannot use
+├── OutsideError             exit 3: a service outside did not do its part
+│   ├── CatalogError         the STAC catalogue (transient or not, see ``transient``)
+│   │   └── CatalogUnavailable   transient
+│   └── StoreError           the S3 store, about one object or product
+│       └── StoreUnavailable     transient
+├── CredentialError          exit 6: a key is wrong or expired; no product is to blame
+├── IntegrityError           bytes differ from what was promised
+│   └── HostileInput         a name, key, document or size that no honest source sends
+├── ArchiveError             exit 5: the disk, its room, or the archive's marker
+├── LedgerError              exit 5: the ledger file cannot be used
+├── AlreadyRunning           exit 4: another instance holds the lock
+├── ItemRejected             a catalogue item that cannot become a product
+├── Stopped                  the operator or the system asked the mirror to stop
+└── IllegalTransition        a bug in s2mirror
+
+Nothing else decides about retries or exit codes: ``transient`` and ``exit_code`` do.
+"""
+
+from typing import ClassVar
+
+
+class MirrorError(Exception):
+    """Base of all errors that s2mirror raises on purpose."""
+
+    transient: ClassVar[bool] = False
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(MirrorError):
+    """The configuration has faults; ``faults`` lists every one with its place."""
+
+    exit_code = 2
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class UsageError(MirrorError):
+    """A command was given something it cannot use."""
+
+    exit_code = 2
+
+
+class OutsideError(MirrorError):
+    """A service outside did not do its part."""
+
+    exit_code = 3
+
+
+class CatalogError(OutsideError):
+    """The STAC catalogue answered something that no retry will mend."""
+
+
+class CatalogUnavailable(CatalogError):
+    """The STAC catalogue cannot be reached or is busy; try again later."""
+
+    transient = True
+
+
+class StoreError(OutsideError):
+    """The S3 store refused one object or product; a retry will not mend it soon."""
+
+
+class StoreUnavailable(StoreError):
+    """The S3 store cannot be reached or is busy; try again later."""
+
+    transient = True
+
+
+class CredentialError(MirrorError):
+    """A key or client is wrong, expired or lacks a right; no product is to blame."""
+
+    exit_code = 6
+
+
+class IntegrityError(MirrorError):
+    """Bytes differ from what the catalogue, the listing or the manifest promised."""
+
+
+class HostileInput(IntegrityError):
+    """A name, key, document or size that no honest source sends."""
+
+
+class ArchiveError(MirrorError):
+    """The disk, its room or the archive's marker file stops the work."""
+
+    exit_code = 5
+
+
+class LedgerError(MirrorError):
+    """The ledger file cannot be used as it is."""
+
+    exit_code = 5
+
+
+class AlreadyRunning(MirrorError):
+    """Another process works with the same ledger."""
+
+    exit_code = 4
+
+
+class ItemRejected(MirrorError):
+    """A catalogue item that cannot become a product; recorded, never fatal."""
+
+
+class Stopped(MirrorError):
+    """The work was interrupted on request; what was done so far is kept."""
+
+    transient = True
+
+
+class IllegalTransition(MirrorError):
+    """A product was to take a road that the life table does not have: a bug in s2mirror."""

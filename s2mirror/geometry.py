@@ -1,0 +1,139 @@
+"""Areas and footprints: valid WGS 84 geometries within ±180°, split at the antimeridian."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+import antimeridian
+from shapely import (
+    GeometryCollection,
+    MultiPolygon,
+    Polygon,
+    from_wkb,
+    make_valid,
+    to_wkb,
+    union_all,
+)
+from shapely.geometry import box, mapping, shape
+from shapely.geometry.base import BaseGeometry
+
+from s2mirror.errors import ItemRejected
+
+_HALF_WORLD_DEGREES: Final = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A valid area, and what had to be repaired to make it one."""
+
+    geometry: BaseGeometry
+    repairs: tuple[str, ...] = ()
+
+
+def from_bbox(west: float, south: float, east: float, north: float) -> BaseGeometry:
+    """Return the area of a bounding box in degrees; *west* > *east* crosses the antimeridian."""
+    if west <= east:
+        return box(west, south, east, north)
+    return MultiPolygon([box(west, south, 180.0, north), box(-180.0, south, east, north)])
+
+
+def from_geojson(value: dict[str, Any]) -> BaseGeometry:
+    """Return the union of every polygon in a GeoJSON object of any kind.
+
+    Raises ValueError, TypeError or KeyError, or one of shapely's errors, for what is no GeoJSON.
+    """
+    kind = value.get("type")
+    if kind == "FeatureCollection":
+        return union_all([from_geojson(feature) for feature in value["features"]])
+    if kind == "Feature":
+        return from_geojson(value["geometry"])
+    return shape(value)
+
+
+def repaired(geometry: BaseGeometry) -> Shape:
+    """Return *geometry* valid, polygonal and within ±180°, with a word on each repair.
+
+    Raises ValueError if nothing with an area is left.
+    """
+    repairs = []
+    if not geometry.is_valid:
+        geometry = make_valid(geometry)
+        repairs.append("the outline crossed or touched itself and was repaired")
+    if _leaves_the_world(geometry):
+        geometry = shape(antimeridian.fix_shape(mapping(geometry)))
+        repairs.append("the outline crosses the antimeridian and was split there")
+    geometry = polygons_only(geometry)
+    if geometry.is_empty or geometry.area == 0:
+        raise ValueError("the outline encloses no area")
+    return Shape(geometry, tuple(repairs))
+
+
+def polygons_only(geometry: BaseGeometry) -> BaseGeometry:
+    """Return the union of the polygons in *geometry*, without overlapping parts."""
+    if isinstance(geometry, Polygon):
+        return geometry
+    if isinstance(geometry, GeometryCollection | MultiPolygon):
+        return union_all([part for part in geometry.geoms if part.area > 0])
+    return Polygon()
+
+
+def footprint(geojson: object) -> BaseGeometry:
+    """Return a catalogue item's geometry as a valid footprint.
+
+    CDSE gives footprints over the antimeridian now split, now as one ring around the world; both
+    come out split. Raises ItemRejected for what is no polygon.
+    """
+    if not isinstance(geojson, dict):
+        raise ItemRejected(f"its geometry is {type(geojson).__name__}, not a GeoJSON object")
+    try:
+        geometry = shape(geojson)
+        if _spans_the_world(geometry) or _leaves_the_world(geometry):
+            geometry = shape(antimeridian.fix_shape(mapping(geometry)))
+        return repaired(geometry).geometry
+    except Exception as error:
+        # shapely and antimeridian raise many kinds of error on hostile coordinates.
+        raise ItemRejected(f"its geometry is no usable polygon: {error}") from error
+
+
+def overlap_percent(area: BaseGeometry, found: BaseGeometry) -> float:
+    """Return how much of *area* a footprint covers, 0 to 100, by area in degrees.
+
+    An area lies in one latitude band as far as a product's 110 km go, so degrees do.
+    """
+    return float(100.0 * area.intersection(found).area / area.area)
+
+
+def pack(geometry: BaseGeometry) -> bytes:
+    """Return *geometry* as WKB, the ledger's form."""
+    return bytes(to_wkb(geometry))
+
+
+def unpack(wkb: bytes) -> BaseGeometry:
+    """Return the geometry that :func:`pack` packed."""
+    return from_wkb(wkb)
+
+
+def to_geojson(geometry: BaseGeometry) -> str:
+    """Return *geometry* as GeoJSON text, seven decimals (about 1 cm)."""
+    return json.dumps(_rounded(mapping(geometry)), separators=(",", ":"))
+
+
+def _rounded(value: Any) -> Any:  # noqa: ANN401 - GeoJSON nests to any depth
+    if isinstance(value, float):
+        return round(value, 7)
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(inner) for inner in value]
+    return value
+
+
+def _spans_the_world(geometry: BaseGeometry) -> bool:
+    """Tell whether one ring jumps from one side of the antimeridian to the other."""
+    parts = getattr(geometry, "geoms", [geometry])
+    return any(part.bounds[2] - part.bounds[0] > _HALF_WORLD_DEGREES for part in parts)
+
+
+def _leaves_the_world(geometry: BaseGeometry) -> bool:
+    west, _, east, _ = geometry.bounds
+    return bool(west < -180 or east > 180)  # noqa: PLR2004 - degrees of longitude

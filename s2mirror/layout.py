@@ -1,0 +1,54 @@
+"""Where a product stands in the archive tree."""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from s2mirror.model import Product
+from s2mirror.naming import check_relative_path
+
+PRESETS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "cdse": "{s3_prefix}",
+        "tile": "T{tile}/{year}/{month}/{day}/{name}.SAFE",
+        "force": "T{tile}/{name}.SAFE",
+    }
+)
+FIELDS: Final = frozenset(
+    {"s3_prefix", "name", "tile", "level", "platform", "baseline", "orbit", "year", "month", "day"}
+)
+_PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
+
+
+def check_template(text: str) -> str:
+    """Return the template that *text* names or is; raise ValueError if no product fits it."""
+    template = PRESETS.get(text, text)
+    unknown = sorted(set(_PLACEHOLDER.findall(template)) - FIELDS)
+    if unknown:
+        raise ValueError(f"unknown {{{unknown[0]}}}; known are {', '.join(sorted(FIELDS))}")
+    if "{" in _PLACEHOLDER.sub("", template) or "}" in _PLACEHOLDER.sub("", template):
+        raise ValueError("a '{' or '}' has no partner")
+    if not template.endswith(("{name}.SAFE", "{s3_prefix}")):
+        raise ValueError("must be cdse, tile, force, or a template ending in {name}.SAFE")
+    return template
+
+
+def product_path(template: str, product: Product) -> str:
+    """Return a product's folder relative to the archive root.
+
+    Raises HostileInput if the outcome would leave the root.
+    """
+    values = {
+        "s3_prefix": product.s3_prefix.rstrip("/"),
+        "name": product.id,
+        "tile": product.tile,
+        "level": product.collection.removeprefix("sentinel-2-").upper(),
+        "platform": product.platform,
+        "baseline": "N" + product.baseline.replace(".", ""),
+        "orbit": f"R{product.relative_orbit:03d}",
+        "year": f"{product.sensed_at:%Y}",
+        "month": f"{product.sensed_at:%m}",
+        "day": f"{product.sensed_at:%d}",
+    }
+    return check_relative_path(_PLACEHOLDER.sub(lambda found: values[found[1]], template))

@@ -1,0 +1,92 @@
+"""The life of a product: one table, and the one function that reads it."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from s2mirror.errors import IllegalTransition
+
+
+class State(StrEnum):
+    """Where a product stands. The value is what the ledger stores."""
+
+    DISCOVERED = "discovered"
+    """Listed by the catalogue and in scope; no room or no turn yet."""
+    QUEUED = "queued"
+    """To be fetched as soon as a worker is free and its back-off is over."""
+    DOWNLOADING = "downloading"
+    """A worker has claimed it."""
+    VERIFIED = "verified"
+    """Every byte proven, still staged."""
+    ARCHIVED = "archived"
+    """In the archive tree."""
+    PROCESSED = "processed"
+    """The consumer is done with it."""
+    PRUNED = "pruned"
+    """Bytes gone, row kept; never fetched again on its own."""
+    FAILED = "failed"
+    """Given up, with the reason."""
+    QUARANTINED = "quarantined"
+    """Bytes that could not be proven, kept aside with the reason."""
+
+
+class Event(StrEnum):
+    """What happens to a product."""
+
+    SELECT = "select"
+    CLAIM = "claim"
+    INTERRUPT = "interrupt"
+    VERIFY = "verify"
+    CORRUPT = "corrupt"
+    GIVE_UP = "give-up"
+    PROMOTE = "promote"
+    MARK = "mark"
+    PRUNE = "prune"
+    REQUEUE = "requeue"
+
+
+S, E = State, Event
+
+TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
+    {
+        (S.DISCOVERED, E.SELECT): S.QUEUED,
+        (S.QUEUED, E.CLAIM): S.DOWNLOADING,
+        (S.DOWNLOADING, E.INTERRUPT): S.QUEUED,
+        (S.DOWNLOADING, E.VERIFY): S.VERIFIED,
+        (S.DOWNLOADING, E.CORRUPT): S.QUARANTINED,
+        (S.DOWNLOADING, E.GIVE_UP): S.FAILED,
+        (S.VERIFIED, E.PROMOTE): S.ARCHIVED,
+        (S.VERIFIED, E.INTERRUPT): S.QUEUED,
+        (S.ARCHIVED, E.MARK): S.PROCESSED,
+        (S.ARCHIVED, E.PRUNE): S.PRUNED,
+        (S.ARCHIVED, E.CORRUPT): S.QUARANTINED,
+        (S.PROCESSED, E.PRUNE): S.PRUNED,
+        (S.PROCESSED, E.CORRUPT): S.QUARANTINED,
+        (S.FAILED, E.REQUEUE): S.QUEUED,
+        (S.QUARANTINED, E.REQUEUE): S.QUEUED,
+        (S.PRUNED, E.REQUEUE): S.QUEUED,
+    }
+)
+
+HELD: Final = frozenset({S.ARCHIVED, S.PROCESSED})
+"""States whose product folder stands in the archive tree."""
+
+
+def advance(state: State, event: Event) -> State:
+    """Return the state after *event*.
+
+    Raises IllegalTransition, naming the roads that exist, if the table has no such row.
+    """
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        legal = ", ".join(e for s, e in TRANSITIONS if s is state)
+        raise IllegalTransition(
+            f"cannot {event} a product that is {state}; possible here: {legal or 'nothing'}"
+        ) from None
+
+
+def sources(event: Event) -> tuple[State, ...]:
+    """Return the states from which *event* may happen, in table order."""
+    return tuple(state for state, known in TRANSITIONS if known is event)

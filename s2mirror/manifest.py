@@ -1,0 +1,65 @@
+"""``manifest.safe``: which files a product has, how large, and what they hash to."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from s2mirror.checksum import manifest_digest
+from s2mirror.errors import HostileInput, IntegrityError
+from s2mirror.model import Digest
+from s2mirror.naming import check_relative_path
+
+NAME: Final = "manifest.safe"
+MAX_BYTES: Final = 8 * 1024**2
+"""Real manifests have 49 to 92 kB; anything near this is not one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestObject:
+    """One data object of a manifest."""
+
+    path: str
+    size_bytes: int
+    digest: Digest
+
+
+def parse_manifest(document: bytes) -> Mapping[str, ManifestObject]:
+    """Return the objects of a ``manifest.safe`` by path relative to the product folder.
+
+    Raises IntegrityError if it is not a whole manifest, HostileInput if it tries to reach outside
+    the product folder or to blow up the parser.
+    """
+    if len(document) > MAX_BYTES:
+        raise HostileInput(f"{NAME} has {len(document)} B; a real one has less than 0.1 MB")
+    try:
+        root = fromstring(document, forbid_dtd=True)
+    except ParseError as error:
+        raise IntegrityError(f"{NAME} is not well-formed XML: {error}") from error
+    except DefusedXmlException as error:
+        raise HostileInput(f"{NAME} declares entities or a DTD, which no SAFE has") from error
+    objects = {found.path: found for found in _objects(root)}
+    if not objects:
+        raise IntegrityError(f"{NAME} lists no data objects; it is not a SAFE manifest")
+    return objects
+
+
+def _objects(root: Element) -> Iterator[ManifestObject]:
+    for stream in root.iterfind("dataObjectSection/dataObject/byteStream"):
+        location, checksum = stream.find("fileLocation"), stream.find("checksum")
+        if location is None or checksum is None:
+            raise IntegrityError(f"{NAME} has a data object without a location or a checksum")
+        yield ManifestObject(
+            path=check_relative_path(location.get("href", "")),
+            size_bytes=_size(stream.get("size", "")),
+            digest=manifest_digest(checksum.get("checksumName", ""), checksum.text or ""),
+        )
+
+
+def _size(text: str) -> int:
+    if not text.strip().isascii() or not text.strip().isdigit():
+        raise IntegrityError(f"{NAME} has a data object of size {text!r}; expected bytes")
+    return int(text)

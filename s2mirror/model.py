@@ -1,0 +1,165 @@
+"""The words of the mirror: frozen values, units in their names, times UTC-aware."""
+
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+
+from s2mirror.lifecycle import State
+
+
+def utc(text: str) -> datetime:
+    """Return the instant that an RFC 3339 *text* names, in UTC.
+
+    Raises ValueError for text without a zone: a naive time is never guessed at.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment.astimezone(UTC)
+
+
+class _Timed:
+    """Refuses naive datetimes in any field of a frozen value."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+            value = getattr(self, field.name)
+            if isinstance(value, datetime) and value.utcoffset() is None:
+                raise ValueError(f"{field.name} must be UTC-aware, got {value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product(_Timed):
+    """One Sentinel-2 ``.SAFE`` as the catalogue describes it."""
+
+    id: str
+    """Product name without ``.SAFE``."""
+    collection: str
+    """``sentinel-2-l1c`` or ``sentinel-2-l2a``."""
+    platform: str
+    """``sentinel-2a``, ``sentinel-2b``, …"""
+    tile: str
+    """MGRS tile without the leading ``T``, for example ``32TMT``."""
+    baseline: str
+    """Processing baseline as ``NN.NN``, for example ``05.12``."""
+    relative_orbit: int
+    sensed_at: datetime
+    """Start of the datatake, the third field of the name."""
+    published_at: datetime
+    """When CDSE listed it. The poll cursor runs on this, not on ``sensed_at``."""
+    generated_at: datetime
+    """End of ESA's processing; ranks two products of one baseline."""
+    cloud_cover_percent: float | None
+    size_bytes: int | None
+    """What the catalogue says; the S3 listing has the last word."""
+    s3_prefix: str
+    """Key prefix inside the bucket, ending in ``.SAFE/``; always taken from the item."""
+    datatake_id: str
+    datastrip_id: str
+    footprint_wkb: bytes
+    """WGS 84 footprint, longitudes within ±180, split at the antimeridian."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A catalogue item that could not become a product, and why."""
+
+    id: str
+    collection: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of a catalogue listing."""
+
+    products: tuple[Product, ...]
+    rejected: tuple[Rejected, ...]
+
+    @property
+    def item_count(self) -> int:
+        """How many items the page held, usable or not."""
+        return len(self.products) + len(self.rejected)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogQuery(_Timed):
+    """What to ask the catalogue for; a bound that is None is not sent."""
+
+    collection: str
+    geometry_geojson: str
+    """A valid GeoJSON geometry without overlapping parts."""
+    published_from: datetime | None
+    sensed_from: datetime | None
+    sensed_until: datetime | None
+    max_cloud_cover_percent: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFile:
+    """One object of a product in the store."""
+
+    path: str
+    """Relative to the product folder, checked to stay inside it."""
+    key: str
+    size_bytes: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """All objects below a product's prefix. ``folders`` come from zero-byte folder keys."""
+
+    files: tuple[RemoteFile, ...]
+    folders: tuple[str, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Sum of all file sizes."""
+        return sum(file.size_bytes for file in self.files)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest:
+    """What a file's bytes must hash to. ``hexdigest`` is lower case."""
+
+    algorithm: str
+    """A hashlib name: ``sha3_256`` or ``md5``."""
+    hexdigest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenFile:
+    """One file of a product as it was proven when fetched."""
+
+    path: str
+    size_bytes: int
+    etag: str
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry(_Timed):
+    """A product's row in the ledger."""
+
+    product: Product
+    state: State
+    reason: str
+    attempts: int
+    next_attempt_at: datetime
+    changed_at: datetime
+    path: str | None
+    """Where the folder stands, relative to the archive root; None while it does not."""
+    areas: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(_Timed):
+    """One transition in a product's history."""
+
+    at: datetime
+    event: str
+    from_state: str
+    to_state: str
+    reason: str

@@ -1,0 +1,91 @@
+"""Names of Sentinel-2 products, and which paths from outside may touch our disk."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Final
+
+from s2mirror.errors import HostileInput
+
+MAX_COMPONENT_BYTES: Final = 240
+"""Longest file name that we accept: ext4's 255 less room for our own suffixes."""
+
+# Compact naming convention since 2016-12-06,
+# https://sentiwiki.copernicus.eu/web/s2-products
+_NAME: Final = re.compile(
+    r"(?P<unit>S2[A-Z])_MSI(?P<level>L1C|L2A)_(?P<sensed>\d{8}T\d{6})_N(?P<baseline>\d{4})"
+    r"_R(?P<orbit>\d{3})_T(?P<tile>\d{2}[A-Z]{3})_(?P<discriminator>\d{8}T\d{6})"
+)
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductName:
+    """What a product's own name says. Times are UTC."""
+
+    platform: str
+    level: str
+    sensed_at: datetime
+    baseline: str
+    relative_orbit: int
+    tile: str
+    discriminator: datetime
+
+
+def parse_name(product_id: str) -> ProductName | None:
+    """Read a product name with or without ``.SAFE``; None if it is of the long, pre-2017 form."""
+    match = _NAME.fullmatch(product_id.removesuffix(".SAFE"))
+    if match is None:
+        return None
+    baseline = match["baseline"]
+    return ProductName(
+        platform=f"sentinel-{match['unit'][1:].lower()}",
+        level=match["level"],
+        sensed_at=_stamp(match["sensed"]),
+        baseline=f"{baseline[:2]}.{baseline[2:]}",
+        relative_orbit=int(match["orbit"]),
+        tile=match["tile"],
+        discriminator=_stamp(match["discriminator"]),
+    )
+
+
+def _stamp(text: str) -> datetime:
+    return datetime.strptime(text, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+
+
+def check_product_id(text: str) -> str:
+    """Return *text* if it can be a folder name everywhere; raise HostileInput otherwise."""
+    if not _ID.fullmatch(text) or ".." in text:
+        raise HostileInput(
+            f"product id {text[:130]!r} is not made of letters, digits, '_', '-', '.' alone; "
+            "nothing was fetched"
+        )
+    return text
+
+
+def check_relative_path(text: str) -> str:
+    """Return *text* as a clean POSIX path that stays inside its folder, without ``./``.
+
+    Raises HostileInput for anything that a SAFE never holds: absolute paths, ``..``, control
+    characters, backslashes, empty or over-long components.
+    """
+    parts = text.removeprefix("./").split("/")
+    bad = (
+        not text.isprintable()
+        or "\\" in text
+        or any(part in ("", ".", "..") for part in parts)
+        or any(len(part.encode()) > MAX_COMPONENT_BYTES for part in parts)
+    )
+    if bad:
+        raise HostileInput(
+            f"path {text[:300]!r} would leave the product folder or cannot be a file name; "
+            "nothing was written"
+        )
+    return str(PurePosixPath(*parts))
+
+
+def baseline_number(baseline: str) -> int:
+    """Return a baseline as a number that sorts: ``"05.12"`` → 512."""
+    major, _, minor = baseline.partition(".")
+    return int(major) * 100 + int(minor or 0)

@@ -1,0 +1,51 @@
+"""The outside as the mirror sees it, in the mirror's own words."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from s2mirror.model import CatalogQuery, Listing, Page, RemoteFile
+
+
+class Catalog(Protocol):
+    """Lists products. Raises only CatalogError and its kin."""
+
+    def collections(self) -> frozenset[str]:
+        """Return the ids of the collections that the catalogue has."""
+
+    def search(self, query: CatalogQuery) -> Iterator[Page]:
+        """Yield pages until the listing is complete.
+
+        An exhausted iterator means a *complete* listing. Every doubt about that (a foreign answer,
+        a repeated token, too many pages) is an error instead.
+        """
+
+
+class ObjectStore(Protocol):
+    """Reads product files. Raises only StoreError, CredentialError, HostileInput and Stopped."""
+
+    def probe(self) -> None:
+        """List one object, to prove that endpoint, bucket and keys work together."""
+
+    def list_product(self, s3_prefix: str) -> Listing:
+        """Return every object below *s3_prefix*; empty if there is none yet."""
+
+    def read(self, file: RemoteFile, *, start_byte: int = 0) -> Iterator[bytes]:
+        """Yield the bytes of *file* from *start_byte*, of the version that was listed.
+
+        Raises StoreError if the object changed since (``If-Match``), StoreUnavailable if the
+        answer ends early. A store that ignores the range and answers with the whole object is
+        read past the first *start_byte* bytes. A read that starts at the end yields nothing.
+        """
+
+
+class Progress(Protocol):
+    """Hears how work goes on, from any thread."""
+
+    def began(self, product_id: str, *, size_bytes: int, staged_bytes: int) -> None:
+        """Say that a product's download starts, with what is already there."""
+
+    def received(self, product_id: str, size_bytes: int) -> None:
+        """Say that more bytes of a product have been written."""
+
+    def ended(self, product_id: str, outcome: str) -> None:
+        """Say that a worker has let go of a product, and how that came about."""

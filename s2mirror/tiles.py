@@ -1,0 +1,56 @@
+"""The Sentinel-2 tiling grid: MGRS 100 km squares, each tile 109.8 km wide."""
+
+import re
+from typing import Final
+
+import mgrs
+import utm
+from shapely import Polygon, segmentize
+from shapely.geometry import box
+from shapely.geometry.base import BaseGeometry
+
+from s2mirror.geometry import repaired
+
+_TILE: Final = re.compile(r"T?(?P<tile>(0?[1-9]|[1-5]\d|60)[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])")
+# A tile begins at the north-west corner of its square, moved outwards onto a 60 m grid, and has
+# 10980 pixels of 10 m: T32TMT has ULX 399960, ULY 5300040; T55WFR has 600000, 7600020.
+_GRID_METRES: Final = 60
+_WIDTH_METRES: Final = 109_800
+_SQUARE_METRES: Final = 100_000
+_STEP_METRES: Final = 20_000
+
+
+def normal_tile(text: str) -> str:
+    """Return a tile as ``32TMT``, from ``T32TMT``, ``32tmt`` or ``5QKB``.
+
+    Raises ValueError, saying what a tile looks like.
+    """
+    match = _TILE.fullmatch(text.strip().upper())
+    if match is None:
+        raise ValueError(f"{text!r} is no MGRS tile; expected two digits and three letters: 32TMT")
+    return match["tile"].zfill(5)
+
+
+def tile_polygon(tile: str) -> BaseGeometry:
+    """Return the WGS 84 outline of a tile. Raises ValueError for a square that does not exist."""
+    name = normal_tile(tile)
+    try:
+        zone, hemisphere, easting, northing = mgrs.MGRS().MGRSToUTM(f"{name}0000000000")
+    except Exception as error:
+        # mgrs raises its own errors, and bare RuntimeErrors for squares outside the grid.
+        raise ValueError(f"{tile!r} is no square of the MGRS grid") from error
+    west = easting // _GRID_METRES * _GRID_METRES
+    north = -(-(northing + _SQUARE_METRES) // _GRID_METRES) * _GRID_METRES
+    square = segmentize(box(west, north - _WIDTH_METRES, west + _WIDTH_METRES, north), _STEP_METRES)
+    corners = [
+        utm.to_latlon(x, y, zone, northern=hemisphere == "N", strict=False)
+        for x, y in square.exterior.coords
+    ]
+    ring = [(float(longitude), float(latitude)) for latitude, longitude in corners]
+    return repaired(Polygon(_unwrapped(ring))).geometry
+
+
+def _unwrapped(ring: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Continue a ring past ±180° instead of jumping to the other side."""
+    first = ring[0][0]
+    return [(x + 360 * round((first - x) / 360), y) for x, y in ring]
