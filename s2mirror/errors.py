@@ -1,4 +1,4 @@
-"""Every error of the mirror, as one tree. A message says what was tried, what came back, what to do.
+"""Every error of the mirror, as one tree. A message: what was tried, what came back, what to do.
 
 MirrorError
 ├── ConfigError              exit 2: the operator must edit a file
@@ -7,7 +7,8 @@ MirrorError
 │   ├── CatalogError         the STAC catalogue (transient or not, see ``transient``)
 │   │   └── CatalogUnavailable   transient
 │   └── StoreError           the S3 store, about one object or product
-│       └── StoreUnavailable     transient
+│       ├── StoreUnavailable     transient
+│       └── StoreChanged         transient: the product must be listed anew
 ├── CredentialError          exit 6: a key is wrong or expired; no product is to blame
 ├── IntegrityError           bytes differ from what was promised
 │   └── HostileInput         a name, key, document or size that no honest source sends
@@ -69,6 +70,12 @@ class StoreError(OutsideError):
 
 class StoreUnavailable(StoreError):
     """The S3 store cannot be reached or is busy; try again later."""
+
+    transient = True
+
+
+class StoreChanged(StoreError):
+    """An object is no longer what was listed; list the product anew and go on."""
 
     transient = True
 

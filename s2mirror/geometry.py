@@ -1,6 +1,7 @@
 """Areas and footprints: valid WGS 84 geometries within ±180°, split at the antimeridian."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from shapely import (
     to_wkb,
     union_all,
 )
+from shapely.affinity import translate
 from shapely.geometry import box, mapping, shape
 from shapely.geometry.base import BaseGeometry
 
@@ -37,17 +39,20 @@ def from_bbox(west: float, south: float, east: float, north: float) -> BaseGeome
     return MultiPolygon([box(west, south, 180.0, north), box(-180.0, south, east, north)])
 
 
-def from_geojson(value: dict[str, Any]) -> BaseGeometry:
-    """Return the union of every polygon in a GeoJSON object of any kind.
+def from_geojson(value: Any) -> Iterator[BaseGeometry]:  # noqa: ANN401 - JSON from outside
+    """Give every geometry in a GeoJSON object of any kind; features without one are passed over.
 
-    Raises ValueError, TypeError or KeyError, or one of shapely's errors, for what is no GeoJSON.
+    Raises ValueError, TypeError, AttributeError or KeyError, or one of shapely's errors, for what
+    is no GeoJSON.
     """
     kind = value.get("type")
     if kind == "FeatureCollection":
-        return union_all([from_geojson(feature) for feature in value["features"]])
-    if kind == "Feature":
-        return from_geojson(value["geometry"])
-    return shape(value)
+        for feature in value["features"]:
+            yield from from_geojson(feature)
+    elif kind != "Feature":
+        yield shape(value)
+    elif value["geometry"] is not None:
+        yield shape(value["geometry"])
 
 
 def repaired(geometry: BaseGeometry) -> Shape:
@@ -60,12 +65,21 @@ def repaired(geometry: BaseGeometry) -> Shape:
         geometry = make_valid(geometry)
         repairs.append("the outline crossed or touched itself and was repaired")
     if _leaves_the_world(geometry):
-        geometry = shape(antimeridian.fix_shape(mapping(geometry)))
-        repairs.append("the outline crosses the antimeridian and was split there")
+        geometry = wrapped(geometry)
+        repairs.append("the outline went beyond ±180° and was moved or split to lie within")
     geometry = polygons_only(geometry)
     if geometry.is_empty or geometry.area == 0:
         raise ValueError("the outline encloses no area")
     return Shape(geometry, tuple(repairs))
+
+
+def wrapped(geometry: BaseGeometry) -> BaseGeometry:
+    """Return *geometry* with what lies beyond ±180° moved to where it is on the globe."""
+    worlds = (
+        translate(geometry.intersection(box(turn - 180, -90, turn + 180, 90)), xoff=-turn)
+        for turn in (-360, 0, 360)
+    )
+    return union_all([part for part in worlds if part.area > 0])
 
 
 def polygons_only(geometry: BaseGeometry) -> BaseGeometry:

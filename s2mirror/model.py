@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
-from s2mirror.lifecycle import State
+from s2mirror.lifecycle import Event, State
 
 
 def utc(text: str) -> datetime:
@@ -163,3 +163,17 @@ class Step(_Timed):
     from_state: str
     to_state: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict(_Timed):
+    """What is to become of a product."""
+
+    event: Event
+    reason: str = ""
+    attempts: int | None = None
+    """Failed attempts so far; None leaves the count."""
+    next_attempt_at: datetime | None = None
+    """Not before then; None means at once."""
+    path: str | None = None
+    """Where the folder stands now, relative to the archive root; None leaves it."""

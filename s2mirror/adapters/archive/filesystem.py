@@ -1,0 +1,82 @@
+"""What a file system is, how to make its changes last, and what its errors mean."""
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from s2mirror.errors import ArchiveError
+
+NETWORK_KINDS: Final = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "beegfs"}
+    | {"fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.glusterfs", "davfs", "fuse.davfs"}
+)
+_ADVICE: Final[Mapping[int, str]] = {
+    errno.ENOSPC: "the disk is full (bytes or inodes); make room, the mirror goes on by itself",
+    errno.EDQUOT: "this user's disk quota is used up; raise it or make room",
+    errno.EROFS: "the file system is mounted read-only; look into the system log for why",
+    errno.EACCES: "this user may not write there; check owner and mode",
+    errno.EPERM: "this user may not do that there; check owner and mode",
+    errno.EIO: "the disk reports an error; look into the system log",
+    errno.ENAMETOOLONG: "the path is too long for this file system; choose a shorter archive root",
+}
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn the operating system's errors into ArchiveError, with what to do."""
+    try:
+        yield
+    except OSError as error:
+        advice = _ADVICE.get(error.errno or 0, "look into the system log")
+        raise ArchiveError(f"{what}: {error}: {advice}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in *folder* last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make *folder* and its parents, and make their names last."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Replace the file at *path* in one step that lasts."""
+    draft = path.with_name(path.name + ".new")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
+def filesystem_kind(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """Return the kind of file system that *path* is or would be on, such as ``ext4`` or ``nfs4``.
+
+    ``unknown`` where the system does not tell.
+    """
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return "unknown"
+    target = path.resolve()
+    best, kind = -1, "unknown"
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        point = Path(left.split()[4].replace("\\040", " "))
+        if target.is_relative_to(point) and len(point.parts) >= best:
+            best, kind = len(point.parts), right.split()[0]
+    return kind

@@ -1,0 +1,124 @@
+"""Where one product is put together, out of everybody's sight.
+
+Two trees side by side: ``ID.SAFE`` holds only complete, synced files; ``ID.part`` the beginnings
+of the others, under the same names. So a rename of ``ID.SAFE`` can never publish a partial file.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from s2mirror.adapters.archive.filesystem import explained, sync_folder
+from s2mirror.checksum import Hasher, new_hasher
+
+_READ_BYTES: Final = 1024 * 1024
+
+
+class Stage:
+    """The staged files of one product. All paths are relative to the product folder."""
+
+    def __init__(self, folder: Path, parts: Path) -> None:
+        self.folder = folder
+        self._parts = parts
+
+    def files(self) -> dict[str, int]:
+        """Return the size in bytes of every complete file by path."""
+        return _files(self.folder)
+
+    def partial_files(self) -> dict[str, int]:
+        """Return the size in bytes of every incomplete file by path."""
+        return _files(self._parts)
+
+    def size_bytes(self) -> int:
+        """Return how many bytes are there, complete or not."""
+        return sum(self.files().values()) + sum(self.partial_files().values())
+
+    def has(self, path: str) -> bool:
+        """Tell whether a file is complete."""
+        return (self.folder / path).is_file()
+
+    def partial_bytes(self, path: str) -> int:
+        """Return how many bytes of an incomplete file are there."""
+        part = self._parts / path
+        return part.stat().st_size if part.is_file() else 0
+
+    def receive(
+        self, path: str, chunks: Iterable[bytes], hasher: Hasher, heard: Callable[[int], None]
+    ) -> None:
+        """Append *chunks* to an incomplete file, telling *hasher* and *heard* of each."""
+        with explained(f"writing {path}"):
+            part = self._parts / path
+            part.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("ab", buffering=0) as file:
+                for chunk in chunks:
+                    file.write(chunk)
+                    hasher.update(chunk)
+                    heard(len(chunk))
+
+    def finish(self, path: str) -> None:
+        """Turn an incomplete file into a complete one that lasts through a power cut."""
+        with explained(f"finishing {path}"):
+            part, whole = self._parts / path, self.folder / path
+            part.parent.mkdir(parents=True, exist_ok=True)
+            whole.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("ab") as file:
+                os.fsync(file.fileno())
+            part.replace(whole)
+
+    def drop(self, path: str) -> None:
+        """Forget a file, complete or not."""
+        with explained(f"dropping {path}"):
+            (self.folder / path).unlink(missing_ok=True)
+            (self._parts / path).unlink(missing_ok=True)
+
+    def take_in(self, path: str, hasher: Hasher) -> None:
+        """Tell *hasher* every byte of a file, complete or not, that is there."""
+        whole, part = self.folder / path, self._parts / path
+        with explained(f"reading {path}"):
+            for chunk in _chunks(whole if whole.is_file() else part):
+                hasher.update(chunk)
+
+    def read_bytes(self, path: str) -> bytes:
+        """Return a complete file."""
+        with explained(f"reading {path}"):
+            return (self.folder / path).read_bytes()
+
+    def make_folders(self, folders: Iterable[str]) -> None:
+        """Make the folders that a SAFE needs even where they are empty."""
+        with explained("making folders"):
+            for folder in folders:
+                (self.folder / folder).mkdir(parents=True, exist_ok=True)
+
+    def settle(self) -> None:
+        """Make every name in the product folder last, and remove what was incomplete."""
+        with explained(f"syncing {self.folder}"):
+            for folder, _, _ in os.walk(self.folder):
+                sync_folder(Path(folder))
+            shutil.rmtree(self._parts, ignore_errors=True)
+
+
+def file_digest(path: Path, algorithm: str) -> str:
+    """Return the lower-case hex digest of a file's bytes as they are on disk."""
+    hasher = new_hasher(algorithm)
+    with explained(f"reading {path}"):
+        for chunk in _chunks(path):
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    if path.is_file():
+        with path.open("rb", buffering=0) as file:
+            while chunk := file.read(_READ_BYTES):
+                yield chunk
+
+
+def _files(root: Path) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = Path(folder, name)
+            found[path.relative_to(root).as_posix()] = path.lstat().st_size
+    return found

@@ -1,0 +1,6 @@
+"""The STAC catalogue: searches in, products out."""
+
+from s2mirror.adapters.catalog.client import StacCatalog, StacOptions
+from s2mirror.adapters.catalog.items import parse_item, parse_page
+
+__all__ = ["StacCatalog", "StacOptions", "parse_item", "parse_page"]

@@ -1,0 +1,121 @@
+"""One SQLite file, one connection per thread, and every reason to refuse the file."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlite_utils import Database
+
+from s2mirror.adapters.ledger.schema import MIGRATIONS
+from s2mirror.errors import LedgerError
+
+BUSY_SECONDS: Final = 30
+Row = dict[str, Any]
+
+
+def stamp(moment: datetime) -> str:
+    """Return *moment* as UTC text of fixed width, so that text sorts as time does."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def moment(text: str) -> datetime:
+    """Return the instant that :func:`stamp` wrote."""
+    return datetime.fromisoformat(text)
+
+
+class Connection:
+    """A ledger file that any thread may use; each gets its own SQLite connection."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._local = threading.local()
+
+    @property
+    def db(self) -> Database:
+        """This thread's database. Raises LedgerError if the file cannot be used."""
+        if not hasattr(self._local, "db"):
+            self._local.db = _connect(self.path)
+        database: Database = self._local.db
+        return database
+
+    def close(self) -> None:
+        """Close this thread's connection, if it has one."""
+        if hasattr(self._local, "db"):
+            self._local.db.close()
+            del self._local.db
+
+    def query(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
+        """Run one statement and return its rows; a write is committed."""
+        with self._explained():
+            return list(self.db.query(sql, dict(params or {})))
+
+    def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> int:
+        """Run one statement and return how many rows it changed."""
+        with self._explained():
+            return self.db.execute(sql, dict(params or {})).rowcount
+
+    def execute_many(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run one statement for each of *rows*; call it inside :meth:`atomic`."""
+        with self._explained():
+            self.db.conn.executemany(sql, [dict(row) for row in rows])
+
+    @contextmanager
+    def atomic(self) -> Iterator[None]:
+        """Make everything inside one transaction. Its first statement must be a write."""
+        with self._explained(), self.db.atomic():
+            yield
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise _explain(self.path, error) from error
+
+
+def _connect(path: Path) -> Database:
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        return Database(connection)
+    except sqlite3.Error as error:
+        raise _explain(path, error) from error
+
+
+def _explain(path: Path, error: sqlite3.Error) -> LedgerError:
+    text = str(error)
+    if "malformed" in text or "not a database" in text:
+        advice = "the file is damaged; move it aside and restore a copy of it, or start a new one"
+    elif "locked" in text:
+        advice = f"another program has held it for {BUSY_SECONDS} s; close that program"
+    elif "full" in text:
+        advice = "its disk is full; make room"
+    elif "unable to open" in text or "readonly" in text or "read-only" in text:
+        advice = "check that its folder exists and that this user may write there"
+    else:
+        advice = "this is not expected; please report it"
+    return LedgerError(f"ledger {path}: {text}: {advice}")
+
+
+def prepare(connection: Connection) -> None:
+    """Check the file from end to end, and bring it to this version's tables.
+
+    Raises LedgerError for a damaged file and for one from a newer s2mirror.
+    """
+    faults = [row["quick_check"] for row in connection.query("PRAGMA quick_check(1)")]
+    if faults != ["ok"]:
+        raise _explain(connection.path, sqlite3.DatabaseError(f"malformed: {faults[0]}"))
+    known = {migration.name for migration in MIGRATIONS.pending(Database(memory=True))}
+    applied = {migration.name for migration in MIGRATIONS.applied(connection.db)}
+    if newer := sorted(applied - known):
+        raise LedgerError(
+            f"ledger {connection.path} was written by a newer s2mirror (it has {newer[-1]}); "
+            "install that version again, or use another ledger"
+        )
+    MIGRATIONS.apply(connection.db)

@@ -1,0 +1,97 @@
+"""The ledger as a whole, and how to open one."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from s2mirror.adapters.ledger.connection import Connection, moment, prepare, stamp
+from s2mirror.adapters.ledger.cursors import Cursors
+from s2mirror.adapters.ledger.products import Products
+from s2mirror.adapters.ledger.proofs import Proofs
+from s2mirror.errors import LedgerError
+
+ADD_BYTES: Final = """
+INSERT INTO transfer (hour, size_bytes) VALUES (:hour, :size_bytes)
+ON CONFLICT (hour) DO UPDATE SET size_bytes = size_bytes + excluded.size_bytes
+"""
+SET_FACT: Final = """
+INSERT INTO fact (name, value) VALUES (:name, :value)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
+"""
+_FACT: Final = "SELECT value FROM fact WHERE name = :name"
+_RECENT_BYTES: Final = """
+SELECT coalesce(sum(size_bytes), 0) AS size_bytes FROM transfer WHERE hour >= :since
+"""
+
+
+class Ledger:
+    """Everything that the mirror knows. Any thread may use it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.products = Products(connection)
+        self.cursors = Cursors(connection)
+        self.proofs = Proofs(connection)
+
+    def add_transfer(self, size_bytes: int, *, now: datetime) -> None:
+        """Count bytes that came from the store, in their hour."""
+        params = {"hour": stamp(_hour(now)), "size_bytes": size_bytes}
+        self.connection.execute(ADD_BYTES, params)
+
+    def transferred_bytes(self, window: timedelta, *, now: datetime) -> int:
+        """Return how many bytes came from the store within the last *window*."""
+        params = {"since": stamp(_hour(now - window))}
+        return int(self.connection.query(_RECENT_BYTES, params)[0]["size_bytes"])
+
+    def fact(self, name: str) -> str | None:
+        """Return a single fact by name; None if it was never set."""
+        rows = self.connection.query(_FACT, {"name": name})
+        return str(rows[0]["value"]) if rows else None
+
+    def set_fact(self, name: str, value: str) -> None:
+        """Keep a single fact by name."""
+        self.connection.execute(SET_FACT, {"name": name, "value": value})
+
+    def beat(self, name: str, *, now: datetime) -> None:
+        """Say that a part of the daemon is alive."""
+        self.set_fact(f"beat.{name}", stamp(now))
+
+    def last_beat(self, name: str) -> datetime | None:
+        """Return when :meth:`beat` was last called for *name*; None if never."""
+        text = self.fact(f"beat.{name}")
+        return moment(text) if text else None
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        self.connection.close()
+
+
+def open_ledger(path: Path, *, create: bool = True) -> Ledger:
+    """Open the ledger at *path*, bringing its tables to this version.
+
+    Raises LedgerError if it is damaged, from a newer version, not writable, or, without *create*,
+    not there.
+    """
+    if not create and not path.exists():
+        raise LedgerError(
+            f"there is no ledger at {path} yet; `s2mirror sync` or `s2mirror run` makes it"
+        )
+    if create:
+        _make_folder(path.parent)
+    connection = Connection(path)
+    prepare(connection)
+    return Ledger(connection)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerError(
+            f"cannot make the ledger's folder {folder}: {error.strerror}; "
+            "make it, or set ledger.path elsewhere"
+        ) from error
+
+
+def _hour(now: datetime) -> datetime:
+    return now.replace(minute=0, second=0, microsecond=0)

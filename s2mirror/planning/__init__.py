@@ -1,0 +1,1 @@
+"""Decisions, and nothing else: the clock, the disk and the dice come in as arguments."""

@@ -1,0 +1,46 @@
+"""Which areas want a product."""
+
+from collections.abc import Iterable
+
+from s2mirror.area import WatchArea
+from s2mirror.geometry import overlap_percent, unpack
+from s2mirror.model import Product
+from s2mirror.naming import baseline_number
+
+
+def areas_wanting(product: Product, areas: Iterable[WatchArea]) -> tuple[str, ...]:
+    """Return the names of the areas whose every filter *product* passes."""
+    return tuple(area.name for area in areas if _wants(area, product))
+
+
+def _wants(area: WatchArea, product: Product) -> bool:
+    return (
+        product.collection in area.collections
+        and area.start_at <= product.sensed_at
+        and (area.end_at is None or product.sensed_at <= area.end_at)
+        and (not area.platforms or product.platform in area.platforms)
+        and (not area.relative_orbits or product.relative_orbit in area.relative_orbits)
+        and _clear_enough(area, product)
+        and _new_enough(area, product)
+        and _covers(area, product)
+    )
+
+
+def _clear_enough(area: WatchArea, product: Product) -> bool:
+    """Tell whether the clouds are few enough; a product that does not say is let through."""
+    limit, found = area.max_cloud_cover_percent, product.cloud_cover_percent
+    return limit is None or found is None or found <= limit
+
+
+def _new_enough(area: WatchArea, product: Product) -> bool:
+    limit = area.min_baseline
+    return limit is None or baseline_number(product.baseline) >= baseline_number(limit)
+
+
+def _covers(area: WatchArea, product: Product) -> bool:
+    if area.tiles and product.tile not in area.tiles:
+        return False
+    if area.tiles and area.min_overlap_percent == 0:
+        return True
+    covered = overlap_percent(area.geometry, unpack(product.footprint_wkb))
+    return covered > 0 and covered >= area.min_overlap_percent

@@ -1,0 +1,100 @@
+"""How few searches find everything that all areas want."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from s2mirror.area import WatchArea
+from s2mirror.geometry import to_geojson
+from s2mirror.model import CatalogQuery
+
+MAX_VERTICES: Final = 400
+"""Outlines beyond this are sent simplified (and a little larger); matching stays exact."""
+_FIRST_TOLERANCE_DEGREES: Final = 0.001
+_Bound = TypeVar("_Bound", datetime, float)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """One listing that serves one or more areas."""
+
+    key: str
+    """Changes whenever the search would find something else, so no cursor outlives its meaning."""
+    collection: str
+    areas: tuple[WatchArea, ...]
+    geometry_geojson: str
+    sensed_from: datetime
+    sensed_until: datetime | None
+    max_cloud_cover_percent: float | None
+    interval: timedelta
+
+
+def plan_searches(areas: Sequence[WatchArea]) -> tuple[Search, ...]:
+    """Return one search per collection and interval, however many areas there are."""
+    groups: dict[tuple[str, timedelta], list[WatchArea]] = {}
+    for area in areas:
+        for collection in area.collections:
+            groups.setdefault((collection, area.interval), []).append(area)
+    return tuple(
+        _search(collection, interval, group)
+        for (collection, interval), group in sorted(groups.items(), key=lambda found: found[0])
+    )
+
+
+def plan_query(search: Search, watermark: datetime | None, *, overlap: timedelta) -> CatalogQuery:
+    """Return what to ask now: everything at first, then what was published since, with overlap."""
+    return CatalogQuery(
+        collection=search.collection,
+        geometry_geojson=search.geometry_geojson,
+        published_from=watermark - overlap if watermark else None,
+        sensed_from=search.sensed_from,
+        sensed_until=search.sensed_until,
+        max_cloud_cover_percent=search.max_cloud_cover_percent,
+    )
+
+
+def _search(collection: str, interval: timedelta, group: Sequence[WatchArea]) -> Search:
+    search = Search(
+        key="",
+        collection=collection,
+        areas=tuple(group),
+        geometry_geojson=to_geojson(_outline(area.geometry for area in group)),
+        sensed_from=min(area.start_at for area in group),
+        sensed_until=_loosest(area.end_at for area in group),
+        max_cloud_cover_percent=_loosest(area.max_cloud_cover_percent for area in group),
+        interval=interval,
+    )
+    return replace(search, key=f"{collection}:{_fingerprint(group)}")
+
+
+def _loosest(bounds: Iterable[_Bound | None]) -> _Bound | None:
+    """Return the largest bound, or None if any area has none."""
+    found = list(bounds)
+    known = [bound for bound in found if bound is not None]
+    return max(known) if len(known) == len(found) else None
+
+
+def _outline(geometries: Iterable[BaseGeometry]) -> BaseGeometry:
+    """Return an outline that covers all *geometries*, small enough for a request."""
+    whole = outline = shapely.union_all(list(geometries))
+    tolerance_degrees = _FIRST_TOLERANCE_DEGREES
+    while shapely.get_num_coordinates(outline) > MAX_VERTICES:
+        grown = whole.buffer(tolerance_degrees, quad_segs=1).simplify(tolerance_degrees)
+        outline = grown.intersection(shapely.box(-180, -90, 180, 90))
+        tolerance_degrees *= 2
+    return outline
+
+
+def _fingerprint(group: Sequence[WatchArea]) -> str:
+    """Return a short text that differs whenever a filter of an area does."""
+    parts = [
+        repr(replace(area, geometry=None, interval=None, priority=0))  # type: ignore[arg-type]
+        + area.geometry.wkt
+        for area in sorted(group, key=lambda area: area.name)
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]

@@ -1,0 +1,133 @@
+"""The crew: worker threads that claim products, fetch, prove and publish them."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from s2mirror.errors import ArchiveError, CredentialError, LedgerError, MirrorError, Stopped
+from s2mirror.lifecycle import Event, State
+from s2mirror.model import Entry
+from s2mirror.planning.retry import after_error
+from s2mirror.ports import Progress
+from s2mirror.service.logs import log
+from s2mirror.service.wiring import Mirror
+from s2mirror.steps.fetch import Fetcher
+from s2mirror.steps.promote import promote
+from s2mirror.stop import StopFlag
+
+EVERYBODYS_PROBLEM: Final = (CredentialError, ArchiveError, LedgerError)
+"""Errors that the next product would meet too: work pauses until a person mends them."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Crew:
+    """Delivers products until nothing is due. Its methods may run in several threads."""
+
+    mirror: Mirror
+    fetcher: Fetcher
+    progress: Progress
+    stop: StopFlag
+    heard: Callable[[], None] = lambda: None
+    """Called whenever work has moved on."""
+    archived: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    _problem: MirrorError | None = None
+
+    def deliver_due(self, workers: int) -> None:
+        """Deliver every product that is due now, *workers* at a time.
+
+        Raises the error that stopped the work, if it is one that every product would meet.
+        """
+        threads = [threading.Thread(target=self._loop, name=f"fetch-{n}") for n in range(workers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if self._problem is not None:
+            raise self._problem
+
+    def _loop(self) -> None:
+        try:
+            while self._problem is None and self.deliver_one():
+                pass
+        except MirrorError as error:
+            self._problem = error
+        finally:
+            self.mirror.ledger.close()
+
+    def deliver_one(self) -> bool:
+        """Claim, fetch, prove and publish one product; tell whether one was due.
+
+        Whatever ended a try is recorded with its reason. Raises only what is everybody's problem.
+        """
+        if self.stop.is_set():
+            return False
+        entry = self.mirror.ledger.products.claim(self.mirror.now())
+        if entry is None:
+            return False
+        started = time.monotonic()
+        try:
+            self.fetcher.fetch(entry, self.stop)
+            self._publish(entry.product.id, started)
+        except MirrorError as error:
+            self._record(entry.product.id, error)
+            if isinstance(error, EVERYBODYS_PROBLEM):
+                raise
+        return True
+
+    def publish_verified(self) -> None:
+        """Publish what was proven before a stop."""
+        for entry in self.mirror.ledger.products.in_state(State.VERIFIED):
+            self._publish(entry.product.id, time.monotonic())
+
+    def _publish(self, product_id: str, started: float) -> None:
+        mirror = self.mirror
+        verified = mirror.ledger.products.get(product_id)
+        path = promote(verified, mirror.ledger, mirror.archive, mirror.template, now=mirror.now())
+        self.archived.append(product_id)
+        self.progress.ended(product_id, "archived")
+        seconds = round(time.monotonic() - started, 1)
+        log.info("product.archived", product=product_id, seconds=seconds, path=path)
+        self.heard()
+
+    def _record(self, product_id: str, error: MirrorError) -> None:
+        """Decide what becomes of a product after *error*, files before facts."""
+        mirror = self.mirror
+        entry = mirror.ledger.products.get(product_id)
+        now = mirror.now()
+        verdict = after_error(error, entry, mirror.retry_policy, now=now, dice=random.random())  # noqa: S311 - jitter
+        if verdict.event is Event.CORRUPT:
+            mirror.archive.quarantine(product_id)
+        mirror.ledger.products.advance(entry, verdict, now=now)
+        self.progress.ended(product_id, verdict.event)
+        self._tell(entry, verdict.event, error)
+        self.heard()
+
+    def _tell(self, entry: Entry, event: Event, error: MirrorError) -> None:
+        if isinstance(error, Stopped):
+            log.info("product.interrupted", product=entry.product.id)
+            return
+        if event is not Event.INTERRUPT:
+            self.failed.append(entry.product.id)
+        told = {
+            Event.CORRUPT: "product.quarantined",
+            Event.GIVE_UP: "product.failed",
+            Event.INTERRUPT: "product.delayed",
+        }
+        log.warning(told[event], product=entry.product.id, reason=str(error))
+
+
+def connection_pool(connections: int) -> ThreadPoolExecutor:
+    """Return the threads in which every request to the store runs: the whole budget."""
+    return ThreadPoolExecutor(max_workers=connections, thread_name_prefix="s3")
+
+
+def shut(pool: ThreadPoolExecutor) -> None:
+    """Let a pool's threads end, without waiting for one that hangs on a silent socket."""
+    with suppress(RuntimeError):
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,145 @@
+"""One full cycle: the main job, readable from top to bottom."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from s2mirror.errors import MirrorError, OutsideError
+from s2mirror.lifecycle import State
+from s2mirror.planning.downloads import DownloadPlan
+from s2mirror.planning.retention import PrunePlan
+from s2mirror.planning.searches import Search
+from s2mirror.ports import Progress
+from s2mirror.service.crew import Crew, connection_pool, shut
+from s2mirror.service.logs import log
+from s2mirror.service.wiring import Mirror
+from s2mirror.steps.choose import choose
+from s2mirror.steps.poll import PollResult
+from s2mirror.steps.recover import clear_leftovers, recover
+from s2mirror.stop import StopFlag
+
+_MORE_TO_COME = (State.DISCOVERED, State.QUEUED, State.FAILED, State.QUARANTINED)
+
+
+@dataclass(slots=True, kw_only=True)
+class CycleResult:
+    """What one cycle did."""
+
+    polls: list[PollResult] = field(default_factory=list)
+    poll_errors: list[OutsideError] = field(default_factory=list)
+    downloads: DownloadPlan | None = None
+    archived: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    received_bytes: int = 0
+    processed: list[str] = field(default_factory=list)
+    pruned: PrunePlan | None = None
+    remaining: int = 0
+    """Products that still wait, failed or are quarantined."""
+
+    @property
+    def new_ids(self) -> list[str]:
+        """Products that the catalogue showed for the first time."""
+        return [product_id for poll in self.polls for product_id in poll.new_ids]
+
+    @property
+    def exit_code(self) -> int:
+        """0 current; 1 more to come or some failed; 3 a catalogue could not be listed."""
+        if self.poll_errors:
+            return self.poll_errors[0].exit_code
+        return 1 if self.remaining else 0
+
+
+def prepare(mirror: Mirror) -> None:
+    """Put things in order after whatever happened last time."""
+    now = mirror.now()
+    recovered = recover(mirror.ledger, mirror.archive, mirror.template, now=now)
+    keep = mirror.settings.prune.staging_keep
+    cleared = clear_leftovers(mirror.ledger, mirror.archive, keep, now=now)
+    if recovered or cleared:
+        log.info("mirror.recovered", products=recovered, leftovers=cleared)
+
+
+def run_cycle(
+    mirror: Mirror, searches: Sequence[Search], progress: Progress, stop: StopFlag
+) -> CycleResult:
+    """Poll, choose, fetch, prove, archive, process, prune: everything that is due now.
+
+    A catalogue that cannot be listed does not keep known products from being fetched. Raises
+    CredentialError, ArchiveError or LedgerError when no product could go on.
+    """
+    result = CycleResult()
+    prepare(mirror)
+    poll_all(mirror, searches, result, stop)
+    reserve_bytes = mirror.settings.archive.reserve_bytes
+    result.downloads = choose(
+        mirror.ledger, mirror.archive, reserve_bytes=reserve_bytes, now=mirror.now()
+    )
+    deliver(mirror, progress, stop, result)
+    stop.raise_if_set()
+    result.processed = mirror.processor().process(stop)
+    stop.raise_if_set()
+    result.pruned = mirror.pruner().prune(now=mirror.now())
+    counts = mirror.ledger.products.counts()
+    result.remaining = sum(counts.get(state, (0, 0))[0] for state in _MORE_TO_COME)
+    return result
+
+
+def poll_all(
+    mirror: Mirror, searches: Sequence[Search], result: CycleResult, stop: StopFlag
+) -> None:
+    """Poll every search; one that fails does not keep the others from their turn."""
+    poller = mirror.poller()
+    for search in searches:
+        stop.raise_if_set()
+        try:
+            poll = poller.poll(search, stop)
+        except OutsideError as error:
+            log.warning("search.failed", search=search.key, reason=str(error))
+            result.poll_errors.append(error)
+        else:
+            log.info(
+                "search.listed", search=search.key, items=poll.listed_count, new=len(poll.new_ids)
+            )
+            result.polls.append(poll)
+
+
+def deliver(mirror: Mirror, progress: Progress, stop: StopFlag, result: CycleResult) -> None:
+    """Fetch, prove and publish whatever is due, and note it in *result*."""
+    products = mirror.ledger.products
+    if not products.in_state(State.QUEUED, State.VERIFIED):
+        return
+    pool = connection_pool(mirror.settings.store.connections)
+    counter = _Counter(progress)
+    crew = Crew(
+        mirror=mirror,
+        fetcher=mirror.fetcher(mirror.store(), pool, counter),
+        progress=counter,
+        stop=stop,
+    )
+    try:
+        crew.publish_verified()
+        crew.deliver_due(mirror.settings.download.parallel_products)
+    except MirrorError:
+        shut(pool)
+        raise
+    finally:
+        result.archived, result.failed = crew.archived, crew.failed
+        result.received_bytes = counter.received_bytes
+        pool.shutdown(wait=not stop.is_set(), cancel_futures=True)
+
+
+class _Counter:
+    """Passes progress on, and counts the bytes."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.received_bytes = 0
+
+    def began(self, product_id: str, *, size_bytes: int, staged_bytes: int) -> None:
+        self._progress.began(product_id, size_bytes=size_bytes, staged_bytes=staged_bytes)
+
+    def received(self, product_id: str, size_bytes: int) -> None:
+        self.received_bytes += size_bytes
+        self._progress.received(product_id, size_bytes)
+
+    def ended(self, product_id: str, outcome: str) -> None:
+        self._progress.ended(product_id, outcome)

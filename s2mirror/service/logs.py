@@ -1,0 +1,71 @@
+"""Logs: an event name and facts; JSON unless a person watches; no secret ever."""
+
+import logging
+import sys
+from collections.abc import Iterable, MutableMapping
+from typing import Any, Final
+
+import structlog
+
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_HIDDEN: Final = "********"
+_MIN_SECRET_CHARACTERS: Final = 4
+
+log: Final = structlog.get_logger()
+
+
+class _Echo:
+    """Prints to whatever stderr is now, so that a progress bar may stand in for it."""
+
+    def msg(self, text: str) -> None:
+        """Print one line."""
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the log's outlet
+
+    log = debug = info = warn = warning = error = critical = fatal = exception = msg
+
+
+class Redactor:
+    """A structlog processor that hides every secret in every value."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = [text for text in secrets if len(text) >= _MIN_SECRET_CHARACTERS]
+
+    def __call__(
+        self, _logger: object, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        """Return *event* with every occurrence of a secret replaced."""
+        for key, value in event.items():
+            if isinstance(value, str):
+                event[key] = self.hide(value)
+        return event
+
+    def hide(self, text: str) -> str:
+        """Return *text* with every occurrence of a secret replaced."""
+        for secret in self._secrets:
+            text = text.replace(secret, _HIDDEN)
+        return text
+
+
+def set_up_logs(*, level: str, form: str, secrets: Iterable[str]) -> None:
+    """Send logs to stderr as ``json`` or ``text``; ``auto`` is text on a terminal."""
+    # Libraries speak through the standard logging; their words are ours to pass on or not.
+    logging.basicConfig(level=logging.CRITICAL)
+    as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            Redactor(secrets),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=lambda *_: _Echo(),
+        cache_logger_on_first_use=False,
+    )

@@ -1,0 +1,222 @@
+"""Puts the mirror's parts together from the settings. The only room that knows them all."""
+
+import random
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from s2mirror.adapters.archive import NETWORK_KINDS, Archive, filesystem_kind
+from s2mirror.adapters.catalog import StacCatalog, StacOptions
+from s2mirror.adapters.ledger import Ledger, open_ledger
+from s2mirror.adapters.objectstore import S3Store, StoreOptions
+from s2mirror.area import WatchArea
+from s2mirror.config import Area, Settings
+from s2mirror.errors import LedgerError
+from s2mirror.planning.retention import Brake
+from s2mirror.planning.retry import RetryPolicy
+from s2mirror.planning.searches import Search, plan_searches
+from s2mirror.ports import Progress
+from s2mirror.steps.audit import Auditor
+from s2mirror.steps.fetch import Fetcher
+from s2mirror.steps.poll import Poller
+from s2mirror.steps.process import Processor
+from s2mirror.steps.prune import Pruner
+
+
+def utc_now() -> datetime:
+    """Return the present instant."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """The local half: settings, ledger, archive, areas."""
+
+    settings: Settings
+    ledger: Ledger
+    archive: Archive
+    areas: tuple[WatchArea, ...]
+    searches: tuple[Search, ...]
+    now: Callable[[], datetime] = utc_now
+
+    @property
+    def template(self) -> str:
+        """The archive's layout."""
+        return self.settings.archive.template
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """How patient to be with one product."""
+        download = self.settings.download
+        return RetryPolicy(
+            max_attempts=download.max_attempts,
+            first_wait=download.backoff,
+            longest_wait=download.backoff_cap,
+        )
+
+    def catalog(self) -> StacCatalog:
+        """Return the catalogue."""
+        return StacCatalog(stac_options(self.settings))
+
+    def poller(self) -> Poller:
+        """Return the poll step, ready to use."""
+        overlap = self.settings.catalog.overlap
+        return Poller(catalog=self.catalog(), ledger=self.ledger, overlap=overlap, now=self.now)
+
+    def store(self) -> S3Store:
+        """Return the S3 store. Raises CredentialError if the keys are not there."""
+        return S3Store(store_options(self.settings))
+
+    def fetcher(self, store: S3Store, connections: Executor, progress: Progress) -> Fetcher:
+        """Return the fetch step, ready to use."""
+        return Fetcher(
+            store=store,
+            ledger=self.ledger,
+            archive=self.archive,
+            connections=connections,
+            progress=progress,
+            template=self.template,
+            tries_per_file=self.settings.download.tries_per_file,
+            now=self.now,
+        )
+
+    def processor(self) -> Processor:
+        """Return the process step, ready to use."""
+        process, download = self.settings.process, self.settings.download
+        return Processor(
+            ledger=self.ledger,
+            archive=self.archive,
+            command=process.command,
+            timeout=process.timeout,
+            policy=RetryPolicy(
+                max_attempts=process.max_attempts,
+                first_wait=download.backoff,
+                longest_wait=download.backoff_cap,
+            ),
+            marker_suffix=process.marker_suffix,
+            now=self.now,
+            dice=random.random,
+        )
+
+    def pruner(self) -> Pruner:
+        """Return the prune step, ready to use."""
+        prune = self.settings.prune
+        return Pruner(
+            ledger=self.ledger,
+            archive=self.archive,
+            areas=self.areas,
+            require_processed=prune.require_processed,
+            brake=Brake(max_products=prune.max_products, max_percent=prune.max_percent),
+            trash_keep=prune.trash_keep,
+            marker_suffix=self.settings.process.marker_suffix,
+        )
+
+    def auditor(self, workers: Executor, *, mirror_runs: bool) -> Auditor:
+        """Return the audit step, ready to use."""
+        return Auditor(
+            ledger=self.ledger,
+            archive=self.archive,
+            template=self.template,
+            workers=workers,
+            mirror_runs=mirror_runs,
+        )
+
+
+def open_mirror(settings: Settings, *, create: bool) -> Mirror:
+    """Open ledger and archive.
+
+    With *create*, they are made if they are not there yet, and tied to each other; without, the
+    ledger must exist and the archive is not looked at. Raises LedgerError or ArchiveError.
+    """
+    refuse_network_file_system(settings.ledger.path)
+    ledger = open_ledger(settings.ledger.path, create=create)
+    archive = Archive(settings.archive.root)
+    if create:
+        _tie(ledger, archive)
+    areas = tuple(watch_area(area, settings) for area in settings.area)
+    return Mirror(
+        settings=settings,
+        ledger=ledger,
+        archive=archive,
+        areas=areas,
+        searches=plan_searches(areas),
+    )
+
+
+def refuse_network_file_system(path: Path) -> None:
+    """Raise LedgerError if *path* is where SQLite's locks are known to fail."""
+    kind = filesystem_kind(path)
+    if kind in NETWORK_KINDS:
+        raise LedgerError(
+            f"ledger {path} would be on a network file system ({kind}), where SQLite's locks fail "
+            "and files get damaged; set ledger.path to a local disk. The archive may stay there"
+        )
+
+
+def _tie(ledger: Ledger, archive: Archive) -> None:
+    """Make sure that ledger and archive belong together; the first time, tie them."""
+    known = ledger.fact("archive_id")
+    if known is not None:
+        archive.require(known)
+        return
+    ledger.set_fact("archive_id", archive.marker_id() or archive.create())
+
+
+def stac_options(settings: Settings) -> StacOptions:
+    """Return how to reach the catalogue."""
+    catalog = settings.catalog
+    return StacOptions(
+        url=catalog.url.rstrip("/") + "/",
+        bucket=settings.store.bucket,
+        timeout_seconds=catalog.timeout.total_seconds(),
+        page_size=catalog.page_size,
+        max_pages=catalog.max_pages,
+        tries=catalog.tries,
+        ca_file=settings.network.ca_file,
+    )
+
+
+def store_options(settings: Settings) -> StoreOptions:
+    """Return how to reach the store. Raises CredentialError if the keys are not there."""
+    access_key, secret_key = settings.secrets.require_s3()
+    store = settings.store
+    return StoreOptions(
+        endpoint=store.endpoint,
+        bucket=store.bucket,
+        access_key=access_key,
+        secret_key=secret_key,
+        region=store.region,
+        connections=store.connections,
+        connect_timeout_seconds=store.connect_timeout.total_seconds(),
+        read_timeout_seconds=store.read_timeout.total_seconds(),
+        ca_file=settings.network.ca_file,
+    )
+
+
+def watch_area(area: Area, settings: Settings) -> WatchArea:
+    """Return a configured area as the planners see it."""
+    return WatchArea(
+        name=area.name,
+        geometry=area.geometry,
+        collections=tuple(area.collections),
+        start_at=area.start,
+        end_at=area.end,
+        tiles=frozenset(area.tiles),
+        max_cloud_cover_percent=area.max_cloud_cover_percent,
+        platforms=frozenset(area.platforms),
+        relative_orbits=frozenset(area.relative_orbits),
+        min_baseline=area.min_baseline,
+        min_overlap_percent=area.min_overlap_percent,
+        priority=area.priority,
+        interval=settings.poll_interval(area),
+        prune_after=settings.prune_after(area),
+        keep_newest=settings.keep_newest(area),
+    )
+
+
+def secret_texts(settings: Settings) -> list[str]:
+    """Return every secret that must never be seen."""
+    found = (getattr(settings.secrets, name) for name in type(settings.secrets).model_fields)
+    return [secret.get_secret_value() for secret in found if secret is not None]

@@ -1,0 +1,1 @@
+"""The mirror's work, one short story each. Steps never call each other: they meet in the ledger."""

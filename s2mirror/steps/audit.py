@@ -1,0 +1,170 @@
+"""Look whether the mirror keeps what it promises: five invariants, over ledger and disk.
+
+proven      every product folder verifies, file by file, against its manifest and its listing
+whole       nothing partial or unknown stands in the tree
+ledger      ledger and disk say the same of every product
+accounted   every catalogue item in scope is known, and every failure has its reason
+idempotent  nothing that stands in the tree is about to be fetched again
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from s2mirror import manifest
+from s2mirror.adapters.archive import Archive, file_digest
+from s2mirror.adapters.ledger import Ledger
+from s2mirror.errors import MirrorError
+from s2mirror.layout import product_path
+from s2mirror.lifecycle import HELD, State
+from s2mirror.manifest import parse_manifest
+from s2mirror.model import Entry, ProvenFile
+from s2mirror.planning.scope import areas_wanting
+from s2mirror.planning.searches import Search, plan_query
+from s2mirror.ports import Catalog
+from s2mirror.safe import needed_folders
+
+_WAITING = (State.DISCOVERED, State.QUEUED)
+_IN_HAND = (State.DOWNLOADING, State.VERIFIED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One broken promise."""
+
+    invariant: str
+    product: str
+    """Id of the product, or path of a folder that no product has."""
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditReport:
+    """What was looked at, and every fault found. No fault means that all invariants hold."""
+
+    products: int
+    files: int
+    size_bytes: int
+    faults: tuple[Fault, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auditor:
+    """Checks the invariants. Reads only."""
+
+    ledger: Ledger
+    archive: Archive
+    template: str
+    workers: Executor
+    """Reads and hashes files side by side."""
+    mirror_runs: bool
+    """Whether another process may be at work: then products may be in its hands."""
+
+    def audit(
+        self, *, read_bytes: bool = True, heard: Callable[[ProvenFile], None] = lambda _: None
+    ) -> AuditReport:
+        """Check what ledger and disk say. Without *read_bytes*, sizes are the only proof.
+
+        *heard* is told of each file once it was checked.
+        """
+        held = self.ledger.products.in_state(*HELD)
+        faults: list[Fault] = []
+        files = size_bytes = 0
+        for entry in held:
+            proof = self.ledger.proofs.proof(entry.product.id) or ()
+            faults += self._faults_of(entry, proof, read_bytes=read_bytes, heard=heard)
+            files += len(proof)
+            size_bytes += sum(file.size_bytes for file in proof)
+        faults += self._unknown_folders(held)
+        faults += self._loose_ends()
+        return AuditReport(
+            products=len(held), files=files, size_bytes=size_bytes, faults=tuple(faults)
+        )
+
+    def missing(self, searches: Sequence[Search], catalog: Catalog) -> Iterator[Fault]:
+        """List everything in scope anew, and yield what the ledger does not know."""
+        for search in searches:
+            query = plan_query(search, None, overlap=search.interval)
+            for page in catalog.search(query):
+                known = self.ledger.products.known(product.id for product in page.products)
+                for product in page.products:
+                    names = areas_wanting(product, search.areas)
+                    if names and product.id not in known:
+                        detail = f"listed for {', '.join(names)}, but not in the ledger"
+                        yield Fault(invariant="accounted", product=product.id, detail=detail)
+
+    def _faults_of(
+        self,
+        entry: Entry,
+        proof: Sequence[ProvenFile],
+        *,
+        read_bytes: bool,
+        heard: Callable[[ProvenFile], None],
+    ) -> Iterator[Fault]:
+        name = entry.product.id
+        if not self.archive.holds(entry.path or ""):
+            detail = f"the ledger says {entry.state}, but {entry.path} is not there"
+            yield Fault(invariant="ledger", product=name, detail=detail)
+            return
+        details = list(self._manifest_faults(entry, proof))
+        checks = [self.workers.submit(self._file_fault, entry, f, read_bytes) for f in proof]
+        for file, check in zip(proof, checks, strict=True):
+            if detail := check.result():
+                details.append(detail)
+            heard(file)
+        folder = self.archive.folder(entry.path or "")
+        needed = sorted(needed_folders(file.path for file in proof))
+        details += [f"the folder {n} is missing" for n in needed if not (folder / n).is_dir()]
+        yield from (Fault(invariant="proven", product=name, detail=d) for d in details)
+
+    def _file_fault(self, entry: Entry, file: ProvenFile, read_bytes: bool) -> str:  # noqa: FBT001 - passed through an executor
+        """Return what is wrong with one file, or an empty text."""
+        path = self.archive.folder(entry.path or "") / file.path
+        if path.is_symlink() or not path.is_file():
+            return f"{file.path} is missing"
+        if (size_bytes := path.stat().st_size) != file.size_bytes:
+            return f"{file.path} has {size_bytes} B instead of {file.size_bytes} B"
+        if not read_bytes:
+            return ""
+        found = file_digest(path, file.digest.algorithm)
+        if found != file.digest.hexdigest:
+            wanted = f"{file.digest.algorithm} {file.digest.hexdigest}"
+            return f"{file.path} hashes to {found} instead of {wanted}"
+        return ""
+
+    def _manifest_faults(self, entry: Entry, proof: Sequence[ProvenFile]) -> Iterator[str]:
+        """Yield what the product's own manifest promises and the ledger's proof does not say."""
+        proven = {file.path: file.digest for file in proof}
+        if not proven:
+            yield "the ledger has no proof of it; `s2mirror audit --repair` fetches what is missing"
+            return
+        try:
+            path = self.archive.folder(entry.path or "") / manifest.NAME
+            promised = parse_manifest(path.read_bytes())
+        except (MirrorError, OSError) as error:
+            yield f"{manifest.NAME} cannot be read: {error}"
+            return
+        for found in promised.values():
+            if proven.get(found.path) != found.digest:
+                yield f"{found.path} was proven with another digest than its manifest promises"
+
+    def _unknown_folders(self, held: Sequence[Entry]) -> Iterator[Fault]:
+        known = {entry.path for entry in held}
+        for path in self.archive.product_paths():
+            if path not in known:
+                detail = "this folder stands in the tree, but the ledger holds no such product"
+                yield Fault(invariant="whole", product=path, detail=detail)
+
+    def _loose_ends(self) -> Iterator[Fault]:
+        for entry in self.ledger.products.in_state(State.FAILED, State.QUARANTINED):
+            if not entry.reason:
+                detail = f"it is {entry.state} without a reason"
+                yield Fault(invariant="accounted", product=entry.product.id, detail=detail)
+        for entry in self.ledger.products.in_state(*_IN_HAND):
+            if not self.mirror_runs:
+                detail = f"it is {entry.state}, but no mirror runs; the next start mends it"
+                yield Fault(invariant="accounted", product=entry.product.id, detail=detail)
+        for entry in self.ledger.products.in_state(*_WAITING):
+            if self.archive.holds(path := product_path(self.template, entry.product)):
+                detail = f"it waits to be fetched, but {path} is there already"
+                yield Fault(invariant="idempotent", product=entry.product.id, detail=detail)

@@ -1,0 +1,114 @@
+"""Bring one product into staging and prove every byte of it."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, as_completed
+from dataclasses import dataclass
+from datetime import datetime
+
+from s2mirror import manifest
+from s2mirror.adapters.archive import Archive, Stage
+from s2mirror.adapters.ledger import Ledger
+from s2mirror.errors import Stopped, StoreUnavailable
+from s2mirror.layout import product_path
+from s2mirror.lifecycle import Event
+from s2mirror.manifest import parse_manifest
+from s2mirror.model import Entry, Listing, Product, ProvenFile, Verdict
+from s2mirror.ports import ObjectStore, Progress
+from s2mirror.safe import needed_folders
+from s2mirror.steps.receive import FileJob, Receiver
+from s2mirror.steps.staging import Versions, check_promises, drop_stale, drop_unproven
+from s2mirror.stop import StopFlag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetcher:
+    """Fetches claimed products. Any number of threads may use it side by side."""
+
+    store: ObjectStore
+    ledger: Ledger
+    archive: Archive
+    connections: Executor
+    """Every request to the store runs in here: its threads are the connection budget."""
+    progress: Progress
+    template: str
+    tries_per_file: int
+    now: Callable[[], datetime]
+
+    def fetch(self, entry: Entry, stop: StopFlag) -> None:
+        """Bring every file of a claimed product into staging, prove it, and record VERIFY.
+
+        Goes on where an earlier try stopped. Raises the MirrorError that ended the try; the
+        caller decides what becomes of the product.
+        """
+        product = entry.product
+        listing = self._list(product)
+        stage = self.archive.stage(product.id)
+        self.archive.reuse(product.id, product_path(self.template, product))
+        known = self.ledger.proofs.versions(product.id)
+        drop_stale(stage, known, listing)
+        self.progress.began(
+            product.id, size_bytes=listing.size_bytes, staged_bytes=stage.size_bytes()
+        )
+        with stop.child() as halt:
+            proof = self._fetch_all(product, listing, self._receiver(product, stage, halt), known)
+        stage.make_folders(needed_folders(file.path for file in listing.files))
+        stage.make_folders(listing.folders)
+        self.ledger.proofs.put_proof(product.id, proof)
+        self.ledger.products.advance(entry, Verdict(event=Event.VERIFY, attempts=0), now=self.now())
+
+    def _list(self, product: Product) -> Listing:
+        listing = self.connections.submit(self.store.list_product, product.s3_prefix).result()
+        if not any(file.path == manifest.NAME for file in listing.files):
+            raise StoreUnavailable(
+                f"{product.s3_prefix} has {len(listing.files)} objects but no {manifest.NAME}: "
+                "the catalogue is ahead of the store; will be tried again"
+            )
+        return listing
+
+    def _receiver(self, product: Product, stage: Stage, halt: StopFlag) -> Receiver:
+        return Receiver(
+            store=self.store,
+            stage=stage,
+            tries=self.tries_per_file,
+            heard=lambda size_bytes: self.progress.received(product.id, size_bytes),
+            halt=halt,
+        )
+
+    def _fetch_all(
+        self, product: Product, listing: Listing, receiver: Receiver, known: Versions
+    ) -> Sequence[ProvenFile]:
+        """Fetch the manifest, then everything else, largest first; return what was proven."""
+        first = next(file for file in listing.files if file.path == manifest.NAME)
+        head = self._run([FileJob(first)], receiver)
+        promised = parse_manifest(receiver.stage.read_bytes(manifest.NAME))
+        check_promises(promised, listing)
+        drop_unproven(receiver.stage, known, promised)
+        self.ledger.proofs.put_listing(product.id, listing)
+        jobs = [
+            FileJob(file, promised[file.path].digest if file.path in promised else None)
+            for file in sorted(listing.files, key=lambda file: file.size_bytes, reverse=True)
+            if file.path != manifest.NAME
+        ]
+        return head + self._run(jobs, receiver)
+
+    def _run(self, jobs: Sequence[FileJob], receiver: Receiver) -> list[ProvenFile]:
+        """Receive files over the shared connections; on the first error, end the others too."""
+        futures = [self.connections.submit(receiver.receive, job) for job in jobs]
+        try:
+            return [future.result() for future in as_completed(futures)]
+        except Exception as error:
+            receiver.halt.set()
+            raise _cause(error, futures) from error
+        finally:
+            self._count(receiver)
+
+    def _count(self, receiver: Receiver) -> None:
+        if size_bytes := receiver.take_received_bytes():
+            self.ledger.add_transfer(size_bytes, now=self.now())
+
+
+def _cause(first: Exception, futures: Sequence[Future[ProvenFile]]) -> BaseException:
+    """Wait for all files to end, and return the error that is not just a consequence."""
+    found = [future.exception() for future in futures if not future.cancel()]
+    causes = (error for error in found if error is not None and not isinstance(error, Stopped))
+    return next(causes, first)

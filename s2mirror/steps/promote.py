@@ -1,0 +1,20 @@
+"""Publish a verified product: one rename, then the fact."""
+
+from datetime import datetime
+
+from s2mirror.adapters.archive import Archive
+from s2mirror.adapters.ledger import Ledger
+from s2mirror.layout import product_path
+from s2mirror.lifecycle import Event
+from s2mirror.model import Entry, Verdict
+
+
+def promote(entry: Entry, ledger: Ledger, archive: Archive, template: str, *, now: datetime) -> str:
+    """Move a verified product from staging into the tree; return its path below the root.
+
+    Files before facts: a crash between the rename and the row is mended by the recover step.
+    """
+    path = product_path(template, entry.product)
+    archive.publish(entry.product.id, path)
+    ledger.products.advance(entry, Verdict(event=Event.PROMOTE, attempts=0, path=path), now=now)
+    return path

@@ -1,0 +1,101 @@
+"""Receive one file: go on where it stopped, hash while writing, prove, and try again."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from s2mirror.adapters.archive import Stage
+from s2mirror.checksum import COMPUTED, Hasher, new_hasher
+from s2mirror.errors import IntegrityError, StoreUnavailable
+from s2mirror.model import Digest, ProvenFile, RemoteFile
+from s2mirror.ports import ObjectStore
+from s2mirror.stop import StopFlag
+
+_PAUSE_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FileJob:
+    """One file to receive. Without a promised digest, size is the proof."""
+
+    file: RemoteFile
+    digest: Digest | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Receiver:
+    """Receives the files of one product. Any thread may use it."""
+
+    store: ObjectStore
+    stage: Stage
+    tries: int
+    heard: Callable[[int], None]
+    halt: StopFlag
+    _received_bytes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def receive(self, job: FileJob) -> ProvenFile:
+        """Return the file as it was proven.
+
+        A file whose digest is wrong is fetched anew, up to *tries* times; then IntegrityError.
+        """
+        found = Digest(algorithm="none", hexdigest="")
+        for _ in range(self.tries):
+            found = self._bring(job)
+            if job.digest in (None, found):
+                if not self.stage.has(job.file.path):
+                    self.stage.finish(job.file.path)
+                file = job.file
+                return ProvenFile(
+                    path=file.path, size_bytes=file.size_bytes, etag=file.etag, digest=found
+                )
+            self.stage.drop(job.file.path)
+        raise IntegrityError(
+            f"{job.file.path} has the {found.algorithm} digest {found.hexdigest} instead of "
+            f"{job.digest.hexdigest if job.digest else 'any'} after {self.tries} downloads; "
+            "the product is put aside. `s2mirror requeue` tries it again"
+        )
+
+    def take_received_bytes(self) -> int:
+        """Return how many bytes came from the store since this was last asked."""
+        with self._lock:
+            taken, self._received_bytes = self._received_bytes, 0
+        return taken
+
+    def _bring(self, job: FileJob) -> Digest:
+        """Make all bytes of a file be there, and return what they hash to."""
+        self.halt.raise_if_set()
+        algorithm = job.digest.algorithm if job.digest else COMPUTED
+        hasher = new_hasher(algorithm)
+        self.stage.take_in(job.file.path, hasher)
+        if not self.stage.has(job.file.path):
+            self._receive_rest(job.file, hasher)
+        return Digest(algorithm=algorithm, hexdigest=hasher.hexdigest())
+
+    def _receive_rest(self, file: RemoteFile, hasher: Hasher) -> None:
+        """Receive from the byte where the file stands, through short breaks of the service."""
+        failures = 0
+        while True:
+            start_byte = self.stage.partial_bytes(file.path)
+            try:
+                chunks = self._heeding(self.store.read(file, start_byte=start_byte))
+                self.stage.receive(file.path, chunks, hasher, self._hear)
+            except StoreUnavailable:
+                moved_on = self.stage.partial_bytes(file.path) > start_byte
+                failures = 1 if moved_on else failures + 1
+                if failures >= self.tries:
+                    raise
+                self.halt.wait(_PAUSE_SECONDS * failures)
+            else:
+                return
+
+    def _heeding(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self.halt.raise_if_set()
+            yield chunk
+
+    def _hear(self, size_bytes: int) -> None:
+        with self._lock:
+            self._received_bytes += size_bytes
+        self.heard(size_bytes)

@@ -1,0 +1,30 @@
+"""Send damaged products back to be fetched: only their bad files come again."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from s2mirror.adapters.archive import Archive
+from s2mirror.adapters.ledger import Ledger
+from s2mirror.lifecycle import Event
+from s2mirror.model import Verdict
+from s2mirror.steps.audit import Fault
+
+
+def repair(
+    faults: Iterable[Fault], ledger: Ledger, archive: Archive, *, now: datetime
+) -> list[str]:
+    """Take every held product that *faults* blame out of the tree and queue it; return the ids.
+
+    The files stay at hand in quarantine: the fetch step proves them again and replaces the bad.
+    """
+    blamed: dict[str, str] = {}
+    for fault in faults:
+        if fault.invariant in ("proven", "ledger"):
+            blamed.setdefault(fault.product, fault.detail)
+    for product_id, detail in blamed.items():
+        held = ledger.products.get(product_id)
+        archive.quarantine_held(product_id, held.path or "")
+        ledger.products.advance(held, Verdict(event=Event.CORRUPT, reason=detail), now=now)
+        requeue = Verdict(event=Event.REQUEUE, reason="to be repaired", attempts=0)
+        ledger.products.advance(ledger.products.get(product_id), requeue, now=now)
+    return list(blamed)

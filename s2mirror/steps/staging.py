@@ -1,0 +1,53 @@
+"""Which staged bytes may be used: only those of the versions that the store lists now."""
+
+from collections.abc import Mapping
+
+from s2mirror import manifest
+from s2mirror.adapters.archive import Stage
+from s2mirror.errors import IntegrityError, StoreUnavailable
+from s2mirror.manifest import ManifestObject
+from s2mirror.model import Listing
+
+Versions = Mapping[str, tuple[str, int]]
+"""ETag and size in bytes by path."""
+
+
+def drop_stale(stage: Stage, known: Versions, listing: Listing) -> None:
+    """Drop staged files that are not of the version listed now.
+
+    *known* says what version each was fetched as. A complete file of unknown origin stays for the
+    moment, as its digest may prove it; see :func:`drop_unproven`.
+    """
+    wanted = {file.path: (file.etag, file.size_bytes) for file in listing.files}
+    for path, size_bytes in stage.files().items():
+        _, wanted_bytes = wanted.get(path, ("", -1))
+        if size_bytes != wanted_bytes or known.get(path, wanted[path]) != wanted[path]:
+            stage.drop(path)
+    for path, size_bytes in stage.partial_files().items():
+        if path not in wanted or known.get(path) != wanted[path] or size_bytes > wanted[path][1]:
+            stage.drop(path)
+    if manifest.NAME not in known:
+        stage.drop(manifest.NAME)
+
+
+def drop_unproven(stage: Stage, known: Versions, promised: Mapping[str, ManifestObject]) -> None:
+    """Drop complete files of unknown origin that no digest can prove."""
+    for path in stage.files():
+        if path not in known and path not in promised and path != manifest.NAME:
+            stage.drop(path)
+
+
+def check_promises(promised: Mapping[str, ManifestObject], listing: Listing) -> None:
+    """Raise unless the store has everything that the manifest promises, in the same sizes."""
+    sizes = {file.path: file.size_bytes for file in listing.files}
+    if missing := sorted(set(promised) - set(sizes)):
+        raise StoreUnavailable(
+            f"the store lacks {len(missing)} of the {len(promised)} objects of {manifest.NAME}, "
+            f"{missing[0]} first: the catalogue is ahead of the store; will be tried again"
+        )
+    for path, found in promised.items():
+        if sizes[path] != found.size_bytes:
+            raise IntegrityError(
+                f"{path} has {sizes[path]} B in the store, {found.size_bytes} B in "
+                f"{manifest.NAME}; the product is damaged at its source"
+            )
