@@ -1,0 +1,65 @@
+# s2mirror as a container. Build it in a checkout:
+#   docker build -t s2mirror .
+#   podman build --format docker -t s2mirror .      (its own format knows no HEALTHCHECK)
+# config/compose.yaml runs it with a read-only root file system and no privileges.
+
+# The Python that the tests run on.
+ARG PYTHON_VERSION=3.11
+
+FROM docker.io/library/python:${PYTHON_VERSION}-slim AS build
+
+# With '[sandbox]' the image can run `s2mirror demo` too, and is larger.
+ARG EXTRAS=""
+
+WORKDIR /src
+
+# Exactly what the program asks for and nothing else: this stage's pip installs from outside.
+RUN python -m venv --without-pip /opt/s2mirror
+
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY s2mirror ./s2mirror
+
+RUN python -m pip --python /opt/s2mirror/bin/python --disable-pip-version-check \
+        install --no-cache-dir --constraint constraints.txt ".${EXTRAS}"
+
+
+FROM docker.io/library/python:${PYTHON_VERSION}-slim
+
+LABEL org.opencontainers.image.title="s2mirror" \
+      org.opencontainers.image.description="Keeps a local Sentinel-2 archive current from the Copernicus Data Space Ecosystem" \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+# The ids are fixed so that files on the volumes keep their owner from image to image.
+# /config is for reading: root owns it.
+RUN groupadd --gid 10001 s2mirror \
+    && useradd --uid 10001 --gid 10001 --no-log-init --no-create-home --home-dir /state \
+        --shell /usr/sbin/nologin s2mirror \
+    && install -d -m 0750 -o s2mirror -g s2mirror /archive /state \
+    && install -d -m 0755 /config
+
+COPY --from=build /opt/s2mirror /opt/s2mirror
+
+# Nothing is written outside the volumes, not even passing files. A crash leaves every thread's traceback in the log.
+ENV PATH="/opt/s2mirror/bin:${PATH}" \
+    HOME="/state" \
+    SQLITE_TMPDIR="/state" \
+    PYTHONDONTWRITEBYTECODE="1" \
+    PYTHONFAULTHANDLER="1" \
+    PYTHONUNBUFFERED="1"
+
+# So that a relative path leads to where writing is allowed.
+WORKDIR /state
+
+VOLUME ["/archive", "/state", "/config"]
+
+# By number, so that an orchestrator can see that it is not root.
+USER 10001:10001
+
+# The daemon is process 1. On SIGTERM it keeps the partial bytes and leaves within seconds.
+STOPSIGNAL SIGTERM
+
+HEALTHCHECK --interval=1m --timeout=10s --start-period=2m --retries=3 \
+    CMD ["s2mirror", "health", "--config", "/config/s2mirror.toml"]
+
+ENTRYPOINT ["s2mirror"]
+CMD ["run", "--config", "/config/s2mirror.toml"]

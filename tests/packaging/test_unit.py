@@ -1,0 +1,88 @@
+"""The systemd unit: systemd itself finds no fault with it, and it gives little away."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import pytest
+from checkout import ROOT, UNIT, directives, uncommented
+
+WORST_EXPOSURE: Final = 2.0
+EXECUTABLE: Final = "/opt/s2mirror/bin/s2mirror"
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None,
+    reason="needs systemd-analyze (Debian: apt-get install systemd)",
+)
+
+
+def analyze(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    command = ["systemd-analyze", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def installed(folder: Path, unit: str) -> Path:
+    """Write *unit* as it would be where its program is installed."""
+    stub = folder / "s2mirror"
+    stub.write_text("#!/bin/sh\n")
+    stub.chmod(0o755)
+    path = folder / "s2mirror.service"
+    path.write_text(unit.replace(EXECUTABLE, str(stub)))
+    return path
+
+
+@needs_systemd
+def test_systemd_has_not_a_word_against_the_unit(tmp_path: Path) -> None:
+    verdict = analyze("verify", installed(tmp_path, UNIT.read_text()))
+    assert (verdict.returncode, verdict.stderr, verdict.stdout) == (0, "", "")
+
+
+@needs_systemd
+def test_a_misspelt_directive_would_be_noticed(tmp_path: Path) -> None:
+    misspelt = UNIT.read_text().replace("NoNewPrivileges=", "NoNewPrivilege=")
+    verdict = analyze("verify", installed(tmp_path, misspelt))
+    assert "NoNewPrivilege" in verdict.stderr
+
+
+@needs_systemd
+def test_the_daemon_is_shut_in(tmp_path: Path) -> None:
+    unit = installed(tmp_path, UNIT.read_text())
+    verdict = analyze("security", "--offline=yes", "--no-pager", unit)
+    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", verdict.stdout)
+    assert found, verdict.stderr
+    assert float(found[1]) <= WORST_EXPOSURE
+
+
+def test_every_line_of_the_unit_is_explained() -> None:
+    assert uncommented(UNIT.read_text()) == []
+
+
+def test_a_line_without_its_reason_would_be_noticed() -> None:
+    assert uncommented("[Service]\n# Why.\nUser=a\nGroup=b\n\n# Why.\n\nNice=1\n") == [
+        "Group=b",
+        "Nice=1",
+    ]
+
+
+def test_all_four_secrets_come_as_credentials_that_may_be_missing() -> None:
+    credentials = [value for key, value in directives(UNIT.read_text()) if key == "LoadCredential"]
+    names = [name for name, _, _ in (value.partition(":") for value in credentials)]
+    sources = [source for _, _, source in (value.partition(":") for value in credentials)]
+    assert names == ["s3-access-key", "s3-secret-key", "client-id", "client-secret"]
+    # A path with a slash would make systemd refuse to start without the file.
+    assert sources == [f"s2mirror.{name}" for name in names]
+
+
+def test_the_unit_runs_as_the_user_that_sysusers_makes() -> None:
+    unit = dict(directives(UNIT.read_text()))
+    sysusers = (ROOT / "systemd" / "s2mirror.sysusers").read_text()
+    made = [line.split()[1] for line in sysusers.splitlines() if line.startswith("u ")]
+    assert made == [unit["User"]] == [unit["Group"]]
+
+
+def test_a_fault_that_needs_a_person_is_not_retried_for_ever() -> None:
+    unit = dict(directives(UNIT.read_text()))
+    assert unit["Restart"] == "on-failure"
+    assert unit["RestartPreventExitStatus"].split() == ["2", "6"]
