@@ -1,0 +1,43 @@
+"""The configuration: one TOML file plus secrets, checked as a whole."""
+
+from s2mirror.config.areas import Area
+from s2mirror.config.credentials import Secrets
+from s2mirror.config.load import Loaded, example_text, load_settings, parse_settings
+from s2mirror.config.schema import (
+    ArchiveSettings,
+    CatalogSettings,
+    DownloadSettings,
+    EndpointSettings,
+    LedgerSettings,
+    LogSettings,
+    NetworkSettings,
+    ProcessSettings,
+    PruneSettings,
+    Settings,
+    StoreSettings,
+)
+from s2mirror.config.units import duration_text, parse_duration, parse_size, size_text
+
+__all__ = [
+    "ArchiveSettings",
+    "Area",
+    "CatalogSettings",
+    "DownloadSettings",
+    "EndpointSettings",
+    "LedgerSettings",
+    "Loaded",
+    "LogSettings",
+    "NetworkSettings",
+    "ProcessSettings",
+    "PruneSettings",
+    "Secrets",
+    "Settings",
+    "StoreSettings",
+    "duration_text",
+    "example_text",
+    "load_settings",
+    "parse_duration",
+    "parse_settings",
+    "parse_size",
+    "size_text",
+]

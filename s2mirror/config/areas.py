@@ -1,0 +1,105 @@
+"""A watch area: where, what and when to mirror."""
+
+from datetime import datetime
+from functools import cached_property
+from typing import Annotated, Final
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+)
+from shapely.geometry.base import BaseGeometry
+
+from s2mirror.config import kinds
+from s2mirror.config.outlines import (
+    checked_tile,
+    outline_of_bbox,
+    outline_of_geojson,
+    outline_of_tiles,
+    outline_of_wkt,
+)
+from s2mirror.geometry import Shape
+
+OUTLINES: Final = ("bbox", "geojson", "wkt", "tiles")
+"""The keys of which an area has exactly one."""
+
+
+def _from_geojson(value: object, info: ValidationInfo) -> Shape:
+    return outline_of_geojson(value, kinds.folder_of(info))
+
+
+def _once_each(words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(words))
+
+
+Name = Annotated[
+    str,
+    kinds.pattern(
+        r"[a-z0-9][a-z0-9_-]{0,63}",
+        'a name of up to 64 lower-case letters, digits, "-" and "_", such as "lake-constance"',
+    ),
+]
+Collection = Annotated[str, kinds.choice("sentinel-2-l1c", "sentinel-2-l2a")]
+Tile = Annotated[str, PlainValidator(checked_tile)]
+
+
+class Area(BaseModel):
+    """One watch area. A filter that is None or empty lets everything through."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    name: Name = Field(description='a name of its own, such as "lake-constance"')
+    bbox: Annotated[Shape | None, PlainValidator(outline_of_bbox)] = None
+    geojson: Annotated[Shape | None, PlainValidator(_from_geojson)] = None
+    wkt: Annotated[Shape | None, PlainValidator(outline_of_wkt)] = None
+    tiles: Annotated[frozenset[Tile], Field(min_length=1)] = frozenset()
+    """MGRS tiles (``32TMT``) when the area was given by tiles; match these, not the geometry."""
+    collections: Annotated[
+        tuple[Collection, ...], Field(min_length=1), AfterValidator(_once_each)
+    ] = ("sentinel-2-l2a",)
+    start: kinds.Start = Field(description="the date of the first wanted image, such as 2026-01-31")
+    """First sensing time wanted, included."""
+    end: kinds.End = None
+    """Last sensing time wanted, included; a plain date means the last instant of that day."""
+    max_cloud_cover_percent: kinds.PercentOrAll = None
+    platforms: frozenset[kinds.Platform] = frozenset()
+    """As ``sentinel-2a``."""
+    relative_orbits: frozenset[Annotated[int, kinds.whole(1, 143)]] = frozenset()
+    min_baseline: kinds.Baseline = None
+    """As ``NN.NN``."""
+    min_overlap_percent: kinds.Percent = 0.0
+    priority: Annotated[int, kinds.whole(-1000, 1000)] = 0
+    """Higher goes first."""
+    interval: kinds.OwnInterval = None
+    """How often to poll, if not as often as ``catalog.interval``."""
+    prune_after: kinds.OverrideOrNever = None
+    """A timedelta, ``"never"``, or None for what ``prune.after`` says."""
+    keep_newest: Annotated[int | None, kinds.whole(1)] = None
+    """None for what ``prune.keep_newest`` says."""
+
+    @field_validator("end")
+    @classmethod
+    def _ends_after_its_start(cls, end: datetime, info: ValidationInfo) -> datetime:
+        start = info.data.get("start")
+        if start is not None and end < start:
+            raise ValueError(
+                f"expected an end after the start, {start:%Y-%m-%d}; got {end:%Y-%m-%d}"
+            )
+        return end
+
+    @cached_property
+    def geometry(self) -> BaseGeometry:
+        """Where: valid, of polygons alone, within ±180°, without overlapping parts."""
+        given = self.bbox or self.geojson or self.wkt
+        return given.geometry if given else outline_of_tiles(self.tiles)
+
+    @property
+    def repairs(self) -> dict[str, tuple[str, ...]]:
+        """Words on each repair of the outline, by the key that holds it."""
+        given = {"bbox": self.bbox, "geojson": self.geojson, "wkt": self.wkt}
+        return {key: shape.repairs for key, shape in given.items() if shape and shape.repairs}

@@ -1,0 +1,176 @@
+"""Every option of the mirror, as frozen values. ``example.toml`` says why each is there."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from s2mirror.config import kinds
+from s2mirror.config.areas import Area
+from s2mirror.config.credentials import Secrets
+from s2mirror.config.units import GIB, duration_text
+from s2mirror.layout import check_template
+
+_CDSE = "dataspace.copernicus.eu"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ArchiveSettings(_Section):
+    """Where products stand on disk."""
+
+    root: kinds.OwnFolder = Field(
+        description='the folder of the archive, such as "/srv/sentinel-2"'
+    )
+    layout: kinds.Layout = "cdse"
+    reserve_bytes: kinds.SizeBytes = Field(default=20 * GIB, alias="reserve")
+    """Disk to keep free; downloads wait rather than touch it."""
+
+    @property
+    def template(self) -> str:
+        """The layout as a template for :func:`s2mirror.layout.product_path`."""
+        return check_template(self.layout)
+
+
+class LedgerSettings(_Section):
+    """Where the ledger stands."""
+
+    path: kinds.AnyPath = Field(default=Path("s2mirror.sqlite"), validate_default=True)
+
+
+class CatalogSettings(_Section):
+    """How the STAC catalogue is polled."""
+
+    url: kinds.Url = f"https://stac.{_CDSE}/v1/"
+    timeout: kinds.PositiveDuration = timedelta(seconds=60)
+    page_size: Annotated[int, kinds.whole(1, 1000)] = 200
+    max_pages: Annotated[int, kinds.whole(1)] = 2000
+    interval: kinds.PositiveDuration = timedelta(minutes=15)
+    jitter: kinds.Duration = timedelta(minutes=1)
+    overlap: kinds.Duration = timedelta(hours=48)
+    tries: Annotated[int, kinds.whole(1, 100)] = 6
+
+
+class StoreSettings(_Section):
+    """How the S3 store is read."""
+
+    endpoint: kinds.Url = f"https://eodata.{_CDSE}"
+    bucket: kinds.Text = "eodata"
+    region: kinds.Text = "default"
+    connections: Annotated[int, kinds.whole(1, 64)] = 4
+    connect_timeout: kinds.PositiveDuration = timedelta(seconds=10)
+    read_timeout: kinds.PositiveDuration = timedelta(seconds=60)
+
+
+class EndpointSettings(_Section):
+    """The services beside catalogue and store."""
+
+    token_url: kinds.Url = (
+        f"https://identity.{_CDSE}/auth/realms/CDSE/protocol/openid-connect/token"
+    )
+    process_url: kinds.Url = f"https://sh.{_CDSE}/api/v1/process"
+    odata_url: kinds.Url = f"https://catalogue.{_CDSE}/odata/v1/"
+
+
+class NetworkSettings(_Section):
+    """What every connection shares."""
+
+    ca_file: kinds.ExistingFile = None
+    """Certificates of a private authority, PEM; None for the system's own."""
+
+
+class DownloadSettings(_Section):
+    """How products are fetched, and fetched again."""
+
+    parallel_products: Annotated[int, kinds.whole(1, 64)] = 2
+    tries_per_file: Annotated[int, kinds.whole(1, 100)] = 3
+    max_attempts: Annotated[int, kinds.whole(1, 1000)] = 10
+    """Attempts per product before it counts as failed."""
+    backoff: kinds.PositiveDuration = timedelta(minutes=1)
+    backoff_cap: kinds.PositiveDuration = timedelta(hours=6)
+
+    @field_validator("backoff_cap")
+    @classmethod
+    def _not_below_the_first(cls, cap: timedelta, info: ValidationInfo) -> timedelta:
+        first = info.data.get("backoff")
+        if first is not None and cap < first:
+            texts = duration_text(first), duration_text(cap)
+            raise ValueError("expected at least download.backoff, {}; got {}".format(*texts))
+        return cap
+
+
+class ProcessSettings(_Section):
+    """The user's own processing of each archived product."""
+
+    command: tuple[kinds.Argument, ...] = ()
+    """An argument list, run without a shell; empty for none."""
+    timeout: kinds.PositiveDuration = timedelta(hours=1)
+    max_attempts: Annotated[int, kinds.whole(1, 1000)] = 5
+    marker_suffix: Annotated[
+        str, kinds.pattern(r"\.(?!SAFE$)[A-Za-z0-9._-]{1,32}", 'a suffix such as ".processed"')
+    ] = ".processed"
+
+
+class PruneSettings(_Section):
+    """What may be deleted, and how much at once."""
+
+    after: kinds.DurationOrNever = None
+    """How long a processed product stays; None for ever."""
+    keep_newest: Annotated[int | None, kinds.whole(1)] = None
+    """Per area: processed products beyond the newest this many go. None: no such limit."""
+    require_processed: kinds.Flag = True
+    trash_keep: kinds.Duration = timedelta(days=7)
+    staging_keep: kinds.Duration = timedelta(days=7)
+    max_products: Annotated[int, kinds.whole(1)] = 50
+    max_percent: kinds.Percent = 20.0
+    interval: kinds.PositiveDuration = timedelta(hours=1)
+
+
+class LogSettings(_Section):
+    """How the mirror speaks."""
+
+    level: Annotated[str, kinds.choice("debug", "info", "warning", "error")] = "info"
+    format: Annotated[str, kinds.choice("auto", "json", "text")] = "auto"
+
+
+def _section() -> Any:  # noqa: ANN401 - stands for a field of any section's type
+    """Return a field whose absence in the file is an empty table."""
+    return Field(default_factory=dict, validate_default=True)
+
+
+class Settings(_Section):
+    """The whole configuration: one TOML file, plus the secrets from elsewhere."""
+
+    archive: ArchiveSettings = _section()
+    ledger: LedgerSettings = _section()
+    catalog: CatalogSettings = _section()
+    store: StoreSettings = _section()
+    endpoints: EndpointSettings = _section()
+    network: NetworkSettings = _section()
+    download: DownloadSettings = _section()
+    process: ProcessSettings = _section()
+    prune: PruneSettings = _section()
+    log: LogSettings = _section()
+    area: Annotated[tuple[Area, ...], Field(min_length=1, validate_default=True)] = ()
+    secrets: Secrets = Secrets()
+
+    def area_named(self, name: str) -> Area:
+        """Return the area of that name. Raises KeyError if there is none."""
+        return {area.name: area for area in self.area}[name]
+
+    def poll_interval(self, area: Area) -> timedelta:
+        """Return how often *area* is polled."""
+        return area.interval or self.catalog.interval
+
+    def prune_after(self, area: Area) -> timedelta | None:
+        """Return how long a processed product of *area* stays; None for ever."""
+        if area.prune_after is None:
+            return self.prune.after
+        return area.prune_after if isinstance(area.prune_after, timedelta) else None
+
+    def keep_newest(self, area: Area) -> int | None:
+        """Return how many of the newest products of *area* stay; None for no such limit."""
+        return area.keep_newest or self.prune.keep_newest

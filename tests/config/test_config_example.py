@@ -1,0 +1,155 @@
+"""The example names every option with its true default, and loads as it stands."""
+
+import re
+import tomllib
+from pathlib import Path
+from types import NoneType
+
+import pytest
+from config_builders import ARCHIVE, AREA, load
+
+from s2mirror.config import Area, Settings, example_text, load_settings
+from s2mirror.config.faults import keys_of
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "config/s2mirror.example.toml"
+TABLE = re.compile(r"\[+(?P<name>\w+)\]+")
+OPTION = re.compile(r"(?P<off>#?)(?P<key>\w+) = (?P<value>.+)")
+
+
+def options() -> dict[tuple[str, str], tuple[bool, str, int]]:
+    """Every option of the example: whether it is off, its line, and the line's number."""
+    found, table = {}, ""
+    for number, line in enumerate(EXAMPLE.read_text().splitlines()):
+        if head := TABLE.fullmatch(line):
+            table = head["name"]
+        elif option := OPTION.fullmatch(line):
+            found[table, option["key"]] = (bool(option["off"]), line.lstrip("#"), number)
+    return found
+
+
+def fields() -> dict[tuple[str, str], object]:
+    """Every option that the settings know."""
+    tables = {key: field.annotation for key, field in keys_of(Settings).items()}
+    tables = tables | {"area": Area}
+    del tables["secrets"]
+    return {
+        (name, key): field
+        for name, table in tables.items()
+        for key, field in keys_of(table).items()
+    }
+
+
+OPTIONS = options()
+FIELDS = fields()
+OTHER_OUTLINES = {("area", "geojson"), ("area", "wkt"), ("area", "tiles")}
+AREAS = sorted((ROOT / "config/areas").glob("*.geojson"))
+REQUIRED = {("archive", "root"), ("area", "name"), ("area", "start"), ("area", "bbox")}
+
+
+def value_in(settings: Settings, table: str, key: str) -> object:
+    section = settings.area[0] if table == "area" else getattr(settings, table)
+    names = {field.alias or name: name for name, field in type(section).model_fields.items()}
+    return getattr(section, names[key])
+
+
+def test_the_example_names_every_option_and_no_other() -> None:
+    assert set(OPTIONS) | OTHER_OUTLINES == set(FIELDS)
+
+
+def test_the_example_loads_as_it_stands() -> None:
+    loaded = load_settings(EXAMPLE, environment={})
+    assert loaded.notes == ()
+    assert loaded.settings.area_named("lake-constance")
+
+
+@pytest.mark.parametrize("option", sorted(set(OPTIONS) - REQUIRED), ids=".".join)
+def test_an_option_shows_its_true_default_or_is_off(
+    tmp_path: Path, option: tuple[str, str]
+) -> None:
+    off, line, _ = OPTIONS[option]
+    minimal = load(tmp_path, ARCHIVE + AREA).settings
+    default = value_in(minimal, *option)
+    assert off is isinstance(default, NoneType) or 'after = "never"' in line
+    if not off:
+        (tmp_path / "s2mirror.toml").write_text(EXAMPLE.read_text())
+        shown = load_settings(tmp_path / "s2mirror.toml", environment={}).settings
+        assert value_in(shown, *option) == default
+
+
+@pytest.mark.parametrize("option", [key for key, (off, *_) in OPTIONS.items() if off], ids=".".join)
+def test_an_option_that_is_off_can_be_switched_on_and_its_comment_says_what_off_means(
+    tmp_path: Path, option: tuple[str, str]
+) -> None:
+    _, line, number = OPTIONS[option]
+    lines = EXAMPLE.read_text().splitlines()
+    assert "Off: " in lines[number - 1]
+    if option[1] == "ca_file":
+        (tmp_path / "ca.pem").touch()
+        line = 'ca_file = "ca.pem"'
+    lines[number] = line
+    on = load(tmp_path, "\n".join(lines)).settings
+    assert value_in(on, *option) is not None
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=".".join)
+def test_each_option_has_a_line_on_why(option: tuple[str, str]) -> None:
+    _, _, number = OPTIONS[option]
+    assert EXAMPLE.read_text().splitlines()[number - 1].startswith("# ")
+
+
+def test_there_is_an_example_of_each_way_to_give_an_area(tmp_path: Path) -> None:
+    blocks = EXAMPLE.read_text().partition("# An area from a GeoJSON file")[2]
+    areas = "\n".join(re.findall(r"^#    (.*)$", blocks, re.MULTILINE))
+    (tmp_path / "areas").symlink_to(ROOT / "config/areas")
+    loaded = load(tmp_path, ARCHIVE + AREA + areas)
+    assert [set(table) & {"geojson", "wkt", "tiles"} for table in tomllib.loads(areas)["area"]] == [
+        {"geojson"},
+        {"wkt"},
+        {"tiles"},
+    ]
+    assert loaded.notes == ()
+
+
+def test_the_installed_example_is_the_one_in_the_config_folder() -> None:
+    assert example_text() == EXAMPLE.read_text("utf-8")
+
+
+@pytest.mark.parametrize("path", AREAS, ids=[path.stem for path in AREAS])
+def test_the_example_areas_are_sound(tmp_path: Path, path: Path) -> None:
+    area = AREA.replace("bbox = [9, 47, 10, 48]", f'geojson = "{path}"')
+    assert load(tmp_path, ARCHIVE + area).notes == ()
+
+
+def test_paths_begin_at_the_folder_of_the_configuration(tmp_path: Path) -> None:
+    settings = load(tmp_path, ARCHIVE + AREA).settings
+    assert settings.archive.root == tmp_path / "archive"
+    assert settings.ledger.path == tmp_path / "s2mirror.sqlite"
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path) -> None:
+    settings = load(tmp_path, '[archive]\nroot = "~/s2"\n' + AREA).settings
+    assert settings.archive.root == Path("~/s2").expanduser()
+
+
+def test_plain_http_is_taken_for_this_machine(tmp_path: Path) -> None:
+    for url in ("http://127.0.0.1:9000", "http://localhost:9000", "http://[::1]:9000"):
+        text = ARCHIVE + AREA + f'[store]\nendpoint = "{url}"'
+        assert load(tmp_path, text).settings.store.endpoint == url
+
+
+def test_settings_cannot_be_changed(tmp_path: Path) -> None:
+    settings = load(tmp_path, ARCHIVE + AREA).settings
+    with pytest.raises(ValueError, match="frozen"):
+        settings.store.connections = 8
+
+
+def test_a_layout_is_given_as_its_template(tmp_path: Path) -> None:
+    settings = load(tmp_path, ARCHIVE + 'layout = "force"' + AREA).settings
+    assert settings.archive.template == "T{tile}/{name}.SAFE"
+
+
+def test_the_same_file_read_twice_gives_equal_settings(tmp_path: Path) -> None:
+    first, second = load(tmp_path, ARCHIVE + AREA), load(tmp_path, ARCHIVE + AREA)
+    assert not first.settings.area[0].geometry.is_empty
+    assert first == second

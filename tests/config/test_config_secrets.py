@@ -1,0 +1,179 @@
+"""Secrets come from the environment, files or systemd, and are seen by nobody."""
+
+from pathlib import Path
+
+import pytest
+from config_builders import ARCHIVE, AREA, faults, load
+
+from s2mirror.config import Secrets
+from s2mirror.errors import CredentialError
+
+PRECIOUS = "hunter2-and-more"
+
+
+def secret_file(folder: Path, text: str, *, mode: int = 0o600) -> Path:
+    path = folder / "key"
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def systemd(folder: Path, **credentials: str) -> dict[str, str]:
+    room = folder / "credentials"
+    room.mkdir()
+    for name, text in credentials.items():
+        (room / name).write_text(text)
+    return {"CREDENTIALS_DIRECTORY": str(room)}
+
+
+def secrets(folder: Path, environment: dict[str, str]) -> Secrets:
+    return load(folder, ARCHIVE + AREA, environment).settings.secrets
+
+
+def test_each_secret_has_its_variable(tmp_path: Path) -> None:
+    found = secrets(
+        tmp_path,
+        {
+            "S2MIRROR_S3_ACCESS_KEY": "a",
+            "S2MIRROR_S3_SECRET_KEY": "b",
+            "S2MIRROR_CLIENT_ID": "c",
+            "S2MIRROR_CLIENT_SECRET": "d",
+        },
+    )
+    assert found.require_s3() == ("a", "b")
+    assert found.require_client() == ("c", "d")
+
+
+def test_a_secret_file_is_read_without_its_line_end(tmp_path: Path) -> None:
+    path = secret_file(tmp_path, f"{PRECIOUS}\r\n")
+    found = secrets(tmp_path, {"S2MIRROR_S3_SECRET_KEY_FILE": str(path)})
+    assert found.s3_secret_key.get_secret_value() == PRECIOUS
+
+
+def test_systemd_credentials_are_found_by_their_names(tmp_path: Path) -> None:
+    environment = systemd(tmp_path, **{"s3-access-key": "a\n", "s3-secret-key": "b\n"})
+    assert secrets(tmp_path, environment).require_s3() == ("a", "b")
+
+
+def test_a_variable_comes_before_systemd(tmp_path: Path) -> None:
+    environment = systemd(tmp_path, **{"client-id": "theirs"}) | {"S2MIRROR_CLIENT_ID": "mine"}
+    assert secrets(tmp_path, environment).client_id.get_secret_value() == "mine"
+
+
+def test_a_file_comes_before_systemd(tmp_path: Path) -> None:
+    path = secret_file(tmp_path, "mine")
+    environment = systemd(tmp_path, **{"client-id": "theirs"}) | {
+        "S2MIRROR_CLIENT_ID_FILE": str(path)
+    }
+    assert secrets(tmp_path, environment).client_id.get_secret_value() == "mine"
+
+
+def test_a_variable_and_a_file_for_one_secret_are_a_fault(tmp_path: Path) -> None:
+    path = secret_file(tmp_path, PRECIOUS)
+    environment = {
+        "S2MIRROR_CLIENT_SECRET": PRECIOUS,
+        "S2MIRROR_CLIENT_SECRET_FILE": str(path),
+    }
+    assert faults(tmp_path, ARCHIVE + AREA, environment) == [
+        (
+            "environment: S2MIRROR_CLIENT_SECRET: expected either this or "
+            "S2MIRROR_CLIENT_SECRET_FILE; got both"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b" \n", "expected a secret; got nothing"),
+        (b"hunter2\nhunter3\n", "expected a secret of one line; got several lines (not shown)"),
+        (b"\xff\xfe", "expected a file of text; got {path}, which is not UTF-8"),
+    ],
+)
+def test_a_file_that_holds_no_secret_is_a_fault_and_its_bytes_are_not_shown(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(content)
+    found = faults(tmp_path, ARCHIVE + AREA, {"S2MIRROR_S3_SECRET_KEY_FILE": str(path)})
+    place = "environment: S2MIRROR_S3_SECRET_KEY_FILE"
+    assert found == [f"{place}: {words.format(path='key')}"]
+
+
+def test_an_empty_systemd_credential_is_a_fault(tmp_path: Path) -> None:
+    assert faults(tmp_path, ARCHIVE + AREA, systemd(tmp_path, **{"client-id": ""})) == [
+        "environment: CREDENTIALS_DIRECTORY/client-id: expected a secret; got nothing"
+    ]
+
+
+def test_a_secret_file_that_others_may_read_gets_a_word_but_is_taken(tmp_path: Path) -> None:
+    path = secret_file(tmp_path, PRECIOUS, mode=0o644)
+    loaded = load(tmp_path, ARCHIVE + AREA, {"S2MIRROR_S3_SECRET_KEY_FILE": str(path)})
+    assert loaded.notes == (
+        f"S2MIRROR_S3_SECRET_KEY_FILE: {path} can be read by other users; chmod 600 {path}",
+    )
+    assert loaded.settings.secrets.s3_secret_key.get_secret_value() == PRECIOUS
+
+
+def test_a_closed_secret_file_and_a_systemd_one_get_no_word(tmp_path: Path) -> None:
+    path = secret_file(tmp_path, PRECIOUS, mode=0o600)
+    environment = systemd(tmp_path, **{"client-id": "x"}) | {
+        "S2MIRROR_S3_SECRET_KEY_FILE": str(path)
+    }
+    assert load(tmp_path, ARCHIVE + AREA, environment).notes == ()
+
+
+def test_no_secret_shows_when_settings_are_printed(tmp_path: Path) -> None:
+    environment = {
+        "S2MIRROR_S3_ACCESS_KEY": PRECIOUS,
+        "S2MIRROR_S3_SECRET_KEY": PRECIOUS,
+        "S2MIRROR_CLIENT_ID": PRECIOUS,
+        "S2MIRROR_CLIENT_SECRET": PRECIOUS,
+    }
+    loaded = load(tmp_path, ARCHIVE + AREA, environment)
+    printed = f"{loaded!r} {loaded} {loaded.settings} {loaded.settings.secrets!r}"
+    assert PRECIOUS not in printed + loaded.settings.model_dump_json(exclude={"area"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[store]\nsecret_key = "{}"\n',
+        '[secrets]\nx = "{}"\n',
+        '[secrets.deep]\nclient_id = ["{}"]\n',
+        '[catalog]\nurl = "https://me:{}@example.org"\n',
+        '[catalog]\nurl = "me:{}@example.org"\n',
+        '[[store]]\npassword = "{}"\n',
+        'token = "{}"\n',
+    ],
+)
+def test_a_secret_written_in_the_file_is_refused_and_not_repeated(
+    tmp_path: Path, text: str
+) -> None:
+    found = faults(tmp_path, text.format(PRECIOUS) + ARCHIVE + AREA)
+    assert found
+    assert PRECIOUS not in " ".join(found)
+
+
+def test_missing_keys_are_no_fault_until_needed_and_then_say_how_to_give_them(
+    tmp_path: Path,
+) -> None:
+    found = secrets(tmp_path, {"S2MIRROR_S3_ACCESS_KEY": "a"})
+    with pytest.raises(CredentialError) as caught:
+        found.require_s3()
+    assert str(caught.value) == (
+        "no s3 secret key given: set S2MIRROR_S3_SECRET_KEY, or S2MIRROR_S3_SECRET_KEY_FILE to "
+        "the path of a file that holds it, or the systemd credential s3-secret-key; "
+        "make one at https://eodata-s3keysmanager.dataspace.copernicus.eu"
+    )
+
+
+def test_without_any_client_both_halves_are_named() -> None:
+    with pytest.raises(CredentialError) as caught:
+        Secrets().require_client()
+    assert str(caught.value) == (
+        "no client id and no client secret given: set S2MIRROR_CLIENT_ID and "
+        "S2MIRROR_CLIENT_SECRET, or S2MIRROR_CLIENT_ID_FILE and S2MIRROR_CLIENT_SECRET_FILE to "
+        "the path of a file that holds it, or the systemd credential client-id and client-secret; "
+        "make one at https://shapps.dataspace.copernicus.eu/dashboard"
+    )

@@ -1,0 +1,75 @@
+"""Durations and sizes are read as people write them, and written so that they can be read."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s2mirror.config import duration_text, parse_duration, parse_size, size_text
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [
+        ("250 ms", timedelta(milliseconds=250)),
+        ("60 s", timedelta(seconds=60)),
+        ("15min", timedelta(minutes=15)),
+        ("1.5 h", timedelta(minutes=90)),
+        (" 7 d ", timedelta(days=7)),
+        ("2 Weeks", timedelta(days=14)),
+        ("0 s", timedelta()),
+    ],
+)
+def test_a_duration_is_read_with_its_unit(text: str, duration: timedelta) -> None:
+    assert parse_duration(text) == duration
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [
+        ("512 B", 512),
+        ("64 KiB", 65_536),
+        ("200 GiB", 200 * 2**30),
+        ("1.5 TiB", 3 * 2**39),
+        ("12 TB", 12 * 10**12),
+        ("1kb", 1000),
+    ],
+)
+def test_a_size_is_read_with_its_unit_of_1024_or_1000(text: str, size_bytes: int) -> None:
+    assert parse_size(text) == size_bytes
+
+
+@pytest.mark.parametrize("text", ["", "15", "min", "-1 s", "1 month", "1 M", "1e3 s", "٣ s"])
+def test_a_duration_without_a_clear_meaning_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"unit|number"):
+        parse_duration(text)
+
+
+def test_a_duration_beyond_a_hundred_years_is_refused() -> None:
+    with pytest.raises(ValueError, match="longer than a hundred years"):
+        parse_duration("36501 d")
+
+
+@pytest.mark.parametrize("text", ["", "15", "GiB", "-1 B", "1 G", "1 GIGABYTE"])
+def test_a_size_without_a_clear_meaning_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"unit|number"):
+        parse_size(text)
+
+
+@given(st.timedeltas(timedelta(), timedelta(days=36_500)))
+def test_every_duration_is_read_back_as_it_was_written(duration: timedelta) -> None:
+    assert parse_duration(duration_text(duration)) == duration
+
+
+@given(st.integers(0, 10**15 - 1) | st.integers(0, 900).map(lambda count: count * 2**40))
+def test_every_size_is_read_back_as_it_was_written(size_bytes: int) -> None:
+    assert parse_size(size_text(size_bytes)) == size_bytes
+
+
+def test_durations_and_sizes_are_written_in_the_largest_whole_unit() -> None:
+    assert duration_text(timedelta(hours=48)) == "2 d"
+    assert duration_text(timedelta(minutes=90)) == "90 min"
+    assert duration_text(timedelta(milliseconds=500)) == "0.500000 s"
+    assert size_text(20 * 2**30) == "20 GiB"
+    assert size_text(1000) == "1000 B"
