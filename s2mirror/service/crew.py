@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from s2mirror.errors import ArchiveError, CredentialError, LedgerError, MirrorError, Stopped
-from s2mirror.lifecycle import Event, State
+from s2mirror.lifecycle import Event
 from s2mirror.model import Entry
 from s2mirror.planning.retry import after_error
 from s2mirror.ports import Progress
@@ -32,6 +32,8 @@ class Crew:
     fetcher: Fetcher
     progress: Progress
     stop: StopFlag
+    areas: tuple[str, ...] = ()
+    """Deliver only products of these areas; empty: of all."""
     heard: Callable[[], None] = lambda: None
     """Called whenever work has moved on."""
     archived: list[str] = field(default_factory=list)
@@ -67,7 +69,7 @@ class Crew:
         """
         if self.stop.is_set():
             return False
-        entry = self.mirror.ledger.products.claim(self.mirror.now())
+        entry = self.mirror.ledger.products.claim(self.mirror.now(), self.areas)
         if entry is None:
             return False
         started = time.monotonic()
@@ -79,11 +81,6 @@ class Crew:
             if isinstance(error, EVERYBODYS_PROBLEM):
                 raise
         return True
-
-    def publish_verified(self) -> None:
-        """Publish what was proven before a stop."""
-        for entry in self.mirror.ledger.products.in_state(State.VERIFIED):
-            self._publish(entry.product.id, time.monotonic())
 
     def _publish(self, product_id: str, started: float) -> None:
         mirror = self.mirror

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from s2mirror.errors import MirrorError, OutsideError
 from s2mirror.lifecycle import State
+from s2mirror.model import Entry
 from s2mirror.planning.downloads import DownloadPlan
 from s2mirror.planning.retention import PrunePlan
 from s2mirror.planning.searches import Search
@@ -14,6 +15,7 @@ from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.choose import choose
 from s2mirror.steps.poll import PollResult
+from s2mirror.steps.promote import promote
 from s2mirror.steps.recover import clear_leftovers, recover
 from s2mirror.stop import StopFlag
 
@@ -41,6 +43,11 @@ class CycleResult:
         return [product_id for poll in self.polls for product_id in poll.new_ids]
 
     @property
+    def gone(self) -> tuple[Entry, ...]:
+        """Products that were pruned; none while the brake holds."""
+        return self.pruned.prune if self.pruned and not self.pruned.brake else ()
+
+    @property
     def exit_code(self) -> int:
         """0 current; 1 more to come or some failed; 3 a catalogue could not be listed."""
         if self.poll_errors:
@@ -49,31 +56,39 @@ class CycleResult:
 
 
 def prepare(mirror: Mirror) -> None:
-    """Put things in order after whatever happened last time."""
+    """Put things in order after whatever happened last time, and publish what was proven then."""
     now = mirror.now()
     recovered = recover(mirror.ledger, mirror.archive, mirror.template, now=now)
     keep = mirror.settings.prune.staging_keep
     cleared = clear_leftovers(mirror.ledger, mirror.archive, keep, now=now)
     if recovered or cleared:
         log.info("mirror.recovered", products=recovered, leftovers=cleared)
+    for entry in mirror.ledger.products.in_state(State.VERIFIED):
+        path = promote(entry, mirror.ledger, mirror.archive, mirror.template, now=now)
+        log.info("product.archived", product=entry.product.id, path=path)
 
 
 def run_cycle(
-    mirror: Mirror, searches: Sequence[Search], progress: Progress, stop: StopFlag
+    mirror: Mirror, areas: Sequence[str], progress: Progress, stop: StopFlag
 ) -> CycleResult:
     """Poll, choose, fetch, prove, archive, process, prune: everything that is due now.
+
+    With *areas*, only theirs are polled and fetched.
 
     A catalogue that cannot be listed does not keep known products from being fetched. Raises
     CredentialError, ArchiveError or LedgerError when no product could go on.
     """
     result = CycleResult()
     prepare(mirror)
-    poll_all(mirror, searches, result, stop)
-    reserve_bytes = mirror.settings.archive.reserve_bytes
+    poll_all(mirror, mirror.searches_of(areas), result, stop)
     result.downloads = choose(
-        mirror.ledger, mirror.archive, reserve_bytes=reserve_bytes, now=mirror.now()
+        mirror.ledger,
+        mirror.archive,
+        reserve_bytes=mirror.settings.archive.reserve_bytes,
+        now=mirror.now(),
+        areas=areas,
     )
-    deliver(mirror, progress, stop, result)
+    deliver(mirror, areas, progress, stop, result)
     stop.raise_if_set()
     result.processed = mirror.processor().process(stop)
     stop.raise_if_set()
@@ -102,10 +117,16 @@ def poll_all(
             result.polls.append(poll)
 
 
-def deliver(mirror: Mirror, progress: Progress, stop: StopFlag, result: CycleResult) -> None:
+def deliver(
+    mirror: Mirror,
+    areas: Sequence[str],
+    progress: Progress,
+    stop: StopFlag,
+    result: CycleResult,
+) -> None:
     """Fetch, prove and publish whatever is due, and note it in *result*."""
     products = mirror.ledger.products
-    if not products.in_state(State.QUEUED, State.VERIFIED):
+    if products.next_due_at() is None:
         return
     pool = connection_pool(mirror.settings.store.connections)
     counter = _Counter(progress)
@@ -114,9 +135,9 @@ def deliver(mirror: Mirror, progress: Progress, stop: StopFlag, result: CycleRes
         fetcher=mirror.fetcher(mirror.store(), pool, counter),
         progress=counter,
         stop=stop,
+        areas=tuple(areas),
     )
     try:
-        crew.publish_verified()
         crew.deliver_due(mirror.settings.download.parallel_products)
     except MirrorError:
         shut(pool)

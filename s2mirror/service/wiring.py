@@ -1,7 +1,7 @@
 """Puts the mirror's parts together from the settings. The only room that knows them all."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from s2mirror.adapters.ledger import Ledger, open_ledger
 from s2mirror.adapters.objectstore import S3Store, StoreOptions
 from s2mirror.area import WatchArea
 from s2mirror.config import Area, Settings
-from s2mirror.errors import LedgerError
+from s2mirror.errors import LedgerError, UsageError
 from s2mirror.planning.retention import Brake
 from s2mirror.planning.retry import RetryPolicy
 from s2mirror.planning.searches import Search, plan_searches
@@ -40,6 +40,19 @@ class Mirror:
     areas: tuple[WatchArea, ...]
     searches: tuple[Search, ...]
     now: Callable[[], datetime] = utc_now
+
+    def searches_of(self, names: Sequence[str]) -> tuple[Search, ...]:
+        """Return the searches of the named areas, or all. Raises UsageError for an unknown one."""
+        if not names:
+            return self.searches
+        known = {area.name: area for area in self.areas}
+        if unknown := sorted(set(names) - set(known)):
+            raise UsageError(f"no area is named {unknown[0]!r}; there are {', '.join(known)}")
+        return plan_searches([known[name] for name in dict.fromkeys(names)])
+
+    def require_archive(self) -> None:
+        """Raise ArchiveError unless this ledger's own archive is mounted."""
+        _tie(self.ledger, self.archive)
 
     @property
     def template(self) -> str:
@@ -131,15 +144,19 @@ def open_mirror(settings: Settings, *, create: bool) -> Mirror:
     ledger must exist and the archive is not looked at. Raises LedgerError or ArchiveError.
     """
     refuse_network_file_system(settings.ledger.path)
-    ledger = open_ledger(settings.ledger.path, create=create)
-    archive = Archive(settings.archive.root)
+    mirror = mirror_on(open_ledger(settings.ledger.path, create=create), settings)
     if create:
-        _tie(ledger, archive)
+        _tie(mirror.ledger, mirror.archive)
+    return mirror
+
+
+def mirror_on(ledger: Ledger, settings: Settings) -> Mirror:
+    """Return the mirror that *settings* describe, on an open ledger."""
     areas = tuple(watch_area(area, settings) for area in settings.area)
     return Mirror(
         settings=settings,
         ledger=ledger,
-        archive=archive,
+        archive=Archive(settings.archive.root),
         areas=areas,
         searches=plan_searches(areas),
     )

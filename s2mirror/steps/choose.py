@@ -1,5 +1,6 @@
 """Decide which discovered products go into the queue."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from s2mirror.adapters.archive import Archive
@@ -9,23 +10,31 @@ from s2mirror.model import Entry, Verdict
 from s2mirror.planning.downloads import DownloadPlan, expected_bytes, plan_downloads
 
 
-def plan(ledger: Ledger, archive: Archive, *, reserve_bytes: int) -> DownloadPlan:
-    """Return which discovered products have room on the disk now, and why the others wait."""
+def choose(
+    ledger: Ledger,
+    archive: Archive,
+    *,
+    reserve_bytes: int,
+    now: datetime,
+    areas: Collection[str] = (),
+) -> DownloadPlan:
+    """Queue discovered products, of *areas* if any are given, as far as the disk has room.
+
+    Returns what was queued, and why the others wait.
+    """
+    waiting = ledger.products.in_state(State.DISCOVERED)
+    if areas:
+        waiting = [entry for entry in waiting if set(areas) & set(entry.areas)]
     queued = ledger.products.in_state(State.QUEUED, State.DOWNLOADING)
-    return plan_downloads(
-        ledger.products.in_state(State.DISCOVERED),
+    plan = plan_downloads(
+        waiting,
         promised_bytes=sum(_still_needed_bytes(entry, archive) for entry in queued),
         free_bytes=archive.free_bytes(),
         reserve_bytes=reserve_bytes,
     )
-
-
-def choose(ledger: Ledger, archive: Archive, *, reserve_bytes: int, now: datetime) -> DownloadPlan:
-    """Queue what :func:`plan` lets start."""
-    chosen = plan(ledger, archive, reserve_bytes=reserve_bytes)
-    for entry in chosen.start:
+    for entry in plan.start:
         ledger.products.advance(entry, Verdict(event=Event.SELECT), now=now)
-    return chosen
+    return plan
 
 
 def _still_needed_bytes(entry: Entry, archive: Archive) -> int:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 from pystac_client import ItemSearch
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
-from requests import PreparedRequest, Response
+from requests import PreparedRequest, RequestException, Response
 from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse, Retry
 
@@ -60,6 +62,17 @@ class StacCatalog:
         with _explained(self._options.url):
             pages = stac_io.get_pages(urljoin(self._options.url, "collections"))
             return frozenset(str(found["id"]) for page in pages for found in page["collections"])
+
+    def server_time(self) -> datetime:
+        """Return what time the catalogue's server says it is, to the second."""
+        stac_io = _DoubtfulIO(self._options)
+        try:
+            answer = stac_io.session.get(self._options.url, timeout=self._options.timeout_seconds)
+            return parsedate_to_datetime(answer.headers["Date"])
+        except (RequestException, KeyError, ValueError) as error:
+            raise CatalogUnavailable(
+                f"cannot ask the catalogue {self._options.url} for the time: {error}"
+            ) from error
 
     def search(self, query: CatalogQuery) -> Iterator[Page]:
         """Yield pages until the listing is complete; see the port's contract."""

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from s2mirror.adapters.ledger.connection import Connection, moment, prepare, stamp
+from s2mirror.adapters.ledger.connection import Connection, prepare, stamp
 from s2mirror.adapters.ledger.cursors import Cursors
 from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.proofs import Proofs
@@ -51,15 +51,6 @@ class Ledger:
     def set_fact(self, name: str, value: str) -> None:
         """Keep a single fact by name."""
         self.connection.execute(SET_FACT, {"name": name, "value": value})
-
-    def beat(self, name: str, *, now: datetime) -> None:
-        """Say that a part of the daemon is alive."""
-        self.set_fact(f"beat.{name}", stamp(now))
-
-    def last_beat(self, name: str) -> datetime | None:
-        """Return when :meth:`beat` was last called for *name*; None if never."""
-        text = self.fact(f"beat.{name}")
-        return moment(text) if text else None
 
     def close(self) -> None:
         """Close this thread's connection."""

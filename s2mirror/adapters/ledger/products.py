@@ -31,6 +31,10 @@ UPDATE product
    SET state = 'downloading', changed_at = :now
  WHERE id = (SELECT id FROM product
               WHERE state = 'queued' AND next_attempt_at <= :now
+                AND (:areas = '[]' OR EXISTS (
+                  SELECT 1 FROM membership
+                   WHERE product_id = product.id
+                     AND area IN (SELECT value FROM json_each(:areas))))
               ORDER BY priority DESC, sensed_at DESC LIMIT 1)
 RETURNING id
 """
@@ -101,10 +105,14 @@ class Products:
             self._connection.execute_many(LOG_DISCOVERY, rows)
             self._connection.execute_many(JOIN_AREA, members)
 
-    def claim(self, now: datetime) -> Entry | None:
-        """Move one due product to ``downloading`` and return it, newest sensing first."""
+    def claim(self, now: datetime, areas: Collection[str] = ()) -> Entry | None:
+        """Move one due product to ``downloading`` and return it: priority, then newest sensing.
+
+        Without *areas* any area's products may be claimed.
+        """
         with self._connection.atomic():
-            rows = self._connection.query(CLAIM, {"now": stamp(now)})
+            params = {"now": stamp(now), "areas": json.dumps(list(areas))}
+            rows = self._connection.query(CLAIM, params)
             if not rows:
                 return None
             entry = self.get(rows[0]["id"])

@@ -1,0 +1,111 @@
+"""What every command needs first: the configuration, and the mirror that it describes."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Final
+
+import typer
+
+from s2mirror.adapters.ledger import open_ledger
+from s2mirror.adapters.lock import InstanceLock
+from s2mirror.cli.output import complain
+from s2mirror.config import Settings, load_settings
+from s2mirror.errors import ConfigError
+from s2mirror.service.logs import set_up_logs
+from s2mirror.service.wiring import Mirror, mirror_on, open_mirror, secret_texts
+
+CONFIG_NAME: Final = "s2mirror.toml"
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="S2MIRROR_CONFIG",
+        help="Configuration file. Default: s2mirror.toml here, in ~/.config/s2mirror, "
+        "or in /etc/s2mirror, whichever comes first.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show log lines too.")]
+AreaOption = Annotated[
+    list[str] | None,
+    typer.Option("--area", "-a", help="Only this area; may be given more than once."),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", "-n", help="Show what would be done, and do nothing.")
+]
+
+
+def config_path(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the configuration file to use. Raises ConfigError if there is none."""
+    if given is not None:
+        return given
+    home = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    places = (Path.cwd(), home / "s2mirror", Path("/etc/s2mirror"))
+    for place in places:
+        if (place / CONFIG_NAME).is_file():
+            return place / CONFIG_NAME
+    looked = ", ".join(str(place) for place in places)
+    raise ConfigError(
+        f"no {CONFIG_NAME} in {looked}; `s2mirror init` writes one, --config names another"
+    )
+
+
+def read_settings(given: Path | None) -> Settings:
+    """Return the settings, telling about repairs on stderr. Raises ConfigError."""
+    loaded = load_settings(config_path(given))
+    for note in loaded.notes:
+        complain(f"note: {note}")
+    return loaded.settings
+
+
+@contextmanager
+def looking(given: Path | None) -> Iterator[Mirror]:
+    """Lend the mirror for commands that only look or mark: a daemon may run beside them."""
+    settings = read_settings(given)
+    _quiet_logs(settings, "warning")
+    mirror = open_mirror(settings, create=False)
+    try:
+        yield mirror
+    finally:
+        mirror.ledger.close()
+
+
+@contextmanager
+def working(given: Path | None, *, verbose: bool = False) -> Iterator[Mirror]:
+    """Lend the mirror for commands that move files: only one process at a time may.
+
+    Raises AlreadyRunning if another one does.
+    """
+    settings = read_settings(given)
+    _quiet_logs(settings, settings.log.level if verbose else "error")
+    with InstanceLock(settings.ledger.path):
+        mirror = open_mirror(settings, create=True)
+        try:
+            yield mirror
+        finally:
+            mirror.ledger.close()
+
+
+@contextmanager
+def planning(given: Path | None) -> Iterator[Mirror]:
+    """Lend the mirror for looking ahead, even before the first run has made a ledger."""
+    settings = read_settings(given)
+    _quiet_logs(settings, "error")
+    with TemporaryDirectory() as folder:
+        path = settings.ledger.path
+        blank = Path(folder) / path.name
+        ledger = open_ledger(path) if path.exists() else open_ledger(blank)
+        try:
+            yield mirror_on(ledger, settings)
+        finally:
+            ledger.close()
+
+
+def _quiet_logs(settings: Settings, level: str) -> None:
+    set_up_logs(level=level, form=settings.log.format, secrets=secret_texts(settings))

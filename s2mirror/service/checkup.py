@@ -1,0 +1,131 @@
+"""Try out everything that the mirror needs, and say what is wrong and what to do."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from s2mirror.adapters.archive import Archive, filesystem_kind
+from s2mirror.adapters.catalog import StacCatalog
+from s2mirror.adapters.ledger import open_ledger
+from s2mirror.adapters.lock import holder_pid
+from s2mirror.adapters.objectstore import S3Store
+from s2mirror.config import Settings
+from s2mirror.errors import ArchiveError, CatalogError, MirrorError
+from s2mirror.model import Product
+from s2mirror.planning.searches import Search, plan_query, plan_searches
+from s2mirror.service.survey import room_bytes
+from s2mirror.service.wiring import (
+    refuse_network_file_system,
+    stac_options,
+    store_options,
+    utc_now,
+    watch_area,
+)
+
+MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
+"""Beyond 15 minutes S3 refuses every signature; long before, somebody should know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was tried."""
+
+    name: str
+    detail: str
+    """What was found, or what is wrong and what to do."""
+    exit_code: int = 0
+    """0 when all is well."""
+
+
+def checkup(settings: Settings) -> Iterator[Check]:
+    """Try everything that the configuration leads to, one thing after the other.
+
+    Yields each result as soon as it is there; no failure keeps the next from being tried.
+    """
+    searches = plan_searches([watch_area(area, settings) for area in settings.area])
+    yield _try("ledger", lambda: _ledger(settings.ledger.path))
+    yield _try("archive", lambda: _archive(settings))
+    yield _try("lock", lambda: _lock(settings.ledger.path))
+    catalog = StacCatalog(replace(stac_options(settings), page_size=1, tries=2))
+    yield _try("catalogue", lambda: _catalogue(catalog, searches))
+    yield _try("clock", lambda: _clock(catalog.server_time(), utc_now()))
+    yield _try("store", lambda: _store(settings, catalog, searches))
+
+
+def _try(name: str, attempt: Callable[[], str]) -> Check:
+    try:
+        return Check(name=name, detail=attempt())
+    except MirrorError as error:
+        return Check(name=name, detail=str(error), exit_code=error.exit_code)
+
+
+def _ledger(path: Path) -> str:
+    refuse_network_file_system(path)
+    kind = filesystem_kind(path)
+    if not path.exists():
+        return f"{path} (on {kind}) will be made at the first sync"
+    open_ledger(path).close()
+    return f"{path} (on {kind}) is whole"
+
+
+def _archive(settings: Settings) -> str:
+    archive = Archive(settings.archive.root)
+    free_bytes, reserve_bytes = room_bytes(archive), settings.archive.reserve_bytes
+    room = f"{free_bytes / 1e9:.1f} GB free, {reserve_bytes / 1e9:.1f} GB of it kept free"
+    if free_bytes <= reserve_bytes:
+        raise ArchiveError(
+            f"{archive.root}: {room}: nothing would be fetched; "
+            "make room, or set archive.reserve lower"
+        )
+    state = "is an archive" if archive.marker_id() else "will be made at the first sync"
+    return f"{archive.root} (on {filesystem_kind(archive.root)}) {state}; {room}"
+
+
+def _lock(path: Path) -> str:
+    pid = holder_pid(path)
+    return "no other s2mirror works with this ledger" if pid is None else f"process {pid} runs"
+
+
+def _catalogue(catalog: StacCatalog, searches: tuple[Search, ...]) -> str:
+    known = catalog.collections()
+    wanted = {search.collection for search in searches}
+    if missing := sorted(wanted - known):
+        raise CatalogError(
+            f"the catalogue has no collection {missing[0]!r}; it has {len(known)} others. "
+            "Check catalog.url"
+        )
+    return f"has {', '.join(sorted(wanted))}"
+
+
+def _clock(theirs: datetime, ours: datetime) -> str:
+    skew = ours - theirs
+    if abs(skew) > MAX_CLOCK_SKEW:
+        raise MirrorError(
+            f"this machine's clock differs from the catalogue's by {skew}; "
+            "set it (NTP), or the store will refuse its signatures"
+        )
+    return f"within {abs(skew).total_seconds():.0f} s of the catalogue's"
+
+
+def _store(settings: Settings, catalog: StacCatalog, searches: tuple[Search, ...]) -> str:
+    store = S3Store(store_options(settings))
+    product = _any_product(catalog, searches)
+    if product is None:
+        store.probe()
+        return "the keys are good; no area has a product yet to read from"
+    listing = store.list_product(product.s3_prefix)
+    smallest = min(listing.files, key=lambda file: file.size_bytes, default=None)
+    if smallest is None:
+        return f"the keys are good; {product.id} has no objects yet"
+    read_bytes = sum(len(chunk) for chunk in store.read(smallest))
+    return f"the keys are good; read {smallest.path} ({read_bytes} B) of {product.id}"
+
+
+def _any_product(catalog: StacCatalog, searches: tuple[Search, ...]) -> Product | None:
+    for search in searches:
+        page = next(catalog.search(plan_query(search, None, overlap=search.interval)), None)
+        if page is not None and page.products:
+            return page.products[0]
+    return None

@@ -1,0 +1,101 @@
+"""How the mirror stands: one value that people and programs read."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from s2mirror.adapters.ledger import Cursor
+from s2mirror.adapters.lock import holder_pid
+from s2mirror.lifecycle import HELD, State
+from s2mirror.model import Rejected
+from s2mirror.service.health import Health, read_health
+from s2mirror.service.survey import room_bytes
+from s2mirror.service.wiring import Mirror
+
+MONTH: Final = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AreaStatus:
+    """How one area stands."""
+
+    name: str
+    held: int
+    waiting: int
+    pruned: int
+    failed: int
+    configured: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How the mirror stands."""
+
+    ledger_path: Path
+    archive_root: Path
+    daemon_pid: int | None
+    """Process that holds the instance lock; None if none does."""
+    health: Health | None
+    """What the daemon last said of itself; None if it never did."""
+    products: dict[State, int]
+    held_bytes: int
+    free_bytes: int
+    received_24h_bytes: int
+    received_30d_bytes: int
+    areas: tuple[AreaStatus, ...]
+    searches: tuple[Cursor, ...]
+    rejected: tuple[Rejected, ...]
+    next_due_at: datetime | None
+
+    @property
+    def current(self) -> bool:
+        """Whether nothing waits, nothing failed, and every search was listed."""
+        waiting = (State.DISCOVERED, State.QUEUED, State.DOWNLOADING, State.VERIFIED)
+        troubled = (*waiting, State.FAILED, State.QUARANTINED)
+        listed = all(cursor.listed_at and not cursor.error for cursor in self.searches)
+        return listed and not any(self.products.get(state) for state in troubled)
+
+
+def status(mirror: Mirror) -> Status:
+    """Return how the mirror stands, from ledger and disk alone."""
+    now = mirror.now()
+    ledger = mirror.ledger
+    counts = ledger.products.counts()
+    keys = {search.key for search in mirror.searches}
+    return Status(
+        ledger_path=mirror.settings.ledger.path,
+        archive_root=mirror.archive.root,
+        daemon_pid=holder_pid(mirror.settings.ledger.path),
+        health=read_health(ledger, now=now),
+        products={state: counts.get(state, (0, 0))[0] for state in State},
+        held_bytes=sum(counts.get(state, (0, 0))[1] for state in HELD),
+        free_bytes=room_bytes(mirror.archive),
+        received_24h_bytes=ledger.transferred_bytes(timedelta(days=1), now=now),
+        received_30d_bytes=ledger.transferred_bytes(MONTH, now=now),
+        areas=_areas(mirror),
+        searches=tuple(cursor for cursor in ledger.cursors.all() if cursor.search in keys),
+        rejected=tuple(ledger.cursors.rejected()),
+        next_due_at=ledger.products.next_due_at(),
+    )
+
+
+def _areas(mirror: Mirror) -> tuple[AreaStatus, ...]:
+    counts = mirror.ledger.products.area_counts()
+    configured = [area.name for area in mirror.areas]
+    names = configured + sorted(set(counts) - set(configured))
+    return tuple(_area(name, counts.get(name, {}), name in configured) for name in names)
+
+
+def _area(name: str, counts: dict[State, int], configured: bool) -> AreaStatus:  # noqa: FBT001 - a plain fact
+    def sum_of(*states: State) -> int:
+        return sum(counts.get(state, 0) for state in states)
+
+    return AreaStatus(
+        name=name,
+        held=sum_of(*HELD),
+        waiting=sum_of(State.DISCOVERED, State.QUEUED, State.DOWNLOADING, State.VERIFIED),
+        pruned=sum_of(State.PRUNED),
+        failed=sum_of(State.FAILED, State.QUARANTINED),
+        configured=configured,
+    )

@@ -1,0 +1,92 @@
+"""Look ahead without changing anything: what would the next cycle do."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from s2mirror.adapters.archive import Archive
+from s2mirror.errors import ArchiveError
+from s2mirror.lifecycle import State
+from s2mirror.model import Entry, Product
+from s2mirror.planning.diff import diff_page
+from s2mirror.planning.downloads import DownloadPlan, expected_bytes, plan_downloads
+from s2mirror.planning.retention import PrunePlan
+from s2mirror.planning.searches import Search, plan_query
+from s2mirror.service.wiring import Mirror
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What the next cycle would do."""
+
+    new: tuple[Entry, ...]
+    """Products that the catalogue has and the ledger does not."""
+    queued: tuple[Entry, ...]
+    """Products that are in the queue already."""
+    downloads: DownloadPlan
+    prune: PrunePlan
+
+    @property
+    def fetch_count(self) -> int:
+        """How many products would be fetched."""
+        return len(self.queued) + len(self.downloads.start)
+
+    @property
+    def fetch_bytes(self) -> int:
+        """About how many bytes would be fetched."""
+        return self.downloads.size_bytes + sum(expected_bytes(entry) for entry in self.queued)
+
+
+def survey(mirror: Mirror, searches: Sequence[Search]) -> Survey:
+    """List the catalogue as the next cycle would, and plan with what it shows."""
+    products = mirror.ledger.products
+    new = tuple(_new_entries(mirror, searches))
+    queued = tuple(products.in_state(State.QUEUED, State.DOWNLOADING))
+    waiting = sorted((*products.in_state(State.DISCOVERED), *new), key=_turn, reverse=True)
+    downloads = plan_downloads(
+        waiting,
+        promised_bytes=sum(expected_bytes(entry) for entry in queued),
+        free_bytes=room_bytes(mirror.archive),
+        reserve_bytes=mirror.settings.archive.reserve_bytes,
+    )
+    prune = mirror.pruner().plan(now=mirror.now())
+    return Survey(new=new, queued=queued, downloads=downloads, prune=prune)
+
+
+def room_bytes(archive: Archive) -> int:
+    """Return the free bytes where the archive is or will be."""
+    folder = archive.root
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        return Archive(folder).free_bytes()
+    except OSError as error:
+        raise ArchiveError(f"cannot ask for the room at {folder}: {error}") from error
+
+
+def _turn(entry: Entry) -> tuple[object, ...]:
+    return entry.product.sensed_at, entry.product.id
+
+
+def _new_entries(mirror: Mirror, searches: Sequence[Search]) -> Iterator[Entry]:
+    catalog = mirror.catalog()
+    for search in searches:
+        watermark = mirror.ledger.cursors.watermark(search.key)
+        query = plan_query(search, watermark, overlap=mirror.settings.catalog.overlap)
+        for page in catalog.search(query):
+            known = mirror.ledger.products.known(product.id for product in page.products)
+            diff = diff_page(page.products, known, search.areas)
+            yield from (_discovered(p, diff.areas[p.id], mirror) for p in diff.new)
+
+
+def _discovered(product: Product, areas: tuple[str, ...], mirror: Mirror) -> Entry:
+    now = mirror.now()
+    return Entry(
+        product=product,
+        state=State.DISCOVERED,
+        reason="",
+        attempts=0,
+        next_attempt_at=now,
+        changed_at=now,
+        path=None,
+        areas=areas,
+    )
