@@ -35,12 +35,13 @@ def tile_polygon(tile: str) -> BaseGeometry:
     """Return the WGS 84 outline of a tile. Raises ValueError for a square that does not exist."""
     name = normal_tile(tile)
     try:
-        zone, hemisphere, easting, northing = mgrs.MGRS().MGRSToUTM(f"{name}0000000000")
+        zone, hemisphere, easting, northing = mgrs.MGRS().MGRSToUTM(f"{name}5000050000")
     except Exception as error:
         # mgrs raises its own errors, and bare RuntimeErrors for squares outside the grid.
         raise ValueError(f"{tile!r} is no square of the MGRS grid") from error
-    west = easting // _GRID_METRES * _GRID_METRES
-    north = -(-(northing + _SQUARE_METRES) // _GRID_METRES) * _GRID_METRES
+    half = _SQUARE_METRES // 2
+    west = (easting - half) // _GRID_METRES * _GRID_METRES
+    north = -(-(northing + half) // _GRID_METRES) * _GRID_METRES
     square = segmentize(box(west, north - _WIDTH_METRES, west + _WIDTH_METRES, north), _STEP_METRES)
     corners = [
         utm.to_latlon(x, y, zone, northern=hemisphere == "N", strict=False)

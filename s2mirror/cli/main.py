@@ -8,7 +8,7 @@ import typer
 
 from s2mirror.cli import change, demo, look, setup, work
 from s2mirror.cli.output import complain
-from s2mirror.errors import MirrorError
+from s2mirror.errors import MirrorError, UsageError
 
 INTERRUPTED = 130
 
@@ -36,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             complain(line)
         return error.exit_code
+    except typer.TyperException as error:
+        complain(f"{error}; `s2mirror {' '.join(arguments[:1])} --help` shows what there is")
+        return UsageError.exit_code
     except (KeyboardInterrupt, typer.Abort):
         complain("stopped; what was fetched so far is kept and will be used")
         return INTERRUPTED

@@ -223,8 +223,10 @@ def test_a_geojson_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tile", ["99ZZZ", "32TZZ", "32TAA"])
 def test_a_tile_that_the_grid_has_not_is_refused(tmp_path: Path, tile: str) -> None:
     assert faults(tmp_path, ARCHIVE + area(tiles=f'["32TMT", "{tile}"]')) == [
-        "s2mirror.toml: area[0].tiles[1]: expected an MGRS tile of the Sentinel-2 grid, "
-        f'such as "32TMT"; got "{tile}"'
+        (
+            "s2mirror.toml: area[0].tiles[1]: expected an MGRS tile of the Sentinel-2 grid, "
+            f'such as "32TMT"; got "{tile}"'
+        )
     ]
 
 

@@ -1,0 +1,187 @@
+"""The whole Copernicus Data Space on loopback: catalogue, store, identity, each behind a proxy."""
+
+import ssl
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import unquote, urlsplit
+
+import trustme
+
+from s2mirror.errors import UsageError
+from s2mirror.sandbox.catalogue import Catalogue
+from s2mirror.sandbox.faults import Answer, Fault
+from s2mirror.sandbox.identity import TOKEN_PATH, IdentityService
+from s2mirror.sandbox.products import SandboxProduct
+from s2mirror.sandbox.proxy import Proxy
+from s2mirror.sandbox.s3 import BUCKET, ObjectStore
+from s2mirror.sandbox.serving import listening, loop_thread, served
+from s2mirror.sandbox.stac import StacRequest, StacService
+
+CA_NAME: Final = "sandbox-ca.pem"
+
+# CDSE takes signatures in the Authorization header only.
+_PRESIGNED: Final = Fault(
+    path=r"[?&]X-Amz-Signature=",
+    times=None,
+    answer=Answer(
+        status=403,
+        headers={"Content-Type": "application/xml"},
+        body=b'<?xml version="1.0" encoding="UTF-8"?>'
+        b"<Error><Code>InvalidAccessKeyId</Code></Error>",
+    ),
+)
+
+
+class Sandbox:
+    """A Copernicus Data Space of one's own, on ephemeral ports of 127.0.0.1.
+
+    Use it as a context manager. *folder* gets the CA's certificate; without one it goes to a
+    temporary folder that is removed at the end.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self.catalogue = Catalogue()
+        self.identity = IdentityService()
+        self.stac_proxy = Proxy()
+        self.s3_proxy = Proxy(_PRESIGNED, read_whole=self._read_whole)
+        self.identity_proxy = Proxy()
+
+    def __enter__(self) -> Self:
+        """Start everything; it is ready when this returns."""
+        with self._stack:
+            self._start()
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def stac_url(self) -> str:
+        """The catalogue's address, ending in ``/v1/``."""
+        return f"https://localhost:{self.stac_proxy.port}/v1/"
+
+    @property
+    def s3_endpoint(self) -> str:
+        """The store's address, for path-style access to the bucket ``eodata``."""
+        return f"https://localhost:{self.s3_proxy.port}"
+
+    @property
+    def token_url(self) -> str:
+        """The token endpoint."""
+        return f"https://localhost:{self.identity_proxy.port}{TOKEN_PATH}"
+
+    @property
+    def access_key(self) -> str:
+        """The store's current access key."""
+        return self.store.access_key
+
+    @property
+    def secret_key(self) -> str:
+        """The store's current secret key."""
+        return self.store.secret_key
+
+    @property
+    def client_id(self) -> str:
+        """The OAuth client."""
+        return self.identity.client_id
+
+    @property
+    def client_secret(self) -> str:
+        """The OAuth client's secret."""
+        return self.identity.client_secret
+
+    @property
+    def requests(self) -> list[StacRequest]:
+        """What the catalogue was asked, with method, path, query and JSON body."""
+        return self.stac.requests
+
+    def environment(self) -> dict[str, str]:
+        """Return the secrets as s2mirror reads them, and what boto3 and the AWS tools need."""
+        return {
+            "S2MIRROR_S3_ACCESS_KEY": self.access_key,
+            "S2MIRROR_S3_SECRET_KEY": self.secret_key,
+            "S2MIRROR_CLIENT_ID": self.client_id,
+            "S2MIRROR_CLIENT_SECRET": self.client_secret,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": "default",
+            "AWS_ENDPOINT_URL_S3": self.s3_endpoint,
+            "AWS_CA_BUNDLE": str(self.ca_file),
+        }
+
+    def toml(self) -> str:
+        """Return the part of an ``s2mirror.toml`` that points the mirror here; no secrets."""
+        return (
+            f'[catalog]\nurl = "{self.stac_url}"\n\n'
+            f'[store]\nendpoint = "{self.s3_endpoint}"\n\n'
+            f'[endpoints]\ntoken_url = "{self.token_url}"\n\n'
+            f'[network]\nca_file = "{self.ca_file}"\n'
+        )
+
+    def publish(self, products: SandboxProduct | Iterable[SandboxProduct]) -> None:
+        """Put products into the store, then into the catalogue, as CDSE does.
+
+        A product that is there already is replaced; use :meth:`replace` if files must go.
+        """
+        found = [products] if isinstance(products, SandboxProduct) else list(products)
+        for product in found:
+            self.store.put(product.keys)
+        self.catalogue.put(self.stac.served(product.item) for product in found)
+
+    def withdraw(self, product_id: str, *, keep_objects: bool = False) -> None:
+        """Take a product out of the catalogue and, unless told otherwise, its objects too."""
+        record = self.catalogue.get(product_id)
+        if record is None:
+            raise UsageError(
+                f"cannot withdraw {product_id!r}: the sandbox's catalogue has no such item"
+            )
+        self.catalogue.remove(product_id)
+        if not keep_objects:
+            self.store.delete(self.keys_of(product_id))
+
+    def replace(self, product: SandboxProduct) -> None:
+        """Publish a product in place of the one of the same name, whose objects go first."""
+        self.store.delete(self.keys_of(product.id))
+        self.publish(product)
+
+    def keys_of(self, product_id: str) -> list[str]:
+        """Return the keys of a product's objects, sorted."""
+        return [key for key in self.store.list_keys() if f"/{product_id}.SAFE/" in key]
+
+    def _start(self) -> None:
+        enter = self._stack.enter_context
+        folder = self._folder or Path(enter(TemporaryDirectory()))
+        self.ca_file = folder / CA_NAME
+        tls = _new_tls(self.ca_file)
+        self.store = enter(ObjectStore())
+        loop = enter(loop_thread())
+        for proxy in (self.stac_proxy, self.s3_proxy, self.identity_proxy):
+            enter(listening(loop, proxy, tls))
+        self.stac = StacService(self.catalogue, self.stac_url)
+        self.stac_proxy.forward_to(enter(served(loop, self.stac.app())))
+        self.identity_proxy.forward_to(enter(served(loop, self.identity.app())))
+        self.s3_proxy.forward_to(self.store.port)
+
+    def _read_whole(self, path: str) -> bytes | None:
+        return self.store.get(unquote(urlsplit(path).path).removeprefix(f"/{BUCKET}/"))
+
+
+def _new_tls(ca_file: Path) -> ssl.SSLContext:
+    """Make a CA, write its certificate to *ca_file*, and return a server's side for loopback."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(ca_file))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(tls)
+    return tls

@@ -1,0 +1,232 @@
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from http.client import HTTPResponse, HTTPSConnection, IncompleteRead
+
+import boto3
+import pytest
+import requests
+from botocore.config import Config
+from botocore.exceptions import ClientError, IncompleteReadError, ResponseStreamingError
+
+from s2mirror.sandbox import Answer, Fault, ProductSpec, Sandbox, SandboxProduct, make_product
+
+KEY_END = "MTD_DS.xml"
+
+
+@pytest.fixture(scope="module")
+def product(sandbox: Sandbox) -> SandboxProduct:
+    found = make_product(ProductSpec(level="L1C"))
+    sandbox.publish(found)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _clean(sandbox: Sandbox) -> Iterator[None]:
+    yield
+    for proxy in (sandbox.s3_proxy, sandbox.stac_proxy, sandbox.identity_proxy):
+        proxy.reset()
+
+
+@pytest.fixture(scope="module")
+def client(sandbox: Sandbox) -> "S3Client":
+    return boto3.client(
+        "s3",
+        endpoint_url=sandbox.s3_endpoint,
+        aws_access_key_id=sandbox.access_key,
+        aws_secret_access_key=sandbox.secret_key,
+        region_name="default",
+        verify=str(sandbox.ca_file),
+        config=Config(
+            s3={"addressing_style": "path"},
+            retries={"total_max_attempts": 1},
+            read_timeout=2,
+            max_pool_connections=8,
+        ),
+    )
+
+
+def content_of(product: SandboxProduct) -> bytes:
+    return next(body for path, body in product.files.items() if path.endswith(KEY_END))
+
+
+def key_of(product: SandboxProduct) -> str:
+    return next(key for key in product.keys if key.endswith(KEY_END))
+
+
+def read(client: "S3Client", product: SandboxProduct, **more: str) -> tuple[int, bytes]:
+    answer = client.get_object(Bucket="eodata", Key=key_of(product), **more)
+    return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Body"].read()
+
+
+def landing(sandbox: Sandbox) -> HTTPResponse:
+    """Ask for the catalogue's landing page with a client that reads as it is told."""
+    context = ssl.create_default_context(cafile=str(sandbox.ca_file))
+    connection = HTTPSConnection("localhost", sandbox.stac_proxy.port, context=context, timeout=5)
+    connection.request("GET", "/v1/")
+    return connection.getresponse()
+
+
+def test_a_status_is_answered_for_the_next_matches_and_then_no_more(
+    sandbox: Sandbox, client: "S3Client", product: SandboxProduct
+) -> None:
+    slow_down = b"<Error><Code>SlowDown</Code></Error>"
+    answer = Answer(status=503, headers={"Retry-After": "1"}, body=slow_down)
+    sandbox.s3_proxy.inject(Fault(path=KEY_END, method="GET", times=2, answer=answer))
+    for _ in range(2):
+        with pytest.raises(ClientError, match="SlowDown") as caught:
+            read(client, product)
+        assert caught.value.response["ResponseMetadata"]["HTTPHeaders"]["retry-after"] == "1"
+    assert read(client, product) == (200, content_of(product))
+    assert sandbox.s3_proxy.faults.waiting == 0
+
+
+def test_a_fault_leaves_other_requests_and_skipped_ones_alone(
+    sandbox: Sandbox, client: "S3Client", product: SandboxProduct
+) -> None:
+    sandbox.s3_proxy.inject(Fault(path=KEY_END, skip=1, answer=Answer(status=500)))
+    assert client.head_object(Bucket="eodata", Key=f"{product.prefix}INSPIRE.xml")
+    assert read(client, product)[0] == 200
+    with pytest.raises(ClientError):
+        read(client, product)
+
+
+def test_a_body_is_cut_after_so_many_bytes_by_a_reset(sandbox: Sandbox) -> None:
+    sandbox.stac_proxy.inject(Fault(cut_after_bytes=500, cut="reset"))
+    answer = landing(sandbox)
+    assert len(answer.read(500)) == 500
+    with pytest.raises(ConnectionResetError):
+        answer.read(1)
+    assert len(landing(sandbox).read()) > 1000
+
+
+def test_a_body_is_cut_by_a_polite_close(sandbox: Sandbox) -> None:
+    sandbox.stac_proxy.inject(Fault(cut_after_bytes=500, cut="close"))
+    with pytest.raises(IncompleteRead) as caught:
+        landing(sandbox).read()
+    assert len(caught.value.partial) == 500
+
+
+def test_boto3_notices_a_cut_body(sandbox: Sandbox, client: "S3Client", product: SandboxProduct) -> None:
+    sandbox.s3_proxy.inject(Fault(path=KEY_END, cut_after_bytes=5000, cut="close"))
+    with pytest.raises((IncompleteReadError, ResponseStreamingError)):
+        read(client, product)
+    assert sandbox.s3_proxy.traffic.matching(KEY_END)[0].sent_bytes == 5000
+
+
+def test_a_shortened_body_looks_whole(sandbox: Sandbox, client: "S3Client", product: SandboxProduct) -> None:
+    sandbox.s3_proxy.inject(Fault(path=KEY_END, cut_after_bytes=5000, cut="shorten"))
+    assert read(client, product) == (200, content_of(product)[:5000])
+    assert read(client, product) == (200, content_of(product))
+
+
+def test_exactly_one_byte_is_flipped(sandbox: Sandbox, client: "S3Client", product: SandboxProduct) -> None:
+    sandbox.s3_proxy.inject(Fault(path=KEY_END, flip_byte=777))
+    _, came = read(client, product)
+    whole = content_of(product)
+    assert [n for n, byte in enumerate(came) if byte != whole[n]] == [777]
+
+
+def test_a_range_is_answered_with_the_whole_object(
+    sandbox: Sandbox, client: "S3Client", product: SandboxProduct
+) -> None:
+    sandbox.s3_proxy.inject(Fault(path=KEY_END, ignore_range=True))
+    assert read(client, product, Range="bytes=100-") == (200, content_of(product))
+    assert read(client, product, Range="bytes=100-") == (206, content_of(product)[100:])
+
+
+def test_a_drip_is_no_faster_than_asked(sandbox: Sandbox, client: "S3Client", product: SandboxProduct) -> None:
+    rate = len(content_of(product)) * 2
+    sandbox.s3_proxy.inject(Fault(path=KEY_END, bytes_per_second=rate))
+    began = time.monotonic()
+    assert read(client, product) == (200, content_of(product))
+    assert 0.4 < time.monotonic() - began < 2
+
+
+def test_an_answer_is_delayed(sandbox: Sandbox, client: "S3Client", product: SandboxProduct) -> None:
+    sandbox.s3_proxy.inject(Fault(path=KEY_END, delay_seconds=0.4))
+    began = time.monotonic()
+    assert read(client, product)[0] == 200
+    assert 0.4 < time.monotonic() - began < 2
+
+
+def test_a_silent_service_never_answers(sandbox: Sandbox) -> None:
+    sandbox.stac_proxy.inject(Fault(silent=True))
+    with pytest.raises(requests.ReadTimeout):
+        requests.get(sandbox.stac_url, verify=str(sandbox.ca_file), timeout=0.5)
+    assert requests.get(sandbox.stac_url, verify=str(sandbox.ca_file), timeout=5).status_code == 200
+    silent = sandbox.stac_proxy.traffic.exchanges[0]
+    assert (silent.status, silent.sent_bytes) == (0, 0)
+
+
+def test_an_error_page_with_200_replaces_the_answer(sandbox: Sandbox) -> None:
+    page = Answer(status=200, headers={"Content-Type": "text/html"}, body=b"<html>login</html>")
+    sandbox.stac_proxy.inject(Fault(path="/search", answer=page))
+    answer = requests.get(f"{sandbox.stac_url}search", verify=str(sandbox.ca_file), timeout=5)
+    assert (answer.status_code, answer.text) == (200, "<html>login</html>")
+
+
+def test_an_etag_is_changed_in_the_answer(sandbox: Sandbox, client: "S3Client", product: SandboxProduct) -> None:
+    sandbox.s3_proxy.inject(Fault(path=KEY_END, headers={"ETag": '"new-1"'}))
+    assert client.head_object(Bucket="eodata", Key=key_of(product))["ETag"] == '"new-1"'
+    assert client.head_object(Bucket="eodata", Key=key_of(product))["ETag"] != '"new-1"'
+
+
+def test_faults_combine(sandbox: Sandbox, client: "S3Client", product: SandboxProduct) -> None:
+    sandbox.s3_proxy.inject(Fault(path=KEY_END, flip_byte=3, cut_after_bytes=10, cut="shorten"))
+    _, came = read(client, product)
+    assert (len(came), came[3] ^ 0xFF) == (10, content_of(product)[3])
+
+
+def test_every_request_is_recorded(sandbox: Sandbox, client: "S3Client", product: SandboxProduct) -> None:
+    read(client, product, Range="bytes=100-199")
+    client.head_object(Bucket="eodata", Key=key_of(product))
+    traffic = sandbox.s3_proxy.traffic
+    get, head = traffic.matching(KEY_END)
+    assert (get.method, get.range, get.status, get.sent_bytes) == ("GET", "bytes=100-199", 206, 100)
+    assert (head.method, head.status, head.sent_bytes) == ("HEAD", 200, 0)
+    assert get.ended is not None
+    assert get.started <= get.ended
+    assert traffic.count(KEY_END, "GET") == 1
+
+
+def test_requests_under_way_at_once_are_counted(
+    sandbox: Sandbox, client: "S3Client", product: SandboxProduct
+) -> None:
+    sandbox.s3_proxy.inject(Fault(path=KEY_END, times=None, delay_seconds=0.3))
+    threads = [threading.Thread(target=read, args=(client, product)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sandbox.s3_proxy.traffic.max_open_requests == 3
+    assert sandbox.s3_proxy.traffic.open_requests == 0
+
+
+def test_a_connection_serves_many_requests(sandbox: Sandbox) -> None:
+    with requests.Session() as session:
+        for _ in range(5):
+            session.get(sandbox.stac_url, verify=str(sandbox.ca_file), timeout=5)
+    assert sandbox.stac_proxy.traffic.count() == 5
+    assert sandbox.stac_proxy.traffic.max_open_connections == 1
+
+
+def test_the_private_ca_is_needed(sandbox: Sandbox) -> None:
+    with socket.create_connection(("localhost", sandbox.s3_proxy.port)) as raw:
+        context = ssl.create_default_context()
+        with pytest.raises(ssl.SSLCertVerificationError):
+            context.wrap_socket(raw, server_hostname="localhost")
+
+
+def test_sandboxes_start_in_seconds_one_after_the_other_and_leave_nothing() -> None:
+    began = time.monotonic()
+    for _ in range(2):
+        with Sandbox() as one:
+            process = one.store._process
+            ca_file = one.ca_file
+        assert process.returncode is not None
+        assert not ca_file.exists()
+    assert time.monotonic() - began < 8
+    assert not [t for t in threading.enumerate() if t.name == "s2mirror-sandbox" and not t.daemon]

@@ -1,0 +1,56 @@
+import time
+
+import requests
+from oauthlib.oauth2 import BackendApplicationClient
+from requests_oauthlib import OAuth2Session
+
+from s2mirror.sandbox import Sandbox
+
+
+def ask(sandbox: Sandbox, auth: tuple[str, str] | None = None, **form: str) -> requests.Response:
+    verify = str(sandbox.ca_file)
+    return requests.post(sandbox.token_url, data=form, auth=auth, verify=verify, timeout=10)
+
+
+def test_the_client_gets_a_token_by_form_and_by_basic_auth(sandbox: Sandbox) -> None:
+    credentials = {"client_id": sandbox.client_id, "client_secret": sandbox.client_secret}
+    before = len(sandbox.identity.issued)
+    by_form = ask(sandbox, grant_type="client_credentials", **credentials)
+    by_basic = ask(
+        sandbox, (sandbox.client_id, sandbox.client_secret), grant_type="client_credentials"
+    )
+    assert (by_form.status_code, by_basic.status_code) == (200, 200)
+    assert by_form.json()["expires_in"] == 600
+    assert sandbox.identity.is_valid(by_basic.json()["access_token"])
+    assert len(sandbox.identity.issued) == before + 2
+
+
+def test_requests_oauthlib_gets_a_token_unchanged(sandbox: Sandbox) -> None:
+    session = OAuth2Session(client=BackendApplicationClient(client_id=sandbox.client_id))
+    token = session.fetch_token(
+        sandbox.token_url, client_secret=sandbox.client_secret, verify=str(sandbox.ca_file)
+    )
+    assert sandbox.identity.is_valid(token["access_token"])
+
+
+def test_a_wrong_secret_an_unknown_client_and_another_grant_are_refused_as_keycloak_does(
+    sandbox: Sandbox,
+) -> None:
+    grant = "client_credentials"
+    wrong = ask(sandbox, (sandbox.client_id, "no"), grant_type=grant)
+    unknown = ask(sandbox, ("sh-nobody", "no"), grant_type=grant)
+    other = ask(sandbox, grant_type="password")
+    assert (wrong.status_code, wrong.json()["error"]) == (401, "unauthorized_client")
+    assert (unknown.status_code, unknown.json()["error"]) == (401, "invalid_client")
+    assert (other.status_code, other.json()["error"]) == (400, "unsupported_grant_type")
+
+
+def test_a_token_dies_when_it_said(sandbox: Sandbox) -> None:
+    sandbox.identity.expires_in_seconds = 1
+    auth = (sandbox.client_id, sandbox.client_secret)
+    answer = ask(sandbox, auth, grant_type="client_credentials").json()
+    sandbox.identity.expires_in_seconds = 600
+    assert answer["expires_in"] == 1
+    assert sandbox.identity.is_valid(answer["access_token"])
+    time.sleep(1.1)
+    assert not sandbox.identity.is_valid(answer["access_token"])

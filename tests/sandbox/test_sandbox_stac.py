@@ -1,0 +1,302 @@
+import gzip
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pystac_client
+import pytest
+
+from s2mirror.sandbox import ProductSpec, Sandbox, SandboxProduct, make_item, make_product
+from s2mirror.sandbox.catalogue import Catalogue
+from s2mirror.sandbox.query import parse_query
+
+if TYPE_CHECKING:
+    from conftest import Client
+
+START = datetime(2026, 10, 1, tzinfo=UTC)
+L2A, L1C = "sentinel-2-l2a", "sentinel-2-l1c"
+
+
+def lights(count: int, **changes: object) -> list[SandboxProduct]:
+    """Items sensed a minute apart, newest last; published in the same order."""
+    return [
+        make_item(
+            ProductSpec(**{"tile": "31UFS", "sensed_at": START + timedelta(minutes=n), **changes})
+        )
+        for n in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def listed(sandbox: Sandbox) -> list[SandboxProduct]:
+    products = [*lights(45), *lights(5, level="L1C", tile="33UUP")]
+    sandbox.publish(products)
+    return products
+
+
+@pytest.fixture
+def _trusted(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(sandbox.ca_file))
+
+
+def published(item: SandboxProduct) -> str:
+    return str(item.item["properties"]["published"])
+
+
+def at_least(stamp: str) -> dict[str, Any]:
+    return {"op": ">=", "args": [{"property": "published"}, {"timestamp": stamp}]}
+
+
+@pytest.mark.usefixtures("_trusted")
+def test_pystac_client_searches_unchanged(sandbox: Sandbox, listed: list[SandboxProduct]) -> None:
+    catalog = pystac_client.Client.open(sandbox.stac_url)
+    search = catalog.search(
+        collections=[L2A],
+        bbox=[5.0, 50.8, 5.2, 51.0],
+        datetime="2026-10-01",
+        filter=at_least("2026-10-01T04:00:00Z"),
+        sortby="+properties.published",
+        limit=7,
+    )
+    found = [item.id for item in search.items()]
+    assert found == [product.id for product in listed[:45]]
+    assert {found.id for found in catalog.get_collections()} == {L1C, L2A}
+
+
+@pytest.mark.usefixtures("_trusted")
+def test_pystac_client_pages_by_get_too(sandbox: Sandbox, listed: list[SandboxProduct]) -> None:
+    catalog = pystac_client.Client.open(sandbox.stac_url)
+    search = catalog.search(
+        collections=[L2A],
+        method="GET",
+        limit=10,
+        filter="published >= TIMESTAMP('2026-10-01T04:10:00Z')",
+        filter_lang="cql2-text",
+    )
+    assert len({item.id for item in search.items()}) == 35
+
+
+def test_paging_yields_each_item_once_newest_first(client: "Client", listed: list[SandboxProduct]) -> None:
+    expected = [product.id for product in reversed(listed[:45])]
+    assert client.all_ids(collections=[L2A], limit=7) == expected
+
+
+def test_tokens_are_opaque_and_pages_lead_back(client: "Client", listed: list[SandboxProduct]) -> None:
+    first = client.search(collections=[L2A], limit=10).json()
+    token = first["links"][0]["body"]["token"]
+    assert listed[35].id not in token
+    second = client.search(collections=[L2A], limit=10, token=token).json()
+    back = next(link for link in second["links"] if link["rel"] == "previous")
+    again = client.search(**back["body"]).json()
+    assert [item["id"] for item in again["features"]] == [item["id"] for item in first["features"]]
+
+
+def test_ties_in_the_sort_do_not_lose_items(client: "Client", listed: list[SandboxProduct]) -> None:
+    sort = [{"field": "properties.platform", "direction": "desc"}]
+    found = client.all_ids(collections=[L2A], sortby=sort, limit=4)
+    assert sorted(found) == sorted(product.id for product in listed[:45])
+
+
+def test_items_published_while_paging_do_not_repeat_others(sandbox: Sandbox, client: "Client") -> None:
+    sandbox.publish(lights(6, tile="20LLP"))
+    area = {"intersects": {"type": "Point", "coordinates": [-64.3, -10.4]}, "limit": 3}
+    first = client.search(**area).json()
+    newest = replace(ProductSpec(tile="20LLP"), sensed_at=START + timedelta(days=1))
+    sandbox.publish(make_item(newest))
+    rest = client.all_ids(**first["links"][0]["body"])
+    assert len({*rest, *(item["id"] for item in first["features"])}) == 6
+
+
+def test_sub_second_stamps_compare_as_instants(sandbox: Sandbox, client: "Client") -> None:
+    stamps = ["00.645", "00.645127", "00.9", "01"]
+    specs = [
+        ProductSpec(
+            tile="10SEG",
+            sensed_at=START + timedelta(hours=n),
+            published_at=datetime.fromisoformat(f"2026-10-02T00:00:{text}+00:00"),
+        )
+        for n, text in enumerate(stamps)
+    ]
+    sandbox.publish([make_item(spec) for spec in specs])
+    area = {"bbox": [-123.0, 37.0, -121.0, 38.0]}
+    after = {
+        "2026-10-02T00:00:00Z": 4,
+        "2026-10-02T00:00:00.645127Z": 3,
+        "2026-10-02T00:00:00.645128Z": 2,
+        "2026-10-02T02:00:00.95+02:00": 1,
+        "2026-10-02T00:00:01.000001Z": 0,
+    }
+    assert {s: len(client.ids(filter=at_least(s), **area)) for s in after} == after
+    bare = {"op": "<", "args": [{"property": "published"}, "2026-10-02T00:00:00.7Z"]}
+    assert len(client.ids(filter=bare, **area)) == 2
+
+
+def test_a_filter_on_clouds_and_one_on_an_unknown_property(
+    client: "Client", listed: list[SandboxProduct]
+) -> None:
+    clouds = {"op": "<=", "args": [{"property": "eo:cloud_cover"}, 12.5]}
+    unknown = {"op": "=", "args": [{"property": "s2:mgrs_tile"}, "31UFS"]}
+    assert len(client.ids(collections=[L2A], ids=[listed[0].id], filter=clouds)) == 1
+    assert client.ids(collections=[L2A], filter=unknown) == []
+
+
+@pytest.mark.parametrize(
+    ("interval", "count"),
+    [
+        ("2026-10-01T00:00:00Z/2026-10-01T00:04:59Z", 5),
+        ("../2026-10-01T00:01:30Z", 2),
+        ("2026-10-01T00:43:00Z/..", 2),
+        ("2026-10-01T00:03:00.025Z", 1),
+    ],
+)
+def test_sensing_intervals_are_honoured(
+    client: "Client", listed: list[SandboxProduct], interval: str, count: int
+) -> None:
+    assert listed
+    area = {"bbox": [5.0, 50.8, 5.2, 51.0]}
+    assert len(client.ids(collections=[L2A], datetime=interval, limit=100, **area)) == count
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"datetime": "2026-10-01"},
+        {"datetime": "2026-10-01/2026-10-02"},
+        {"datetime": "2026-10-02T00:00:00Z/2026-10-01T00:00:00Z"},
+        {"limit": 0},
+        {"limit": -5},
+        {"limit": "many"},
+        {"bbox": [1, 2, 3]},
+        {"bbox": [0, 0, 1, 1], "intersects": {"type": "Point", "coordinates": [0, 0]}},
+        {"intersects": {"type": "Polygon"}},
+        {"filter": {"op": "frobnicate", "args": []}},
+        {"filter": {"no": "cql2"}},
+        {"sortby": [{"field": "datetime", "direction": "sideways"}]},
+        {"collections": 5},
+    ],
+    ids=str,
+)
+def test_bad_input_is_answered_with_422(client: "Client", body: dict[str, Any]) -> None:
+    answer = client.search(**body)
+    assert answer.status_code == 422
+    assert {"loc", "msg", "type"} == answer.json()["detail"][0].keys()
+
+
+def test_a_body_that_is_no_json_is_answered_with_422(client: "Client") -> None:
+    url = f"{client.sandbox.stac_url}search"
+    assert client.session.post(url, data=b"{", timeout=10).status_code == 422
+
+
+def test_an_unknown_collection_gives_an_empty_answer_and_no_error(client: "Client") -> None:
+    answer = client.search(collections=["sentinel-2-l9z"])
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "type": "FeatureCollection",
+        "links": [
+            {"rel": "root", "type": "application/json", "href": client.sandbox.stac_url},
+            {
+                "rel": "self",
+                "type": "application/json",
+                "href": f"{client.sandbox.stac_url}search",
+            },
+        ],
+        "features": [],
+        "numberReturned": 0,
+    }
+    assert client.get("collections/sentinel-2-l9z").status_code == 404
+
+
+def test_a_result_cap_ends_the_listing_without_a_word(sandbox: Sandbox, client: "Client") -> None:
+    sandbox.catalogue.result_cap = 12
+    found = client.all_ids(collections=[L2A], limit=5)
+    sandbox.catalogue.result_cap = None
+    assert len(found) == 12
+
+
+def test_a_token_whose_item_is_gone_fails_or_starts_anew_as_configured(
+    sandbox: Sandbox, client: "Client"
+) -> None:
+    sandbox.publish(lights(4, tile="56HLH"))
+    area = {"bbox": [150.0, -34.5, 152.0, -33.0], "limit": 2}
+    first = client.search(**area).json()
+    body = first["links"][0]["body"]
+    sandbox.withdraw(first["features"][-1]["id"])
+    assert client.search(**body).status_code == 500
+    sandbox.catalogue.restart_on_dead_token = True
+    assert len(client.search(**body).json()["features"]) == 2
+    sandbox.catalogue.restart_on_dead_token = False
+
+
+def test_fields_shrink_the_answer(client: "Client", listed: list[SandboxProduct]) -> None:
+    chosen = {"include": ["properties.published", "assets.Product"]}
+    item = client.search(ids=[listed[0].id], fields=chosen).json()["features"][0]
+    assert item.keys() == {"id", "collection", "properties", "assets"}
+    assert item["properties"] == {"published": published(listed[0])}
+    without = client.search(ids=[listed[0].id], fields={"exclude": ["assets"]})
+    assert "assets" not in without.json()["features"][0]
+
+
+def test_the_api_describes_itself_as_cdse_does(client: "Client") -> None:
+    landing = client.get("").json()
+    assert landing["id"] == "cdse-stac"
+    assert "https://api.stacspec.org/v1.0.0-rc.2/item-search#filter" in landing["conformsTo"]
+    searches = [link for link in landing["links"] if link["rel"] == "search"]
+    assert [link["method"] for link in searches] == ["GET", "POST"]
+    assert client.get(f"collections/{L2A}").json()["type"] == "Collection"
+    schema = client.get(f"collections/{L2A}/queryables").json()
+    assert schema["properties"]["published"]["format"] == "date-time"
+
+
+def test_answers_come_compressed_when_asked(client: "Client", listed: list[SandboxProduct]) -> None:
+    assert listed
+    asked = {"Accept-Encoding": "gzip"}
+    url = f"{client.sandbox.stac_url}search"
+    answer = client.session.post(url, json={"limit": 20}, headers=asked, stream=True, timeout=10)
+    assert answer.headers["content-encoding"] == "gzip"
+    assert len(gzip.decompress(answer.raw.read())) > 20 * 4000
+
+
+def test_an_item_has_the_links_of_the_api_and_its_own(sandbox: Sandbox, client: "Client") -> None:
+    product = make_product(ProductSpec(tile="18TWL"))
+    sandbox.publish(product)
+    item = client.get(f"collections/{L2A}/items/{product.id}").json()
+    rels = [link["rel"] for link in item["links"]]
+    assert rels == ["collection", "parent", "root", "self", "enclosure", "version-history"]
+    assert {**item, "links": 0} == {**product.item, "links": 0, "geometry": item["geometry"],
+                                    "bbox": item["bbox"]}  # fmt: skip
+
+
+def test_the_sandbox_remembers_what_the_catalogue_was_asked(sandbox: Sandbox, client: "Client") -> None:
+    sandbox.requests.clear()
+    client.search(limit=1)
+    client.get("search", limit=2)
+    seen = [
+        (request.method, request.path, request.query, request.body) for request in sandbox.requests
+    ]
+    assert seen == [
+        ("POST", "/v1/search", "", {"limit": 1}),
+        ("GET", "/v1/search", "limit=2", None),
+    ]
+
+
+def test_twenty_five_thousand_items_are_paged_in_seconds() -> None:
+    catalogue = Catalogue()
+    model = make_item(ProductSpec()).item
+    catalogue.put(
+        {
+            **model,
+            "id": f"{n}",
+            "properties": {
+                **model["properties"],
+                "published": f"2026-{n % 9 + 1:02d}-{n % 28 + 1:02d}T00:00:00.{n:06d}Z",
+            },
+        }
+        for n in range(25_000)
+    )
+    search = {"filter": at_least("2026-03-05T00:00:00Z"), "sortby": "+published", "limit": 1000}
+    began, pages, token = datetime.now(UTC), 0, ""
+    while pages == 0 or token:
+        token = catalogue.search(parse_query({**search, "token": token})).next_token
+        pages += 1
+    assert pages > 15
+    assert (datetime.now(UTC) - began).total_seconds() < 5

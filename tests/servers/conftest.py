@@ -1,0 +1,44 @@
+"""Servers that nobody of us wrote, one of each for the whole run."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import TypeVar
+
+import pytest
+from ceph import CephStore, running_ceph
+from installing import CannotInstall
+from pgstac import PgStac, running_pgstac
+
+MUST_HAVE = "S2MIRROR_REQUIRE_SERVERS"
+
+Server = TypeVar("Server")
+
+
+@pytest.fixture(scope="session", name="pgstac")
+def _pgstac() -> Iterator[PgStac]:
+    yield from _lend(running_pgstac)
+
+
+@pytest.fixture(scope="session", name="ceph")
+def _ceph() -> Iterator[CephStore]:
+    yield from _lend(running_ceph)
+
+
+def _lend(running: Callable[[], AbstractContextManager[Server]]) -> Iterator[Server]:
+    with ExitStack() as stack:
+        yield _enter(stack, running())
+
+
+def _enter(stack: ExitStack, running: AbstractContextManager[Server]) -> Server:
+    try:
+        return stack.enter_context(running)
+    except CannotInstall as error:
+        raise _verdict(f"no server to test against: {error}") from None
+
+
+def _verdict(reason: str) -> BaseException:
+    # A server that is there and does not start is an error; only its absence may skip.
+    if os.environ.get(MUST_HAVE) == "1":
+        return pytest.fail.Exception(reason, pytrace=False)
+    return pytest.skip.Exception(f"{reason} ({MUST_HAVE}=1 makes this a failure)")

@@ -1,0 +1,135 @@
+"""Foreign servers for the length of a test run, and nothing of them afterwards.
+
+Every server runs under ``setpriv --pdeathsig``: when the tests die, even by SIGKILL, the kernel
+kills it too (to the kernel that is the thread which started it: start servers from the main one).
+Its folder is removed by ``warden.py``, which outlives both.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+WARDEN = Path(__file__).with_name("warden.py")
+LOG_TAIL_CHARACTERS = 3000
+
+
+class ServerBroken(Exception):
+    """A server was installed but does not do its work. The message holds what it said."""
+
+
+class Daemon:
+    """One server process; it is told to stop politely first."""
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        death_signal: signal.Signals = signal.SIGKILL,
+    ) -> None:
+        self.log = log
+        self._stop_signal = stop_signal
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [*_tether(death_signal, user), *map(str, command)],
+                cwd=log.parent,
+                env={**os.environ, **(env or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C goes to the tests, which stop us in order
+            )
+
+    def wait_until(self, ready: Callable[[], bool], *, seconds: float = 60) -> None:
+        """Return as soon as *ready* says so; raise when the server ends or the time is up."""
+        give_up_at = time.monotonic() + seconds
+        while not ready():
+            if self._process.poll() is not None:
+                raise ServerBroken(f"ended with {self._process.returncode}: {self._last_words()}")
+            if time.monotonic() > give_up_at:
+                raise ServerBroken(f"not ready after {seconds:.0f} s: {self._last_words()}")
+            time.sleep(0.05)
+
+    def stop(self, *, seconds: float = 10) -> None:
+        """Ask the server to end; kill it if it does not within *seconds*."""
+        self._process.send_signal(self._stop_signal)
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _last_words(self) -> str:
+        return self.log.read_text(errors="replace")[-LOG_TAIL_CHARACTERS:]
+
+
+def _tether(death_signal: signal.Signals, user: str | None) -> list[str]:
+    # setpriv sets the death signal after the change of user, which would clear it.
+    as_user = [f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
+    return ["setpriv", *as_user, "--pdeathsig", death_signal.name.removeprefix("SIG"), "--"]
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    user: str | None = None,
+    seconds: float = 120,
+) -> str:
+    """Run a server's own tool to its end and return what it printed; raise if it failed."""
+    done = subprocess.run(
+        [*_tether(signal.SIGKILL, user), *map(str, command)],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    if done.returncode:
+        said = (done.stdout + done.stderr)[-LOG_TAIL_CHARACTERS:]
+        raise ServerBroken(f"{Path(command[0]).name} ended with {done.returncode}: {said}")
+    return done.stdout
+
+
+@contextmanager
+def swept_folder(prefix: str) -> Iterator[Path]:
+    """Lend a folder that other users may enter and that is gone afterwards, even after a kill."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    folder.chmod(0o755)  # the user postgres must be able to reach its data
+    warden = subprocess.Popen(
+        [sys.executable, "-I", "-S", WARDEN, folder],
+        cwd="/",
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield folder
+    finally:
+        warden.communicate()  # closes its standard input, which is what it waits for
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Whether somebody accepts connections on this loopback port."""
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0

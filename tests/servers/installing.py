@@ -1,0 +1,93 @@
+"""Getting the servers: Debian packages, and a virtualenv of their own for Python ones.
+
+Both are kept for the next run. Nothing is installed twice.
+"""
+
+import fcntl
+import hashlib
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class CannotInstall(Exception):
+    """A server is not to be had on this machine. The message says what to do by hand."""
+
+
+def cache_folder() -> Path:
+    """Return the folder, kept from run to run, for what is slow to install."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(cache) / "s2mirror-tests"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def ensure_packages(packages: Sequence[str]) -> None:
+    """Have Debian *packages* on this machine; install what is missing when we are root."""
+    with _one_at_a_time():
+        missing = [package for package in packages if not _is_installed(package)]
+        if missing:
+            _apt_install(missing)
+
+
+def ensure_virtualenv(name: str, requirements: Path) -> Path:
+    """Return the ``python`` of a virtualenv that holds exactly *requirements*."""
+    stamp = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
+    folder = cache_folder() / name
+    python = folder / "bin" / "python"
+    built = folder / "built-from"
+    with _one_at_a_time():
+        if not built.exists() or built.read_text() != stamp:
+            _do([sys.executable, "-m", "venv", "--clear", folder])
+            _do([python, "-m", "pip", "install", "--quiet", "--requirement", requirements])
+            built.write_text(stamp)  # last, so that half a virtualenv is never taken for whole
+    return python
+
+
+def _is_installed(package: str) -> bool:
+    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise CannotInstall(f"needs Debian's {package}, and this is no Debian") from None
+    return answer.stdout == "installed"
+
+
+def _apt_install(packages: Sequence[str]) -> None:
+    install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *packages]
+    if os.geteuid() != 0:
+        raise CannotInstall(f"run this first: sudo {shlex.join(install)}")
+    install[1:1] = ["-o", "DPkg::Lock::Timeout=300"]
+    try:
+        _do(install)
+    except CannotInstall:
+        # The package lists of a fresh container are empty, those of an old one out of date.
+        _do(["apt-get", "update", "--quiet"])
+        _do(install)
+
+
+def _do(command: Sequence[str | Path]) -> None:
+    done = subprocess.run(
+        command,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        words = shlex.join(map(str, command))
+        said = (done.stdout + done.stderr)[-2000:]
+        raise CannotInstall(f"this failed, run it by hand: {words}\n{said}")
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    # Test workers run side by side; two installers in one folder would spoil it.
+    with (cache_folder() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
