@@ -11,6 +11,8 @@ harm requests and records all of them. Code under test sees endpoints and a CA, 
         sandbox.s3_proxy.inject(Fault(path="B02_10m", cut_after_bytes=1000, times=2))
         sandbox.stac_proxy.inject(Fault(method="POST", answer=Answer(status=429)))
         sandbox.s3_proxy.traffic.count(r"\.jp2$"), sandbox.s3_proxy.traffic.max_open_requests
+        sandbox.s3_proxy.traffic.wait_until_idle()
+        sandbox.s3_proxy.rate_limit.requests = 2000  # per minute, told in headers; then 429
         sandbox.requests  # what the catalogue was asked
 
         sandbox.withdraw(product_id)

@@ -96,6 +96,14 @@ class Catalogue:
             del self._records[item_id]
             self._listings.clear()
 
+    def clear(self) -> None:
+        """Take every item out, and answer all searches in full again."""
+        with self._lock:
+            self._records.clear()
+            self._listings.clear()
+            self.result_cap = None
+            self.restart_on_dead_token = False
+
     def get(self, item_id: str) -> Record | None:
         """Return one item's record, or None."""
         return self._records.get(item_id)

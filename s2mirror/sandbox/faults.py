@@ -1,10 +1,11 @@
 """What can go wrong between a client and a service, as values; and a record of requests."""
 
+import math
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Condition, Lock
 from typing import Final, Literal
 
 Cut = Literal["reset", "close", "shorten"]
@@ -74,9 +75,8 @@ class _Armed:
 class FaultPlan:
     """The faults that wait for their requests, first come first served; safe between threads."""
 
-    def __init__(self, *standing: Fault) -> None:
+    def __init__(self) -> None:
         self._lock = Lock()
-        self._standing = standing
         self._armed: list[_Armed] = []
 
     def add(self, *faults: Fault) -> None:
@@ -101,7 +101,7 @@ class FaultPlan:
             for armed in self._armed:
                 if armed.fault.matches(method, path):
                     return self._use(armed)
-        return next((fault for fault in self._standing if fault.matches(method, path)), NO_FAULT)
+        return NO_FAULT
 
     def _use(self, armed: _Armed) -> Fault:
         if armed.skip:
@@ -131,11 +131,48 @@ class Exchange:
     ended: float | None = None
 
 
+class RateLimit:
+    """A limit of requests per window, told in headers as CDSE's store does.
+
+    CDSE allows 2000 a minute. *requests* may change at any time; None, as at the start, lets all
+    pass and sends no headers.
+    """
+
+    def __init__(self, requests: int | None = None, window_seconds: float = 60) -> None:
+        self.requests = requests
+        self.window_seconds = window_seconds
+        self._lock = Lock()
+        self._used = 0
+        self._until = 0.0
+
+    def restart(self) -> None:
+        """Begin a new window with the next request."""
+        with self._lock:
+            self._until = 0.0
+
+    def admit(self) -> tuple[bool, dict[str, str]]:
+        """Count one request; return whether it may pass, and the headers for its answer."""
+        if self.requests is None:
+            return True, {}
+        with self._lock:
+            now = time.monotonic()
+            if now >= self._until:
+                self._used, self._until = 0, now + self.window_seconds
+            self._used += 1
+            left = self.requests - self._used
+            limit = str(self.requests)
+            return left >= 0, {
+                "x-ratelimit-limit": f"{limit}, {limit};w={self.window_seconds:.0f}",
+                "x-ratelimit-remaining": str(max(0, left)),
+                "x-ratelimit-reset": str(math.ceil(self._until - now)),
+            }
+
+
 class Traffic:
     """All requests through a proxy, and how many were under way at once."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = Condition()
         self.forget()
         self.open_requests = 0
         self.open_connections = 0
@@ -173,6 +210,15 @@ class Traffic:
         with self._lock:
             exchange.ended = time.monotonic()
             self.open_requests -= 1
+            self._lock.notify_all()
+
+    def wait_until_idle(self, timeout_seconds: float = 5) -> bool:
+        """Wait until no request is under way; return whether that came about.
+
+        A client can have the last byte of an answer a moment before its end is recorded.
+        """
+        with self._lock:
+            return self._lock.wait_for(lambda: self.open_requests == 0, timeout_seconds)
 
     def connected(self) -> None:
         """Record a new connection."""

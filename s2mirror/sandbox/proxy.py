@@ -7,10 +7,10 @@ import ssl
 import struct
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from s2mirror.sandbox.faults import Answer, Exchange, Fault, FaultPlan, Traffic
+from s2mirror.sandbox.faults import Answer, Exchange, Fault, FaultPlan, RateLimit, Traffic
 from s2mirror.sandbox.wire import Head, body_length, read_body, read_head, status_of
 
 _HEAD_BYTES: Final = 256 * 1024
@@ -46,8 +46,9 @@ class Proxy:
     The Host header and the path pass unchanged, so that signatures stay valid.
     """
 
-    def __init__(self, *standing: Fault, read_whole: ReadWhole | None = None) -> None:
-        self.faults = FaultPlan(*standing)
+    def __init__(self, *, read_whole: ReadWhole | None = None) -> None:
+        self.faults = FaultPlan()
+        self.rate_limit = RateLimit()
         self.traffic = Traffic()
         self.port = 0
         self._read_whole = read_whole
@@ -60,7 +61,8 @@ class Proxy:
         self.faults.add(*faults)
 
     def reset(self) -> None:
-        """Disarm all faults and begin a new record."""
+        """Disarm all faults, begin a new record and a new rate window."""
+        self.rate_limit.restart()
         self.faults.clear()
         self.traffic.forget()
 
@@ -102,12 +104,21 @@ class Proxy:
         """Answer one request; return whether the connection can serve another."""
         method, path, _ = head.start.split(" ", 2)
         exchange = Exchange(method=method, path=path, range=head.get("range"))
-        call = _Call(head, self.faults.take(method, path), exchange)
+        call = self._admitted(_Call(head, self.faults.take(method, path), exchange))
         self.traffic.begin(exchange)
         try:
             return await self._answer(call, reader, writer)
         finally:
             self.traffic.end(exchange)
+
+    def _admitted(self, call: _Call) -> _Call:
+        """Return the call with the rate limit's headers, or with its refusal."""
+        passes, headers = self.rate_limit.admit()
+        fault = replace(call.fault, headers={**headers, **call.fault.headers})
+        if not passes:
+            # What CDSE says past the limit is not recorded; envoy's own answer is plain text.
+            fault = Fault(headers=headers, answer=Answer(status=429, body=b"rate limit exceeded"))
+        return replace(call, fault=fault)
 
     async def _answer(self, call: _Call, reader: StreamReader, writer: StreamWriter) -> bool:
         if call.fault.silent:
@@ -187,8 +198,8 @@ async def _send(call: _Call, reply: _Reply, writer: StreamWriter) -> bool:
     is_chunked = reply.length is None
     writer.write(_reply_head(call, reply).encode())
     async for piece in _shaped(reply.body, fault):
-        writer.write(_framed(piece, is_chunked=is_chunked))
         exchange.sent_bytes += len(piece)
+        writer.write(_framed(piece, is_chunked=is_chunked))
         await writer.drain()
         if fault.bytes_per_second:
             await asyncio.sleep(len(piece) / fault.bytes_per_second)

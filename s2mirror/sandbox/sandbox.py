@@ -13,7 +13,6 @@ import trustme
 
 from s2mirror.errors import UsageError
 from s2mirror.sandbox.catalogue import Catalogue
-from s2mirror.sandbox.faults import Answer, Fault
 from s2mirror.sandbox.identity import TOKEN_PATH, IdentityService
 from s2mirror.sandbox.products import SandboxProduct
 from s2mirror.sandbox.proxy import Proxy
@@ -22,18 +21,6 @@ from s2mirror.sandbox.serving import listening, loop_thread, served
 from s2mirror.sandbox.stac import StacRequest, StacService
 
 CA_NAME: Final = "sandbox-ca.pem"
-
-# CDSE takes signatures in the Authorization header only.
-_PRESIGNED: Final = Fault(
-    path=r"[?&]X-Amz-Signature=",
-    times=None,
-    answer=Answer(
-        status=403,
-        headers={"Content-Type": "application/xml"},
-        body=b'<?xml version="1.0" encoding="UTF-8"?>'
-        b"<Error><Code>InvalidAccessKeyId</Code></Error>",
-    ),
-)
 
 
 class Sandbox:
@@ -49,7 +36,7 @@ class Sandbox:
         self.catalogue = Catalogue()
         self.identity = IdentityService()
         self.stac_proxy = Proxy()
-        self.s3_proxy = Proxy(_PRESIGNED, read_whole=self._read_whole)
+        self.s3_proxy = Proxy(read_whole=self._read_whole)
         self.identity_proxy = Proxy()
 
     def __enter__(self) -> Self:
@@ -155,6 +142,14 @@ class Sandbox:
         """Publish a product in place of the one of the same name, whose objects go first."""
         self.store.delete(self.keys_of(product.id))
         self.publish(product)
+
+    def clear(self) -> None:
+        """Withdraw everything, disarm every fault and begin new records."""
+        for proxy in (self.stac_proxy, self.s3_proxy, self.identity_proxy):
+            proxy.reset()
+        self.stac.requests.clear()
+        self.catalogue.clear()
+        self.store.delete(self.store.list_keys())
 
     def keys_of(self, product_id: str) -> list[str]:
         """Return the keys of a product's objects, sorted."""

@@ -47,7 +47,9 @@ def test_a_manifest_lists_as_many_objects_as_a_real_one(level: str, count: int) 
 
 
 @pytest.mark.parametrize(("level", "cases"), [("L1C", (44, 15)), ("L2A", (17, 69))])
-def test_sha3_digests_mix_upper_and_lower_case_as_real_ones(level: str, cases: tuple[int, int]) -> None:
+def test_sha3_digests_mix_upper_and_lower_case_as_real_ones(
+    level: str, cases: tuple[int, int]
+) -> None:
     text = make(ProductSpec(level=level)).files["manifest.safe"].decode()
     digests = re.findall(r'checksumName="SHA3-256">(\w{64})<', text)
     assert (sum(d.islower() for d in digests), sum(d.isupper() for d in digests)) == cases

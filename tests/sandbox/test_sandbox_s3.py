@@ -2,8 +2,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
 import pytest
@@ -13,6 +15,9 @@ from botocore.exceptions import ClientError
 
 from s2mirror.errors import UsageError
 from s2mirror.sandbox import ProductSpec, Sandbox, SandboxProduct, make_product
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 def s3(sandbox: Sandbox, **changes: object) -> "S3Client":
@@ -100,14 +105,18 @@ def test_s5cmd_copies_unchanged(
     assert files_below(tmp_path) == real_files
 
 
-def test_a_wrong_secret_is_403_signature_does_not_match(sandbox: Sandbox, product: SandboxProduct) -> None:
+def test_a_wrong_secret_is_403_signature_does_not_match(
+    sandbox: Sandbox, product: SandboxProduct
+) -> None:
     client = s3(sandbox, aws_secret_access_key="wrong" * 8)
     assert code_of(client.list_objects_v2, Prefix=product.prefix) == "SignatureDoesNotMatch"
     assert code_of(client.get_object, Key=min(product.keys)) == "SignatureDoesNotMatch"
     assert code_of(client.head_object, Key=min(product.keys)) == "403"
 
 
-def test_an_unknown_key_is_403_invalid_access_key(sandbox: Sandbox, product: SandboxProduct) -> None:
+def test_an_unknown_key_is_403_invalid_access_key(
+    sandbox: Sandbox, product: SandboxProduct
+) -> None:
     client = s3(sandbox, aws_access_key_id="AKIAIOSFODNN7EXAMPLE")
     assert code_of(client.get_object, Key=min(product.keys)) == "InvalidAccessKeyId"
 
@@ -122,11 +131,18 @@ def test_a_key_that_is_revoked_stops_working_and_a_new_one_works(
     assert s3(sandbox).head_object(Bucket="eodata", Key=min(product.keys))
 
 
-def test_a_presigned_address_is_refused_as_at_cdse(sandbox: Sandbox, product: SandboxProduct) -> None:
+def test_a_presigned_address_is_refused_as_at_cdse(
+    sandbox: Sandbox, product: SandboxProduct
+) -> None:
     params = {"Bucket": "eodata", "Key": min(product.keys)}
     url = s3(sandbox).generate_presigned_url("get_object", Params=params)
     answer = requests.get(url, verify=str(sandbox.ca_file), timeout=10)
     assert (answer.status_code, "InvalidAccessKeyId" in answer.text) == (403, True)
+
+
+def test_an_anonymous_request_is_refused(sandbox: Sandbox) -> None:
+    answer = requests.get(f"{sandbox.s3_endpoint}/eodata", verify=str(sandbox.ca_file), timeout=10)
+    assert (answer.status_code, "AccessDenied" in answer.text) == (403, True)
 
 
 def test_the_keys_may_not_write(sandbox: Sandbox) -> None:

@@ -63,8 +63,8 @@ def test_pystac_client_searches_unchanged(sandbox: Sandbox, listed: list[Sandbox
     assert {found.id for found in catalog.get_collections()} == {L1C, L2A}
 
 
-@pytest.mark.usefixtures("_trusted")
-def test_pystac_client_pages_by_get_too(sandbox: Sandbox, listed: list[SandboxProduct]) -> None:
+@pytest.mark.usefixtures("_trusted", "listed")
+def test_pystac_client_pages_by_get_too(sandbox: Sandbox) -> None:
     catalog = pystac_client.Client.open(sandbox.stac_url)
     search = catalog.search(
         collections=[L2A],
@@ -76,12 +76,16 @@ def test_pystac_client_pages_by_get_too(sandbox: Sandbox, listed: list[SandboxPr
     assert len({item.id for item in search.items()}) == 35
 
 
-def test_paging_yields_each_item_once_newest_first(client: "Client", listed: list[SandboxProduct]) -> None:
+def test_paging_yields_each_item_once_newest_first(
+    client: "Client", listed: list[SandboxProduct]
+) -> None:
     expected = [product.id for product in reversed(listed[:45])]
     assert client.all_ids(collections=[L2A], limit=7) == expected
 
 
-def test_tokens_are_opaque_and_pages_lead_back(client: "Client", listed: list[SandboxProduct]) -> None:
+def test_tokens_are_opaque_and_pages_lead_back(
+    client: "Client", listed: list[SandboxProduct]
+) -> None:
     first = client.search(collections=[L2A], limit=10).json()
     token = first["links"][0]["body"]["token"]
     assert listed[35].id not in token
@@ -97,7 +101,9 @@ def test_ties_in_the_sort_do_not_lose_items(client: "Client", listed: list[Sandb
     assert sorted(found) == sorted(product.id for product in listed[:45])
 
 
-def test_items_published_while_paging_do_not_repeat_others(sandbox: Sandbox, client: "Client") -> None:
+def test_items_published_while_paging_do_not_repeat_others(
+    sandbox: Sandbox, client: "Client"
+) -> None:
     sandbox.publish(lights(6, tile="20LLP"))
     area = {"intersects": {"type": "Point", "coordinates": [-64.3, -10.4]}, "limit": 3}
     first = client.search(**area).json()
@@ -266,7 +272,9 @@ def test_an_item_has_the_links_of_the_api_and_its_own(sandbox: Sandbox, client: 
                                     "bbox": item["bbox"]}  # fmt: skip
 
 
-def test_the_sandbox_remembers_what_the_catalogue_was_asked(sandbox: Sandbox, client: "Client") -> None:
+def test_the_sandbox_remembers_what_the_catalogue_was_asked(
+    sandbox: Sandbox, client: "Client"
+) -> None:
     sandbox.requests.clear()
     client.search(limit=1)
     client.get("search", limit=2)

@@ -1,0 +1,34 @@
+from kit import SENSED_AT, Kit, small
+
+
+def test_a_sync_brings_every_product_in_scope_and_all_invariants_hold(kit: Kit) -> None:
+    products = [small(27), small(25), small(27, level="L1C"), small(20, checksum="MD5")]
+    kit.sandbox.publish([*products, small(27, tile="33UUP")])
+    result = kit.cycle()
+    assert sorted(result.archived) == sorted(product.id for product in products)
+    assert result.exit_code == 0
+    kit.assert_current(*products)
+
+
+def test_a_second_sync_moves_no_product_byte_and_asks_the_store_nothing(kit: Kit) -> None:
+    kit.sandbox.publish([small(27), small(25)])
+    kit.cycle()
+    kit.sandbox.s3_proxy.reset()
+    assert kit.cycle().received_bytes == 0
+    assert kit.sandbox.s3_proxy.traffic.count("") == 0
+
+
+def test_only_news_are_fetched_even_when_sensed_long_ago_or_of_a_newer_baseline(kit: Kit) -> None:
+    first = small(22, baseline="05.11")
+    kit.sandbox.publish(first)
+    kit.cycle()
+    just_now = SENSED_AT.replace(day=28)
+    news = [
+        small(27),
+        small(22, baseline="05.12", processed_at=just_now),
+        small(baseline="05.00", sensed_at=SENSED_AT.replace(year=2020), processed_at=just_now),
+    ]
+    kit.sandbox.publish(news)
+    result = kit.cycle()
+    assert sorted(result.new_ids) == sorted(product.id for product in news)
+    kit.assert_current(first, *news)

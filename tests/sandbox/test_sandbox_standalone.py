@@ -1,0 +1,59 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import requests
+
+
+def test_the_standalone_sandbox_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "s2mirror.sandbox", "--json", "--products", "2"]
+    process = subprocess.Popen(
+        [*command, "--folder", tmp_path, "--scale", "0.0001"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    facts = json.loads(process.stdout.readline())
+    verify = facts["ca"]
+    answer = requests.get(f"{facts['stac']}search", verify=verify, timeout=10)
+    assert answer.json()["numberReturned"] == 2
+    settings = tomllib.loads(Path(facts["toml"]).read_text())
+    assert settings["catalog"]["url"] == facts["stac"]
+    assert settings["network"]["ca_file"] == verify
+    secrets = Path(facts["env"])
+    assert secrets.stat().st_mode & 0o077 == 0
+    assert "S2MIRROR_S3_SECRET_KEY" in secrets.read_text()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
+def test_a_folder_without_material_ends_it_with_a_word(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "s2mirror.sandbox", "--items", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 2
+    assert "found none that can be used" in done.stderr
+
+
+def test_the_store_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    script = (
+        "from s2mirror.sandbox.s3 import ObjectStore as S\nprint(S().__enter__().port, flush=True)"
+    )
+    script += "\nimport os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        cwd=tmp_path,
+        text=True,
+        timeout=20,
+        check=False,
+        env=os.environ,
+    )
+    port = int(done.stdout)
+    for _ in range(50):
+        try:
+            requests.get(f"http://127.0.0.1:{port}/", timeout=1)
+        except requests.ConnectionError:
+            return
+    raise AssertionError(f"the store on port {port} outlived its parent")
