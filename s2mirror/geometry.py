@@ -102,7 +102,7 @@ def footprint(geojson: object) -> BaseGeometry:
     try:
         geometry = shape(geojson)
         if _spans_the_world(geometry) or _leaves_the_world(geometry):
-            geometry = shape(antimeridian.fix_shape(mapping(geometry)))
+            geometry = shape(antimeridian.fix_shape(mapping(geometry), fix_winding=True))
         return repaired(geometry).geometry
     except Exception as error:
         # shapely and antimeridian raise many kinds of error on hostile coordinates.

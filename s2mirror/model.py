@@ -177,3 +177,5 @@ class Verdict(_Timed):
     """Not before then; None means at once."""
     path: str | None = None
     """Where the folder stands now, relative to the archive root; None leaves it."""
+    size_bytes: int | None = None
+    """What the product really has, once that is known; None leaves it."""

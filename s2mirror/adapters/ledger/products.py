@@ -42,7 +42,8 @@ ADVANCE: Final = """
 UPDATE product
    SET state = :to_state, reason = :reason, changed_at = :now, next_attempt_at = :next_attempt_at,
        attempts = coalesce(:attempts, attempts),
-       path = CASE WHEN :held THEN coalesce(:path, path) END
+       path = CASE WHEN :held THEN coalesce(:path, path) END,
+       size_bytes = coalesce(:size_bytes, size_bytes)
  WHERE id = :id AND state = :from_state
 """
 RETRY_LATER: Final = """
@@ -134,6 +135,7 @@ class Products:
             "attempts": verdict.attempts,
             "next_attempt_at": stamp(verdict.next_attempt_at or now),
             "path": verdict.path,
+            "size_bytes": verdict.size_bytes,
             "held": to_state in lifecycle.HELD,
         }
         with self._connection.atomic():
