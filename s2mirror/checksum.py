@@ -7,7 +7,7 @@ from s2mirror.errors import IntegrityError
 from s2mirror.model import Digest
 
 _HASHLIB_NAMES: Final = {"MD5": "md5", "SHA3-256": "sha3_256", "SHA3_256": "sha3_256"}
-_BY_DIGEST_BYTES: Final = {16: "md5", 32: "sha3_256"}
+_BY_HEX_DIGITS: Final = {32: "md5", 64: "sha3_256"}
 _MULTIHASH_HEADS: Final = ("d50110", "d50120", "1620", "1610")
 COMPUTED: Final = "sha3_256"
 """What we compute for a file whose manifest names no digest."""
@@ -52,7 +52,7 @@ def stac_digest(multihash: str) -> Digest | None:
     if head is None or not _is_hex(text):
         return None
     body = text[len(head) :]
-    algorithm = _BY_DIGEST_BYTES.get(len(body) // 2)
+    algorithm = _BY_HEX_DIGITS.get(len(body))
     return Digest(algorithm=algorithm, hexdigest=body) if algorithm else None
 
 

@@ -62,7 +62,7 @@ def repaired(geometry: BaseGeometry) -> Shape:
     """
     repairs = []
     if not geometry.is_valid:
-        geometry = make_valid(geometry)
+        geometry = _made_valid(geometry)
         repairs.append("the outline crossed or touched itself and was repaired")
     if _leaves_the_world(geometry):
         geometry = wrapped(geometry)
@@ -71,6 +71,11 @@ def repaired(geometry: BaseGeometry) -> Shape:
     if geometry.is_empty or geometry.area == 0:
         raise ValueError("the outline encloses no area")
     return Shape(geometry, tuple(repairs))
+
+
+def _made_valid(geometry: BaseGeometry) -> BaseGeometry:
+    """Repair part by part: all at once, what two parts share would count as a hole."""
+    return union_all([make_valid(part) for part in getattr(geometry, "geoms", [geometry])])
 
 
 def wrapped(geometry: BaseGeometry) -> BaseGeometry:

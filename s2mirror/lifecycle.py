@@ -29,6 +29,10 @@ class State(StrEnum):
     """Given up, with the reason."""
     QUARANTINED = "quarantined"
     """Bytes that could not be proven, kept aside with the reason."""
+    SUPERSEDED = "superseded"
+    """A newer version of the same image is held instead."""
+    WITHDRAWN = "withdrawn"
+    """Deleted upstream, and by the operator's policy here too."""
 
 
 class Event(StrEnum):
@@ -44,6 +48,9 @@ class Event(StrEnum):
     MARK = "mark"
     PRUNE = "prune"
     REQUEUE = "requeue"
+    REVISE = "revise"
+    SUPERSEDE = "supersede"
+    WITHDRAW = "withdraw"
 
 
 S, E = State, Event
@@ -51,7 +58,11 @@ S, E = State, Event
 TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
     {
         (S.DISCOVERED, E.SELECT): S.QUEUED,
+        (S.DISCOVERED, E.SUPERSEDE): S.SUPERSEDED,
+        (S.DISCOVERED, E.WITHDRAW): S.WITHDRAWN,
         (S.QUEUED, E.CLAIM): S.DOWNLOADING,
+        (S.QUEUED, E.SUPERSEDE): S.SUPERSEDED,
+        (S.QUEUED, E.WITHDRAW): S.WITHDRAWN,
         (S.DOWNLOADING, E.INTERRUPT): S.QUEUED,
         (S.DOWNLOADING, E.VERIFY): S.VERIFIED,
         (S.DOWNLOADING, E.CORRUPT): S.QUARANTINED,
@@ -61,16 +72,32 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
         (S.ARCHIVED, E.MARK): S.PROCESSED,
         (S.ARCHIVED, E.PRUNE): S.PRUNED,
         (S.ARCHIVED, E.CORRUPT): S.QUARANTINED,
+        (S.ARCHIVED, E.REVISE): S.QUEUED,
+        (S.ARCHIVED, E.SUPERSEDE): S.SUPERSEDED,
+        (S.ARCHIVED, E.WITHDRAW): S.WITHDRAWN,
         (S.PROCESSED, E.PRUNE): S.PRUNED,
         (S.PROCESSED, E.CORRUPT): S.QUARANTINED,
+        (S.PROCESSED, E.REVISE): S.QUEUED,
+        (S.PROCESSED, E.SUPERSEDE): S.SUPERSEDED,
+        (S.PROCESSED, E.WITHDRAW): S.WITHDRAWN,
         (S.FAILED, E.REQUEUE): S.QUEUED,
+        (S.FAILED, E.WITHDRAW): S.WITHDRAWN,
         (S.QUARANTINED, E.REQUEUE): S.QUEUED,
+        (S.QUARANTINED, E.WITHDRAW): S.WITHDRAWN,
         (S.PRUNED, E.REQUEUE): S.QUEUED,
     }
 )
 
 HELD: Final = frozenset({S.ARCHIVED, S.PROCESSED})
 """States whose product folder stands in the archive tree."""
+
+
+def leaves_tree(state: State, event: Event) -> bool:
+    """Tell whether a product's folder leaves the archive tree with this step.
+
+    A republished product (REVISE) does not: its old version stands until the new one is proven.
+    """
+    return state in HELD and advance(state, event) not in (*HELD, S.QUEUED)
 
 
 def advance(state: State, event: Event) -> State:

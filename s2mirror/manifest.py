@@ -1,5 +1,6 @@
 """``manifest.safe``: which files a product has, how large, and what they hash to."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,8 @@ from s2mirror.naming import check_relative_path
 NAME: Final = "manifest.safe"
 MAX_BYTES: Final = 8 * 1024**2
 """Real manifests have 49 to 92 kB; anything near this is not one."""
+
+_SIZE: Final = re.compile(r"[0-9]{1,15}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +40,15 @@ def parse_manifest(document: bytes) -> Mapping[str, ManifestObject]:
         raise HostileInput(f"{NAME} has {len(document)} B; a real one has less than 0.1 MB")
     try:
         root = fromstring(document, forbid_dtd=True)
-    except ParseError as error:
-        raise IntegrityError(f"{NAME} is not well-formed XML: {error}") from error
     except DefusedXmlException as error:
         raise HostileInput(f"{NAME} declares entities or a DTD, which no SAFE has") from error
-    objects = {found.path: found for found in _objects(root)}
+    except (ParseError, LookupError, ValueError) as error:
+        # The last two are for an encoding that Python or its parser does not have.
+        raise IntegrityError(f"{NAME} is not well-formed XML: {error}") from error
+    objects: dict[str, ManifestObject] = {}
+    for found in _objects(root):
+        if objects.setdefault(found.path, found) != found:
+            raise IntegrityError(f"{NAME} lists {found.path!r} twice, with different bytes")
     if not objects:
         raise IntegrityError(f"{NAME} lists no data objects; it is not a SAFE manifest")
     return objects
@@ -60,6 +67,6 @@ def _objects(root: Element) -> Iterator[ManifestObject]:
 
 
 def _size(text: str) -> int:
-    if not text.strip().isascii() or not text.strip().isdigit():
-        raise IntegrityError(f"{NAME} has a data object of size {text!r}; expected bytes")
+    if not _SIZE.fullmatch(text.strip()):
+        raise IntegrityError(f"{NAME} has a data object of size {text[:40]!r}; expected bytes")
     return int(text)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from s2mirror.lifecycle import Event, State
 
@@ -179,3 +180,26 @@ class Verdict(_Timed):
     """Where the folder stands now, relative to the archive root; None leaves it."""
     size_bytes: int | None = None
     """What the product really has, once that is known; None leaves it."""
+
+
+class SweepKind(StrEnum):
+    """How much of the catalogue a sweep lists anew."""
+
+    FULL = "full"
+    """The whole configured period. The first one is the backfill."""
+    RECENT = "recent"
+    """What was sensed in the last weeks: late arrivals are likely there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepState(_Timed):
+    """How far the sweeps of one kind have come for one search."""
+
+    kind: SweepKind
+    under_way: bool
+    reached: datetime | None
+    """Everything sensed after this has been listed by the sweep under way; None: nothing yet."""
+    completed_at: datetime | None
+    """When a sweep of this kind was last complete; None if never."""
+    found_late: int
+    """Products that only sweeps have found, since the first full one was complete."""

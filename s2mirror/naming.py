@@ -10,6 +10,8 @@ from s2mirror.errors import HostileInput
 
 MAX_COMPONENT_BYTES: Final = 240
 """Longest file name that we accept: ext4's 255 less room for our own suffixes."""
+MAX_PATH_BYTES: Final = 1024
+"""Longest path that we accept: S3 has no longer keys, and Linux takes 4096."""
 
 # Compact naming convention since 2016-12-06,
 # https://sentiwiki.copernicus.eu/web/s2-products
@@ -34,10 +36,20 @@ class ProductName:
 
 
 def parse_name(product_id: str) -> ProductName | None:
-    """Read a product name with or without ``.SAFE``; None if it is of the long, pre-2017 form."""
+    """Read a product name with or without ``.SAFE``.
+
+    None if it is of the long, pre-2017 form, or has times that no calendar has.
+    """
     match = _NAME.fullmatch(product_id.removesuffix(".SAFE"))
     if match is None:
         return None
+    try:
+        return _product_name(match)
+    except ValueError:
+        return None
+
+
+def _product_name(match: re.Match[str]) -> ProductName:
     baseline = match["baseline"]
     return ProductName(
         platform=f"sentinel-{match['unit'][1:].lower()}",
@@ -68,7 +80,7 @@ def check_relative_path(text: str) -> str:
     """Return *text* as a clean POSIX path that stays inside its folder, without ``./``.
 
     Raises HostileInput for anything that a SAFE never holds: absolute paths, ``..``, control
-    characters, backslashes, empty or over-long components.
+    characters, backslashes, empty components, anything over-long.
     """
     parts = text.removeprefix("./").split("/")
     bad = (
@@ -76,6 +88,7 @@ def check_relative_path(text: str) -> str:
         or "\\" in text
         or any(part in ("", ".", "..") for part in parts)
         or any(len(part.encode()) > MAX_COMPONENT_BYTES for part in parts)
+        or len(text.encode()) > MAX_PATH_BYTES
     )
     if bad:
         raise HostileInput(

@@ -18,6 +18,9 @@ _GRID_METRES: Final = 60
 _WIDTH_METRES: Final = 109_800
 _SQUARE_METRES: Final = 100_000
 _STEP_METRES: Final = 20_000
+_BANDS: Final = "CDEFGHJKLMNPQRSTUVWX"
+_EDGE_DEGREES: Final = 0.1
+"""How far a square's edge may bend from the latitude at its middle."""
 
 
 def normal_tile(text: str) -> str:
@@ -40,6 +43,12 @@ def tile_polygon(tile: str) -> BaseGeometry:
         # mgrs raises its own errors, and bare RuntimeErrors for squares outside the grid.
         raise ValueError(f"{tile!r} is no square of the MGRS grid") from error
     half = _SQUARE_METRES // 2
+    edges = [
+        utm.to_latlon(easting, northing + off, zone, northern=hemisphere == "N", strict=False)[0]
+        for off in (-half, half)
+    ]
+    if not _touches_band(name[2], *edges):
+        raise ValueError(f"{tile!r} is no square of the MGRS grid")
     west = (easting - half) // _GRID_METRES * _GRID_METRES
     north = -(-(northing + half) // _GRID_METRES) * _GRID_METRES
     square = segmentize(box(west, north - _WIDTH_METRES, west + _WIDTH_METRES, north), _STEP_METRES)
@@ -49,6 +58,17 @@ def tile_polygon(tile: str) -> BaseGeometry:
     ]
     ring = [(float(longitude), float(latitude)) for latitude, longitude in corners]
     return repaired(Polygon(_unwrapped(ring))).geometry
+
+
+def _touches_band(letter: str, south: float, north: float) -> bool:
+    """Tell whether a square's edges reach into its latitude band.
+
+    mgrs takes any row letter, and then gives a square up to 2000 km away from its band.
+    """
+    band = _BANDS.index(letter)
+    band_south = 8 * band - 80
+    band_north = band_south + (12 if letter == _BANDS[-1] else 8)
+    return bool(south < band_north + _EDGE_DEGREES and north > band_south - _EDGE_DEGREES)
 
 
 def _unwrapped(ring: list[tuple[float, float]]) -> list[tuple[float, float]]:

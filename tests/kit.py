@@ -2,18 +2,26 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from s2mirror.config import load_settings
-from s2mirror.sandbox import ProductSpec, Sandbox, SandboxProduct, make_product
+from s2mirror.model import Entry
+from s2mirror.ports import Progress
+from s2mirror.sandbox import Exchange, ProductSpec, Sandbox, SandboxProduct, make_product
+from s2mirror.sandbox.layout import Paths, loose_members, manifest_members
+from s2mirror.sandbox.manifest_xml import write_manifest
+from s2mirror.sandbox.products import footprint_of, make_files
 from s2mirror.service.cycle import CycleResult, run_cycle
-from s2mirror.service.wiring import Mirror, open_mirror
+from s2mirror.service.wiring import Mirror, open_mirror, utc_now
 from s2mirror.stop import StopFlag
 
 SENSED_AT = datetime(2026, 5, 27, 10, 20, 31, tzinfo=UTC)
@@ -36,10 +44,41 @@ class Quiet:
     def ended(self, product_id: str, outcome: str) -> None: ...
 
 
+class OnFirstByte(Quiet):
+    """Does something once, when the first bytes of any product have been written."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._act: Callable[[], object] | None = act
+
+    def received(self, product_id: str, size_bytes: int) -> None:
+        act, self._act = self._act, None
+        if act is not None:
+            act()
+
+
 def small(day: int = 27, **facts: Any) -> SandboxProduct:  # noqa: ANN401 - ProductSpec's fields
     """Make a product over Zurich, sensed in May 2026, with files of a few kilobytes."""
     values: dict[str, Any] = {"scale": 0.0002, "sensed_at": SENSED_AT.replace(day=day)} | facts
     return make_product(ProductSpec(**values))
+
+
+_BAND = re.compile(r"IMG_DATA/.*_B0[23](_10m)?\.jp2$")
+
+
+def tiny(day: int = 27, *, band_bytes: int = 2000, **facts: Any) -> SandboxProduct:  # noqa: ANN401 - ProductSpec's fields
+    """Make a product of six files: B02 and B03 have *band_bytes*, the quicklook no digest."""
+    spec = ProductSpec(**{"sensed_at": SENSED_AT.replace(day=day)} | facts)
+    members = manifest_members(spec.level, Paths.of(spec))
+    listed = [m for m in members if m.path.endswith((f"MTD_MSI{spec.level}.xml", "MTD_TL.xml"))]
+    listed += [
+        replace(member, real_bytes=round(band_bytes / spec.scale))
+        for member in members
+        if _BAND.search(member.path)
+    ]
+    loose = [m for m in loose_members(spec.level, spec.id) if m.path.endswith("-ql.jpg")]
+    files = make_files([*listed, *loose], spec)
+    files["manifest.safe"] = write_manifest(spec, listed, files, footprint_of(spec))
+    return replace(make_product(replace(spec, scale=0.0001)), files=files)
 
 
 @dataclass
@@ -120,9 +159,40 @@ class Kit:
             load_settings(self.config, environment=self.secrets).settings, create=True
         )
 
-    def cycle(self, mirror: Mirror | None = None, stop: StopFlag | None = None) -> CycleResult:
+    def later(self, **ahead: float) -> Mirror:
+        """Open the mirror with its clock ahead, by *ahead* as for ``timedelta``: a day if empty."""
+        wait = timedelta(**(ahead or {"days": 1}))
+        return replace(self.mirror(), now=lambda: utc_now() + wait)
+
+    def cycle(
+        self,
+        mirror: Mirror | None = None,
+        stop: StopFlag | None = None,
+        progress: Progress | None = None,
+    ) -> CycleResult:
         """Run one cycle within this process."""
-        return run_cycle(mirror or self.mirror(), [], Quiet(), stop or StopFlag())
+        return run_cycle(mirror or self.mirror(), [], progress or Quiet(), stop or StopFlag())
+
+    def entry(self, product: SandboxProduct) -> Entry:
+        """Return a product's row in the ledger."""
+        return self.mirror().ledger.products.get(product.id)
+
+    def downloads(self, start: int = 0) -> list[Exchange]:
+        """Return the requests for objects that the store saw, from the *start*-th request on."""
+        seen = list(self.sandbox.s3_proxy.traffic.exchanges)[start:]
+        return [exchange for exchange in seen if ".SAFE/" in urlsplit(exchange.path).path]
+
+    def downloaded(self, ending: str = "", start: int = 0) -> list[str]:
+        """Return the keys asked for, sorted, of which the end is *ending*."""
+        keys = [key_of(exchange) for exchange in self.downloads(start)]
+        return sorted(key for key in keys if key.endswith(ending))
+
+    def assert_same_bytes(self, *products: SandboxProduct) -> None:
+        """Assert that the archive holds every file of these products as the source has it."""
+        for product in products:
+            for path, content in product.files.items():
+                held = self.archive / product.prefix / path
+                assert held.is_dir() if path.endswith("/") else held.read_bytes() == content, path
 
     def states(self) -> dict[str, str]:
         """Return every product's state by id."""
@@ -146,3 +216,8 @@ class Kit:
         """Assert that exactly these products are held, and that all invariants hold."""
         assert self.states() == {product.id: "archived" for product in products}
         self.assert_invariants()
+
+
+def key_of(exchange: Exchange) -> str:
+    """Return the key of the object that a request asks for."""
+    return unquote(urlsplit(exchange.path).path).removeprefix("/eodata/")

@@ -51,6 +51,9 @@ class CatalogSettings(_Section):
     interval: kinds.PositiveDuration = timedelta(minutes=15)
     jitter: kinds.Duration = timedelta(minutes=1)
     overlap: kinds.Duration = timedelta(hours=48)
+    sweep_recent: kinds.PositiveDuration = timedelta(days=30)
+    sweep_recent_every: kinds.PositiveDuration = timedelta(days=1)
+    sweep_all_every: kinds.PositiveDuration = timedelta(days=7)
     tries: Annotated[int, kinds.whole(1, 100)] = 6
 
 

@@ -1,6 +1,9 @@
 """Which areas want a product."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+
+from shapely import STRtree
+from shapely.geometry.base import BaseGeometry
 
 from s2mirror.area import WatchArea
 from s2mirror.geometry import overlap_percent, unpack
@@ -8,12 +11,22 @@ from s2mirror.model import Product
 from s2mirror.naming import baseline_number
 
 
-def areas_wanting(product: Product, areas: Iterable[WatchArea]) -> tuple[str, ...]:
-    """Return the names of the areas whose every filter *product* passes."""
-    return tuple(area.name for area in areas if _wants(area, product))
+class Scope:
+    """Finds the areas that want a product, fast even when there are hundreds of areas."""
+
+    def __init__(self, areas: Sequence[WatchArea]) -> None:
+        self._areas = areas
+        self._tree = STRtree([area.geometry for area in areas])
+
+    def wanting(self, product: Product) -> tuple[str, ...]:
+        """Return the names of the areas whose every filter *product* passes."""
+        footprint = unpack(product.footprint_wkb)
+        near = sorted(self._tree.query(footprint))
+        found = (self._areas[place] for place in near)
+        return tuple(area.name for area in found if _wants(area, product, footprint))
 
 
-def _wants(area: WatchArea, product: Product) -> bool:
+def _wants(area: WatchArea, product: Product, footprint: BaseGeometry) -> bool:
     return (
         product.collection in area.collections
         and area.start_at <= product.sensed_at
@@ -22,7 +35,7 @@ def _wants(area: WatchArea, product: Product) -> bool:
         and (not area.relative_orbits or product.relative_orbit in area.relative_orbits)
         and _clear_enough(area, product)
         and _new_enough(area, product)
-        and _covers(area, product)
+        and _covers(area, product, footprint)
     )
 
 
@@ -37,10 +50,10 @@ def _new_enough(area: WatchArea, product: Product) -> bool:
     return limit is None or baseline_number(product.baseline) >= baseline_number(limit)
 
 
-def _covers(area: WatchArea, product: Product) -> bool:
+def _covers(area: WatchArea, product: Product, footprint: BaseGeometry) -> bool:
     if area.tiles and product.tile not in area.tiles:
         return False
     if area.tiles and area.min_overlap_percent == 0:
         return True
-    covered = overlap_percent(area.geometry, unpack(product.footprint_wkb))
+    covered = overlap_percent(area.geometry, footprint)
     return covered > 0 and covered >= area.min_overlap_percent

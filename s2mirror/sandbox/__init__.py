@@ -17,6 +17,7 @@ harm requests and records all of them. Code under test sees endpoints and a CA, 
 
         sandbox.withdraw(product_id)
         sandbox.replace(changed_product)
+        sandbox.clear()  # all of it, faults and records too
         sandbox.store.revoke_key(); sandbox.store.renew_key()
         sandbox.identity.expires_in_seconds = 2
         sandbox.catalogue.result_cap = 100

@@ -208,6 +208,9 @@ def _fields(value: object) -> Fields:
 
 
 def _filter(raw: Mapping[str, Any]) -> Filter | None:
+    if raw.get("query"):
+        # CDSE knows this older extension; ignoring it here would answer too much.
+        raise BadRequest("query", "the sandbox knows no 'query'; say it as 'filter'")
     value = raw.get("filter")
     if not value:
         return None

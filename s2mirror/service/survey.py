@@ -10,8 +10,10 @@ from s2mirror.model import Entry, Product
 from s2mirror.planning.diff import diff_page
 from s2mirror.planning.downloads import DownloadPlan, expected_bytes, plan_downloads
 from s2mirror.planning.retention import PrunePlan
+from s2mirror.planning.scope import Scope
 from s2mirror.planning.searches import Search, plan_query
 from s2mirror.service.wiring import Mirror
+from s2mirror.steps.listing import list_in_windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +74,10 @@ def _new_entries(mirror: Mirror, searches: Sequence[Search]) -> Iterator[Entry]:
     for search in searches:
         watermark = mirror.ledger.cursors.watermark(search.key)
         query = plan_query(search, watermark, overlap=mirror.settings.catalog.overlap)
-        for page in catalog.search(query):
+        scope = Scope(search.areas)
+        for page in (listed.page for listed in list_in_windows(catalog, query)):
             known = mirror.ledger.products.known(product.id for product in page.products)
-            diff = diff_page(page.products, known, search.areas)
+            diff = diff_page(page.products, known, scope)
             yield from (_discovered(p, diff.areas[p.id], mirror) for p in diff.new)
 
 

@@ -17,6 +17,7 @@ from s2mirror.errors import LedgerError, UsageError
 from s2mirror.planning.retention import Brake
 from s2mirror.planning.retry import RetryPolicy
 from s2mirror.planning.searches import Search, plan_searches
+from s2mirror.planning.sweeps import SweepPolicy
 from s2mirror.ports import Progress
 from s2mirror.steps.audit import Auditor
 from s2mirror.steps.fetch import Fetcher
@@ -75,8 +76,18 @@ class Mirror:
 
     def poller(self) -> Poller:
         """Return the poll step, ready to use."""
-        overlap = self.settings.catalog.overlap
-        return Poller(catalog=self.catalog(), ledger=self.ledger, overlap=overlap, now=self.now)
+        catalog = self.settings.catalog
+        return Poller(
+            catalog=self.catalog(),
+            ledger=self.ledger,
+            overlap=catalog.overlap,
+            sweeps=SweepPolicy(
+                recent_window=catalog.sweep_recent,
+                recent_every=catalog.sweep_recent_every,
+                full_every=catalog.sweep_all_every,
+            ),
+            now=self.now,
+        )
 
     def store(self) -> S3Store:
         """Return the S3 store. Raises CredentialError if the keys are not there."""

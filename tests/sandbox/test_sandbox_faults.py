@@ -194,7 +194,8 @@ def test_an_error_page_with_200_replaces_the_answer(sandbox: Sandbox) -> None:
 def test_an_etag_is_changed_in_the_answer(
     sandbox: Sandbox, client: "S3Client", product: SandboxProduct
 ) -> None:
-    sandbox.s3_proxy.inject(Fault(path=KEY_END, headers={"ETag": '"new-1"'}))
+    sandbox.s3_proxy.inject(Fault(path=KEY_END, method="HEAD", headers={"ETag": '"new-1"'}))
+    assert client.get_object(Bucket="eodata", Key=key_of(product))["ETag"] != '"new-1"'
     assert client.head_object(Bucket="eodata", Key=key_of(product))["ETag"] == '"new-1"'
     assert client.head_object(Bucket="eodata", Key=key_of(product))["ETag"] != '"new-1"'
 

@@ -45,6 +45,7 @@ def test_every_product_made_of_real_material_verifies(material: RealMaterial) ->
             hasher = new_hasher(listed.digest.algorithm)
             hasher.update(product.files[listed.path])
             assert hasher.hexdigest() == listed.digest.hexdigest
+            assert len(product.files[listed.path]) == listed.size_bytes
 
 
 def test_a_real_item_is_served_as_recorded(material: RealMaterial) -> None:

@@ -4,16 +4,27 @@ import signal
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import requests
 
 
-def test_the_standalone_sandbox_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "s2mirror.sandbox", "--json", "--products", "2"]
-    process = subprocess.Popen(
+    running = subprocess.Popen(
         [*command, "--folder", tmp_path, "--scale", "0.0001"], stdout=subprocess.PIPE, text=True
     )
+    with running:
+        yield running
+        running.kill()
+
+
+def test_the_standalone_sandbox_serves_until_it_is_told_to_stop(
+    process: subprocess.Popen[str],
+) -> None:
     assert process.stdout is not None
     facts = json.loads(process.stdout.readline())
     verify = facts["ca"]

@@ -1,10 +1,13 @@
 """A real S3 store: Ceph's RADOS Gateway over a cluster of one, as CDSE's own store is."""
 
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 import boto3
 from botocore.config import Config
@@ -21,6 +24,25 @@ USER = "s2mirror-tests"
 REGION = "default"
 UPLOADS_AT_ONCE = 8
 
+# A line of the gateway's log: … "GET /eodata/KEY HTTP/1.1" 206 99995 - "AGENT" bytes=5- latency=…
+_ANSWERED: Final = re.compile(
+    r'beast: .*?"(?P<method>[A-Z]+) (?P<path>\S+) HTTP/1\.1" (?P<status>\d+) (?P<sent>\d+) '
+    r'\S+ "[^"]*" (?P<range>\S+) latency='
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """One request as the gateway's own log has it."""
+
+    method: str
+    key: str
+    """The object; empty for a listing."""
+    status: int
+    sent_bytes: int
+    range: str
+    """The Range header, or ``-``."""
+
 
 class CephStore:
     """The running store at ``endpoint``, with one user and the bucket ``eodata``."""
@@ -32,6 +54,7 @@ class CephStore:
         self._cluster = cluster
         self._port = free_port()
         self._gateway = self._start()
+        self._forgotten_bytes = 0
         self._admin(
             *("user", "create", "--display-name", USER),
             *("--access-key", self.access_key, "--secret-key", self.secret_key),
@@ -93,6 +116,17 @@ class CephStore:
         """Let the suspended user in again."""
         self._admin("user", "enable")
 
+    def answered(self) -> list[Answered]:
+        """Return every request that was answered since :meth:`forget`, in order."""
+        with self._gateway.log.open("rb") as log:
+            log.seek(self._forgotten_bytes)
+            text = log.read().decode(errors="replace")
+        return [_answered(line) for line in _ANSWERED.finditer(text)]
+
+    def forget(self) -> None:
+        """Begin a new record of requests."""
+        self._forgotten_bytes = self._gateway.log.stat().st_size
+
     def restart(self, *, max_concurrent_requests: int | None = None) -> None:
         """Start the gateway anew; a request beyond the limit answers 503 SlowDown."""
         self._gateway.stop()
@@ -111,6 +145,17 @@ class CephStore:
 
     def _admin(self, *words: str) -> None:
         self._cluster.run("radosgw-admin", "--name", "client.rgw", *words, "--uid", USER)
+
+
+def _answered(line: re.Match[str]) -> Answered:
+    path, _, _ = line["path"].partition("?")
+    return Answered(
+        method=line["method"],
+        key=unquote(path).removeprefix(f"/{BUCKET}").removeprefix("/"),
+        status=int(line["status"]),
+        sent_bytes=int(line["sent"]),
+        range=line["range"],
+    )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pytest
 from ceph import CephStore, running_ceph
 from installing import CannotInstall
 from pgstac import PgStac, running_pgstac
+from services import Services
 
 MUST_HAVE = "S2MIRROR_REQUIRE_SERVERS"
 
@@ -23,6 +24,14 @@ def _pgstac() -> Iterator[PgStac]:
 @pytest.fixture(scope="session", name="ceph")
 def _ceph() -> Iterator[CephStore]:
     yield from _lend(running_ceph)
+
+
+@pytest.fixture(name="services")
+def _services(pgstac: PgStac, ceph: CephStore) -> Iterator[Services]:
+    services = Services(pgstac, ceph)
+    services.clear()
+    yield services
+    services.clear()
 
 
 def _lend(running: Callable[[], AbstractContextManager[Server]]) -> Iterator[Server]:

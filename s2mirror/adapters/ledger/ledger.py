@@ -8,6 +8,7 @@ from s2mirror.adapters.ledger.connection import Connection, prepare, stamp
 from s2mirror.adapters.ledger.cursors import Cursors
 from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.proofs import Proofs
+from s2mirror.adapters.ledger.sweeps import Sweeps
 from s2mirror.errors import LedgerError
 
 ADD_BYTES: Final = """
@@ -32,6 +33,7 @@ class Ledger:
         self.products = Products(connection)
         self.cursors = Cursors(connection)
         self.proofs = Proofs(connection)
+        self.sweeps = Sweeps(connection)
 
     def add_transfer(self, size_bytes: int, *, now: datetime) -> None:
         """Count bytes that came from the store, in their hour."""

@@ -10,7 +10,7 @@ from s2mirror import lifecycle
 from s2mirror.adapters.ledger.connection import Connection, moment, stamp
 from s2mirror.errors import IllegalTransition, UsageError
 from s2mirror.lifecycle import Event, State
-from s2mirror.model import Entry, Product, Step, Verdict
+from s2mirror.model import CatalogQuery, Entry, Product, Step, Verdict
 
 _TIMES: Final = ("sensed_at", "published_at", "generated_at")
 _PRODUCT_FIELDS: Final = tuple(field.name for field in fields(Product))
@@ -42,7 +42,7 @@ ADVANCE: Final = """
 UPDATE product
    SET state = :to_state, reason = :reason, changed_at = :now, next_attempt_at = :next_attempt_at,
        attempts = coalesce(:attempts, attempts),
-       path = CASE WHEN :held THEN coalesce(:path, path) END,
+       path = CASE WHEN :leaves THEN NULL ELSE coalesce(:path, path) END,
        size_bytes = coalesce(:size_bytes, size_bytes)
  WHERE id = :id AND state = :from_state
 """
@@ -71,6 +71,13 @@ _LISTED: Final = f"""{_ROW}
  WHERE (:state = '' OR p.state = :state) AND (:tile = '' OR p.tile = :tile)
    AND (:area = '' OR p.id IN (SELECT product_id FROM membership WHERE area = :area))
  ORDER BY p.sensed_at DESC, p.id LIMIT :limit
+"""
+_EXPECTED: Final = """
+SELECT count(*) AS products FROM product
+ WHERE collection = :collection AND published_at >= :published_from
+   AND sensed_at BETWEEN :sensed_from AND :sensed_until
+   AND id IN (SELECT product_id FROM membership
+               WHERE area IN (SELECT value FROM json_each(:areas)))
 """
 _KNOWN: Final = "SELECT id FROM product WHERE id IN (SELECT value FROM json_each(:ids))"
 
@@ -136,7 +143,7 @@ class Products:
             "next_attempt_at": stamp(verdict.next_attempt_at or now),
             "path": verdict.path,
             "size_bytes": verdict.size_bytes,
-            "held": to_state in lifecycle.HELD,
+            "leaves": lifecycle.leaves_tree(entry.state, verdict.event),
         }
         with self._connection.atomic():
             if self._connection.execute(ADVANCE, change) != 1:
@@ -211,6 +218,17 @@ class Products:
         for row in self._connection.query(sql):
             found.setdefault(row["area"], {})[State(row["state"])] = row["products"]
         return found
+
+    def expected(self, query: CatalogQuery, areas: Collection[str]) -> int:
+        """Return how many known products of *areas* a query ought to list."""
+        params = {
+            "areas": json.dumps(list(areas)),
+            "collection": query.collection,
+            "published_from": stamp(query.published_from) if query.published_from else "",
+            "sensed_from": stamp(query.sensed_from) if query.sensed_from else "",
+            "sensed_until": stamp(query.sensed_until) if query.sensed_until else "9",
+        }
+        return int(self._connection.query(_EXPECTED, params)[0]["products"])
 
     def next_due_at(self) -> datetime | None:
         """Return when the next queued product is due; None if none is queued."""

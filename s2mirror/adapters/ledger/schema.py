@@ -83,6 +83,19 @@ def m002_cursors_proofs_transfers(db: Database) -> None:
     )
     db.execute(
         """
+        CREATE TABLE sweep (
+          search TEXT NOT NULL,
+          kind TEXT NOT NULL,
+          under_way INTEGER NOT NULL,
+          reached TEXT,
+          completed_at TEXT,
+          found_late INTEGER NOT NULL DEFAULT 0,
+          PRIMARY KEY (search, kind)
+        ) STRICT, WITHOUT ROWID
+        """
+    )
+    db.execute(
+        """
         CREATE TABLE rejected (
           id TEXT PRIMARY KEY,
           collection TEXT NOT NULL,

@@ -1,0 +1,61 @@
+"""How far each search's sweeps have come."""
+
+from datetime import datetime
+from typing import Final
+
+from s2mirror.adapters.ledger.connection import Connection, moment, stamp
+from s2mirror.model import SweepKind, SweepState
+
+BEGIN: Final = """
+INSERT INTO sweep (search, kind, under_way) VALUES (:search, :kind, 1)
+ON CONFLICT (search, kind) DO UPDATE SET under_way = 1
+"""
+REACH: Final = """
+UPDATE sweep SET reached = :reached, found_late = found_late + :found_late
+ WHERE search = :search AND kind = :kind
+"""
+COMPLETE: Final = """
+UPDATE sweep SET under_way = 0, reached = NULL, completed_at = :now,
+       found_late = found_late + :found_late
+ WHERE search = :search AND kind = :kind
+"""
+
+
+class Sweeps:
+    """The sweep rows of a ledger."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def states(self, search: str) -> dict[SweepKind, SweepState]:
+        """Return a search's sweeps by kind; a kind that was never begun is not there."""
+        sql = "SELECT * FROM sweep WHERE search = :search"
+        rows = self._connection.query(sql, {"search": search})
+        return {
+            SweepKind(row["kind"]): SweepState(
+                kind=SweepKind(row["kind"]),
+                under_way=bool(row["under_way"]),
+                reached=_maybe(row["reached"]),
+                completed_at=_maybe(row["completed_at"]),
+                found_late=row["found_late"],
+            )
+            for row in rows
+        }
+
+    def begin(self, search: str, kind: SweepKind) -> None:
+        """Begin a sweep, or go on with the one under way."""
+        self._connection.execute(BEGIN, {"search": search, "kind": kind})
+
+    def reach(self, search: str, kind: SweepKind, reached: datetime, *, found_late: int) -> None:
+        """Note that everything sensed after *reached* has been listed."""
+        params = {"search": search, "kind": kind, "reached": stamp(reached)}
+        self._connection.execute(REACH, params | {"found_late": found_late})
+
+    def complete(self, search: str, kind: SweepKind, *, found_late: int, now: datetime) -> None:
+        """Note that a sweep has listed everything."""
+        params = {"search": search, "kind": kind, "now": stamp(now), "found_late": found_late}
+        self._connection.execute(COMPLETE, params)
+
+
+def _maybe(text: str | None) -> datetime | None:
+    return moment(text) if text else None

@@ -1,0 +1,55 @@
+"""When everything is listed anew, so that nothing published or indexed late stays missed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from s2mirror.model import CatalogQuery, SweepKind, SweepState
+from s2mirror.planning.searches import Search, plan_query
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPolicy:
+    """How often to sweep, and how far back a recent sweep goes."""
+
+    recent_window: timedelta
+    recent_every: timedelta
+    full_every: timedelta
+
+
+def due_sweep(
+    states: Iterable[SweepState], policy: SweepPolicy, *, now: datetime
+) -> SweepKind | None:
+    """Return which sweep is to be begun or gone on with; None if none is.
+
+    The full one goes first: it covers the recent days too.
+    """
+    known = {state.kind: state for state in states}
+    if _is_due(known.get(SweepKind.FULL), policy.full_every, now):
+        return SweepKind.FULL
+    recent = known.get(SweepKind.RECENT)
+    if recent is not None and recent.under_way:
+        return SweepKind.RECENT
+    newest = max(state.completed_at for state in known.values() if state.completed_at)
+    return SweepKind.RECENT if now - newest >= policy.recent_every else None
+
+
+def _is_due(state: SweepState | None, every: timedelta, now: datetime) -> bool:
+    if state is None or state.under_way or state.completed_at is None:
+        return True
+    return now - state.completed_at >= every
+
+
+def sweep_query(
+    search: Search,
+    kind: SweepKind,
+    reached: datetime | None,
+    *,
+    recent_window: timedelta,
+    now: datetime,
+) -> CatalogQuery:
+    """Return what is left to list of a sweep that has come down to *reached*."""
+    query = plan_query(search, None, overlap=timedelta())
+    if kind is SweepKind.RECENT:
+        query = replace(query, sensed_from=max(search.sensed_from, now - recent_window))
+    return replace(query, sensed_until=reached) if reached else query

@@ -1,0 +1,723 @@
+"""The store misbehaves, one way per test: what becomes of the product, and of all the others."""
+
+import copy
+import email.utils
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import pytest
+from kit import Kit, OnFirstByte, tiny
+
+from s2mirror.errors import ArchiveError, CredentialError, Stopped
+from s2mirror.sandbox import Answer, Fault, SandboxProduct
+from s2mirror.stop import StopFlag
+
+B02 = "B02_10m.jp2"
+MIB = 1024 * 1024
+LISTING = r"list-type=2"
+HTML = b"<!DOCTYPE html><html><body><h1>Please sign in</h1></body></html>"
+
+
+@pytest.fixture
+def kit(kit: Kit) -> Kit:
+    kit.sections = {
+        "store": 'read_timeout = "1 s"',
+        "download": 'backoff = "1 h"\nmax_attempts = 3\ntries_per_file = 2',
+    }
+    return kit
+
+
+def ruined(product: SandboxProduct, ending: str, content: bytes) -> SandboxProduct:
+    """Return *product* with other bytes in one file, of which its manifest knows nothing."""
+    path = next(path for path in product.files if path.endswith(ending))
+    return replace(product, files={**product.files, path: content})
+
+
+def with_item(
+    product: SandboxProduct, change: Callable[[dict[str, Any]], object]
+) -> SandboxProduct:
+    """Return *product* with a changed STAC item."""
+    item = copy.deepcopy(dict(product.item))
+    change(item)
+    return replace(product, item=item)
+
+
+def claiming(product: SandboxProduct, size_bytes: int) -> SandboxProduct:
+    """Return *product* with another size in the catalogue."""
+
+    def change(item: dict[str, Any]) -> None:
+        item["properties"].get("_private", {})["product_size"] = size_bytes
+        item["assets"]["Product"]["file:size"] = size_bytes
+
+    return with_item(product, change)
+
+
+# A body that is not what it should be
+
+
+@pytest.mark.parametrize("cut", ["reset", "close", "shorten"])
+def test_a_body_that_ends_early_goes_on_from_the_byte_where_it_stopped(kit: Kit, cut: Any) -> None:
+    product = tiny(band_bytes=2 * MIB)
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path=B02, cut_after_bytes=MIB + 5, cut=cut))
+    assert kit.cycle().exit_code == 0
+    first, second = [found.range for found in kit.downloads() if B02 in found.path]
+    assert first == ""
+    start_byte = int(second.removeprefix("bytes=").removesuffix("-"))
+    assert MIB - 256 * 1024 <= start_byte <= MIB + 5
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+def test_a_store_that_ignores_the_range_doubles_no_byte(kit: Kit) -> None:
+    product = tiny(band_bytes=2 * MIB)
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(
+        Fault(path=B02, cut_after_bytes=MIB), Fault(path=B02, ignore_range=True)
+    )
+    assert kit.cycle().exit_code == 0
+    assert len(kit.downloaded(B02)) == 2
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+def test_an_answer_for_another_range_is_not_used(kit: Kit) -> None:
+    product = tiny(band_bytes=2 * MIB)
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(
+        Fault(path=B02, cut_after_bytes=MIB),
+        Fault(path=B02, headers={"Content-Range": f"bytes 0-{2 * MIB - 1}/{2 * MIB}"}),
+    )
+    result = kit.cycle()
+    assert result.exit_code == 1
+    assert "asked for bytes" in kit.entry(product).reason
+    kit.cycle(kit.later())
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+def test_an_object_replaced_between_two_tries_is_fetched_anew_and_never_mixed(kit: Kit) -> None:
+    old, new = tiny(band_bytes=2 * MIB), tiny(band_bytes=2 * MIB, seed=1)
+    kit.sandbox.publish(old)
+    cut = Fault(path=B02, cut_after_bytes=MIB)
+    refused = Fault(path=B02, answer=Answer(status=503), times=2)
+    kit.sandbox.s3_proxy.inject(cut, refused)
+    assert kit.cycle().exit_code == 1
+    assert kit.archive.joinpath(".s2mirror/staging", f"{old.id}.part").is_dir()
+    kit.sandbox.replace(new)
+    kit.sandbox.s3_proxy.reset()
+    assert kit.cycle(kit.later()).exit_code == 0
+    assert [found.range for found in kit.downloads() if B02 in found.path] == [""]
+    kit.assert_same_bytes(new)
+    kit.assert_current(new)
+
+
+def test_an_object_replaced_between_listing_and_reading_makes_the_product_be_listed_anew(
+    kit: Kit,
+) -> None:
+    old, new = tiny(), tiny(seed=1)
+    kit.sandbox.publish(old)
+    kit.cycle(progress=OnFirstByte(lambda: kit.sandbox.replace(new)))
+    assert "412" in kit.entry(new).reason
+    assert "will be listed anew" in kit.entry(new).reason
+    assert kit.cycle(kit.later()).exit_code == 0
+    kit.assert_same_bytes(new)
+    kit.assert_current(new)
+
+
+def test_an_answer_with_another_etag_is_not_used(kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path=B02, headers={"ETag": '"0123"'}))
+    assert kit.cycle().exit_code == 1
+    assert 'its ETag is "0123"' in kit.entry(product).reason
+    assert kit.cycle(kit.later()).exit_code == 0
+    kit.assert_current(product)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(status=200, headers={"Content-Type": "text/html"}, body=HTML),
+        Answer(
+            status=200,
+            headers={"Content-Type": "application/xml"},
+            body=b"<?xml version='1.0'?><Error><Code>InternalError</Code></Error>",
+        ),
+        Answer(status=200, body=b""),
+    ],
+    ids=["html", "xml", "empty"],
+)
+@pytest.mark.parametrize("path", [B02, LISTING, "manifest.safe"])
+def test_an_error_page_with_status_200_is_no_file_and_no_listing(
+    kit: Kit, path: str, answer: Answer
+) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path=path, answer=answer, times=None))
+    assert kit.cycle().exit_code == 1
+    entry = kit.entry(product)
+    assert (entry.state, entry.attempts) == ("queued", 1)
+    assert entry.reason
+    kit.sandbox.s3_proxy.reset()
+    assert kit.cycle(kit.later()).exit_code == 0
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+def test_one_flipped_bit_costs_one_more_request_for_that_file_alone(kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path=B02, flip_byte=700))
+    assert kit.cycle().exit_code == 0
+    asked = kit.downloaded()
+    assert len(kit.downloaded(B02)) == 2
+    assert len(asked) == len(set(asked)) + 1
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+def test_a_bit_flipped_for_ever_puts_that_product_aside_with_its_reason(kit: Kit) -> None:
+    bad, good = tiny(27), tiny(25)
+    kit.sandbox.publish([bad, good])
+    kit.sandbox.s3_proxy.inject(Fault(path=f"{bad.id}.*{B02}", flip_byte=700, times=None))
+    assert kit.cycle().exit_code == 1
+    assert kit.states() == {bad.id: "quarantined", good.id: "archived"}
+    assert f"{B02} has the sha3_256 digest" in kit.entry(bad).reason
+    assert "after 2 downloads" in kit.entry(bad).reason
+    assert len(kit.downloaded(B02)) == 3
+    kit.assert_invariants()
+
+
+def test_a_requeued_product_brings_its_bad_file_and_no_other(kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path=B02, flip_byte=700, times=None))
+    kit.cycle()
+    kit.sandbox.s3_proxy.reset()
+    assert kit.run("requeue", product.id).returncode == 0
+    assert kit.cycle().exit_code == 0
+    assert [key.endswith(B02) for key in kit.downloaded()] == [True]
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+# Catalogue, listing and manifest disagree
+
+
+def test_an_object_of_the_manifest_that_never_comes_ends_as_failed_with_its_reason(
+    kit: Kit,
+) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.sandbox.store.delete([key for key in product.keys if key.endswith(B02)])
+    for day in range(2):
+        assert kit.cycle(kit.later(days=day)).exit_code == 1
+        assert kit.entry(product).state == "queued"
+        assert "the catalogue is ahead of the store" in kit.entry(product).reason
+    assert kit.cycle(kit.later(days=3)).exit_code == 1
+    assert kit.entry(product).state == "failed"
+    assert "gave up after 3 attempts; the last: the store lacks 1 of the 4" in (
+        kit.entry(product).reason
+    )
+    kit.assert_invariants()
+
+
+@pytest.mark.parametrize("missing", ["", "manifest.safe", B02])
+def test_a_product_whose_objects_come_after_its_item_waits_for_them(
+    kit: Kit, missing: str
+) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.sandbox.store.delete([key for key in product.keys if key.endswith(missing)])
+    assert kit.cycle().exit_code == 1
+    assert kit.entry(product).state == "queued"
+    assert "the catalogue is ahead of the store" in kit.entry(product).reason
+    kit.sandbox.store.put(product.keys)
+    assert kit.cycle(kit.later()).exit_code == 0
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+def test_a_listed_size_other_than_the_manifests_puts_the_product_aside_before_any_band(
+    kit: Kit,
+) -> None:
+    product = tiny()
+    kit.sandbox.publish(ruined(product, B02, b"short"))
+    assert kit.cycle().exit_code == 1
+    assert kit.entry(product).state == "quarantined"
+    assert "has 5 B in the store, 2000 B in manifest.safe" in kit.entry(product).reason
+    assert kit.downloaded("jp2") == []
+    kit.assert_invariants()
+
+
+def test_a_wrong_checksum_in_the_catalogue_yields_to_the_manifest(kit: Kit) -> None:
+    def spoil(item: dict[str, Any]) -> None:
+        for asset in item["assets"].values():
+            if "file:checksum" in asset:
+                asset["file:checksum"] = "d50120" + "00" * 32
+
+    product = with_item(tiny(), spoil)
+    assert "d50120" in str(product.item["assets"])
+    kit.sandbox.publish(product)
+    assert kit.cycle().exit_code == 0
+    kit.assert_current(product)
+
+
+def test_an_item_without_any_checksum_or_size_is_proven_by_its_manifest(kit: Kit) -> None:
+    def strip(item: dict[str, Any]) -> None:
+        item["properties"].pop("_private", None)
+        for asset in item["assets"].values():
+            for name in [name for name in asset if name.startswith("file:")]:
+                del asset[name]
+
+    product = with_item(tiny(), strip)
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path=B02, flip_byte=3))
+    assert kit.cycle().exit_code == 0
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+# Keys, rights and rates
+
+
+def test_a_revoked_key_stops_everything_charges_nobody_and_a_new_key_goes_on(kit: Kit) -> None:
+    products = [tiny(27), tiny(25)]
+    kit.sandbox.publish(products)
+    kit.sandbox.store.revoke_key()
+    done = kit.run("sync")
+    assert done.returncode == 6
+    assert "InvalidAccessKeyId: the key pair is wrong or has expired; make a new one at" in (
+        done.stderr
+    )
+    for product in products:
+        assert (kit.entry(product).state, kit.entry(product).attempts) == ("queued", 0)
+    kit.sandbox.store.renew_key()
+    assert kit.cycle().exit_code == 0
+    kit.assert_current(*products)
+
+
+def test_403_on_every_request_is_the_keys_fault_even_without_a_code(kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(answer=Answer(status=403), times=None))
+    with pytest.raises(CredentialError, match="may not list the bucket") as caught:
+        kit.cycle()
+    assert caught.value.exit_code == 6
+    assert (kit.entry(product).state, kit.entry(product).attempts) == ("queued", 0)
+    kit.sandbox.s3_proxy.reset()
+    assert kit.cycle().exit_code == 0
+    kit.assert_current(product)
+
+
+def test_403_on_one_object_fails_its_product_alone(kit: Kit) -> None:
+    barred, good = tiny(27), tiny(25)
+    kit.sandbox.publish([barred, good])
+    kit.sandbox.s3_proxy.inject(
+        Fault(path=f"{barred.id}.*{B02}", answer=Answer(status=403), times=None)
+    )
+    assert kit.cycle().exit_code == 1
+    assert kit.states() == {barred.id: "failed", good.id: "archived"}
+    assert "the key works, but may not have this object" in kit.entry(barred).reason
+    kit.assert_invariants()
+
+
+def test_429_and_503_with_and_without_headers_are_waited_out(kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    slow_down = b"<?xml version='1.0'?><Error><Code>SlowDown</Code></Error>"
+    kit.sandbox.s3_proxy.inject(
+        Fault(path=B02, answer=Answer(status=429)),
+        Fault(path="B03_10m", answer=Answer(status=429, headers={"Retry-After": "1"})),
+        Fault(path="MTD_TL", answer=Answer(status=503)),
+        Fault(path="MTD_MSI", answer=Answer(status=503, body=slow_down)),
+    )
+    assert kit.cycle().exit_code == 0
+    assert len(kit.downloads()) == 10
+    kit.assert_current(product)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_store_that_stays_busy_delays_the_product_and_says_so(kit: Kit, status: int) -> None:
+    kit.sections["download"] += "\nparallel_products = 1"
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path=LISTING, answer=Answer(status=status), times=None))
+    assert kit.cycle().exit_code == 1
+    entry = kit.entry(product)
+    assert (entry.state, entry.attempts) == ("queued", 1)
+    assert f"answered {status}" in entry.reason
+    assert entry.reason.endswith("will be tried again")
+    assert timedelta(minutes=29) < entry.next_attempt_at - datetime.now(UTC) < timedelta(hours=1)
+    assert kit.cycle().archived == [], "before its time"
+    kit.sandbox.s3_proxy.reset()
+    assert kit.cycle(kit.later()).exit_code == 0
+    kit.assert_current(product)
+
+
+def test_a_silent_socket_is_given_up_after_the_read_timeout(kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path=B02, silent=True))
+    started = time.monotonic()
+    assert kit.cycle().exit_code == 0
+    assert time.monotonic() - started < 10
+    kit.assert_current(product)
+
+
+def test_a_body_that_falls_silent_goes_on_from_the_byte_where_it_stopped(kit: Kit) -> None:
+    product = tiny(band_bytes=2 * MIB)
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path=B02, bytes_per_second=10), Fault(path=B02))
+    # The first answer gives half a byte each twentieth of a second: the read times out, or the
+    # whole would last for days.
+    started = time.monotonic()
+    kit.sections["store"] = 'read_timeout = "500 ms"'
+    assert kit.cycle().exit_code in (0, 1)
+    assert time.monotonic() - started < 60
+    kit.assert_invariants()
+
+
+# Poison, deletion, hostility
+
+
+def test_a_poisoned_product_never_stops_the_line(kit: Kit) -> None:
+    kit.sections["download"] = "tries_per_file = 1\nmax_attempts = 2"
+    poison = tiny(28)
+    others = [tiny(day) for day in range(10, 20)]
+    kit.sandbox.publish([poison, *others])
+    kit.sandbox.s3_proxy.inject(
+        Fault(path=f"{poison.id}.*{B02}", answer=Answer(status=500), times=None)
+    )
+    result = kit.cycle()
+    assert (result.exit_code, len(result.archived)) == (1, 10)
+    assert kit.entry(poison).state == "queued"
+    assert kit.cycle(kit.later()).failed == [poison.id]
+    assert kit.entry(poison).state == "failed"
+    assert "gave up after 2 attempts; the last: reading" in kit.entry(poison).reason
+    kit.assert_invariants()
+
+
+def test_a_product_deleted_upstream_in_mid_transfer_ends_with_its_reason(kit: Kit) -> None:
+    kit.sections["download"] = "tries_per_file = 1\nmax_attempts = 2"
+    kit.sections["store"] += "\nconnections = 1"
+    gone, good = tiny(27), tiny(25)
+    kit.sandbox.publish([gone, good])
+    deletion = OnFirstByte(lambda: kit.sandbox.withdraw(gone.id))
+    assert kit.cycle(progress=deletion).exit_code == 1
+    assert "gone since it was listed" in kit.entry(gone).reason
+    assert kit.cycle(kit.later()).exit_code == 1
+    assert kit.states() == {gone.id: "failed", good.id: "archived"}
+    assert "gave up after 2 attempts" in kit.entry(gone).reason
+    asked = len(kit.sandbox.s3_proxy.traffic.exchanges)
+    kit.cycle(kit.later(days=30))
+    assert len(kit.sandbox.s3_proxy.traffic.exchanges) == asked, "no storm of retries"
+    assert list((kit.archive / ".s2mirror/staging").iterdir()) == []
+    kit.assert_invariants()
+
+
+def listing_of(product: SandboxProduct, more: str) -> Answer:
+    """Return the store's listing of *product* with *more* entries, as XML."""
+    entries = "".join(
+        f"<Contents><Key>{escape(key)}</Key><Size>{len(content)}</Size>"
+        f'<ETag>"{n:032x}"</ETag></Contents>'
+        for n, (key, content) in enumerate(product.keys.items())
+    )
+    body = (
+        '<?xml version="1.0"?><ListBucketResult><Name>eodata</Name>'
+        "<EncodingType>url</EncodingType><IsTruncated>false</IsTruncated>"
+        f"{entries}{more}</ListBucketResult>"
+    )
+    return Answer(status=200, headers={"Content-Type": "application/xml"}, body=body.encode())
+
+
+def entry_of(key: str, *, size: str = "3", etag: str = "<ETag>&quot;00&quot;</ETag>") -> str:
+    return f"<Contents><Key>{key}</Key><Size>{size}</Size>{etag}</Contents>"
+
+
+HOSTILE = {
+    "parent": entry_of("{prefix}../../../../evil"),
+    "absolute": entry_of("{prefix}/etc/evil"),
+    "NUL": entry_of("{prefix}evil%00.xml"),
+    "newline": entry_of("{prefix}evil%0Aname"),
+    "backslash": entry_of("{prefix}evil%5C..%5Cname"),
+    "component of 300 characters": entry_of("{prefix}" + "e" * 300),
+    "path of 5000 characters": entry_of("{prefix}" + "/".join(["evil"] * 1000)),
+    "10 GB": entry_of("{prefix}evil.jp2", size="10000000000"),
+    "negative size": entry_of("{prefix}evil.jp2", size="-5"),
+    "another product": entry_of("Sentinel-2/another/evil.xml"),
+    "file as folder": entry_of("{prefix}manifest.safe/evil"),
+    "folder as file": entry_of("{prefix}manifest.safe/", size="0"),
+    "twice": entry_of("{prefix}MTD_MSIL2A.xml", size="168"),
+    "6000 files": "".join(entry_of(f"{{prefix}}evil/{n}") for n in range(6000)),
+    "6000 folders": "".join(entry_of(f"{{prefix}}evil/{n}/", size="0") for n in range(6000)),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_keys_are_refused_before_a_byte_is_fetched(kit: Kit, name: str) -> None:
+    bad, good = tiny(27), tiny(25)
+    kit.sandbox.publish([bad, good])
+    listing = listing_of(bad, HOSTILE[name].replace("{prefix}", bad.prefix))
+    kit.sandbox.s3_proxy.inject(Fault(path=f"{LISTING}.*{bad.id}", answer=listing, times=None))
+    assert kit.cycle().exit_code == 1
+    assert kit.states() == {bad.id: "quarantined", good.id: "archived"}
+    assert kit.entry(bad).reason
+    assert [key for key in kit.downloaded() if bad.id in key] == []
+    assert list(kit.folder.rglob("*evil*")) == []
+    kit.assert_invariants()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        entry_of("{prefix}evil", size="many"),
+        entry_of("{prefix}evil", etag=""),
+        "<Contents><Size>3</Size></Contents>",
+        "<Contents><Key>{prefix}evil&#0;</Key></Contents>",
+        "</Contents>",
+    ],
+    ids=["size in words", "no ETag", "no key", "NUL in XML", "broken XML"],
+)
+def test_a_listing_that_makes_no_sense_is_tried_again_and_stops_nobody(
+    kit: Kit, more: str
+) -> None:
+    bad, good = tiny(27), tiny(25)
+    kit.sandbox.publish([bad, good])
+    listing = listing_of(bad, more.replace("{prefix}", bad.prefix))
+    kit.sandbox.s3_proxy.inject(Fault(path=f"{LISTING}.*{bad.id}", answer=listing))
+    assert kit.cycle().exit_code == 1
+    assert kit.states() == {bad.id: "queued", good.id: "archived"}
+    assert "will be tried again" in kit.entry(bad).reason
+    assert kit.cycle(kit.later()).exit_code == 0
+    kit.assert_current(bad, good)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<html>no manifest</html>",
+        b"not XML",
+        b'<!DOCTYPE x [<!ENTITY a "aaaa">]><x>&a;</x>',
+        b"<x><dataObjectSection><dataObject><byteStream size='1'><fileLocation href='../../evil'/>"
+        b"<checksum checksumName='MD5'>00</checksum></byteStream></dataObject>"
+        b"</dataObjectSection></x>",
+    ],
+    ids=["html", "text", "entities", "parent"],
+)
+def test_a_hostile_or_broken_manifest_puts_its_product_aside(kit: Kit, content: bytes) -> None:
+    bad, good = tiny(27), tiny(25)
+    kit.sandbox.publish([ruined(bad, "manifest.safe", content), good])
+    assert kit.cycle().exit_code == 1
+    assert kit.states() == {bad.id: "quarantined", good.id: "archived"}
+    assert "manifest.safe" in kit.entry(bad).reason or "evil" in kit.entry(bad).reason
+    assert list(kit.folder.rglob("evil")) == []
+    kit.assert_invariants()
+
+
+# Stopping, sharing, disk
+
+
+def test_a_stop_in_mid_download_goes_on_from_the_byte_where_it_stopped(kit: Kit) -> None:
+    product = tiny(band_bytes=2 * MIB)
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path="_10m.jp2", bytes_per_second=4 * MIB, times=2))
+    stop = StopFlag()
+    with pytest.raises(Stopped):
+        kit.cycle(stop=stop, progress=OnFirstByteOf(product, stop))
+    entry = kit.entry(product)
+    assert (entry.state, entry.attempts) == ("queued", 0)
+    parts = kit.archive / f".s2mirror/staging/{product.id}.part"
+    sizes = {p.name: p.stat().st_size for p in parts.rglob("*.jp2") if p.stat().st_size}
+    assert sizes
+    kit.sandbox.s3_proxy.reset()
+    assert kit.cycle().exit_code == 0
+    asked = {Path(found.path.partition("?")[0]).name: found.range for found in kit.downloads()}
+    assert {name: asked[name] for name in sizes} == {n: f"bytes={s}-" for n, s in sizes.items()}
+    assert "manifest.safe" not in asked
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+class OnFirstByteOf(OnFirstByte):
+    """Sets a flag once a good part of a band has come."""
+
+    def __init__(self, product: SandboxProduct, stop: StopFlag) -> None:
+        super().__init__(stop.set)
+        self._left_bytes = len(product.files["manifest.safe"]) + MIB
+
+    def received(self, product_id: str, size_bytes: int) -> None:
+        self._left_bytes -= size_bytes
+        if self._left_bytes < 0:
+            super().received(product_id, size_bytes)
+
+
+def test_areas_that_overlap_share_one_copy(kit: Kit) -> None:
+    product = tiny()
+    kit.areas += kit.areas.replace('"zurich"', '"around"').replace("8.45, 47.2", "8.3, 47.1")
+    kit.sandbox.publish(product)
+    assert kit.cycle().archived == [product.id]
+    assert kit.entry(product).areas == ("around", "zurich")
+    assert len(kit.downloads()) == len(product.files)
+    kit.assert_current(product)
+
+
+def test_a_product_too_large_for_the_disk_waits_with_its_reason_and_a_smaller_one_goes(
+    kit: Kit,
+) -> None:
+    large, small = claiming(tiny(27), 10**15), tiny(25)
+    kit.sandbox.publish([large, small])
+    result = kit.cycle()
+    assert result.exit_code == 1
+    assert result.archived == [small.id]
+    assert result.downloads is not None
+    assert result.downloads.held[large.id].startswith(f"needs {10**15} B of disk, ")
+    assert kit.states() == {large.id: "discovered", small.id: "archived"}
+    kit.assert_invariants()
+
+
+def test_without_the_archives_marker_nothing_is_written_and_nothing_removed(kit: Kit) -> None:
+    product = tiny(27)
+    kit.sandbox.publish(product)
+    kit.cycle()
+    kit.sandbox.publish(tiny(25))
+    marker = kit.archive / ".s2mirror/archive.json"
+    content = marker.read_bytes()
+    marker.unlink()
+    before = sorted(kit.archive.rglob("*"))
+    for command in (["sync"], ["prune", "--yes"]):
+        done = kit.run(*command)
+        assert done.returncode == 5
+        assert "is its disk mounted? Nothing is written or removed" in done.stderr
+    assert sorted(kit.archive.rglob("*")) == before
+    marker.write_bytes(content)
+    assert kit.cycle().exit_code == 0
+    kit.assert_current(product, tiny(25))
+
+
+def test_an_empty_folder_in_place_of_the_archive_is_not_taken_for_it(kit: Kit) -> None:
+    product = tiny(27)
+    kit.sandbox.publish(product)
+    kit.cycle()
+    kit.archive.rename(kit.folder / "unmounted")
+    kit.archive.mkdir()
+    assert kit.run("sync").returncode == 5
+    assert list(kit.archive.iterdir()) == []
+    kit.archive.rmdir()
+    (kit.folder / "unmounted").rename(kit.archive)
+    kit.assert_current(product)
+
+
+@contextmanager
+def small_disk(folder: Path, options: str) -> Iterator[None]:
+    """Mount a small file system of its own at *folder*; skip the test where that is not allowed."""
+    folder.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a file system")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_in_mid_download_claims_nothing_and_loses_nothing(kit: Kit) -> None:
+    kit.sections["archive"] = ""
+    product = claiming(tiny(band_bytes=2 * MIB), 1000)
+    kit.sandbox.publish(product)
+    with small_disk(kit.archive, "size=3m"):
+        done = kit.run("sync")
+        assert done.returncode == 5
+        assert "No space left on device: the disk is full (bytes or inodes); make room" in (
+            done.stderr
+        )
+        assert (kit.entry(product).state, kit.entry(product).attempts) == ("queued", 0)
+        assert list(kit.archive.rglob("Sentinel-2")) == []
+        remount(kit.archive, "size=30m")
+        assert kit.cycle().exit_code == 0
+        kit.assert_same_bytes(product)
+        kit.assert_current(product)
+
+
+def test_a_disk_that_fills_up_at_publishing_claims_nothing_and_loses_nothing(kit: Kit) -> None:
+    deep = "/".join("abcdefghijklmnopqrstuvwxyz")
+    kit.sections["archive"] = f'layout = "{deep}/{{name}}.SAFE"'
+    kit.sections["store"] += "\nconnections = 1"
+    product = tiny()
+    kit.sandbox.publish(product)
+    with small_disk(kit.archive, "size=30m,nr_inodes=46"):
+        with pytest.raises(ArchiveError, match=f"publishing {product.id}") as caught:
+            kit.cycle()
+        assert caught.value.exit_code == 5
+        assert kit.archive.joinpath("a").is_dir(), "it came as far as the folders"
+        assert list(kit.archive.glob("a/**/*.SAFE")) == []
+        kit.sandbox.s3_proxy.reset()
+        remount(kit.archive, "nr_inodes=1000")
+        assert kit.cycle().exit_code == 0
+        assert kit.downloaded() == []
+        kit.assert_current(product)
+
+
+def test_an_archive_mounted_read_only_is_named_and_nothing_is_claimed(kit: Kit) -> None:
+    product, later = tiny(27), tiny(25)
+    kit.sandbox.publish(product)
+    with small_disk(kit.archive, "size=30m"):
+        kit.cycle()
+        kit.sandbox.publish(later)
+        remount(kit.archive, "ro")
+        done = kit.run("sync")
+        assert done.returncode == 5
+        assert "the file system is mounted read-only" in done.stderr
+        assert kit.entry(later).attempts == 0
+        remount(kit.archive, "rw")
+        kit.cycle()
+        kit.assert_current(product, later)
+
+
+def test_a_ledger_whose_disk_is_full_ends_with_exit_5_and_goes_on_with_room(kit: Kit) -> None:
+    products = [tiny(day) for day in (21, 23, 25, 27)]
+    folder = kit.folder / "var"
+    kit.sections["ledger"] = 'path = "var/ledger.sqlite"'
+    kit.sandbox.publish(products[:1])
+    with small_disk(folder, "size=4m"):
+        kit.cycle()
+        kit.sandbox.publish(products)
+        (folder / "ballast").write_bytes(b"\0" * (shutil.disk_usage(folder).free - 8192))
+        done = kit.run("sync")
+        assert done.returncode == 5
+        assert "its disk is full; make room" in done.stderr
+        (folder / "ballast").unlink()
+        assert kit.cycle().exit_code == 0
+        kit.assert_current(*products)
+
+
+def test_two_mirrors_on_one_ledger_never_run_at_once(kit: Kit) -> None:
+    product = tiny(band_bytes=MIB)
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path=B02, delay_seconds=3))
+    first = kit.start("sync")
+    while not kit.downloaded(B02):
+        time.sleep(0.05)
+    second = kit.run("sync")
+    assert second.returncode == 4
+    assert str(first.pid) in second.stderr
+    assert first.wait(20) == 0
+    kit.assert_current(product)
+
+
+def http_date(seconds_ahead: float) -> str:
+    return email.utils.formatdate(time.time() + seconds_ahead, usegmt=True)

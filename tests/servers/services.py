@@ -1,0 +1,51 @@
+"""The real servers under the names that the sandbox has, so that one kit can use either."""
+
+from pathlib import Path
+
+import certifi
+import invented
+from ceph import CephStore
+from pgstac import PgStac
+
+from s2mirror.sandbox import SandboxProduct
+
+COLLECTIONS = ("sentinel-2-l1c", "sentinel-2-l2a")
+NOBODY_LISTENS = "https://127.0.0.1:9/token"
+
+
+class Services:
+    """A catalogue of stac-fastapi-pgstac and a store of Ceph RGW, as one Copernicus Data Space."""
+
+    token_url = NOBODY_LISTENS
+    ca_file = Path(certifi.where())
+    """Not needed: both servers speak plain HTTP on loopback."""
+
+    def __init__(self, pgstac: PgStac, ceph: CephStore) -> None:
+        self.pgstac = pgstac
+        self.ceph = ceph
+        self.stac_url = f"{pgstac.url}/"
+        self.s3_endpoint = ceph.endpoint
+        self.access_key = ceph.access_key
+        self.secret_key = ceph.secret_key
+
+    def publish(self, *products: SandboxProduct) -> None:
+        """Put products into the store, then into the catalogue, as CDSE does."""
+        self.store(*products)
+        self.list(*products)
+
+    def store(self, *products: SandboxProduct) -> None:
+        """Put products into the store alone."""
+        for product in products:
+            self.ceph.load(product.keys.items())
+        self.ceph.forget()
+
+    def list(self, *products: SandboxProduct) -> None:
+        """Put products into the catalogue alone."""
+        collections = [invented.collection() | {"id": name} for name in COLLECTIONS]
+        self.pgstac.load(collections, [product.item for product in products])
+
+    def clear(self) -> None:
+        """Take everything out of both."""
+        self.pgstac.clear()
+        self.ceph.clear()
+        self.ceph.forget()

@@ -1,0 +1,313 @@
+"""The main job, unchanged, against servers that nobody of us wrote: what CDSE itself runs."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kit import SENSED_AT, Kit, small
+from services import Services
+
+from s2mirror.adapters.archive import Archive
+from s2mirror.sandbox import SandboxProduct, from_real
+
+pytestmark = pytest.mark.servers
+
+LISTED_AT = datetime(2026, 5, 28, 6, 30, 15, 217000, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+PATIENCE_SECONDS = 60
+# Files of megabytes: long enough under way to be caught there.
+BIG = 0.05
+IMPATIENT = {"download": 'backoff = "1 s"\nbackoff_cap = "1 s"'}
+WHOLE_WORLD = """
+[[area]]
+name = "everywhere"
+bbox = [-180, -90, 180, 90]
+collections = ["sentinel-2-l1c", "sentinel-2-l2a"]
+start = 2015-01-01
+"""
+
+
+@pytest.fixture(name="kit")
+def _kit(tmp_path: Path, services: Services) -> Kit:
+    return Kit(tmp_path, services)
+
+
+def ids(*products: SandboxProduct) -> list[str]:
+    return sorted(product.id for product in products)
+
+
+def run_quietly(kit: Kit, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that must end well and have nothing to complain of."""
+    done = kit.run(*arguments)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done
+
+
+def sync(kit: Kit) -> dict[str, Any]:
+    done: dict[str, Any] = json.loads(run_quietly(kit, "sync", "--json").stdout)
+    return done
+
+
+def assert_current(kit: Kit, *products: SandboxProduct) -> None:
+    """Assert by commands alone that just these are held, whole, and nothing is left to fetch."""
+    held = {found["id"]: found["state"] for found in kit.json("list")}
+    assert held == {product.id: "archived" for product in products}
+    run_quietly(kit, "audit", "--online")
+    assert sync(kit)["received_bytes"] == 0
+
+
+def sync_until_current(kit: Kit) -> int:
+    """Sync again and again, as the daemon would; return how often it took."""
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    tries = 1
+    while (done := kit.run("sync", "--json")).returncode:
+        assert (done.returncode, time.monotonic() < give_up_at) == (1, True), done.stderr
+        time.sleep(0.5)
+        tries += 1
+    return tries
+
+
+def reasons(kit: Kit, product: SandboxProduct) -> str:
+    """Return why the product was tried again, all in one text."""
+    return "\n".join(step["reason"] or "" for step in kit.json("show", product.id)["history"])
+
+
+@dataclass(frozen=True)
+class Caught:
+    """A sync that stands still in mid-download."""
+
+    process: subprocess.Popen[str]
+    path: str
+    partial_bytes: int
+    complete: frozenset[str]
+
+    def end(self, how: signal.Signals) -> int:
+        """Send a signal, then let it go on; return its exit status."""
+        self.process.send_signal(how)
+        self.process.send_signal(signal.SIGCONT)
+        self.process.communicate(timeout=PATIENCE_SECONDS)
+        return self.process.returncode
+
+
+@contextmanager
+def caught_downloading(kit: Kit, product: SandboxProduct) -> Iterator[Caught]:
+    """Start a sync and freeze it while some file of *product* is there in part."""
+    stage = Archive(kit.archive).stage(product.id)
+    with kit.start("sync") as process:
+        try:
+            while True:
+                if any(stage.partial_files().values()):
+                    freeze(process)
+                    for path, partial_bytes in stage.partial_files().items():
+                        if 0 < partial_bytes < len(product.files[path]):
+                            complete = frozenset(stage.files())
+                            yield Caught(process, path, partial_bytes, complete)
+                            return
+                    process.send_signal(signal.SIGCONT)
+                assert process.poll() is None, "it was over before it was caught"
+        finally:
+            process.kill()
+
+
+def freeze(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGSTOP)
+    while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] not in "TZ":
+        time.sleep(0.001)
+
+
+def test_a_sync_holds_all_and_a_second_moves_no_byte(kit: Kit, services: Services) -> None:
+    products = [small(27), small(25), small(27, level="L1C"), small(20, checksum="MD5")]
+    services.publish(*products, small(27, tile="33UUP"))
+    done = sync(kit)
+    assert sorted(done["archived"]) == ids(*products)
+    assert done["received_bytes"] == sum(product.size_bytes for product in products)
+    services.ceph.forget()
+    assert_current(kit, *products)
+    assert services.ceph.answered() == []
+
+
+def test_only_news_come_even_when_sensed_long_ago_or_of_a_newer_baseline(
+    kit: Kit, services: Services
+) -> None:
+    first = small(22, baseline="05.11")
+    services.publish(first)
+    sync(kit)
+    just_now = SENSED_AT.replace(day=28)
+    news = [
+        small(27),
+        small(22, baseline="05.12", processed_at=just_now),
+        small(baseline="05.00", sensed_at=SENSED_AT.replace(year=2020), processed_at=just_now),
+    ]
+    services.publish(*news)
+    done = sync(kit)
+    assert (sorted(done["new"]), sorted(done["archived"])) == (ids(*news), ids(*news))
+    assert not [it for it in services.ceph.answered() if it.key.startswith(first.prefix)]
+    assert_current(kit, first, *news)
+
+
+def test_small_pages_lose_nothing_where_all_stamps_are_the_same(
+    kit: Kit, services: Services
+) -> None:
+    kit.sections["catalog"] = "page_size = 2"
+    # One sensing time and one moment of listing for all: every page ends within a tie.
+    products = [
+        small(22, processed_at=SENSED_AT.replace(day=23, minute=minute), published_at=LISTED_AT)
+        for minute in range(7)
+    ]
+    services.publish(*products[:5])
+    assert sorted(sync(kit)["archived"]) == ids(*products[:5])
+    services.publish(*products[5:])
+    assert sorted(sync(kit)["archived"]) == ids(*products[5:])
+    assert_current(kit, *products)
+
+
+def test_the_watermark_takes_in_ties_and_microseconds(kit: Kit, services: Services) -> None:
+    kit.sections["catalog"] = 'overlap = "0 s"'
+    first = small(20, published_at=LISTED_AT)
+    services.publish(first)
+    sync(kit)
+    tie = small(21, published_at=LISTED_AT)
+    later = small(22, published_at=LISTED_AT + MICROSECOND)
+    earlier = small(23, published_at=LISTED_AT - MICROSECOND)
+    services.publish(tie, later, earlier)
+    assert sorted(sync(kit)["new"]) == ids(tie, later)
+    # What the overlap is for: a product listed late, under a stamp already passed.
+    kit.sections["catalog"] = 'overlap = "1 s"'
+    assert sync(kit)["new"] == [earlier.id]
+    assert_current(kit, first, tie, later, earlier)
+
+
+def test_a_catalogue_ahead_of_its_store_costs_a_wait_and_no_product(
+    kit: Kit, services: Services
+) -> None:
+    kit.sections |= IMPATIENT
+    product = small(27)
+    services.list(product)
+    assert kit.run("sync").returncode == 1
+    assert kit.states() == {product.id: "queued"}
+    services.store(product)
+    sync_until_current(kit)
+    assert_current(kit, product)
+
+
+def test_a_suspended_user_is_told_and_no_product_pays(kit: Kit, services: Services) -> None:
+    products = [small(27), small(25)]
+    services.publish(*products)
+    services.ceph.suspend()
+    try:
+        done = kit.run("sync")
+    finally:
+        services.ceph.enable()
+    assert done.returncode == 6
+    assert "403 UserSuspended: the key pair is wrong or has expired" in done.stderr
+    assert {(it["state"], it["attempts"]) for it in kit.json("list")} == {("queued", 0)}
+    sync(kit)
+    assert_current(kit, *products)
+
+
+def test_a_user_suspended_in_mid_download_goes_on_where_it_was(
+    kit: Kit, services: Services
+) -> None:
+    product = small(27, scale=BIG)
+    services.publish(product)
+    with caught_downloading(kit, product) as caught:
+        services.ceph.suspend()
+        try:
+            assert caught.end(signal.SIGCONT) == 6
+        finally:
+            services.ceph.enable()
+    assert {(it["state"], it["attempts"]) for it in kit.json("list")} == {("queued", 0)}
+    services.ceph.forget()
+    sync(kit)
+    again = {it.key.removeprefix(product.prefix) for it in services.ceph.answered()}
+    assert not again & caught.complete
+    assert_current(kit, product)
+
+
+def test_a_store_that_says_slow_down_delays_and_fails_nothing(
+    kit: Kit, services: Services
+) -> None:
+    kit.sections |= {"store": "connections = 8", **IMPATIENT}
+    products = [small(day, scale=BIG / 2) for day in (25, 26, 27)]
+    services.publish(*products)
+    services.ceph.restart(max_concurrent_requests=2)
+    try:
+        sync_until_current(kit)
+    finally:
+        services.ceph.restart()
+    assert 503 in {it.status for it in services.ceph.answered()}
+    assert_current(kit, *products)
+
+
+def test_after_a_kill_a_file_goes_on_at_its_byte_and_whole_ones_stay(
+    kit: Kit, services: Services
+) -> None:
+    product = small(27, scale=BIG)
+    services.publish(product)
+    with caught_downloading(kit, product) as caught:
+        assert caught.end(signal.SIGKILL) == -signal.SIGKILL
+    services.ceph.forget()
+    received_bytes = sync(kit)["received_bytes"]
+    answered = {it.key.removeprefix(product.prefix): it for it in services.ceph.answered()}
+    rest = answered[caught.path]
+    assert (rest.status, rest.range) == (206, f"bytes={caught.partial_bytes}-")
+    assert not caught.complete & set(answered)
+    already_bytes = sum(len(product.files[path]) for path in caught.complete)
+    assert received_bytes <= product.size_bytes - already_bytes - caught.partial_bytes
+    assert_current(kit, product)
+
+
+def test_a_product_replaced_in_mid_download_is_listed_anew_and_held_as_it_is_now(
+    kit: Kit, services: Services
+) -> None:
+    kit.sections |= IMPATIENT
+    old, new = small(27, scale=BIG), small(27, scale=BIG, seed=1)
+    assert old.files.keys() == new.files.keys()
+    services.publish(old)
+    with caught_downloading(kit, old) as caught:
+        services.publish(new)
+        assert caught.end(signal.SIGCONT) == 1
+    assert "412 PreconditionFailed: it changed since it was listed" in reasons(kit, old)
+    sync_until_current(kit)
+    assert_current(kit, new)
+    held = kit.archive / new.prefix
+    assert {path: (held / path).read_bytes() for path in new.files if path[-1] != "/"} == {
+        path: content for path, content in new.files.items() if path[-1] != "/"
+    }
+
+
+def test_a_product_withdrawn_from_the_catalogue_stays_held(kit: Kit, services: Services) -> None:
+    products = [small(27), small(25)]
+    services.publish(*products)
+    sync(kit)
+    services.pgstac.delete(products[0].item)
+    assert_current(kit, *products)
+
+
+@pytest.mark.parametrize("command", [("check",), ("plan",), ("status",), ("audit", "--online")])
+def test_users_read_nothing_of_what_libraries_think_of_the_server(
+    kit: Kit, services: Services, command: tuple[str, ...]
+) -> None:
+    services.publish(small(27))
+    sync(kit)
+    run_quietly(kit, *command)
+
+
+def test_recorded_items_are_mirrored_as_they_are(tmp_path: Path, services: Services) -> None:
+    folder = os.environ.get("S2MIRROR_SAMPLES")
+    if not folder:
+        pytest.skip("set S2MIRROR_SAMPLES to a folder of real CDSE items to mirror them too")
+    products = from_real(Path(folder), scale=0.0002).products
+    kit = Kit(tmp_path, services, areas=WHOLE_WORLD)
+    services.publish(*products)
+    assert sorted(sync(kit)["archived"]) == ids(*products)
+    assert_current(kit, *products)

@@ -1,0 +1,55 @@
+import itertools
+
+import pytest
+
+from s2mirror.errors import IllegalTransition
+from s2mirror.lifecycle import HELD, TRANSITIONS, Event, State, advance, sources
+
+OUTSIDE = [pair for pair in itertools.product(State, Event) if pair not in TRANSITIONS]
+
+
+@pytest.mark.parametrize(("state", "event"), OUTSIDE)
+def test_every_pair_outside_the_table_is_refused_with_the_roads_that_exist(
+    state: State, event: Event
+) -> None:
+    roads = ", ".join(known.value for from_state, known in TRANSITIONS if from_state is state)
+    with pytest.raises(IllegalTransition) as caught:
+        advance(state, event)
+    assert str(caught.value) == f"cannot {event} a product that is {state}; possible here: {roads}"
+
+
+@pytest.mark.parametrize(("state", "event"), TRANSITIONS)
+def test_every_pair_of_the_table_leads_where_the_table_says(state: State, event: Event) -> None:
+    assert advance(state, event) is TRANSITIONS[state, event]
+
+
+def test_held_products_are_those_in_the_archive_tree() -> None:
+    assert {State.ARCHIVED, State.PROCESSED} == HELD
+
+
+def test_only_promotion_and_what_follows_it_leads_into_the_archive_tree() -> None:
+    ways_in = {pair for pair, target in TRANSITIONS.items() if target in HELD}
+    assert ways_in == {(State.VERIFIED, Event.PROMOTE), (State.ARCHIVED, Event.MARK)}
+
+
+def test_every_state_can_be_reached_from_discovered() -> None:
+    reached = {State.DISCOVERED}
+    for _ in State:
+        reached |= {target for (state, _), target in TRANSITIONS.items() if state in reached}
+    assert reached == set(State)
+
+
+@pytest.mark.parametrize("state", State)
+def test_no_state_is_a_dead_end(state: State) -> None:
+    assert any(known is state for known, _ in TRANSITIONS)
+
+
+def test_pruned_products_come_back_only_when_asked_for() -> None:
+    assert [event for state, event in TRANSITIONS if state is State.PRUNED] == [Event.REQUEUE]
+
+
+def test_the_sources_of_an_event_are_the_states_it_may_happen_in() -> None:
+    for event in Event:
+        found = sources(event)
+        assert len(found) == len(set(found))
+        assert set(found) == {state for state in State if (state, event) in TRANSITIONS}

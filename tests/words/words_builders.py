@@ -1,0 +1,63 @@
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shapely.geometry import box
+
+from s2mirror.geometry import pack
+from s2mirror.model import Product
+
+SENSED_AT = datetime(2026, 5, 27, 10, 20, 31, tzinfo=UTC)
+NAME = "S2C_MSIL2A_20260527T102031_N0512_R065_T32TMT_20260527T154217"
+
+
+def product(product_id: str = NAME, **facts: Any) -> Product:  # noqa: ANN401 - Product's fields
+    values: dict[str, Any] = {
+        "id": product_id,
+        "collection": "sentinel-2-l2a",
+        "platform": "sentinel-2c",
+        "tile": "32TMT",
+        "baseline": "05.12",
+        "relative_orbit": 65,
+        "sensed_at": SENSED_AT,
+        "published_at": SENSED_AT,
+        "generated_at": SENSED_AT,
+        "cloud_cover_percent": 12.5,
+        "size_bytes": 800_000_000,
+        "s3_prefix": f"Sentinel-2/MSI/L2A/2026/05/27/{product_id}.SAFE/",
+        "datatake_id": "",
+        "datastrip_id": "",
+        "footprint_wkb": pack(box(8, 47, 9, 48)),
+    }
+    return Product(**{**values, **facts})
+
+
+def data_object(
+    href: str = "./MTD_MSIL2A.xml",
+    size: object = 7,
+    name: str = "MD5",
+    digest: str = "0123456789abcdefABCDEF0123456789",
+) -> str:
+    return (
+        f'<dataObject ID="a"><byteStream mimeType="text/xml" size="{size}">'
+        f'<fileLocation locatorType="URL" href="{href}"/>'
+        f'<checksum checksumName="{name}">{digest}</checksum></byteStream></dataObject>'
+    )
+
+
+def manifest(*objects: str, head: str = '<?xml version="1.0" encoding="UTF-8"?>') -> bytes:
+    body = "".join(objects or [data_object()])
+    return (
+        f'{head}<xfdu:XFDU xmlns:xfdu="urn:ccsds:schema:xfdu:1">'
+        f"<metadataSection/><dataObjectSection>{body}</dataObjectSection></xfdu:XFDU>"
+    ).encode()
+
+
+def sample(name: str) -> Path:
+    """Return a file of real CDSE material; skip the test when there is none on this machine."""
+    folder = os.environ.get("S2MIRROR_SAMPLES")
+    if not folder:
+        pytest.skip("needs real CDSE samples: name their folder in S2MIRROR_SAMPLES")
+    return Path(folder, name)
