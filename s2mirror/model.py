@@ -58,6 +58,8 @@ class Product(_Timed):
     """Key prefix inside the bucket, ending in ``.SAFE/``; always taken from the item."""
     datatake_id: str
     datastrip_id: str
+    revision: str
+    """The catalogue's checksum of ``manifest.safe``; another one is other bytes. May be empty."""
     footprint_wkb: bytes
     """WGS 84 footprint, longitudes within ±180, split at the antimeridian."""
 
@@ -203,3 +205,14 @@ class SweepState(_Timed):
     """When a sweep of this kind was last complete; None if never."""
     found_late: int
     """Products that only sweeps have found, since the first full one was complete."""
+
+
+class SupersedePolicy(StrEnum):
+    """What becomes of an older version of an image when a newer one is held."""
+
+    ALL = "all"
+    """Every version stays."""
+    NEWEST = "newest"
+    """The older one goes at once."""
+    REPLACE_AFTER_GRACE = "replace-after-grace"
+    """The older one goes some time later."""

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Final
@@ -13,11 +13,32 @@ from s2mirror.adapters.ledger import open_ledger
 from s2mirror.adapters.lock import InstanceLock
 from s2mirror.cli.output import complain
 from s2mirror.config import Settings, load_settings
-from s2mirror.errors import ConfigError
+from s2mirror.errors import ConfigError, MirrorError
 from s2mirror.service.logs import set_up_logs
 from s2mirror.service.wiring import Mirror, mirror_on, open_mirror, secret_texts
 
 CONFIG_NAME: Final = "s2mirror.toml"
+_SUGGESTED: Final = 100
+
+
+def complete_area(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the areas that a shell may offer."""
+    with suppress(MirrorError, OSError):
+        settings = load_settings(config_path(context.params.get("config"))).settings
+        return [area.name for area in settings.area if area.name.startswith(incomplete)]
+    return []
+
+
+def complete_product(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the products that a shell may offer."""
+    with suppress(MirrorError, OSError):
+        settings = load_settings(config_path(context.params.get("config"))).settings
+        ledger = open_ledger(settings.ledger.path, create=False)
+        found = ledger.products.listed(state="", area="", tile="", limit=10 * _SUGGESTED)
+        names = [entry.product.id for entry in found]
+        return [name for name in names if name.startswith(incomplete)][:_SUGGESTED]
+    return []
+
 
 ConfigOption = Annotated[
     Path | None,
@@ -34,7 +55,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show log lines too.")]
 AreaOption = Annotated[
     list[str] | None,
-    typer.Option("--area", "-a", help="Only this area; may be given more than once."),
+    typer.Option(
+        "--area",
+        "-a",
+        metavar="NAME",
+        help="Only this area; may be given more than once.",
+        autocompletion=complete_area,
+    ),
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", "-n", help="Show what would be done, and do nothing.")
@@ -45,15 +72,22 @@ def config_path(given: Path | None, environment: Mapping[str, str] = os.environ)
     """Return the configuration file to use. Raises ConfigError if there is none."""
     if given is not None:
         return given
-    home = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    places = (Path.cwd(), home / "s2mirror", Path("/etc/s2mirror"))
+    places = _places(environment)
     for place in places:
-        if (place / CONFIG_NAME).is_file():
+        if os.access(place / CONFIG_NAME, os.R_OK):
             return place / CONFIG_NAME
-    looked = ", ".join(str(place) for place in places)
+    looked = ", ".join(str(place.absolute()) if place.is_dir() else str(place) for place in places)
     raise ConfigError(
         f"no {CONFIG_NAME} in {looked}; `s2mirror init` writes one, --config names another"
     )
+
+
+def _places(environment: Mapping[str, str]) -> list[Path]:
+    """Return the folders to look in; a service may well have no home."""
+    home = environment.get("XDG_CONFIG_HOME") or (
+        f"{environment['HOME']}/.config" if environment.get("HOME") else ""
+    )
+    return [Path(), *([Path(home, "s2mirror")] if home else []), Path("/etc/s2mirror")]
 
 
 def read_settings(given: Path | None) -> Settings:

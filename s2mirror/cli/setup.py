@@ -10,7 +10,7 @@ from s2mirror.cli.context import CONFIG_NAME, ConfigOption, JsonOption, read_set
 from s2mirror.cli.output import print_json, say
 from s2mirror.config import example_text
 from s2mirror.errors import UsageError
-from s2mirror.service.checkup import checkup
+from s2mirror.service.checkup import Check, checkup
 
 
 def register(app: typer.Typer) -> None:
@@ -26,34 +26,43 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> int:
     """Write an annotated configuration to begin with."""
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists; --force overwrites it, or give another name")
     try:
-        path.write_text(example_text(), encoding="utf-8")
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(example_text())
+    except FileExistsError as error:
+        raise UsageError(f"{path} exists; --force overwrites it, or give another name") from error
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+        raise UsageError(
+            f"cannot write {path}: {error.strerror}; give a file in a folder that exists and "
+            "where this user may write"
+        ) from error
     say(f"wrote {path}. Set archive.root and your areas in it, then run: s2mirror check")
     return 0
 
 
 def check(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
-    """Try out configuration, disk, clock, catalogue, store and keys; change nothing."""
+    """Try disk, clock, catalogue, store and keys; change nothing."""
     settings = read_settings(config)
-    worst = 0
-    done = []
+    done = [Check(name="configuration", detail=f"{len(settings.area)} areas")]
     if not as_json:
-        say(f"ok    configuration  {len(settings.area)} areas")
+        _print_check(done[0])
     for result in checkup(settings):
-        worst = max(worst, result.exit_code)
         done.append(result)
         if not as_json:
-            say(f"{'FAIL' if result.exit_code else 'ok':5} {result.name:14} {result.detail}")
+            _print_check(result)
     if as_json:
         print_json(done)
-    return worst
+    return max(result.exit_code for result in done)
 
 
-def version() -> int:
+def _print_check(result: Check) -> None:
+    say(f"{'FAIL' if result.exit_code else 'ok':5} {result.name:14} {result.detail}")
+
+
+def version(*, as_json: JsonOption = False) -> int:
     """Print the version."""
-    say(f"s2mirror {__version__}")
+    if as_json:
+        print_json({"version": __version__})
+    else:
+        say(f"s2mirror {__version__}")
     return 0

@@ -11,6 +11,7 @@ from s2mirror.config.areas import Area
 from s2mirror.config.credentials import Secrets
 from s2mirror.config.units import GIB, duration_text
 from s2mirror.layout import check_template
+from s2mirror.model import SupersedePolicy
 
 _CDSE = "dataspace.copernicus.eu"
 
@@ -117,6 +118,15 @@ class ProcessSettings(_Section):
     ] = ".processed"
 
 
+class SupersedeSettings(_Section):
+    """What becomes of an older version when a newer one of the same image is held."""
+
+    policy: Annotated[SupersedePolicy, kinds.choice(*SupersedePolicy)] = (
+        SupersedePolicy.REPLACE_AFTER_GRACE
+    )
+    grace: kinds.Duration = timedelta(days=30)
+
+
 class PruneSettings(_Section):
     """What may be deleted, and how much at once."""
 
@@ -155,6 +165,7 @@ class Settings(_Section):
     network: NetworkSettings = _section()
     download: DownloadSettings = _section()
     process: ProcessSettings = _section()
+    supersede: SupersedeSettings = _section()
     prune: PruneSettings = _section()
     log: LogSettings = _section()
     area: Annotated[tuple[Area, ...], Field(min_length=1, validate_default=True)] = ()

@@ -1,7 +1,8 @@
 """Which waiting products may start, and why the others wait."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from s2mirror.model import Entry
@@ -24,11 +25,17 @@ class DownloadPlan:
 
 
 def plan_downloads(
-    waiting: Iterable[Entry], *, promised_bytes: int, free_bytes: int, reserve_bytes: int
+    waiting: Iterable[Entry],
+    *,
+    promised_bytes: int,
+    free_bytes: int,
+    reserve_bytes: int,
+    held_back: Mapping[str, str] = MappingProxyType({}),
 ) -> DownloadPlan:
     """Take waiting products in the given order as far as the disk has room.
 
-    *promised_bytes* is what products queued earlier will still need. A product that does not fit
+    *promised_bytes* is what products queued earlier will still need; *held_back* says by product
+    id why some are not to start now. A product that does not fit
     waits, and a smaller one after it may go.
     """
     start: list[Entry] = []
@@ -36,7 +43,9 @@ def plan_downloads(
     room_bytes = free_bytes - reserve_bytes - promised_bytes
     for entry in waiting:
         needed_bytes = expected_bytes(entry)
-        if needed_bytes > room_bytes:
+        if entry.product.id in held_back:
+            held[entry.product.id] = held_back[entry.product.id]
+        elif needed_bytes > room_bytes:
             held[entry.product.id] = (
                 f"needs {needed_bytes} B of disk, {max(room_bytes, 0)} B are to spare"
             )

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Final
 
 from s2mirror.area import WatchArea
-from s2mirror.lifecycle import State
+from s2mirror.lifecycle import HELD, State
 from s2mirror.model import Entry
+from s2mirror.planning.supersede import Supersession
 
 BRAKE_FLOOR: Final = 10
 """The percent brake is for real archives: so few products may always go at once."""
@@ -26,36 +27,53 @@ class PrunePlan:
     """What may go now, why the rest stays, and why the brake holds, if it does."""
 
     prune: tuple[Entry, ...]
+    superseded: tuple[Supersession, ...]
+    """Older versions whose newer one is held, and whose grace is over."""
     kept: dict[str, str]
     brake: str = ""
+
+    @property
+    def gone(self) -> tuple[Entry, ...]:
+        """Every product that goes, for whichever reason."""
+        return (*self.prune, *(found.old for found in self.superseded))
 
 
 def plan_prune(
     held: Sequence[Entry],
     areas: Iterable[WatchArea],
+    supersessions: Iterable[Supersession],
     *,
     require_processed: bool,
     brake: Brake,
     now: datetime,
 ) -> PrunePlan:
-    """Take what every one of a product's areas lets go.
+    """Take what every one of a product's areas lets go, and what a newer version replaces.
 
     An area lets a product go when it is beyond the ``keep_newest`` newest of that area and
     ``prune_after`` is over since it was processed. An area with neither rule keeps everything, and
     so does one that is no longer configured.
     """
+    replaced = [found for found in supersessions if found.old.state in HELD]
+    superseded = {found.old.product.id: found for found in replaced if found.due_at <= now}
     rules = {area.name: area for area in areas}
     ranks = {name: _ranks(held, name) for name in rules}
     kept: dict[str, str] = {}
     prune: list[Entry] = []
     for entry in held:
+        if entry.product.id in superseded:
+            continue
         if require_processed and entry.state is not State.PROCESSED:
             kept[entry.product.id] = "not marked processed"
         elif why := _why_kept(entry, rules, ranks, now):
             kept[entry.product.id] = why
         else:
             prune.append(entry)
-    return PrunePlan(prune=tuple(prune), kept=kept, brake=_brake(len(prune), len(held), brake))
+    return PrunePlan(
+        prune=tuple(prune),
+        superseded=tuple(superseded.values()),
+        kept=kept,
+        brake=_brake(len(prune) + len(superseded), len(held), brake),
+    )
 
 
 def _ranks(held: Sequence[Entry], area: str) -> dict[str, int]:

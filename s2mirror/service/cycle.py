@@ -13,7 +13,6 @@ from s2mirror.ports import Progress
 from s2mirror.service.crew import Crew, connection_pool, shut
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
-from s2mirror.steps.choose import choose
 from s2mirror.steps.poll import PollResult
 from s2mirror.steps.promote import promote
 from s2mirror.steps.recover import clear_leftovers, recover
@@ -45,7 +44,7 @@ class CycleResult:
     @property
     def gone(self) -> tuple[Entry, ...]:
         """Products that were pruned; none while the brake holds."""
-        return self.pruned.prune if self.pruned and not self.pruned.brake else ()
+        return self.pruned.gone if self.pruned and not self.pruned.brake else ()
 
     @property
     def exit_code(self) -> int:
@@ -81,13 +80,7 @@ def run_cycle(
     result = CycleResult()
     prepare(mirror)
     poll_all(mirror, mirror.searches_of(areas), result, stop)
-    result.downloads = choose(
-        mirror.ledger,
-        mirror.archive,
-        reserve_bytes=mirror.settings.archive.reserve_bytes,
-        now=mirror.now(),
-        areas=areas,
-    )
+    result.downloads = mirror.chooser().choose(now=mirror.now(), areas=areas)
     deliver(mirror, areas, progress, stop, result)
     stop.raise_if_set()
     result.processed = mirror.processor().process(stop)

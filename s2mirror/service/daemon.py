@@ -20,7 +20,6 @@ from s2mirror.service.cycle import prepare
 from s2mirror.service.health import write_health
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
-from s2mirror.steps.choose import choose
 from s2mirror.stop import StopFlag
 
 PAUSE_SECONDS: Final = 300.0
@@ -137,19 +136,19 @@ class Daemon:
         self._choose()
 
     def _choose(self) -> None:
-        mirror = self._mirror
-        reserve_bytes = mirror.settings.archive.reserve_bytes
-        plan = choose(mirror.ledger, mirror.archive, reserve_bytes=reserve_bytes, now=mirror.now())
+        plan = self._mirror.chooser().choose(now=self._mirror.now())
         if plan.held:
-            log.warning("products.held", products=len(plan.held), reason="the disk has no room")
+            log.warning(
+                "products.held", products=len(plan.held), reason=next(iter(plan.held.values()))
+            )
         self._wake.set()
 
     def _prune(self) -> None:
         plan = self._mirror.pruner().prune(now=self._mirror.now())
         if plan.brake:
             log.warning("prune.braked", reason=plan.brake)
-        elif plan.prune:
-            log.info("products.pruned", products=len(plan.prune))
+        elif plan.gone:
+            log.info("products.pruned", products=len(plan.gone))
         self._choose()
 
     def _process(self) -> None:

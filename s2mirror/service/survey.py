@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.errors import ArchiveError
-from s2mirror.lifecycle import State
+from s2mirror.lifecycle import HELD, State
 from s2mirror.model import Entry, Product
 from s2mirror.planning.diff import diff_page
 from s2mirror.planning.downloads import DownloadPlan, expected_bytes, plan_downloads
 from s2mirror.planning.retention import PrunePlan
 from s2mirror.planning.scope import Scope
 from s2mirror.planning.searches import Search, plan_query
+from s2mirror.planning.supersede import COMING, waiting_for_better
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.listing import list_in_windows
 
@@ -44,8 +45,11 @@ def survey(mirror: Mirror, searches: Sequence[Search]) -> Survey:
     new = tuple(_new_entries(mirror, searches))
     queued = tuple(products.in_state(State.QUEUED, State.DOWNLOADING))
     waiting = sorted((*products.in_state(State.DISCOVERED), *new), key=_turn, reverse=True)
+    policy = mirror.settings.supersede.policy
+    versions = [*products.in_state(*COMING, *HELD), *new]
     downloads = plan_downloads(
         waiting,
+        held_back=waiting_for_better(versions, policy),
         promised_bytes=sum(expected_bytes(entry) for entry in queued),
         free_bytes=room_bytes(mirror.archive),
         reserve_bytes=mirror.settings.archive.reserve_bytes,

@@ -20,6 +20,7 @@ from s2mirror.planning.searches import Search, plan_searches
 from s2mirror.planning.sweeps import SweepPolicy
 from s2mirror.ports import Progress
 from s2mirror.steps.audit import Auditor
+from s2mirror.steps.choose import Chooser
 from s2mirror.steps.fetch import Fetcher
 from s2mirror.steps.poll import Poller
 from s2mirror.steps.process import Processor
@@ -135,6 +136,17 @@ class Mirror:
             brake=Brake(max_products=prune.max_products, max_percent=prune.max_percent),
             trash_keep=prune.trash_keep,
             marker_suffix=self.settings.process.marker_suffix,
+            supersede=self.settings.supersede.policy,
+            grace=self.settings.supersede.grace,
+        )
+
+    def chooser(self) -> Chooser:
+        """Return the choose step, ready to use."""
+        return Chooser(
+            ledger=self.ledger,
+            archive=self.archive,
+            reserve_bytes=self.settings.archive.reserve_bytes,
+            supersede=self.settings.supersede.policy,
         )
 
     def auditor(self, workers: Executor, *, mirror_runs: bool) -> Auditor:

@@ -68,8 +68,8 @@ class Auditor:
 
         *heard* is told of each file once it was checked.
         """
-        held = self.ledger.products.in_state(*HELD)
-        faults: list[Fault] = []
+        held = self.ledger.products.standing()
+        faults = list(self._homeless())
         files = size_bytes = 0
         for entry in held:
             proof = self.ledger.proofs.proof(entry.product.id) or ()
@@ -149,6 +149,13 @@ class Auditor:
             if proven.get(found.path) != found.digest:
                 yield f"{found.path} was proven with another digest than its manifest promises"
 
+    def _homeless(self) -> Iterator[Fault]:
+        """Yield products that count as held, but of which the ledger knows no folder."""
+        for entry in self.ledger.products.in_state(*HELD):
+            if entry.path is None:
+                detail = f"it is {entry.state}, but the ledger knows no folder of it"
+                yield Fault(invariant="ledger", product=entry.product.id, detail=detail)
+
     def _unknown_folders(self, held: Sequence[Entry]) -> Iterator[Fault]:
         known = {entry.path for entry in held}
         for path in self.archive.product_paths():
@@ -166,6 +173,8 @@ class Auditor:
                 detail = f"it is {entry.state}, but no mirror runs; the next start mends it"
                 yield Fault(invariant="accounted", product=entry.product.id, detail=detail)
         for entry in self.ledger.products.in_state(*_WAITING):
-            if self.archive.holds(path := product_path(self.template, entry.product)):
+            if entry.path is None and self.archive.holds(
+                path := product_path(self.template, entry.product)
+            ):
                 detail = f"it waits to be fetched, but {path} is there already"
                 yield Fault(invariant="idempotent", product=entry.product.id, detail=detail)

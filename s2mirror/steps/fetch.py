@@ -43,8 +43,7 @@ class Fetcher:
         product = entry.product
         listing = self._list(product)
         stage = self.archive.stage(product.id)
-        self.archive.reuse(product.id, product_path(self.template, product))
-        known = self.ledger.proofs.versions(product.id)
+        known = self._known_versions(entry)
         drop_stale(stage, known, listing)
         self.progress.began(
             product.id, size_bytes=listing.size_bytes, staged_bytes=stage.size_bytes()
@@ -53,7 +52,7 @@ class Fetcher:
             proof = self._fetch_all(product, listing, self._receiver(product, stage, halt), known)
         stage.make_folders(needed_folders(file.path for file in listing.files))
         stage.make_folders(listing.folders)
-        self.ledger.proofs.put_proof(product.id, proof)
+        self.ledger.proofs.put_staged(product.id, proof)
         self.ledger.products.advance(entry, Verdict(event=Event.VERIFY, attempts=0), now=self.now())
 
     def _list(self, product: Product) -> Listing:
@@ -64,6 +63,18 @@ class Fetcher:
                 "the catalogue is ahead of the store; will be tried again"
             )
         return listing
+
+    def _known_versions(self, entry: Entry) -> Versions:
+        """Bring what there is of a product into staging; return what versions it is of.
+
+        While an older version stands in the tree (a republished product), it stays there.
+        """
+        product_id = entry.product.id
+        staged = self.ledger.proofs.staged_versions(product_id)
+        if entry.path is not None:
+            return staged
+        self.archive.reuse(product_id, product_path(self.template, entry.product))
+        return staged or self.ledger.proofs.proven_versions(product_id)
 
     def _receiver(self, product: Product, stage: Stage, halt: StopFlag) -> Receiver:
         return Receiver(

@@ -13,7 +13,8 @@ from typing import Final
 
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import CatalogError
-from s2mirror.model import CatalogQuery, Page, SweepKind
+from s2mirror.lifecycle import TRANSITIONS, Event, State
+from s2mirror.model import CatalogQuery, Page, Product, SweepKind, Verdict
 from s2mirror.planning.diff import diff_page
 from s2mirror.planning.scope import Scope
 from s2mirror.planning.searches import Search, plan_query
@@ -24,6 +25,7 @@ from s2mirror.stop import StopFlag
 
 ALARM_FROM: Final = 5
 """So many known products missing from an answer, with nothing else in it, are an alarm."""
+_NOT_BEGUN: Final = (State.DISCOVERED, State.QUEUED)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +35,7 @@ class PollResult:
     search: str
     listed_count: int = 0
     new_ids: list[str] = field(default_factory=list)
+    revised_ids: list[str] = field(default_factory=list)
     rejected_count: int = 0
     sweep: SweepKind | None = None
     """The sweep that was due, complete now; None if none was."""
@@ -144,9 +147,26 @@ class _Poll:
         priorities = {area.name: area.priority for area in self._search.areas}
         self._ledger.products.record(diff.new, diff.areas, priorities=priorities, now=now)
         self._ledger.cursors.reject(page.rejected, now=now)
+        for product in diff.revised:
+            self._revise(product)
         new = [product.id for product in diff.new]
         self._count(page, new)
         return new
+
+    def _revise(self, product: Product) -> None:
+        """Queue a product whose bytes changed upstream; its old version stands until then.
+
+        One in a worker's hands is left alone: the next listing shows it again. One that was pruned,
+        superseded or withdrawn stays so.
+        """
+        entry = self._ledger.products.get(product.id)
+        verdict = Verdict(event=Event.REVISE, reason="republished with other bytes", attempts=0)
+        if (entry.state, Event.REVISE) in TRANSITIONS:
+            self._ledger.products.revise(product)
+            self._ledger.products.advance(entry, verdict, now=self._poller.now())
+            self.result.revised_ids.append(product.id)
+        elif entry.state in _NOT_BEGUN:
+            self._ledger.products.revise(product)
 
     def _count(self, page: Page, new: list[str]) -> None:
         result = self.result

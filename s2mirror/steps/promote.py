@@ -12,9 +12,13 @@ from s2mirror.model import Entry, Verdict
 def promote(entry: Entry, ledger: Ledger, archive: Archive, template: str, *, now: datetime) -> str:
     """Move a verified product from staging into the tree; return its path below the root.
 
-    Files before facts: a crash between the rename and the row is mended by the recover step.
+    An older version that stands there goes to the trash first. Files before facts: a crash between
+    the rename and the row is mended by the recover step.
     """
     path = product_path(template, entry.product)
+    if entry.path is not None:
+        archive.discard(entry.product.id, entry.path, now=now)
     archive.publish(entry.product.id, path)
+    ledger.proofs.publish(entry.product.id)
     ledger.products.advance(entry, Verdict(event=Event.PROMOTE, attempts=0, path=path), now=now)
     return path

@@ -8,8 +8,9 @@ from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.area import WatchArea
 from s2mirror.lifecycle import HELD, Event
-from s2mirror.model import Entry, Verdict
+from s2mirror.model import Entry, SupersedePolicy, Verdict
 from s2mirror.planning.retention import Brake, PrunePlan, plan_prune
+from s2mirror.planning.supersede import plan_supersede
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +24,16 @@ class Pruner:
     brake: Brake
     trash_keep: timedelta
     marker_suffix: str
+    supersede: SupersedePolicy
+    grace: timedelta
 
     def plan(self, *, now: datetime) -> PrunePlan:
         """Return what may go now, and why the rest stays."""
+        held = self.ledger.products.in_state(*HELD)
         return plan_prune(
-            self.ledger.products.in_state(*HELD),
+            held,
             self.areas,
+            plan_supersede(held, self.supersede, self.grace),
             require_processed=self.require_processed,
             brake=self.brake,
             now=now,
@@ -42,16 +47,18 @@ class Pruner:
         plan = self.plan(now=now)
         if confirmed or not plan.brake:
             for entry in plan.prune:
-                self.remove(entry, "its areas no longer need it", now=now)
+                self.remove(entry, Event.PRUNE, "its areas no longer need it", now=now)
+            for found in plan.superseded:
+                self.remove(found.old, Event.SUPERSEDE, found.reason, now=now)
         self.archive.empty_trash(self.trash_keep, now=now)
         return plan
 
-    def remove(self, entry: Entry, reason: str, *, now: datetime) -> None:
-        """Move one held product to the trash and record PRUNE.
+    def remove(self, entry: Entry, event: Event, reason: str, *, now: datetime) -> None:
+        """Move one held product to the trash and record *event*.
 
         Files before facts: a crash between the two is mended by the recover step.
         """
         self.archive.drop_marker(entry.path or "", self.marker_suffix)
         self.archive.discard(entry.product.id, entry.path or "", now=now)
-        self.ledger.products.advance(entry, Verdict(event=Event.PRUNE, reason=reason), now=now)
+        self.ledger.products.advance(entry, Verdict(event=event, reason=reason), now=now)
         self.ledger.proofs.forget(entry.product.id)

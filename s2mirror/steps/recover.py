@@ -58,7 +58,9 @@ def _settle_verified(
     if archive.stage(entry.product.id).folder.is_dir():
         return
     if archive.holds(path):
-        verdict = Verdict(event=Event.PROMOTE, reason="published just before a stop", path=path)
+        ledger.proofs.publish(entry.product.id)
+        reason = "published just before a stop"
+        verdict = Verdict(event=Event.PROMOTE, reason=reason, attempts=0, path=path)
         ledger.products.advance(entry, verdict, now=now)
     else:
         ledger.products.advance(entry, _again(), now=now)

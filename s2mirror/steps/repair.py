@@ -5,7 +5,7 @@ from datetime import datetime
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.lifecycle import Event
+from s2mirror.lifecycle import HELD, Event
 from s2mirror.model import Verdict
 from s2mirror.steps.audit import Fault
 
@@ -23,6 +23,8 @@ def repair(
             blamed.setdefault(fault.product, fault.detail)
     for product_id, detail in blamed.items():
         held = ledger.products.get(product_id)
+        if held.state not in HELD:
+            continue
         archive.quarantine_held(product_id, held.path or "")
         ledger.products.advance(held, Verdict(event=Event.CORRUPT, reason=detail), now=now)
         requeue = Verdict(event=Event.REQUEUE, reason="to be repaired", attempts=0)

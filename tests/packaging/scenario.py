@@ -1,58 +1,145 @@
-"""What an operator does with the unit, one thing after another, inside a test machine."""
+"""What an operator does with the unit, one thing after another, inside a test machine.
+
+A Copernicus Data Space on loopback runs beside it. Standard library only.
+"""
 
 import json
+import signal
 import subprocess
 import time
 from pathlib import Path
 
-STORE = Path("/etc/credstore")
+PYTHON = "/opt/s2mirror/bin/python"
+CREDENTIALS = Path("/etc/credstore")
+CONFIG = Path("/etc/s2mirror/s2mirror.toml")
+SANDBOX = Path("/srv/sandbox")
 STATE = Path("/var/lib/s2mirror")
-ASKED = ("ActiveState", "Result", "ExecMainStatus", "NRestarts", "SubState")
+STAGING = STATE / "archive/.s2mirror/staging"
+PRODUCTS = 4
+ASKED = ("ActiveState", "Result", "ExecMainStatus", "NRestarts", "SubState", "MainPID")
+
+CONFIGURED = """
+[archive]
+root = "/var/lib/s2mirror/archive"
+reserve = "1 MB"
+[ledger]
+path = "/var/lib/s2mirror/s2mirror.sqlite"
+[process]
+command = ["/usr/bin/python3", "/hook.py", "{path}"]
+[[area]]
+name = "tile"
+tiles = ["32TMT"]
+start = 2020-01-01
+"""
 
 
 def main() -> None:
     """Do them all, then write down what was seen."""
+    endpoints = start_sandbox()
     seen = {
-        "without_secrets": start_without_secrets(),
+        "misconfigured": start_misconfigured(),
+        "without_secrets": start_without_secrets(endpoints),
         "started": start_with_secrets(),
-        "reloaded": reload(),
-        "after_hang": hang(),
-        "stopped": stop(),
+        "stopped_downloading": stop_downloading(),
+        "started_again": {"rc": systemctl("start"), **show()},
+        "held": wait_for(lambda: len(held()) == PRODUCTS, seconds=60) and held(),
+        "health": command("health"),
+        "fed": stay_fed(),
+        "reloaded": reload(endpoints),
+        "reloaded_badly": reload("[archive]\n"),
     }
+    CONFIG.write_text(endpoints + CONFIGURED)
+    seen["journal"] = journal()
+    seen["after_hang"] = hang()
+    seen["stopped"] = stop()
+    seen["health_when_stopped"] = command("health")
+    wait_for((STATE / "facts.json").exists)
     seen["facts"] = json.loads((STATE / "facts.json").read_text())
-    seen["state_folder"] = oct(STATE.stat().st_mode & 0o777) + " " + STATE.owner()
+    seen["places"] = {
+        str(place): f"{place.owner()}:{place.group()} {place.stat().st_mode & 0o777:o}"
+        for place in (STATE, STATE / "s2mirror.sqlite", STATE / "archive", *manifests()[:1])
+    }
     Path("/results.json").write_text(json.dumps(seen))
 
 
-def start_without_secrets() -> dict[str, str]:
+def start_sandbox() -> str:
+    """Start it; return its part of the configuration."""
+    SANDBOX.mkdir()
+    made = ("--products", str(PRODUCTS), "--scale", "0.02")
+    sandbox = [PYTHON, "-m", "s2mirror.sandbox", "--folder", str(SANDBOX), *made]
+    subprocess.Popen(sandbox)
+    endpoints = SANDBOX / "sandbox.toml"
+    wait_for(lambda: endpoints.exists() and endpoints.read_text(), seconds=60)
+    return endpoints.read_text()
+
+
+def start_misconfigured() -> dict[str, str]:
     """It must fail by the program's own word, and stay down."""
+    CONFIG.write_text("[archive]\nrot = 1\n")
     systemctl("start")
     time.sleep(3)  # longer than RestartSec in the drop-in
+    return {**show(), "journal": "\n".join(entry["MESSAGE"] for entry in journal())}
+
+
+def start_without_secrets(endpoints: str) -> dict[str, str]:
+    """It must fail by the program's own word, and stay down."""
+    CONFIG.write_text(endpoints + CONFIGURED)
+    systemctl("start")
+    time.sleep(3)
     return show()
 
 
 def start_with_secrets() -> dict[str, str]:
     """The client's two stay missing."""
-    for name in ("s3-access-key", "s3-secret-key"):
-        secret = STORE / f"s2mirror.{name}"
-        secret.write_text(f"{name} of the test\n")
+    for name, value in secrets().items():
+        secret = CREDENTIALS / f"s2mirror.{name}"
+        secret.write_text(f"{value}\n")
         secret.chmod(0o600)
     return {"rc": systemctl("start"), **show()}
 
 
-def reload() -> bool:
-    """SIGHUP reaches the daemon."""
-    systemctl("reload")
-    return wait_for((STATE / "reloaded").exists)
+def secrets() -> dict[str, str]:
+    """Return the store's key pair by the names of the unit's credentials."""
+    lines = (SANDBOX / "sandbox.env").read_text().splitlines()
+    given = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+    names = {"s3-access-key": "AWS_ACCESS_KEY_ID", "s3-secret-key": "AWS_SECRET_ACCESS_KEY"}
+    return {name: given[variable].strip("'") for name, variable in names.items()}
+
+
+def stop_downloading() -> dict[str, str]:
+    """In order, and at once, in the middle of its work."""
+    wait_for(lambda: any(path.is_file() for path in STAGING.rglob("*")), seconds=60)
+    stopped = stop()
+    staged = [str(path) for path in STAGING.rglob("*") if path.is_file()]
+    return {**stopped, "staged_files": str(len(staged)), "held": str(len(held()))}
+
+
+def stay_fed() -> dict[str, str]:
+    """The watchdog of the drop-in could bite three times."""
+    time.sleep(9)
+    return show()
+
+
+def reload(configuration: str) -> dict[str, str]:
+    """Have a configuration read while it runs."""
+    before = show()
+    known = len(journal())
+    CONFIG.write_text(configuration + (CONFIGURED if "[catalog]" in configuration else ""))
+    done = systemctl("reload")
+    ended = ("mirror.started", "config.refused")
+    wait_for(lambda: any(word in e["MESSAGE"] for e in journal()[known:] for word in ended))
+    said = [entry["MESSAGE"] for entry in journal()[known:]]
+    same = show()["MainPID"] == before["MainPID"]
+    return {**show(), "rc": done, "same_process": str(same), "said": "\n".join(said)}
 
 
 def hang() -> dict[str, str]:
     """The watchdog ends it and systemd brings it back."""
-    (STATE / "hang").touch()
+    subprocess.run(["kill", f"-{signal.SIGSTOP.value}", show()["MainPID"]], check=True)
     wait_for(lambda: show()["NRestarts"] != "0")
-    (STATE / "hang").unlink()
     wait_for(lambda: show()["ActiveState"] == "active")
-    return {**show(), "journal": journal()}
+    said = "\n".join(entry["MESSAGE"] for entry in journal())
+    return {**show(), "journal": said}
 
 
 def stop() -> dict[str, str]:
@@ -60,6 +147,24 @@ def stop() -> dict[str, str]:
     begin = time.monotonic()
     systemctl("stop")
     return {"seconds": f"{time.monotonic() - begin:.1f}", **show()}
+
+
+def held() -> list[str]:
+    """Return the products that the mirror holds, as the service's user sees them."""
+    listed = json.loads(command("list", "--json")["stdout"] or "[]")
+    return [it["id"] for it in listed if it["state"] in ("archived", "processed")]
+
+
+def manifests() -> list[Path]:
+    """Return the manifests in the archive."""
+    return sorted((STATE / "archive/Sentinel-2").rglob("manifest.safe"))
+
+
+def command(*words: str) -> dict[str, str]:
+    """Run a command of the program beside the daemon, as the service's user."""
+    as_user = ["runuser", "-u", "s2mirror", "--", "/opt/s2mirror/bin/s2mirror"]
+    done = subprocess.run([*as_user, *words], capture_output=True, text=True, check=False)
+    return {"rc": str(done.returncode), "stdout": done.stdout, "stderr": done.stderr}
 
 
 def systemctl(verb: str) -> str:
@@ -70,22 +175,24 @@ def systemctl(verb: str) -> str:
 
 def show() -> dict[str, str]:
     """Return what systemd says of the unit now."""
-    command = ["systemctl", "show", "s2mirror", f"--property={','.join(ASKED)}"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    asked = ["systemctl", "show", "s2mirror", f"--property={','.join(ASKED)}"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
     return dict(line.split("=", 1) for line in said.splitlines())
 
 
-def journal() -> str:
-    """Return what the unit and systemd wrote about it."""
-    command = ["journalctl", "--unit=s2mirror", "--no-pager", "--output=cat"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def journal() -> list[dict[str, str]]:
+    """Return what the unit and systemd wrote about it: the message, and who said it."""
+    asked = ["journalctl", "--unit=s2mirror", "--no-pager", "--output=json"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    entries = [json.loads(line) for line in said.splitlines()]
+    return [{key: e.get(key, "") for key in ("MESSAGE", "SYSLOG_IDENTIFIER")} for e in entries]
 
 
 def wait_for(condition, *, seconds: float = 20) -> bool:  # noqa: ANN001  (runs on its own inside)
     """Return whether *condition* came true in time."""
     give_up_at = time.monotonic() + seconds
     while not condition() and time.monotonic() < give_up_at:
-        time.sleep(0.1)
+        time.sleep(0.05)
     return bool(condition())
 
 

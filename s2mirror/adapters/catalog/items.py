@@ -71,6 +71,7 @@ def _product(item: Json, collection: str, bucket: str) -> Product:
         s3_prefix=_s3_prefix(item, product_id, bucket),
         datatake_id=str(properties.get("eopf:datatake_id") or ""),
         datastrip_id=str(properties.get("eopf:datastrip_id") or ""),
+        revision=_revision(item),
         footprint_wkb=pack(footprint(item.get("geometry"))),
     )
 
@@ -134,6 +135,11 @@ def _size_bytes(item: Json, properties: Json) -> int | None:
         if isinstance(value, int) and value > 0:
             return value
     return None
+
+
+def _revision(item: Json) -> str:
+    manifest = (item.get("assets") or {}).get("safe_manifest") or {}
+    return str(manifest.get("file:checksum") or "").lower()
 
 
 def _s3_prefix(item: Json, product_id: str, bucket: str) -> str:

@@ -46,6 +46,10 @@ UPDATE product
        size_bytes = coalesce(:size_bytes, size_bytes)
  WHERE id = :id AND state = :from_state
 """
+REVISE: Final = f"""
+UPDATE product SET {", ".join(f"{name} = :{name}" for name in _PRODUCT_FIELDS if name != "id")}
+ WHERE id = :id
+"""
 RETRY_LATER: Final = """
 UPDATE product SET reason = :reason, attempts = :attempts, next_attempt_at = :next_attempt_at
  WHERE id = :id AND state = :state
@@ -67,6 +71,7 @@ _IN_STATE: Final = f"""{_ROW}
  WHERE p.state IN (SELECT value FROM json_each(:states))
  ORDER BY p.priority DESC, p.sensed_at DESC, p.id
 """
+_STANDING: Final = f"{_ROW} WHERE p.path IS NOT NULL ORDER BY p.path"
 _LISTED: Final = f"""{_ROW}
  WHERE (:state = '' OR p.state = :state) AND (:tile = '' OR p.tile = :tile)
    AND (:area = '' OR p.id IN (SELECT product_id FROM membership WHERE area = :area))
@@ -79,7 +84,7 @@ SELECT count(*) AS products FROM product
    AND id IN (SELECT product_id FROM membership
                WHERE area IN (SELECT value FROM json_each(:areas)))
 """
-_KNOWN: Final = "SELECT id FROM product WHERE id IN (SELECT value FROM json_each(:ids))"
+_KNOWN: Final = "SELECT id, revision FROM product WHERE id IN (SELECT value FROM json_each(:ids))"
 
 
 class Products:
@@ -88,10 +93,10 @@ class Products:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def known(self, ids: Iterable[str]) -> frozenset[str]:
-        """Return which of *ids* the ledger has already."""
+    def known(self, ids: Iterable[str]) -> dict[str, str]:
+        """Return the revision of each of *ids* that the ledger has already."""
         rows = self._connection.query(_KNOWN, {"ids": json.dumps(list(ids))})
-        return frozenset(row["id"] for row in rows)
+        return {row["id"]: row["revision"] for row in rows}
 
     def record(
         self,
@@ -152,6 +157,11 @@ class Products:
                 )
             self._connection.execute(LOG, step)
 
+    def revise(self, product: Product) -> None:
+        """Replace what the catalogue said of a known product by what it says now."""
+        row = asdict(product)
+        self._connection.execute(REVISE, row | {name: stamp(row[name]) for name in _TIMES})
+
     def retry_later(
         self, entry: Entry, *, reason: str, attempts: int, next_attempt_at: datetime
     ) -> None:
@@ -180,6 +190,10 @@ class Products:
         """Return all products in any of *states*, by priority, then newest sensing first."""
         rows = self._connection.query(_IN_STATE, {"states": json.dumps(states)})
         return [_entry(row) for row in rows]
+
+    def standing(self) -> list[Entry]:
+        """Return all products with a folder in the archive tree, whatever their state."""
+        return [_entry(row) for row in self._connection.query(_STANDING)]
 
     def listed(self, *, state: str, area: str, tile: str, limit: int) -> list[Entry]:
         """Return at most *limit* products, newest sensing first; an empty filter fits all."""

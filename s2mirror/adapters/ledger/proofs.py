@@ -1,4 +1,8 @@
-"""What was listed for each product, and what its files were proven to be."""
+"""What was listed for each product, and what its files were proven to be.
+
+Up to three documents per product: the ``listing`` that staged bytes belong to, what is ``staged``
+and proven, and the ``proof`` of what stands in the archive tree.
+"""
 
 import json
 import zlib
@@ -11,13 +15,17 @@ from s2mirror.model import Digest, Listing, ProvenFile
 
 PUT: Final = """
 INSERT INTO proof (product_id, kind, document) VALUES (:id, :kind, :document)
-ON CONFLICT (product_id) DO UPDATE SET kind = excluded.kind, document = excluded.document
+ON CONFLICT (product_id, kind) DO UPDATE SET document = excluded.document
 """
-_ANY: Final = "SELECT kind, document FROM proof WHERE product_id = :id"
+_GET: Final = "SELECT document FROM proof WHERE product_id = :id AND kind = :kind"
+_PUBLISH: Final = (
+    "UPDATE OR REPLACE proof SET kind = 'proof' WHERE product_id = :id AND kind = 'staged'"
+)
+_DROP_LISTING: Final = "DELETE FROM proof WHERE product_id = :id AND kind = 'listing'"
 
 
 class Proofs:
-    """One document per product: its listing while it is fetched, its proof once it is held."""
+    """The listings and proofs of a ledger."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -26,25 +34,30 @@ class Proofs:
         """Remember which versions of which objects a product's staged files belong to."""
         self._put(product_id, "listing", {"files": [asdict(file) for file in listing.files]})
 
-    def versions(self, product_id: str) -> dict[str, tuple[str, int]]:
-        """Return ETag and size in bytes of every file, by path, as last listed or proven."""
-        rows = self._connection.query(_ANY, {"id": product_id})
-        if not rows:
-            return {}
-        document = _unpacked(rows[0]["document"])
-        files = document["files"] if rows[0]["kind"] == "listing" else document
-        return {file["path"]: (file["etag"], file["size_bytes"]) for file in files}
+    def staged_versions(self, product_id: str) -> dict[str, tuple[str, int]]:
+        """Return ETag and size in bytes, by path, of the versions that staged files are of."""
+        document = self._get(product_id, "listing")
+        return _versions(document["files"]) if document else {}
 
-    def put_proof(self, product_id: str, files: Sequence[ProvenFile]) -> None:
-        """Remember what every file of a complete product is; replaces the listing."""
-        self._put(product_id, "proof", [asdict(file) for file in files])
+    def proven_versions(self, product_id: str) -> dict[str, tuple[str, int]]:
+        """Return ETag and size in bytes, by path, of the files last held."""
+        return _versions(self._get(product_id, "proof") or [])
+
+    def put_staged(self, product_id: str, files: Sequence[ProvenFile]) -> None:
+        """Remember what every file of a complete, staged product is."""
+        self._put(product_id, "staged", [asdict(file) for file in files])
+
+    def publish(self, product_id: str) -> None:
+        """Make what is known of the staged files the proof of what is held."""
+        with self._connection.atomic():
+            self._connection.execute(_PUBLISH, {"id": product_id})
+            self._connection.execute(_DROP_LISTING, {"id": product_id})
 
     def proof(self, product_id: str) -> tuple[ProvenFile, ...] | None:
         """Return what every file of a held product was proven to be; None if unknown."""
-        rows = self._connection.query(_ANY, {"id": product_id})
-        if not rows or rows[0]["kind"] != "proof":
+        document = self._get(product_id, "proof")
+        if document is None:
             return None
-        document = _unpacked(rows[0]["document"])
         return tuple(ProvenFile(**{**f, "digest": Digest(**f["digest"])}) for f in document)
 
     def forget(self, product_id: str) -> None:
@@ -55,6 +68,10 @@ class Proofs:
         packed = zlib.compress(json.dumps(document, separators=(",", ":")).encode())
         self._connection.execute(PUT, {"id": product_id, "kind": kind, "document": packed})
 
+    def _get(self, product_id: str, kind: str) -> Any | None:  # noqa: ANN401 - parsed JSON
+        rows = self._connection.query(_GET, {"id": product_id, "kind": kind})
+        return json.loads(zlib.decompress(rows[0]["document"])) if rows else None
 
-def _unpacked(document: bytes) -> Any:  # noqa: ANN401 - parsed JSON
-    return json.loads(zlib.decompress(document))
+
+def _versions(files: list[dict[str, Any]]) -> dict[str, tuple[str, int]]:
+    return {file["path"]: (file["etag"], file["size_bytes"]) for file in files}

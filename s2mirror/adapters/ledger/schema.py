@@ -27,6 +27,7 @@ def m001_products(db: Database) -> None:
           s3_prefix TEXT NOT NULL,
           datatake_id TEXT NOT NULL,
           datastrip_id TEXT NOT NULL,
+          revision TEXT NOT NULL,
           footprint_wkb BLOB NOT NULL,
           state TEXT NOT NULL,
           reason TEXT NOT NULL,
@@ -39,6 +40,8 @@ def m001_products(db: Database) -> None:
         """
     )
     db.execute("CREATE INDEX product_turn ON product (state, priority DESC, sensed_at DESC)")
+    db.execute("CREATE INDEX product_image ON product (tile, sensed_at, collection, platform)")
+    db.execute("CREATE INDEX product_standing ON product (path) WHERE path IS NOT NULL")
     db.execute(
         """
         CREATE TABLE membership (
@@ -108,9 +111,10 @@ def m002_cursors_proofs_transfers(db: Database) -> None:
     db.execute(
         """
         CREATE TABLE proof (
-          product_id TEXT PRIMARY KEY,
-          kind TEXT NOT NULL CHECK (kind IN ('listing', 'proof')),
-          document BLOB NOT NULL
+          product_id TEXT NOT NULL,
+          kind TEXT NOT NULL CHECK (kind IN ('listing', 'staged', 'proof')),
+          document BLOB NOT NULL,
+          PRIMARY KEY (product_id, kind)
         ) STRICT
         """
     )

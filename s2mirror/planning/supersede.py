@@ -1,0 +1,116 @@
+"""Which of several versions of one image stays.
+
+The same tile of the same datatake can be listed several times. Two halves, downlinked to two
+stations, are both wanted for ever. A newer baseline of the same half, or a later make in the same
+baseline, replaces the older one.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from s2mirror.geometry import unpack
+from s2mirror.lifecycle import HELD, State
+from s2mirror.model import Entry, Product, SupersedePolicy
+from s2mirror.naming import baseline_number
+
+WAITING: Final = (State.DISCOVERED, State.QUEUED)
+COMING: Final = (*WAITING, State.DOWNLOADING, State.VERIFIED)
+_STRIP_START: Final = re.compile(r"_S(\d{8}T\d{6})_N")
+# A reprocessing may move the start of a datastrip by a second or so.
+_STRIP_TOLERANCE: Final = timedelta(seconds=5)
+_SAME_FOOTPRINT: Final = 0.5
+# CloudFerro marks products that it made itself with baseline 99.99; ESA's own go before them.
+_FOREIGN_BASELINE: Final = 9000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supersession:
+    """An older version, the newer one that is held in its place, and when the older may go."""
+
+    old: Entry
+    new: Entry
+    due_at: datetime
+
+    @property
+    def reason(self) -> str:
+        """Why the older one goes, for its history."""
+        return f"superseded by {self.new.product.id}"
+
+
+def plan_supersede(
+    entries: Iterable[Entry], policy: SupersedePolicy, grace: timedelta
+) -> tuple[Supersession, ...]:
+    """Return every version that a newer, held one replaces, with the time when it may.
+
+    *entries* are products that are held or coming. A version that was not fetched yet goes at
+    once; one that is held waits for *grace* under ``replace-after-grace``.
+    """
+    if policy is SupersedePolicy.ALL:
+        return ()
+    found = []
+    for old, better in _rivals(entries):
+        held = [entry for entry in better if entry.state in HELD]
+        if held and (old.state in HELD or old.state in WAITING):
+            new = max(held, key=rank)
+            waits = policy is SupersedePolicy.REPLACE_AFTER_GRACE and old.state in HELD
+            due_at = new.changed_at + grace if waits else new.changed_at
+            found.append(Supersession(old=old, new=new, due_at=due_at))
+    return tuple(found)
+
+
+def waiting_for_better(entries: Iterable[Entry], policy: SupersedePolicy) -> dict[str, str]:
+    """Return why a waiting version is not fetched now: a newer one is on its way. By product id."""
+    if policy is SupersedePolicy.ALL:
+        return {}
+    return {
+        old.product.id: f"its newer version {max(better, key=rank).product.id} goes first"
+        for old, better in _rivals(entries)
+        if old.state is State.DISCOVERED and any(entry.state in COMING for entry in better)
+    }
+
+
+def rank(entry: Entry) -> tuple[int, datetime, datetime]:
+    """Return what orders versions of one image: baseline, then processing, then publication."""
+    product = entry.product
+    number = baseline_number(product.baseline)
+    number = -1 if number >= _FOREIGN_BASELINE else number
+    return number, product.generated_at, product.published_at
+
+
+def _rivals(entries: Iterable[Entry]) -> Iterator[tuple[Entry, list[Entry]]]:
+    """Yield each version that has newer ones, with these."""
+    groups: dict[tuple[object, ...], list[Entry]] = {}
+    for entry in entries:
+        product = entry.product
+        key = (product.collection, product.platform, product.sensed_at, product.tile)
+        groups.setdefault(key, []).append(entry)
+    for group in groups.values():
+        for old in group if len(group) > 1 else ():
+            better = [new for new in group if _replaces(new, old)]
+            if better:
+                yield old, better
+
+
+def _replaces(new: Entry, old: Entry) -> bool:
+    return rank(new) > rank(old) and is_same_image(new.product, old.product)
+
+
+def is_same_image(one: Product, other: Product) -> bool:
+    """Tell whether two products of one tile and datatake show the same part of it.
+
+    They do if their datastrips start together and the smaller footprint lies mostly in the other.
+    """
+    first, second = _strip_start(one), _strip_start(other)
+    if first and second and abs(first - second) > _STRIP_TOLERANCE:
+        return False
+    outlines = unpack(one.footprint_wkb), unpack(other.footprint_wkb)
+    shared = outlines[0].intersection(outlines[1]).area
+    return bool(shared > _SAME_FOOTPRINT * min(outline.area for outline in outlines))
+
+
+def _strip_start(product: Product) -> datetime | None:
+    found = _STRIP_START.search(product.datastrip_id)
+    return datetime.strptime(found[1] + "+0000", "%Y%m%dT%H%M%S%z") if found else None

@@ -1,0 +1,41 @@
+"""A hook as a user might give one. It writes down what it, and so the daemon, is and may do.
+
+It runs inside a test machine: standard library only.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+STATE = Path("/var/lib/s2mirror")
+PLACES = ("/etc/s2mirror", "/opt/s2mirror", "/home", "/srv", "/usr", str(STATE), "/tmp")  # noqa: S108
+
+
+def main() -> None:
+    """Write the facts where the daemon may write."""
+    facts = {
+        "product": sys.argv[1],
+        "user_is_root": os.geteuid() == 0,
+        "writable": [place for place in PLACES if may_write(place)],
+        "umask": os.umask(0),
+        "folder": str(Path.cwd()),
+        "own_mounts_readable": Path("/proc/self/mountinfo").exists(),
+        "sees_secrets": [name for name in os.environ if "S3" in name],
+    }
+    (STATE / "facts.json").write_text(json.dumps(facts))
+
+
+def may_write(place: str) -> bool:
+    """Try it; permissions alone do not tell."""
+    probe = Path(place, "probe")
+    try:
+        probe.touch()
+    except OSError:
+        return False
+    probe.unlink()
+    return True
+
+
+if __name__ == "__main__":
+    main()
