@@ -216,3 +216,24 @@ class SupersedePolicy(StrEnum):
     """The older one goes at once."""
     REPLACE_AFTER_GRACE = "replace-after-grace"
     """The older one goes some time later."""
+
+
+class DeletedPolicy(StrEnum):
+    """What becomes of a held product that was deleted upstream."""
+
+    KEEP = "keep"
+    """It stays; the ledger knows that upstream has it no more."""
+    TOMBSTONE = "tombstone"
+    """It goes to the trash, and a small file in its place says why."""
+    TRASH = "trash"
+    """It goes to the trash."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion(_Timed):
+    """One entry of CDSE's feed of deleted products."""
+
+    product_id: str
+    deleted_at: datetime
+    cause: str
+    """Such as ``Duplicated product`` or ``Corrupted product``."""

@@ -1,9 +1,10 @@
 """The outside as the mirror sees it, in the mirror's own words."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Protocol
 
-from s2mirror.model import CatalogQuery, Listing, Page, RemoteFile
+from s2mirror.model import CatalogQuery, Deletion, Listing, Page, RemoteFile
 
 
 class Catalog(Protocol):
@@ -36,6 +37,13 @@ class ObjectStore(Protocol):
         answer ends early. A store that ignores the range and answers with the whole object is
         read past the first *start_byte* bytes. A read that starts at the end yields nothing.
         """
+
+
+class DeletionFeed(Protocol):
+    """Lists products that were deleted upstream. Raises only CatalogError and its kin."""
+
+    def since(self, moment: datetime) -> Iterator[tuple[Deletion, ...]]:
+        """Yield batches of deletions from *moment* on, oldest first, until the newest."""
 
 
 class Progress(Protocol):

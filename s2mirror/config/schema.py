@@ -11,7 +11,7 @@ from s2mirror.config.areas import Area
 from s2mirror.config.credentials import Secrets
 from s2mirror.config.units import GIB, duration_text
 from s2mirror.layout import check_template
-from s2mirror.model import SupersedePolicy
+from s2mirror.model import DeletedPolicy, SupersedePolicy
 
 _CDSE = "dataspace.copernicus.eu"
 
@@ -127,6 +127,13 @@ class SupersedeSettings(_Section):
     grace: kinds.Duration = timedelta(days=30)
 
 
+class DeletedSettings(_Section):
+    """What becomes of a held product that was deleted upstream."""
+
+    policy: Annotated[DeletedPolicy, kinds.choice(*DeletedPolicy)] = DeletedPolicy.KEEP
+    interval: kinds.PositiveDuration = timedelta(days=1)
+
+
 class PruneSettings(_Section):
     """What may be deleted, and how much at once."""
 
@@ -166,6 +173,7 @@ class Settings(_Section):
     download: DownloadSettings = _section()
     process: ProcessSettings = _section()
     supersede: SupersedeSettings = _section()
+    deleted: DeletedSettings = _section()
     prune: PruneSettings = _section()
     log: LogSettings = _section()
     area: Annotated[tuple[Area, ...], Field(min_length=1, validate_default=True)] = ()

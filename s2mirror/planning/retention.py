@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Final
 
 from s2mirror.area import WatchArea
-from s2mirror.lifecycle import HELD, State
-from s2mirror.model import Entry
+from s2mirror.lifecycle import HELD, Event, State
+from s2mirror.model import DeletedPolicy, Deletion, Entry
 from s2mirror.planning.supersede import Supersession
 
+_NOT_NEEDED: Final = "its areas no longer need it"
 BRAKE_FLOOR: Final = 10
 """The percent brake is for real archives: so few products may always go at once."""
 
@@ -23,57 +24,84 @@ class Brake:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """One held product that goes, as what, and why."""
+
+    entry: Entry
+    event: Event
+    """PRUNE, SUPERSEDE or WITHDRAW."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PrunePlan:
     """What may go now, why the rest stays, and why the brake holds, if it does."""
 
-    prune: tuple[Entry, ...]
-    superseded: tuple[Supersession, ...]
-    """Older versions whose newer one is held, and whose grace is over."""
+    removals: tuple[Removal, ...]
     kept: dict[str, str]
     brake: str = ""
-
-    @property
-    def gone(self) -> tuple[Entry, ...]:
-        """Every product that goes, for whichever reason."""
-        return (*self.prune, *(found.old for found in self.superseded))
 
 
 def plan_prune(
     held: Sequence[Entry],
     areas: Iterable[WatchArea],
-    supersessions: Iterable[Supersession],
+    leaving: Mapping[str, Removal],
     *,
     require_processed: bool,
     brake: Brake,
     now: datetime,
 ) -> PrunePlan:
-    """Take what every one of a product's areas lets go, and what a newer version replaces.
+    """Take what every one of a product's areas lets go, and what is *leaving* anyway.
 
-    An area lets a product go when it is beyond the ``keep_newest`` newest of that area and
+    *leaving* are products, by id, that a newer version replaces or that were deleted upstream. An
+    area lets a product go when it is beyond the ``keep_newest`` newest of that area and
     ``prune_after`` is over since it was processed. An area with neither rule keeps everything, and
     so does one that is no longer configured.
     """
-    replaced = [found for found in supersessions if found.old.state in HELD]
-    superseded = {found.old.product.id: found for found in replaced if found.due_at <= now}
     rules = {area.name: area for area in areas}
     ranks = {name: _ranks(held, name) for name in rules}
     kept: dict[str, str] = {}
-    prune: list[Entry] = []
+    removals: list[Removal] = []
     for entry in held:
-        if entry.product.id in superseded:
-            continue
-        if require_processed and entry.state is not State.PROCESSED:
+        if entry.product.id in leaving:
+            removals.append(leaving[entry.product.id])
+        elif require_processed and entry.state is not State.PROCESSED:
             kept[entry.product.id] = "not marked processed"
         elif why := _why_kept(entry, rules, ranks, now):
             kept[entry.product.id] = why
         else:
-            prune.append(entry)
+            removals.append(Removal(entry=entry, event=Event.PRUNE, reason=_NOT_NEEDED))
     return PrunePlan(
-        prune=tuple(prune),
-        superseded=tuple(superseded.values()),
-        kept=kept,
-        brake=_brake(len(prune) + len(superseded), len(held), brake),
+        removals=tuple(removals), kept=kept, brake=_brake(len(removals), len(held), brake)
     )
+
+
+def superseded_removals(
+    supersessions: Iterable[Supersession], *, now: datetime
+) -> dict[str, Removal]:
+    """Return by product id the held versions whose newer one is held and whose grace is over."""
+    return {
+        found.old.product.id: Removal(entry=found.old, event=Event.SUPERSEDE, reason=found.reason)
+        for found in supersessions
+        if found.old.state in HELD and found.due_at <= now
+    }
+
+
+def withdrawn_removals(
+    held: Iterable[Entry], deletions: Mapping[str, Deletion], policy: DeletedPolicy
+) -> dict[str, Removal]:
+    """Return by product id the held products that were deleted upstream and may go here too."""
+    if policy is DeletedPolicy.KEEP:
+        return {}
+    return {
+        entry.product.id: Removal(
+            entry=entry,
+            event=Event.WITHDRAW,
+            reason=f"deleted upstream: {deletions[entry.product.id].cause}",
+        )
+        for entry in held
+        if entry.product.id in deletions
+    }
 
 
 def _ranks(held: Sequence[Entry], area: str) -> dict[str, int]:

@@ -51,10 +51,10 @@ def after_error(
 
 
 def next_attempt_at(attempts: int, policy: RetryPolicy, *, now: datetime, dice: float) -> datetime:
-    """Return when to try again: doubling waits up to the longest, with full jitter.
+    """Return when to try again: doubling waits up to the longest, the second half of each by dice.
 
     *attempts* counts from 1; *dice* is in [0, 1).
     """
-    doublings = min(attempts - 1, 32)
-    longest: timedelta = min(policy.longest_wait, policy.first_wait * 2**doublings)
-    return now + longest * (0.5 + dice / 2)
+    doubled_seconds = policy.first_wait.total_seconds() * 2.0 ** min(attempts - 1, 32)
+    wait_seconds = min(policy.longest_wait.total_seconds(), doubled_seconds)
+    return now + timedelta(seconds=wait_seconds * (0.5 + dice / 2))

@@ -84,7 +84,8 @@ def _outline(geometries: Iterable[BaseGeometry]) -> BaseGeometry:
     whole = outline = shapely.union_all(list(geometries))
     tolerance_degrees = _FIRST_TOLERANCE_DEGREES
     while shapely.get_num_coordinates(outline) > MAX_VERTICES:
-        grown = whole.buffer(tolerance_degrees, quad_segs=1).simplify(tolerance_degrees)
+        # Twice as far out as simplifying may cut back in, and corners are cut by a third.
+        grown = whole.buffer(2 * tolerance_degrees, quad_segs=1).simplify(tolerance_degrees)
         outline = grown.intersection(shapely.box(-180, -90, 180, 90))
         tolerance_degrees *= 2
     return outline
@@ -92,9 +93,21 @@ def _outline(geometries: Iterable[BaseGeometry]) -> BaseGeometry:
 
 def _fingerprint(group: Sequence[WatchArea]) -> str:
     """Return a short text that differs whenever a filter of an area does."""
-    parts = [
-        repr(replace(area, geometry=None, interval=None, priority=0))  # type: ignore[arg-type]
-        + area.geometry.wkt
-        for area in sorted(group, key=lambda area: area.name)
-    ]
+    parts = [repr(_filters(area)) for area in sorted(group, key=lambda area: area.name)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def _filters(area: WatchArea) -> tuple[object, ...]:
+    """Return what decides whether an area wants a product, sets in an order that lasts."""
+    return (
+        area.name,
+        area.geometry.wkt,
+        area.start_at,
+        area.end_at,
+        sorted(area.tiles),
+        area.max_cloud_cover_percent,
+        sorted(area.platforms),
+        sorted(area.relative_orbits),
+        area.min_baseline,
+        area.min_overlap_percent,
+    )

@@ -14,6 +14,7 @@ import trustme
 from s2mirror.errors import UsageError
 from s2mirror.sandbox.catalogue import Catalogue
 from s2mirror.sandbox.identity import TOKEN_PATH, IdentityService
+from s2mirror.sandbox.odata import ODATA_PATH, ODataService
 from s2mirror.sandbox.products import SandboxProduct
 from s2mirror.sandbox.proxy import Proxy
 from s2mirror.sandbox.s3 import BUCKET, ObjectStore
@@ -37,7 +38,9 @@ class Sandbox:
         self.identity = IdentityService()
         self.stac_proxy = Proxy()
         self.s3_proxy = Proxy(read_whole=self._read_whole)
+        self.odata = ODataService()
         self.identity_proxy = Proxy()
+        self.odata_proxy = Proxy()
 
     def __enter__(self) -> Self:
         """Start everything; it is ready when this returns."""
@@ -68,6 +71,11 @@ class Sandbox:
     def token_url(self) -> str:
         """The token endpoint."""
         return f"https://localhost:{self.identity_proxy.port}{TOKEN_PATH}"
+
+    @property
+    def odata_url(self) -> str:
+        """The OData interface's address, ending in ``/odata/v1/``."""
+        return f"https://localhost:{self.odata_proxy.port}{ODATA_PATH}"
 
     @property
     def access_key(self) -> str:
@@ -127,14 +135,19 @@ class Sandbox:
             self.store.put(product.keys)
         self.catalogue.put(self.stac.served(product.item) for product in found)
 
-    def withdraw(self, product_id: str, *, keep_objects: bool = False) -> None:
-        """Take a product out of the catalogue and, unless told otherwise, its objects too."""
+    def withdraw(self, product_id: str, *, keep_objects: bool = False, cause: str = "") -> None:
+        """Take a product out of the catalogue and, unless told otherwise, its objects too.
+
+        With a *cause* it is also named in the feed of deleted products, as CDSE does.
+        """
         record = self.catalogue.get(product_id)
         if record is None:
             raise UsageError(
                 f"cannot withdraw {product_id!r}: the sandbox's catalogue has no such item"
             )
         self.catalogue.remove(product_id)
+        if cause:
+            self.odata.delete(product_id, cause=cause)
         if not keep_objects:
             self.store.delete(self.keys_of(product_id))
 
@@ -145,11 +158,16 @@ class Sandbox:
 
     def clear(self) -> None:
         """Withdraw everything, disarm every fault and begin new records."""
-        for proxy in (self.stac_proxy, self.s3_proxy, self.identity_proxy):
+        for proxy in self._proxies:
             proxy.reset()
         self.stac.requests.clear()
         self.catalogue.clear()
+        self.odata.clear()
         self.store.delete(self.store.list_keys())
+
+    @property
+    def _proxies(self) -> tuple[Proxy, ...]:
+        return self.stac_proxy, self.s3_proxy, self.identity_proxy, self.odata_proxy
 
     def keys_of(self, product_id: str) -> list[str]:
         """Return the keys of a product's objects, sorted."""
@@ -162,10 +180,11 @@ class Sandbox:
         tls = _new_tls(self.ca_file)
         self.store = enter(ObjectStore())
         loop = enter(loop_thread())
-        for proxy in (self.stac_proxy, self.s3_proxy, self.identity_proxy):
+        for proxy in self._proxies:
             enter(listening(loop, proxy, tls))
         self.stac = StacService(self.catalogue, self.stac_url)
         self.stac_proxy.forward_to(enter(served(loop, self.stac.app())))
+        self.odata_proxy.forward_to(enter(served(loop, self.odata.app())))
         self.identity_proxy.forward_to(enter(served(loop, self.identity.app())))
         self.s3_proxy.forward_to(self.store.port)
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from s2mirror.errors import MirrorError, OutsideError
 from s2mirror.lifecycle import State
-from s2mirror.model import Entry
+from s2mirror.model import utc
 from s2mirror.planning.downloads import DownloadPlan
-from s2mirror.planning.retention import PrunePlan
+from s2mirror.planning.retention import PrunePlan, Removal
 from s2mirror.planning.searches import Search
 from s2mirror.ports import Progress
 from s2mirror.service.crew import Crew, connection_pool, shut
@@ -20,6 +21,8 @@ from s2mirror.stop import StopFlag
 
 _MORE_TO_COME = (State.DISCOVERED, State.QUEUED, State.FAILED, State.QUARANTINED)
 
+DELETIONS_READ_AT: Final = "deletions.read_at"
+
 
 @dataclass(slots=True, kw_only=True)
 class CycleResult:
@@ -31,6 +34,8 @@ class CycleResult:
     archived: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     received_bytes: int = 0
+    withdrawn: list[str] = field(default_factory=list)
+    """Products that were deleted upstream before they could be fetched."""
     processed: list[str] = field(default_factory=list)
     pruned: PrunePlan | None = None
     remaining: int = 0
@@ -42,9 +47,9 @@ class CycleResult:
         return [product_id for poll in self.polls for product_id in poll.new_ids]
 
     @property
-    def gone(self) -> tuple[Entry, ...]:
-        """Products that were pruned; none while the brake holds."""
-        return self.pruned.gone if self.pruned and not self.pruned.brake else ()
+    def gone(self) -> tuple[Removal, ...]:
+        """Products that were removed; none while the brake holds."""
+        return self.pruned.removals if self.pruned and not self.pruned.brake else ()
 
     @property
     def exit_code(self) -> int:
@@ -80,6 +85,7 @@ def run_cycle(
     result = CycleResult()
     prepare(mirror)
     poll_all(mirror, mirror.searches_of(areas), result, stop)
+    hear_deletions(mirror, result)
     result.downloads = mirror.chooser().choose(now=mirror.now(), areas=areas)
     deliver(mirror, areas, progress, stop, result)
     stop.raise_if_set()
@@ -108,6 +114,21 @@ def poll_all(
                 "search.listed", search=search.key, items=poll.listed_count, new=len(poll.new_ids)
             )
             result.polls.append(poll)
+
+
+def hear_deletions(mirror: Mirror, result: CycleResult) -> None:
+    """Read what was deleted upstream, if that is due; trouble there holds nothing up."""
+    read = mirror.ledger.fact(DELETIONS_READ_AT)
+    now = mirror.now()
+    if read is not None and now - utc(read) < mirror.settings.deleted.interval:
+        return
+    try:
+        result.withdrawn = mirror.withdrawer().read(now=now)
+    except OutsideError as error:
+        log.warning("deletions.failed", reason=str(error))
+        result.poll_errors.append(error)
+    else:
+        mirror.ledger.set_fact(DELETIONS_READ_AT, now.isoformat())
 
 
 def deliver(

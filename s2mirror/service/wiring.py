@@ -9,6 +9,7 @@ from pathlib import Path
 
 from s2mirror.adapters.archive import NETWORK_KINDS, Archive, filesystem_kind
 from s2mirror.adapters.catalog import StacCatalog, StacOptions
+from s2mirror.adapters.deletions import ODataDeletions, ODataOptions
 from s2mirror.adapters.ledger import Ledger, open_ledger
 from s2mirror.adapters.objectstore import S3Store, StoreOptions
 from s2mirror.area import WatchArea
@@ -25,6 +26,7 @@ from s2mirror.steps.fetch import Fetcher
 from s2mirror.steps.poll import Poller
 from s2mirror.steps.process import Processor
 from s2mirror.steps.prune import Pruner
+from s2mirror.steps.withdraw import Withdrawer
 
 
 def utc_now() -> datetime:
@@ -138,7 +140,17 @@ class Mirror:
             marker_suffix=self.settings.process.marker_suffix,
             supersede=self.settings.supersede.policy,
             grace=self.settings.supersede.grace,
+            deleted=self.settings.deleted.policy,
         )
+
+    def withdrawer(self) -> Withdrawer:
+        """Return the withdraw step, ready to use."""
+        options = ODataOptions(
+            url=self.settings.endpoints.odata_url.rstrip("/") + "/",
+            timeout_seconds=self.settings.catalog.timeout.total_seconds(),
+            ca_file=self.settings.network.ca_file,
+        )
+        return Withdrawer(feed=ODataDeletions(options), ledger=self.ledger, archive=self.archive)
 
     def chooser(self) -> Chooser:
         """Return the choose step, ready to use."""

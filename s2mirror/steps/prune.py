@@ -1,5 +1,6 @@
-"""Make room: processed products go to the trash, and the trash goes after its delay."""
+"""Make room: what may go moves to the trash, and the trash goes after its delay."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,14 +9,21 @@ from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.area import WatchArea
 from s2mirror.lifecycle import HELD, Event
-from s2mirror.model import Entry, SupersedePolicy, Verdict
-from s2mirror.planning.retention import Brake, PrunePlan, plan_prune
+from s2mirror.model import DeletedPolicy, SupersedePolicy, Verdict
+from s2mirror.planning.retention import (
+    Brake,
+    PrunePlan,
+    Removal,
+    plan_prune,
+    superseded_removals,
+    withdrawn_removals,
+)
 from s2mirror.planning.supersede import plan_supersede
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruner:
-    """Removes what the areas' rules let go, and nothing that the ledger does not know."""
+    """Removes what rules and policies let go, and nothing that the ledger does not know."""
 
     ledger: Ledger
     archive: Archive
@@ -26,14 +34,18 @@ class Pruner:
     marker_suffix: str
     supersede: SupersedePolicy
     grace: timedelta
+    deleted: DeletedPolicy
 
     def plan(self, *, now: datetime) -> PrunePlan:
         """Return what may go now, and why the rest stays."""
         held = self.ledger.products.in_state(*HELD)
+        supersessions = plan_supersede(held, self.supersede, self.grace)
+        deletions = self.ledger.deletions.of_held()
+        leaving = withdrawn_removals(held, deletions, self.deleted)
         return plan_prune(
             held,
             self.areas,
-            plan_supersede(held, self.supersede, self.grace),
+            superseded_removals(supersessions, now=now) | leaving,
             require_processed=self.require_processed,
             brake=self.brake,
             now=now,
@@ -46,19 +58,23 @@ class Pruner:
         """
         plan = self.plan(now=now)
         if confirmed or not plan.brake:
-            for entry in plan.prune:
-                self.remove(entry, Event.PRUNE, "its areas no longer need it", now=now)
-            for found in plan.superseded:
-                self.remove(found.old, Event.SUPERSEDE, found.reason, now=now)
+            for removal in plan.removals:
+                self._remove(removal, now)
         self.archive.empty_trash(self.trash_keep, now=now)
         return plan
 
-    def remove(self, entry: Entry, event: Event, reason: str, *, now: datetime) -> None:
-        """Move one held product to the trash and record *event*.
+    def _remove(self, removal: Removal, now: datetime) -> None:
+        """Move one held product to the trash and record why.
 
         Files before facts: a crash between the two is mended by the recover step.
         """
-        self.archive.drop_marker(entry.path or "", self.marker_suffix)
-        self.archive.discard(entry.product.id, entry.path or "", now=now)
-        self.ledger.products.advance(entry, Verdict(event=event, reason=reason), now=now)
+        entry = removal.entry
+        path = entry.path or ""
+        self.archive.drop_marker(path, self.marker_suffix)
+        self.archive.discard(entry.product.id, path, now=now)
+        if removal.event is Event.WITHDRAW and self.deleted is DeletedPolicy.TOMBSTONE:
+            facts = {"id": entry.product.id, "reason": removal.reason, "at": now.isoformat()}
+            self.archive.put_tombstone(path, json.dumps(facts, indent=2))
+        verdict = Verdict(event=removal.event, reason=removal.reason)
+        self.ledger.products.advance(entry, verdict, now=now)
         self.ledger.proofs.forget(entry.product.id)

@@ -22,6 +22,7 @@ from s2mirror.naming import check_product_id, check_relative_path
 
 WORKROOM: Final = ".s2mirror"
 MARKER: Final = "archive.json"
+TOMBSTONE_SUFFIX: Final = ".deleted"
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 
 
@@ -95,6 +96,13 @@ class Archive:
         """Remove a consumer's file beside a product, if there is one."""
         with explained(f"removing the marker of {path}"):
             self._marker(path, suffix).unlink(missing_ok=True)
+
+    def put_tombstone(self, path: str, text: str) -> None:
+        """Leave a small file in place of a product: its name plus ``.deleted``."""
+        with explained(f"writing the tombstone of {path}"):
+            stone = self._marker(path, TOMBSTONE_SUFFIX)
+            make_folder(stone.parent)
+            write_durably(stone, text.encode())
 
     def _marker(self, path: str, suffix: str) -> Path:
         folder = self.folder(path)

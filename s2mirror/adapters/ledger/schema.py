@@ -119,4 +119,13 @@ def m002_cursors_proofs_transfers(db: Database) -> None:
         """
     )
     db.execute("CREATE TABLE transfer (hour TEXT PRIMARY KEY, size_bytes INTEGER NOT NULL) STRICT")
+    db.execute(
+        """
+        CREATE TABLE deletion (
+          product_id TEXT PRIMARY KEY,
+          deleted_at TEXT NOT NULL,
+          cause TEXT NOT NULL
+        ) STRICT
+        """
+    )
     db.execute("CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT")

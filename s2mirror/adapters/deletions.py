@@ -1,0 +1,111 @@
+"""CDSE's feed of deleted products: ``DeletedProducts`` of its OData interface.
+
+https://documentation.dataspace.copernicus.eu/APIs/OData.html. No account is needed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urljoin
+
+import requests
+
+from s2mirror.errors import CatalogError, CatalogUnavailable
+from s2mirror.model import Deletion, utc
+
+PAGE_ITEMS: Final = 1000
+_MAX_SKIP: Final = 10_000
+_SERVER_ERRORS: Final = 500
+_TOO_MANY: Final = 429
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ODataOptions:
+    """Where the OData interface is."""
+
+    url: str
+    timeout_seconds: float = 60.0
+    ca_file: Path | None = None
+
+
+class ODataDeletions:
+    """The deletion feed port on OData."""
+
+    def __init__(self, options: ODataOptions) -> None:
+        self._options = options
+
+    def since(self, moment: datetime) -> Iterator[tuple[Deletion, ...]]:
+        """Yield batches of deletions from *moment* on, oldest first, until the newest.
+
+        Each batch is asked for from the last stamp of the one before, as OData skips no more than
+        10,000 entries; those of that very stamp are skipped by number.
+        """
+        skip = 0
+        while True:
+            batch = tuple(_deletion(found) for found in self._page(moment, skip))
+            if batch:
+                yield batch
+            if len(batch) < PAGE_ITEMS:
+                return
+            last = batch[-1].deleted_at
+            ties = sum(deletion.deleted_at == last for deletion in batch)
+            skip = skip + ties if last == moment else ties
+            moment = last
+            if skip > _MAX_SKIP:
+                raise CatalogError(
+                    f"more than {_MAX_SKIP} products were deleted upstream at {last}; "
+                    "the feed cannot be read past that. Nothing is removed here"
+                )
+
+    def _page(self, moment: datetime, skip: int) -> list[Any]:
+        url = urljoin(self._options.url, "DeletedProducts")
+        stamp = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        query: dict[str, str | int] = {
+            "$filter": f"Collection/Name eq 'SENTINEL-2' and DeletionDate ge {stamp}",
+            "$orderby": "DeletionDate asc",
+            "$top": PAGE_ITEMS,
+            "$skip": skip,
+        }
+        verify = str(self._options.ca_file) if self._options.ca_file else True
+        try:
+            answer = requests.get(
+                url, params=query, timeout=self._options.timeout_seconds, verify=verify
+            )
+        except requests.RequestException as error:
+            raise CatalogUnavailable(
+                f"cannot reach the feed of deleted products {url}: {error}; will be tried again"
+            ) from error
+        return _values(url, answer)
+
+
+def _values(url: str, answer: requests.Response) -> list[Any]:
+    if answer.status_code >= _SERVER_ERRORS or answer.status_code == _TOO_MANY:
+        raise CatalogUnavailable(
+            f"the feed of deleted products {url} answered {answer.status_code}; will be tried again"
+        )
+    try:
+        values = answer.json()["value"]
+    except (ValueError, KeyError, TypeError):
+        values = None
+    if not answer.ok or not isinstance(values, list):
+        raise CatalogError(
+            f"the feed of deleted products {url} answered {answer.status_code} with something "
+            "else than a list; nothing is removed here. Check endpoints.odata_url"
+        )
+    return values
+
+
+def _deletion(found: Any) -> Deletion:  # noqa: ANN401 - parsed JSON
+    try:
+        return Deletion(
+            product_id=str(found["Name"]).removesuffix(".SAFE"),
+            deleted_at=utc(str(found["DeletionDate"])),
+            cause=str(found.get("DeletionCause") or "no cause given"),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CatalogError(
+            f"the feed of deleted products has an entry without name or date ({error}); "
+            "nothing is removed here"
+        ) from error

@@ -1,0 +1,59 @@
+"""Which known products were deleted upstream."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+from s2mirror.adapters.ledger.connection import Connection, moment, stamp
+from s2mirror.model import Deletion
+
+RECORD: Final = """
+INSERT INTO deletion (product_id, deleted_at, cause) VALUES (:product_id, :deleted_at, :cause)
+ON CONFLICT (product_id) DO UPDATE SET deleted_at = excluded.deleted_at, cause = excluded.cause
+"""
+_READ_UNTIL: Final = "deletions.read_until"
+_OF_HELD: Final = """
+SELECT deletion.* FROM deletion JOIN product ON product.id = product_id
+ WHERE product.state IN ('archived', 'processed')
+"""
+
+
+class Deletions:
+    """The deletion rows of a ledger."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def record(self, deletions: Iterable[Deletion]) -> None:
+        """Remember deletions of known products."""
+        rows = [
+            {"product_id": d.product_id, "deleted_at": stamp(d.deleted_at), "cause": d.cause}
+            for d in deletions
+        ]
+        with self._connection.atomic():
+            self._connection.execute_many(RECORD, rows)
+
+    def of_held(self) -> dict[str, Deletion]:
+        """Return by product id what was deleted upstream of the products that are held."""
+        return {
+            row["product_id"]: Deletion(
+                product_id=row["product_id"],
+                deleted_at=moment(row["deleted_at"]),
+                cause=row["cause"],
+            )
+            for row in self._connection.query(_OF_HELD)
+        }
+
+    def read_until(self) -> datetime | None:
+        """Return how far the feed has been read; None if never."""
+        rows = self._connection.query(
+            "SELECT value FROM fact WHERE name = :name", {"name": _READ_UNTIL}
+        )
+        return moment(rows[0]["value"]) if rows else None
+
+    def set_read_until(self, until: datetime) -> None:
+        """Remember how far the feed has been read."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO fact (name, value) VALUES (:name, :value)",
+            {"name": _READ_UNTIL, "value": stamp(until)},
+        )
