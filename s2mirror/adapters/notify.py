@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 
 class Notifier:
@@ -36,6 +37,8 @@ class Notifier:
     def _send(self, text: str) -> None:
         if not self._address:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
+        # sd_notify(3): whether it was heard is nobody's concern but the manager's.
+        with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as channel:
             channel.connect(self._address)
             channel.sendall(text.encode())

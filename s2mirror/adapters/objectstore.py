@@ -1,10 +1,11 @@
 """The S3 store on boto3: list a product, read an object from any byte, explain every refusal."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import boto3
@@ -30,6 +31,8 @@ MAX_FILE_BYTES: Final = 4 * 1024**3
 """The largest band of a real product has 0.14 GB."""
 MAX_FILES: Final = 5000
 """A real product has about 100."""
+MAX_KEY_BYTES: Final = 1024
+"""The longest key that S3 allows."""
 _AGAIN: Final = "will be tried again"
 _NEW_KEY: Final = (
     "the key pair is wrong or has expired; make a new one at "
@@ -117,8 +120,14 @@ class S3Store:
         )
         with self._explained(f"listing {s3_prefix}"):
             for page in pages:
+                if "Name" not in page:
+                    raise StoreUnavailable(
+                        f"listing {s3_prefix}: the answer is no listing (a login or error page?); "
+                        "will be tried again"
+                    )
                 for found in page.get("Contents", []):
                     _sort_in(found, s3_prefix, files, folders)
+        _check_tree(s3_prefix, files, folders)
         return Listing(files=tuple(files), folders=tuple(folders))
 
     def read(self, file: RemoteFile, *, start_byte: int = 0) -> Iterator[bytes]:
@@ -148,6 +157,11 @@ class S3Store:
             ) from error
         except (BotoCoreError, HTTPError, OSError) as error:
             raise StoreUnavailable(f"{what}: {error}; will be tried again") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreUnavailable(
+                f"{what}: the answer is not an S3 store's ({error!r}; from a proxy perhaps?); "
+                "will be tried again"
+            ) from error
 
     def _refusal(self, error: ClientError, what: str) -> MirrorError:
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -173,29 +187,52 @@ def _sort_in(
 ) -> None:
     """Add one listed object to *files* or *folders*. Raises HostileInput for what no SAFE has."""
     key, size_bytes = str(found["Key"]), int(found["Size"])
-    path = key.removeprefix(s3_prefix)
+    if not key.startswith(s3_prefix) or len(key.encode()) > MAX_KEY_BYTES:
+        raise HostileInput(
+            f"key {key[:300]!r} was listed for {s3_prefix}, to which it does not belong, or is "
+            f"longer than the {MAX_KEY_BYTES} B that S3 allows. Nothing was fetched"
+        )
+    path, number = key.removeprefix(s3_prefix), len(files) + len(folders) + 1
+    if not 0 <= size_bytes <= MAX_FILE_BYTES or number > MAX_FILES:
+        raise HostileInput(
+            f"{key} has {size_bytes} B, as object number {number} of its product; "
+            f"at most {MAX_FILE_BYTES} B and {MAX_FILES} objects are taken. Nothing was fetched"
+        )
     if not path:
         return
     if path.endswith("/") and size_bytes == 0:
         folders.append(check_relative_path(path.rstrip("/")))
         return
-    if size_bytes > MAX_FILE_BYTES or len(files) >= MAX_FILES:
-        raise HostileInput(
-            f"{key} has {size_bytes} B, as file number {len(files) + 1} of its product; "
-            f"at most {MAX_FILE_BYTES} B and {MAX_FILES} files are taken. Nothing was fetched"
-        )
     etag = str(found["ETag"]).strip('"')
     path = check_relative_path(path)
     files.append(RemoteFile(path=path, key=key, size_bytes=size_bytes, etag=etag))
 
 
+def _check_tree(s3_prefix: str, files: list[RemoteFile], folders: list[str]) -> None:
+    """Raise HostileInput for a name that is listed twice, or both as a file and as a folder."""
+    names = Counter(file.path for file in files)
+    needed = {str(parent) for name in (*names, *folders) for parent in PurePosixPath(name).parents}
+    needed.update(folders)
+    for name, times in names.items():
+        if times > 1 or name in needed:
+            raise HostileInput(
+                f"{s3_prefix}{name} was listed twice, or both as a file and as a folder; "
+                "no SAFE is like that. Nothing was fetched"
+            )
+
+
 def _check_version(answer: dict[str, Any], file: RemoteFile, start_byte: int) -> None:
-    """Make sure that an answer is of the listed version, and starts where it was asked to."""
+    """Make sure that an answer is the store's, of the listed version, and starts where asked."""
     content_range = answer.get("ContentRange")
     expected = f"bytes {start_byte}-{file.size_bytes - 1}/{file.size_bytes}"
     if content_range is not None and content_range != expected:
         raise StoreChanged(
             f"reading {file.key}: asked for {expected}, got {content_range}; will be listed anew"
+        )
+    if "ETag" not in answer:
+        raise StoreUnavailable(
+            f"reading {file.key}: the answer has no ETag, so it is not an S3 store's (a login or "
+            "error page of a proxy?); will be tried again"
         )
     if str(answer["ETag"]).strip('"') != file.etag:
         raise StoreChanged(

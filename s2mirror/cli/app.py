@@ -47,4 +47,5 @@ def refusal(error: typer.TyperException) -> UsageError:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else app.info.name
     words = error.format_message().strip().rstrip(".")
-    return UsageError(f"{words}; `{command} --help` shows what there is")
+    words = words[:1].lower() + words[1:] + (" " if words.endswith("?") else "; ")
+    return UsageError(f"{words}`{command} --help` shows what there is")

@@ -4,24 +4,38 @@ from typing import Annotated
 
 import typer
 
-from s2mirror.cli.context import ConfigOption, JsonOption, looking
-from s2mirror.cli.output import print_json, say
-from s2mirror.errors import MirrorError
-from s2mirror.lifecycle import Event, State
+from s2mirror.cli.context import ConfigOption, JsonOption, complete_product, looking
+from s2mirror.cli.output import complain, print_json, say
+from s2mirror.cli.products import plain_id
+from s2mirror.errors import IllegalTransition, MirrorError, UsageError
+from s2mirror.lifecycle import Event, State, advance, sources
 from s2mirror.model import Verdict
 from s2mirror.service.wiring import Mirror
 
-IdsArgument = Annotated[list[str], typer.Argument(metavar="ID...", help="Product names.")]
+IdsArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="ID...", help="Product names.", autocompletion=complete_product),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to *app*."""
     marks = typer.Typer(
-        help="Say what has been done with products.", no_args_is_help=True, rich_markup_mode=None
+        help="Say what has been done with products.",
+        invoke_without_command=True,
+        rich_markup_mode=None,
     )
+    marks.callback()(need_a_command)
     marks.command()(processed)
     app.add_typer(marks, name="mark")
     app.command()(requeue)
+
+
+def need_a_command(context: typer.Context) -> None:
+    """Say what has been done with products."""
+    if context.invoked_subcommand is None:
+        say(context.get_help())
+        raise typer.Exit(UsageError.exit_code)
 
 
 def processed(ids: IdsArgument, config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
@@ -30,7 +44,7 @@ def processed(ids: IdsArgument, config: ConfigOption = None, *, as_json: JsonOpt
 
 
 def requeue(ids: IdsArgument, config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
-    """Fetch failed, quarantined or pruned products (again) at the next turn."""
+    """Fetch failed, quarantined or pruned products again."""
     return _change(ids, config, Event.REQUEUE, "requeued by hand", as_json=as_json)
 
 
@@ -38,26 +52,35 @@ def _change(
     ids: list[str], config: ConfigOption, event: Event, reason: str, *, as_json: bool
 ) -> int:
     """Let *event* happen to each product; one that cannot does not keep the others from it."""
-    outcome: dict[str, str] = {}
-    failed = 0
+    done: dict[str, State] = {}
+    refused: dict[str, MirrorError] = {}
     with looking(config) as mirror:
-        for product_id in (name.removesuffix(".SAFE") for name in ids):
+        for product_id in dict.fromkeys(plain_id(text) for text in ids):
             try:
-                outcome[product_id] = _let_happen(mirror, product_id, event, reason)
+                done[product_id] = _let_happen(mirror, product_id, event, reason)
             except MirrorError as error:
-                outcome[product_id] = str(error)
-                failed = max(failed, error.exit_code)
+                refused[product_id] = error
     if as_json:
-        print_json(outcome)
+        print_json(
+            [{"id": name, "state": state, "error": None} for name, state in done.items()]
+            + [{"id": name, "state": None, "error": str(why)} for name, why in refused.items()]
+        )
     else:
-        for product_id, what in outcome.items():
-            say(f"{product_id}  {what}")
-    return failed
+        for name, state in done.items():
+            say(f"{name}  {state}")
+        for why in refused.values():
+            complain(str(why))
+    return max((why.exit_code for why in refused.values()), default=0)
 
 
 def _let_happen(mirror: Mirror, product_id: str, event: Event, reason: str) -> State:
-    verdict = Verdict(event=event, reason=reason, attempts=0)
-    mirror.ledger.products.advance(
-        mirror.ledger.products.get(product_id), verdict, now=mirror.now()
-    )
+    """Return the state after *event*; what has happened before happens once."""
+    entry = mirror.ledger.products.get(product_id)
+    if entry.state in {advance(state, event) for state in sources(event)}:
+        return entry.state
+    try:
+        verdict = Verdict(event=event, reason=reason, attempts=0)
+        mirror.ledger.products.advance(entry, verdict, now=mirror.now())
+    except IllegalTransition as error:
+        raise UsageError(f"{product_id}: {error}") from error
     return mirror.ledger.products.get(product_id).state

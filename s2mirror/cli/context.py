@@ -74,9 +74,9 @@ def config_path(given: Path | None, environment: Mapping[str, str] = os.environ)
         return given
     places = _places(environment)
     for place in places:
-        if os.access(place / CONFIG_NAME, os.R_OK):
+        if os.access(place / CONFIG_NAME, os.F_OK):
             return place / CONFIG_NAME
-    looked = ", ".join(str(place.absolute()) if place.is_dir() else str(place) for place in places)
+    looked = ", ".join("this folder" if place == Path() else str(place) for place in places)
     raise ConfigError(
         f"no {CONFIG_NAME} in {looked}; `s2mirror init` writes one, --config names another"
     )

@@ -26,7 +26,10 @@ def demo(
         bool, typer.Option("--keep", help="Keep the services up afterwards, until Ctrl-C.")
     ] = False,
 ) -> int:
-    """Watch a mirror work, in under a minute, without network or account."""
+    """Watch a mirror work, without network or account.
+
+    It takes less than a minute.
+    """
     try:
         from s2mirror.cli.story import tell, tell_recorded  # noqa: PLC0415 - an optional extra
     except ImportError as error:

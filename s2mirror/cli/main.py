@@ -5,12 +5,8 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Final
 
-STOPPED: Final = 130
-"""Stopped on request, in the middle of something."""
-BUG: Final = 70
-"""Not expected: EX_SOFTWARE of sysexits.h, so that it cannot be mistaken for a promise."""
+from s2mirror.cli.codes import BUG, STOPPED
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -16,10 +16,12 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from s2mirror.cli.output import console, say, size
+from s2mirror.cli.output import console, on_terminal, say, size
 from s2mirror.ports import Progress as ProgressPort
 
-_SHORT_CHARACTERS: Final = 60
+Unfinished = Callable[[], tuple[int, int]]
+"""Returns how many products wait or are under way, and about how many bytes they have."""
+_NARROW_CHARACTERS: Final = 90
 
 
 class SilentProgress:
@@ -60,22 +62,26 @@ class LineProgress:
 
 
 class BarProgress:
-    """Draws one bar per product under way, and one for all."""
+    """Draws one bar per product under way, and one for all that this run has to fetch."""
 
-    def __init__(self, bars: Progress) -> None:
+    def __init__(self, bars: Progress, unfinished: Unfinished) -> None:
         self._bars = bars
-        self._all = bars.add_task("all products", total=0)
+        self._unfinished = unfinished
+        self._all = bars.add_task("", visible=False)
         self._tasks: dict[str, TaskID] = {}
+        self._sizes: dict[str, int] = {}
+        self._done: list[int] = []
         self._lock = threading.Lock()
 
     def began(self, product_id: str, *, size_bytes: int, staged_bytes: int) -> None:
         """Draw a new bar."""
         with self._lock:
             self._tasks[product_id] = self._bars.add_task(
-                product_id[:_SHORT_CHARACTERS], total=size_bytes, completed=staged_bytes
+                _short(product_id), total=size_bytes, completed=staged_bytes
             )
-            before = self._bars.tasks[self._all].total or 0
-            self._bars.update(self._all, total=before + size_bytes, advance=staged_bytes)
+            self._sizes[product_id] = size_bytes
+            self._bars.advance(self._all, staged_bytes)
+            self._look_ahead()
 
     def received(self, product_id: str, size_bytes: int) -> None:
         """Move the bars on."""
@@ -88,23 +94,49 @@ class BarProgress:
             task = self._tasks.pop(product_id, None)
             if task is not None:
                 self._bars.remove_task(task)
+            self._done.append(self._sizes.pop(product_id, 0))
+            self._look_ahead()
         self._bars.console.print(f"{outcome:9} {product_id}", markup=False)
+
+    def _look_ahead(self) -> None:
+        """Count in what still waits, so that the time left is that of the whole run."""
+        products, expected_bytes = self._unfinished()
+        self._bars.update(
+            self._all,
+            description=f"{len(self._done)} of {len(self._done) + products} products",
+            total=sum(self._done) + expected_bytes,
+            visible=True,
+        )
+
+
+def _short(product_id: str) -> str:
+    """Return what tells a product from its neighbours: ``S2C L2A 32TMT 2026-05-27``."""
+    platform, level, sensed, _, _, tile, *_ = product_id.split("_")
+    date = f"{sensed[:4]}-{sensed[4:6]}-{sensed[6:8]}"
+    return f"{platform} {level.removeprefix('MSI')} {tile.removeprefix('T')} {date}"
 
 
 @contextmanager
-def progress_for(*, as_json: bool) -> Iterator[ProgressPort]:
+def progress_for(unfinished: Unfinished, *, as_json: bool) -> Iterator[ProgressPort]:
     """Lend the progress display that fits where output goes."""
     if as_json:
         yield SilentProgress()
-    elif not console().is_terminal:
+    elif not on_terminal():
         yield LineProgress()
     else:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console(), transient=True) as bars:
-            yield BarProgress(bars)
+        with new_bars() as bars:
+            yield BarProgress(bars, unfinished)
+
+
+def new_bars() -> Progress:
+    """Return bars with bytes, rate and time left, that go away when they are done."""
+    narrow = console().width < _NARROW_CHARACTERS
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=10 if narrow else None),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(compact=narrow),
+        console=console(),
+        transient=True,
+    )

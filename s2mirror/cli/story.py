@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from s2mirror.cli import change, look, work
+from s2mirror.cli import audit, change, context, look, products, work
 from s2mirror.cli.output import console, say
 from s2mirror.errors import UsageError
 from s2mirror.sandbox import ProductSpec, Sandbox, SandboxProduct, make_product
@@ -35,6 +35,7 @@ endpoint = "{s3_endpoint}"
 
 [endpoints]
 token_url = "{token_url}"
+odata_url = "{odata_url}"
 
 [network]
 ca_file = "{ca_file}"
@@ -73,7 +74,7 @@ def tell(folder: Path, *, keep: bool) -> int:
         _publish_news(sandbox)
         _second_sync(config)
         _prune(config)
-        _run("audit", lambda: look.audit(config))
+        _run("audit --online", lambda: audit.audit(config, online=True))
         _run("status", lambda: look.status(config))
         _close(folder, config, started, keep=keep)
         _wait_if(keep)
@@ -92,8 +93,8 @@ def tell_recorded(folder: Path, items: Path, *, keep: bool) -> int:
         sandbox.publish(recorded.products)
         _tell(f"{len(recorded.products)} recorded products are on the loopback services.")
         _run("sync", lambda: work.sync(config))
-        _run("list", lambda: look.list_products(config))
-        _run("audit", lambda: look.audit(config))
+        _run("list", lambda: products.list_products(config))
+        _run("audit --online", lambda: audit.audit(config, online=True))
         _tell("Again. Nothing is new, so not one byte should come:")
         _run("sync", lambda: work.sync(config))
         _close(folder, config, started, keep=keep)
@@ -112,6 +113,7 @@ def _stage(folder: Path, areas: str) -> Iterator[tuple[Sandbox, Path]]:
             stac_url=sandbox.stac_url,
             s3_endpoint=sandbox.s3_endpoint,
             token_url=sandbox.token_url,
+            odata_url=sandbox.odata_url,
             ca_file=sandbox.ca_file.name,
         )
         config.write_text(text + areas, encoding="utf-8")
@@ -214,7 +216,7 @@ def _second_sync(config: Path) -> None:
 
 
 def _prune(config: Path) -> None:
-    with look.looking(config) as mirror:
+    with context.looking(config) as mirror:
         held = mirror.ledger.products.listed(state="archived", area="", tile="", limit=100)
     done = [entry.product.id for entry in held[-2:]]
     _tell("Two products have been worked with, say. They may go:")

@@ -1,5 +1,6 @@
 """Which areas want a product."""
 
+import hashlib
 from collections.abc import Sequence
 
 from shapely import STRtree
@@ -9,6 +10,23 @@ from s2mirror.area import WatchArea
 from s2mirror.geometry import overlap_percent, unpack
 from s2mirror.model import Product
 from s2mirror.naming import baseline_number
+
+
+def area_fingerprint(area: WatchArea) -> str:
+    """Return a short text that differs whenever the area would want other products."""
+    filters = (
+        sorted(area.collections),
+        area.start_at.isoformat(),
+        area.end_at.isoformat() if area.end_at else None,
+        sorted(area.tiles),
+        area.max_cloud_cover_percent,
+        sorted(area.platforms),
+        sorted(area.relative_orbits),
+        area.min_baseline,
+        area.min_overlap_percent,
+        area.geometry.wkt,
+    )
+    return hashlib.sha256(repr(filters).encode()).hexdigest()[:12]
 
 
 class Scope:

@@ -12,6 +12,7 @@ from shapely.geometry.base import BaseGeometry
 from s2mirror.area import WatchArea
 from s2mirror.geometry import to_geojson
 from s2mirror.model import CatalogQuery
+from s2mirror.planning.scope import area_fingerprint
 
 MAX_VERTICES: Final = 400
 """Outlines beyond this are sent simplified (and a little larger); matching stays exact."""
@@ -93,21 +94,5 @@ def _outline(geometries: Iterable[BaseGeometry]) -> BaseGeometry:
 
 def _fingerprint(group: Sequence[WatchArea]) -> str:
     """Return a short text that differs whenever a filter of an area does."""
-    parts = [repr(_filters(area)) for area in sorted(group, key=lambda area: area.name)]
+    parts = sorted(f"{area.name}:{area_fingerprint(area)}" for area in group)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
-
-
-def _filters(area: WatchArea) -> tuple[object, ...]:
-    """Return what decides whether an area wants a product, sets in an order that lasts."""
-    return (
-        area.name,
-        area.geometry.wkt,
-        area.start_at,
-        area.end_at,
-        sorted(area.tiles),
-        area.max_cloud_cover_percent,
-        sorted(area.platforms),
-        sorted(area.relative_orbits),
-        area.min_baseline,
-        area.min_overlap_percent,
-    )

@@ -1,5 +1,6 @@
 """Try out everything that the mirror needs, and say what is wrong and what to do."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,7 +13,7 @@ from s2mirror.adapters.ledger import open_ledger
 from s2mirror.adapters.lock import holder_pid
 from s2mirror.adapters.objectstore import S3Store
 from s2mirror.config import Settings
-from s2mirror.errors import ArchiveError, CatalogError, MirrorError
+from s2mirror.errors import ArchiveError, CatalogError, LedgerError, MirrorError
 from s2mirror.model import Product
 from s2mirror.planning.searches import Search, plan_query, plan_searches
 from s2mirror.service.survey import room_bytes
@@ -65,8 +66,10 @@ def _ledger(path: Path) -> str:
     refuse_network_file_system(path)
     kind = filesystem_kind(path)
     if not path.exists():
+        if not _may_write(folder := _nearest(path.parent)):
+            raise LedgerError(f"{path}: this user may not write in {folder}; set ledger.path")
         return f"{path} (on {kind}) will be made at the first sync"
-    open_ledger(path).close()
+    open_ledger(path, create=False).close()
     return f"{path} (on {kind}) is whole"
 
 
@@ -79,8 +82,36 @@ def _archive(settings: Settings) -> str:
             f"{archive.root}: {room}: nothing would be fetched; "
             "make room, or set archive.reserve lower"
         )
+    if not _may_write(folder := _nearest(archive.root)):
+        raise ArchiveError(
+            f"{archive.root}: this user may not write in {folder}; "
+            "give it the right to, or set archive.root elsewhere"
+        )
+    _check_tie(settings.ledger.path, archive)
     state = "is an archive" if archive.marker_id() else "will be made at the first sync"
     return f"{archive.root} (on {filesystem_kind(archive.root)}) {state}; {room}"
+
+
+def _check_tie(ledger_path: Path, archive: Archive) -> None:
+    """Raise ArchiveError if a ledger that has an archive does not find it here."""
+    if not ledger_path.exists():
+        return
+    ledger = open_ledger(ledger_path, create=False)
+    archive_id = ledger.fact("archive_id")
+    ledger.close()
+    if archive_id is not None:
+        archive.require(archive_id)
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the folder itself or the closest above it that exists."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def _may_write(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def _lock(path: Path) -> str:
@@ -111,7 +142,11 @@ def _clock(theirs: datetime, ours: datetime) -> str:
 
 def _store(settings: Settings, catalog: StacCatalog, searches: tuple[Search, ...]) -> str:
     store = S3Store(store_options(settings))
-    product = _any_product(catalog, searches)
+    try:
+        product = _any_product(catalog, searches)
+    except CatalogError:  # has its own line; the keys can be tried without
+        store.probe()
+        return "the keys are good; without the catalogue there is no product to read from"
     if product is None:
         store.probe()
         return "the keys are good; no area has a product yet to read from"

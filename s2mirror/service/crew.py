@@ -80,6 +80,9 @@ class Crew:
             self._record(entry.product.id, error)
             if isinstance(error, EVERYBODYS_PROBLEM):
                 raise
+        except Exception as error:  # noqa: BLE001 - a bug that one product meets must not stop the line
+            log.exception("product.crashed", product=entry.product.id)
+            self._record(entry.product.id, _bug(error))
         return True
 
     def _publish(self, product_id: str, started: float) -> None:
@@ -117,6 +120,13 @@ class Crew:
             Event.INTERRUPT: "product.delayed",
         }
         log.warning(told[event], product=entry.product.id, reason=str(error))
+
+
+def _bug(error: Exception) -> MirrorError:
+    return MirrorError(
+        f"s2mirror met an error that it did not expect: {error!r}; please report it. "
+        "`s2mirror requeue` tries the product again"
+    )
 
 
 def connection_pool(connections: int) -> ThreadPoolExecutor:

@@ -17,9 +17,17 @@ from s2mirror.service.wiring import Mirror
 from s2mirror.steps.poll import PollResult
 from s2mirror.steps.promote import promote
 from s2mirror.steps.recover import clear_leftovers, recover
+from s2mirror.steps.rescope import rescope
 from s2mirror.stop import StopFlag
 
-_MORE_TO_COME = (State.DISCOVERED, State.QUEUED, State.FAILED, State.QUARANTINED)
+_MORE_TO_COME = (
+    State.DISCOVERED,
+    State.QUEUED,
+    State.DOWNLOADING,
+    State.VERIFIED,
+    State.FAILED,
+    State.QUARANTINED,
+)
 
 DELETIONS_READ_AT: Final = "deletions.read_at"
 
@@ -62,6 +70,9 @@ class CycleResult:
 def prepare(mirror: Mirror) -> None:
     """Put things in order after whatever happened last time, and publish what was proven then."""
     now = mirror.now()
+    released = rescope(mirror.ledger, mirror.areas)
+    if released:
+        log.info("areas.changed", released=released)
     recovered = recover(mirror.ledger, mirror.archive, mirror.template, now=now)
     keep = mirror.settings.prune.staging_keep
     cleared = clear_leftovers(mirror.ledger, mirror.archive, keep, now=now)
@@ -86,8 +97,12 @@ def run_cycle(
     prepare(mirror)
     poll_all(mirror, mirror.searches_of(areas), result, stop)
     hear_deletions(mirror, result)
-    result.downloads = mirror.chooser().choose(now=mirror.now(), areas=areas)
-    deliver(mirror, areas, progress, stop, result)
+    names = areas or mirror.area_names
+    more = True
+    while more:
+        result.downloads = mirror.chooser().choose(names, now=mirror.now())
+        deliver(mirror, names, progress, stop, result)
+        more = bool(result.downloads.start) and not stop.is_set()
     stop.raise_if_set()
     result.processed = mirror.processor().process(stop)
     stop.raise_if_set()
@@ -157,8 +172,9 @@ def deliver(
         shut(pool)
         raise
     finally:
-        result.archived, result.failed = crew.archived, crew.failed
-        result.received_bytes = counter.received_bytes
+        result.archived += crew.archived
+        result.failed += crew.failed
+        result.received_bytes += counter.received_bytes
         pool.shutdown(wait=not stop.is_set(), cancel_futures=True)
 
 

@@ -1,11 +1,15 @@
 """What the daemon says of itself, for health checks in another process."""
 
 import json
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from s2mirror.adapters.ledger import Ledger
+from s2mirror.errors import MirrorError
 from s2mirror.model import utc
 
 STALE_AFTER: Final = timedelta(minutes=2)
@@ -25,6 +29,44 @@ class Health:
     def ok(self) -> bool:
         """Whether all is well."""
         return not self.problems
+
+
+class Troubles:
+    """What a person should look at now, by where it came from. Any thread may use it."""
+
+    def __init__(self, ledger: Ledger, now: Callable[[], datetime]) -> None:
+        self._ledger = ledger
+        self._now = now
+        self._lock = threading.Lock()
+        self._texts: dict[str, str] = {}
+
+    def set(self, where: str, text: str) -> None:
+        """Note a trouble, and say so at once if it is a new one."""
+        self._change(where, text)
+
+    def clear(self, where: str) -> None:
+        """Note that all is well there, and say so at once if it was not."""
+        self._change(where, None)
+
+    def texts(self) -> list[str]:
+        """Return every trouble once."""
+        with self._lock:
+            return list(dict.fromkeys(self._texts.values()))
+
+    def say(self) -> None:
+        """Write down how things stand. Raises LedgerError."""
+        write_health(self._ledger, self.texts(), now=self._now())
+
+    def _change(self, where: str, text: str | None) -> None:
+        with self._lock:
+            changed = self._texts.get(where) != text
+            self._texts.pop(where, None)
+            if text is not None:
+                self._texts[where] = text
+        if changed:
+            # A ledger in trouble cannot keep this word; the log tells of that.
+            with suppress(MirrorError):
+                self.say()
 
 
 def write_health(ledger: Ledger, problems: list[str], *, now: datetime) -> None:

@@ -1,6 +1,7 @@
 """Logs: an event name and facts; JSON unless a person watches; no secret ever."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterable, MutableMapping
 from typing import Any, Final
@@ -35,15 +36,26 @@ class Redactor:
     ) -> MutableMapping[str, Any]:
         """Return *event* with every occurrence of a secret replaced."""
         for key, value in event.items():
-            if isinstance(value, str):
-                event[key] = self.hide(value)
+            event[key] = self.hide(value)
         return event
 
-    def hide(self, text: str) -> str:
-        """Return *text* with every occurrence of a secret replaced."""
+    def hide(self, value: object) -> object:
+        """Return *value* with every occurrence of a secret replaced, in lists too."""
+        if isinstance(value, list | tuple):
+            return [self.hide(part) for part in value]
+        if not isinstance(value, str):
+            return value
         for secret in self._secrets:
-            text = text.replace(secret, _HIDDEN)
-        return text
+            value = value.replace(secret, _HIDDEN)
+        return value
+
+
+def _wants_colours() -> bool:
+    return (
+        sys.stderr.isatty()
+        and not os.environ.get("NO_COLOR")  # see no-color.org
+        and os.environ.get("TERM") != "dumb"
+    )
 
 
 def set_up_logs(*, level: str, form: str, secrets: Iterable[str]) -> None:
@@ -54,7 +66,7 @@ def set_up_logs(*, level: str, form: str, secrets: Iterable[str]) -> None:
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(colors=_wants_colours())
     )
     structlog.configure(
         processors=[

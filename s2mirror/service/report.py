@@ -1,5 +1,6 @@
 """How the mirror stands: one value that people and programs read."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -62,7 +63,6 @@ def status(mirror: Mirror) -> Status:
     now = mirror.now()
     ledger = mirror.ledger
     counts = ledger.products.counts()
-    keys = {search.key for search in mirror.searches}
     return Status(
         ledger_path=mirror.settings.ledger.path,
         archive_root=mirror.archive.root,
@@ -74,9 +74,28 @@ def status(mirror: Mirror) -> Status:
         received_24h_bytes=ledger.transferred_bytes(timedelta(days=1), now=now),
         received_30d_bytes=ledger.transferred_bytes(MONTH, now=now),
         areas=_areas(mirror),
-        searches=tuple(cursor for cursor in ledger.cursors.all() if cursor.search in keys),
+        searches=tuple(_cursors(mirror)),
         rejected=tuple(ledger.cursors.rejected()),
         next_due_at=ledger.products.next_due_at(),
+    )
+
+
+def _cursors(mirror: Mirror) -> Iterator[Cursor]:
+    """Yield how far every configured search has come, those too that have not begun."""
+    known = {cursor.search: cursor for cursor in mirror.ledger.cursors.all()}
+    for search in mirror.searches:
+        yield known.get(search.key) or _unlisted(search.key)
+
+
+def _unlisted(key: str) -> Cursor:
+    return Cursor(
+        search=key,
+        watermark=None,
+        listed_at=None,
+        listed_count=0,
+        new_count=0,
+        error=None,
+        error_at=None,
     )
 
 

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.errors import ArchiveError
-from s2mirror.lifecycle import HELD, State
+from s2mirror.lifecycle import State
 from s2mirror.model import Entry, Product
 from s2mirror.planning.diff import diff_page
 from s2mirror.planning.downloads import DownloadPlan, expected_bytes, plan_downloads
 from s2mirror.planning.retention import PrunePlan
 from s2mirror.planning.scope import Scope
 from s2mirror.planning.searches import Search, plan_query
-from s2mirror.planning.supersede import COMING, waiting_for_better
+from s2mirror.planning.supersede import waiting_for_better
 from s2mirror.service.wiring import Mirror
+from s2mirror.steps.choose import QUEUE_LENGTH
 from s2mirror.steps.listing import list_in_windows
 
 
@@ -27,6 +28,8 @@ class Survey:
     """Products that are in the queue already."""
     downloads: DownloadPlan
     prune: PrunePlan
+    unclaimed: tuple[Entry, ...]
+    """Products that are held, but that no configured area wants (any more). They stay."""
 
     @property
     def fetch_count(self) -> int:
@@ -44,9 +47,11 @@ def survey(mirror: Mirror, searches: Sequence[Search]) -> Survey:
     products = mirror.ledger.products
     new = tuple(_new_entries(mirror, searches))
     queued = tuple(products.in_state(State.QUEUED, State.DOWNLOADING))
-    waiting = sorted((*products.in_state(State.DISCOVERED), *new), key=_turn, reverse=True)
+    names = [area.name for search in searches for area in search.areas]
+    known = products.waiting(names, QUEUE_LENGTH)
+    waiting = sorted((*known, *new), key=_turn, reverse=True)
     policy = mirror.settings.supersede.policy
-    versions = [*products.in_state(*COMING, *HELD), *new]
+    versions = [*products.versions(waiting), *new]
     downloads = plan_downloads(
         waiting,
         held_back=waiting_for_better(versions, policy),
@@ -55,7 +60,13 @@ def survey(mirror: Mirror, searches: Sequence[Search]) -> Survey:
         reserve_bytes=mirror.settings.archive.reserve_bytes,
     )
     prune = mirror.pruner().plan(now=mirror.now())
-    return Survey(new=new, queued=queued, downloads=downloads, prune=prune)
+    return Survey(
+        new=new,
+        queued=queued,
+        downloads=downloads,
+        prune=prune,
+        unclaimed=tuple(products.unclaimed(mirror.area_names)),
+    )
 
 
 def room_bytes(archive: Archive) -> int:

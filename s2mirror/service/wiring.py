@@ -21,6 +21,7 @@ from s2mirror.planning.searches import Search, plan_searches
 from s2mirror.planning.sweeps import SweepPolicy
 from s2mirror.ports import Progress
 from s2mirror.steps.audit import Auditor
+from s2mirror.steps.certify import Certifier
 from s2mirror.steps.choose import Chooser
 from s2mirror.steps.fetch import Fetcher
 from s2mirror.steps.poll import Poller
@@ -57,6 +58,11 @@ class Mirror:
     def require_archive(self) -> None:
         """Raise ArchiveError unless this ledger's own archive is mounted."""
         _tie(self.ledger, self.archive)
+
+    @property
+    def area_names(self) -> list[str]:
+        """The names of all configured areas."""
+        return [area.name for area in self.areas]
 
     @property
     def template(self) -> str:
@@ -160,6 +166,10 @@ class Mirror:
             reserve_bytes=self.settings.archive.reserve_bytes,
             supersede=self.settings.supersede.policy,
         )
+
+    def certifier(self) -> Certifier:
+        """Return the certify step, ready to use."""
+        return Certifier(catalog=self.catalog(), ledger=self.ledger, archive=self.archive)
 
     def auditor(self, workers: Executor, *, mirror_runs: bool) -> Auditor:
         """Return the audit step, ready to use."""

@@ -3,13 +3,17 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.lifecycle import HELD, Event, State
 from s2mirror.model import Entry, SupersedePolicy, Verdict
 from s2mirror.planning.downloads import DownloadPlan, expected_bytes, plan_downloads
-from s2mirror.planning.supersede import COMING, plan_supersede, waiting_for_better
+from s2mirror.planning.supersede import plan_supersede, waiting_for_better
+
+QUEUE_LENGTH: Final = 500
+"""So many products are looked at in one go: a long queue would only grow stale."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,43 +25,38 @@ class Chooser:
     reserve_bytes: int
     supersede: SupersedePolicy
 
-    def choose(self, *, now: datetime, areas: Collection[str] = ()) -> DownloadPlan:
-        """Queue discovered products, of *areas* if any are given, as far as the disk has room.
+    def choose(self, areas: Collection[str], *, now: datetime) -> DownloadPlan:
+        """Queue products that one of *areas* claims, as far as the disk has room.
 
         Versions that a newer, held one has replaced are not fetched at all; those whose newer one
-        is on its way wait for it. Returns what was queued, and why the others wait.
+        is on its way wait for it. Returns what was queued, and why others wait. When something was
+        queued there may be more to choose.
         """
-        self._pass_over_replaced(now)
-        waiting = self.ledger.products.in_state(State.DISCOVERED)
-        if areas:
-            waiting = [entry for entry in waiting if set(areas) & set(entry.areas)]
-        plan = self._plan(waiting)
-        for entry in plan.start:
-            self.ledger.products.advance(entry, Verdict(event=Event.SELECT), now=now)
-        return plan
-
-    def _plan(self, waiting: list[Entry]) -> DownloadPlan:
         queued = self.ledger.products.in_state(State.QUEUED, State.DOWNLOADING)
-        held_back = waiting_for_better(self._versions(), self.supersede)
-        return plan_downloads(
-            waiting,
-            held_back=held_back,
+        waiting = self.ledger.products.waiting(areas, max(0, QUEUE_LENGTH - len(queued)))
+        versions = self.ledger.products.versions(waiting)
+        replaced = self._pass_over_replaced(versions, now)
+        plan = plan_downloads(
+            [entry for entry in waiting if entry.product.id not in replaced],
+            held_back=waiting_for_better(versions, self.supersede),
             promised_bytes=sum(self._still_needed_bytes(entry) for entry in queued),
             free_bytes=self.archive.free_bytes(),
             reserve_bytes=self.reserve_bytes,
         )
+        for entry in plan.start:
+            self.ledger.products.advance(entry, Verdict(event=Event.SELECT), now=now)
+        return plan
 
-    def _pass_over_replaced(self, now: datetime) -> None:
-        for found in plan_supersede(self._versions(), self.supersede, timedelta()):
-            if found.old.state not in HELD:
+    def _pass_over_replaced(self, versions: list[Entry], now: datetime) -> set[str]:
+        """Supersede what a newer, held version makes needless; return the ids."""
+        done = set()
+        for found in plan_supersede(versions, self.supersede, timedelta()):
+            if found.old.state not in HELD and found.old.path is None:
                 self.archive.discard_stage(found.old.product.id)
                 verdict = Verdict(event=Event.SUPERSEDE, reason=found.reason)
                 self.ledger.products.advance(found.old, verdict, now=now)
-
-    def _versions(self) -> list[Entry]:
-        if self.supersede is SupersedePolicy.ALL:
-            return []
-        return self.ledger.products.in_state(*COMING, *HELD)
+                done.add(found.old.product.id)
+        return done
 
     def _still_needed_bytes(self, entry: Entry) -> int:
         staged_bytes = self.archive.stage(entry.product.id).size_bytes()

@@ -16,7 +16,13 @@ from s2mirror.model import Entry, Listing, Product, ProvenFile, Verdict
 from s2mirror.ports import ObjectStore, Progress
 from s2mirror.safe import needed_folders
 from s2mirror.steps.receive import FileJob, Receiver
-from s2mirror.steps.staging import Versions, check_promises, drop_stale, drop_unproven
+from s2mirror.steps.staging import (
+    Versions,
+    accounted,
+    check_promises,
+    drop_stale,
+    drop_unproven,
+)
 from s2mirror.stop import StopFlag
 
 
@@ -45,6 +51,7 @@ class Fetcher:
         stage = self.archive.stage(product.id)
         known = self._known_versions(entry)
         drop_stale(stage, known, listing)
+        self.ledger.proofs.put_listing(product.id, accounted(stage, known, listing))
         self.progress.began(
             product.id, size_bytes=listing.size_bytes, staged_bytes=stage.size_bytes()
         )

@@ -85,14 +85,21 @@ class _Poll:
         self.result = PollResult(search=search.key)
 
     def tail(self) -> None:
-        """List what was published since the watermark, less the overlap; then move it."""
-        if self._watermark is None:
+        """List what was published since the watermark, less the overlap; then move it.
+
+        A search that was empty when it was first swept has no watermark yet: all of it is news.
+        """
+        if self._watermark is None and not self._was_swept():
             return
         query = plan_query(self._search, self._watermark, overlap=self._poller.overlap)
         for listed in list_in_windows(self._poller.catalog, query):
             self._record(listed.page)
         self._doubt_emptiness(query, self.result.listed_count)
         self._complete(watermark=self.result.newest)
+
+    def _was_swept(self) -> bool:
+        state = self._ledger.sweeps.states(self._search.key).get(SweepKind.FULL)
+        return state is not None and state.completed_at is not None
 
     def sweep(self) -> None:
         """List by sensing time, if that is due, from where an earlier poll was interrupted."""
@@ -162,8 +169,10 @@ class _Poll:
         entry = self._ledger.products.get(product.id)
         verdict = Verdict(event=Event.REVISE, reason="republished with other bytes", attempts=0)
         if (entry.state, Event.REVISE) in TRANSITIONS:
-            self._ledger.products.revise(product)
-            self._ledger.products.advance(entry, verdict, now=self._poller.now())
+            # One transaction: new facts with the old state would never be noticed again.
+            with self._ledger.connection.atomic():
+                self._ledger.products.revise(product)
+                self._ledger.products.advance(entry, verdict, now=self._poller.now())
             self.result.revised_ids.append(product.id)
         elif entry.state in _NOT_BEGUN:
             self._ledger.products.revise(product)

@@ -24,11 +24,10 @@ def recover(ledger: Ledger, archive: Archive, template: str, *, now: datetime) -
     verified = ledger.products.in_state(State.VERIFIED)
     for entry in verified:
         _settle_verified(entry, ledger, archive, template, now)
-    trashed = {name.partition("_")[2].removesuffix(".SAFE") for name in archive.trash()}
-    for entry in ledger.products.in_state(*HELD) if trashed else ():
-        if entry.product.id in trashed and not archive.holds(entry.path or ""):
-            verdict = Verdict(event=Event.PRUNE, reason="its folder was in the trash at start")
-            ledger.products.advance(entry, verdict, now=now)
+    for name, trashed_at in archive.trash().items():
+        product_id = name.partition("_")[2].removesuffix(".SAFE")
+        for entry in ledger.products.find([product_id]).values():
+            _settle_trashed(entry, trashed_at, ledger, archive, now)
     return len(downloading) + len(verified)
 
 
@@ -64,6 +63,16 @@ def _settle_verified(
         ledger.products.advance(entry, verdict, now=now)
     else:
         ledger.products.advance(entry, _again(), now=now)
+
+
+def _settle_trashed(
+    entry: Entry, trashed_at: datetime, ledger: Ledger, archive: Archive, now: datetime
+) -> None:
+    """Record the removal of a product whose folder we had moved when the mirror was stopped."""
+    moved_since = trashed_at >= entry.changed_at.replace(microsecond=0)
+    if entry.state in HELD and moved_since and not archive.holds(entry.path or ""):
+        verdict = Verdict(event=Event.PRUNE, reason="its folder was in the trash at start")
+        ledger.products.advance(entry, verdict, now=now)
 
 
 def _again() -> Verdict:

@@ -1,6 +1,7 @@
 """Which staged bytes may be used: only those of the versions that the store lists now."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from s2mirror import manifest
 from s2mirror.adapters.archive import Stage
@@ -16,7 +17,8 @@ def drop_stale(stage: Stage, known: Versions, listing: Listing) -> None:
     """Drop staged files that are not of the version listed now.
 
     *known* says what version each was fetched as. A complete file of unknown origin stays for the
-    moment, as its digest may prove it; see :func:`drop_unproven`.
+    moment, as its digest may prove it; see :func:`drop_unproven`. The beginning of a manifest goes:
+    after a power cut it may hold anything, and no digest would tell.
     """
     wanted = {file.path: (file.etag, file.size_bytes) for file in listing.files}
     for path, size_bytes in stage.files().items():
@@ -26,14 +28,26 @@ def drop_stale(stage: Stage, known: Versions, listing: Listing) -> None:
     for path, size_bytes in stage.partial_files().items():
         if path not in wanted or known.get(path) != wanted[path] or size_bytes > wanted[path][1]:
             stage.drop(path)
-    if manifest.NAME not in known:
+    if manifest.NAME not in known or manifest.NAME in stage.partial_files():
         stage.drop(manifest.NAME)
 
 
+def accounted(stage: Stage, known: Versions, listing: Listing) -> Listing:
+    """Return *listing* without the complete files of unknown origin.
+
+    It may be remembered before a byte comes: what is staged from now on is of these versions.
+    """
+    strange = set(stage.files()) - set(known)
+    return replace(listing, files=tuple(f for f in listing.files if f.path not in strange))
+
+
 def drop_unproven(stage: Stage, known: Versions, promised: Mapping[str, ManifestObject]) -> None:
-    """Drop complete files of unknown origin that no digest can prove."""
+    """Drop files that no digest can prove: complete ones of unknown origin, and all beginnings."""
     for path in stage.files():
         if path not in known and path not in promised and path != manifest.NAME:
+            stage.drop(path)
+    for path in stage.partial_files():
+        if path not in promised:
             stage.drop(path)
 
 

@@ -152,7 +152,8 @@ class Archive:
 
     def quarantine_held(self, product_id: str, path: str) -> None:
         """Take a damaged product out of the tree and put it aside."""
-        self._move(self.folder(path), self._quarantine / f"{product_id}.SAFE")
+        name = check_product_id(product_id)
+        self._move(self.folder(path), self._quarantine / f"{name}.SAFE")
 
     def reuse(self, product_id: str, path: str) -> bool:
         """Bring what there is of a product back into staging, to be checked file by file.
@@ -168,9 +169,9 @@ class Archive:
 
     def discard(self, product_id: str, path: str, *, now: datetime) -> None:
         """Move a product from the tree to the trash, whence :meth:`empty_trash` takes it."""
-        folder = self.folder(path)
-        self._move(folder, self._trash / f"{now.astimezone(UTC):{_STAMP}}_{product_id}.SAFE")
-        with self._tree_lock:
+        folder, name = self.folder(path), check_product_id(product_id)
+        self._move(folder, self._trash / f"{now.astimezone(UTC):{_STAMP}}_{name}.SAFE")
+        with explained(f"removing empty folders above {folder}"), self._tree_lock:
             self._remove_empty(folder.parent)
 
     def trash(self) -> dict[str, datetime]:
@@ -201,8 +202,11 @@ class Archive:
 
     def _remove_empty(self, folder: Path) -> None:
         """Remove *folder* and its parents up to the root, as far as they are empty."""
-        while folder != self.root and not any(folder.iterdir()):
-            folder.rmdir()
+        while folder != self.root:
+            if folder.is_dir():
+                if any(folder.iterdir()):
+                    return
+                folder.rmdir()
             folder = folder.parent
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,10 @@ _ADVICE: Final[Mapping[int, str]] = {
     errno.EIO: "the disk reports an error; look into the system log",
     errno.ENAMETOOLONG: "the path is too long for this file system; choose a shorter archive root",
 }
+
+# Blanks, tabs, newlines and backslashes in mount points, see proc_pid_mountinfo(5).
+_MOUNT_POINT: Final = 4
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
 @contextmanager
@@ -76,7 +81,9 @@ def filesystem_kind(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> 
     best, kind = -1, "unknown"
     for line in lines:
         left, _, right = line.partition(" - ")
-        point = Path(left.split()[4].replace("\\040", " "))
+        if not right or len(left.split()) <= _MOUNT_POINT:
+            continue
+        point = Path(_OCTAL.sub(lambda found: chr(int(found[1], 8)), left.split()[_MOUNT_POINT]))
         if target.is_relative_to(point) and len(point.parts) >= best:
             best, kind = len(point.parts), right.split()[0]
     return kind

@@ -168,7 +168,7 @@ class _DoubtfulIO(StacApiIO):
         """Read one page, and check that it is one."""
         try:
             page: object = super().read_json(source, *args, **kwargs)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CatalogError(
                 "the catalogue answered with something that is not JSON (a login or error page?); "
                 "the listing is incomplete and will be tried again"
@@ -183,13 +183,20 @@ class _DoubtfulIO(StacApiIO):
 
 def _is_page(page: dict[str, Any]) -> bool:
     """Tell whether *page* is a whole page: items or collections, and no next page after none."""
-    links = page.get("links")
-    found = page.get("collections")
-    if page.get("type") == "FeatureCollection":
-        found = page.get("features")
+    found, links = page.get("features"), page.get("links")
+    if page.get("type") != "FeatureCollection":
+        found = page.get("collections")
+        if not isinstance(found, list) or not all(_has_text(one, "id") for one in found):
+            return False
     if not isinstance(found, list) or not isinstance(links, list):
         return False
-    return bool(found) or all(link.get("rel") != "next" for link in links)
+    if not all(_has_text(link, "rel") and _has_text(link, "href") for link in links):
+        return False
+    return bool(found) or all(link["rel"] != "next" for link in links)
+
+
+def _has_text(value: object, name: str) -> bool:
+    return isinstance(value, dict) and isinstance(value.get(name), str)
 
 
 @contextmanager

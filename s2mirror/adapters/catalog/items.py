@@ -18,6 +18,10 @@ from s2mirror.tiles import normal_tile
 _BASELINE: Final = re.compile(r"\d{2}\.\d{2}")
 _PLATFORM: Final = re.compile(r"sentinel-2[a-z]")
 _MAX_ID_SHOWN: Final = 120
+_MAX_REASON_SHOWN: Final = 500
+_MAX_BYTES: Final = 10**15
+"""A size or count beyond this is a mistake, and more than the ledger can hold is not far."""
+_MAX_ORBIT: Final = 999
 
 Json = Mapping[str, Any]
 
@@ -29,8 +33,8 @@ def parse_page(page: Json, *, collection: str, bucket: str) -> Page:
         try:
             products.append(parse_item(item, collection=collection, bucket=bucket))
         except ItemRejected as error:
-            shown = _shown_id(item)
-            rejected.append(Rejected(id=shown, collection=collection, reason=str(error)))
+            reason = _storable(str(error))[:_MAX_REASON_SHOWN]
+            rejected.append(Rejected(id=_shown_id(item), collection=collection, reason=reason))
     return Page(products=tuple(products), rejected=tuple(rejected))
 
 
@@ -45,7 +49,7 @@ def parse_item(item: object, *, collection: str, bucket: str) -> Product:
         return _product(item, collection, bucket)
     except HostileInput as error:
         raise ItemRejected(str(error)) from error
-    except (TypeError, ValueError, AttributeError, KeyError) as error:
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
         raise ItemRejected(f"it is malformed: {error}") from error
 
 
@@ -69,8 +73,8 @@ def _product(item: Json, collection: str, bucket: str) -> Product:
         cloud_cover_percent=_number(properties.get("eo:cloud_cover")),
         size_bytes=_size_bytes(item, properties),
         s3_prefix=_s3_prefix(item, product_id, bucket),
-        datatake_id=str(properties.get("eopf:datatake_id") or ""),
-        datastrip_id=str(properties.get("eopf:datastrip_id") or ""),
+        datatake_id=_storable(properties.get("eopf:datatake_id") or ""),
+        datastrip_id=_storable(properties.get("eopf:datastrip_id") or ""),
         revision=_revision(item),
         footprint_wkb=pack(footprint(item.get("geometry"))),
     )
@@ -106,7 +110,7 @@ def _baseline(properties: Json, name: ProductName | None) -> str:
 
 def _relative_orbit(properties: Json, name: ProductName | None) -> int:
     value = properties.get("sat:relative_orbit")
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_ORBIT:
         return value
     if name is None:
         raise ItemRejected("it has no sat:relative_orbit")
@@ -123,7 +127,7 @@ def _generated_at(properties: Json, name: ProductName | None, otherwise: datetim
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    return float(value) if abs(value) <= _MAX_BYTES else None
 
 
 def _size_bytes(item: Json, properties: Json) -> int | None:
@@ -132,14 +136,14 @@ def _size_bytes(item: Json, properties: Json) -> int | None:
     known = private.get("product_size") if isinstance(private, dict) else None
     zipped = (item.get("assets") or {}).get("Product") or {}
     for value in (known, zipped.get("file:size")):
-        if isinstance(value, int) and value > 0:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MAX_BYTES:
             return value
     return None
 
 
 def _revision(item: Json) -> str:
     manifest = (item.get("assets") or {}).get("safe_manifest") or {}
-    return str(manifest.get("file:checksum") or "").lower()
+    return _storable(manifest.get("file:checksum") or "").lower()
 
 
 def _s3_prefix(item: Json, product_id: str, bucket: str) -> str:
@@ -163,4 +167,9 @@ def _hrefs(item: Json) -> Iterator[str]:
 
 def _shown_id(item: object) -> str:
     found = item.get("id") if isinstance(item, dict) else None
-    return str(found or "(no id)")[:_MAX_ID_SHOWN]
+    return _storable(found or "(no id)")[:_MAX_ID_SHOWN]
+
+
+def _storable(value: object) -> str:
+    """Return *value* as text that a database takes: JSON may hold half a surrogate pair."""
+    return str(value).encode(errors="replace").decode()

@@ -50,27 +50,28 @@ class Connection:
 
     def query(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         """Run one statement and return its rows; a write is committed."""
-        with self._explained():
+        with self.explained():
             return list(self.db.query(sql, dict(params or {})))
 
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> int:
         """Run one statement and return how many rows it changed."""
-        with self._explained():
+        with self.explained():
             return self.db.execute(sql, dict(params or {})).rowcount
 
     def execute_many(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run one statement for each of *rows*; call it inside :meth:`atomic`."""
-        with self._explained():
+        with self.explained():
             self.db.conn.executemany(sql, [dict(row) for row in rows])
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
         """Make everything inside one transaction. Its first statement must be a write."""
-        with self._explained(), self.db.atomic():
+        with self.explained(), self.db.atomic():
             yield
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def explained(self) -> Iterator[None]:
+        """Turn SQLite's errors into LedgerError, with what to do."""
         try:
             yield
         except sqlite3.Error as error:
@@ -112,10 +113,12 @@ def prepare(connection: Connection) -> None:
     if faults != ["ok"]:
         raise _explain(connection.path, sqlite3.DatabaseError(f"malformed: {faults[0]}"))
     known = {migration.name for migration in MIGRATIONS.pending(Database(memory=True))}
-    applied = {migration.name for migration in MIGRATIONS.applied(connection.db)}
+    with connection.explained():
+        applied = {migration.name for migration in MIGRATIONS.applied(connection.db)}
     if newer := sorted(applied - known):
         raise LedgerError(
             f"ledger {connection.path} was written by a newer s2mirror (it has {newer[-1]}); "
             "install that version again, or use another ledger"
         )
-    MIGRATIONS.apply(connection.db)
+    with connection.explained():
+        MIGRATIONS.apply(connection.db)

@@ -1,24 +1,22 @@
-"""Products in the ledger: record, claim, advance, find."""
+"""Products in the ledger, to change: record, claim, advance."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, Final
 
 from s2mirror import lifecycle
-from s2mirror.adapters.ledger.connection import Connection, moment, stamp
-from s2mirror.errors import IllegalTransition, UsageError
+from s2mirror.adapters.ledger.connection import stamp
+from s2mirror.adapters.ledger.reading import PRODUCT_FIELDS, TIMES, ProductReader
+from s2mirror.errors import IllegalTransition
 from s2mirror.lifecycle import Event, State
-from s2mirror.model import CatalogQuery, Entry, Product, Step, Verdict
-
-_TIMES: Final = ("sensed_at", "published_at", "generated_at")
-_PRODUCT_FIELDS: Final = tuple(field.name for field in fields(Product))
+from s2mirror.model import Entry, Product, Verdict
 
 INSERT: Final = f"""
-INSERT INTO product ({", ".join(_PRODUCT_FIELDS)},
+INSERT INTO product ({", ".join(PRODUCT_FIELDS)},
                      state, reason, priority, attempts, next_attempt_at, changed_at)
-VALUES ({", ".join(f":{name}" for name in _PRODUCT_FIELDS)},
+VALUES ({", ".join(f":{name}" for name in PRODUCT_FIELDS)},
         'discovered', '', :priority, 0, :now, :now)
 ON CONFLICT (id) DO NOTHING
 """
@@ -47,7 +45,7 @@ UPDATE product
  WHERE id = :id AND state = :from_state
 """
 REVISE: Final = f"""
-UPDATE product SET {", ".join(f"{name} = :{name}" for name in _PRODUCT_FIELDS if name != "id")}
+UPDATE product SET {", ".join(f"{name} = :{name}" for name in PRODUCT_FIELDS if name != "id")}
  WHERE id = :id
 """
 RETRY_LATER: Final = """
@@ -60,43 +58,17 @@ VALUES (:id, :now, :event, :from_state, :to_state, :reason)
 """
 LOG_DISCOVERY: Final = """
 INSERT INTO history (product_id, at, event, from_state, to_state, reason)
-VALUES (:id, :now, 'discover', '', 'discovered', '')
+SELECT :id, :now, 'discover', '', 'discovered', ''
+ WHERE NOT EXISTS (SELECT 1 FROM history WHERE product_id = :id)
 """
-_ROW: Final = """
-SELECT p.*, (SELECT json_group_array(area) FROM membership WHERE product_id = p.id) AS areas
-  FROM product AS p
+RELEASE: Final = """
+DELETE FROM membership
+ WHERE area = :area AND product_id IN (SELECT value FROM json_each(:ids))
 """
-_ONE: Final = f"{_ROW} WHERE p.id = :id"
-_IN_STATE: Final = f"""{_ROW}
- WHERE p.state IN (SELECT value FROM json_each(:states))
- ORDER BY p.priority DESC, p.sensed_at DESC, p.id
-"""
-_STANDING: Final = f"{_ROW} WHERE p.path IS NOT NULL ORDER BY p.path"
-_LISTED: Final = f"""{_ROW}
- WHERE (:state = '' OR p.state = :state) AND (:tile = '' OR p.tile = :tile)
-   AND (:area = '' OR p.id IN (SELECT product_id FROM membership WHERE area = :area))
- ORDER BY p.sensed_at DESC, p.id LIMIT :limit
-"""
-_EXPECTED: Final = """
-SELECT count(*) AS products FROM product
- WHERE collection = :collection AND published_at >= :published_from
-   AND sensed_at BETWEEN :sensed_from AND :sensed_until
-   AND id IN (SELECT product_id FROM membership
-               WHERE area IN (SELECT value FROM json_each(:areas)))
-"""
-_KNOWN: Final = "SELECT id, revision FROM product WHERE id IN (SELECT value FROM json_each(:ids))"
 
 
-class Products:
+class Products(ProductReader):
     """The product rows of a ledger."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def known(self, ids: Iterable[str]) -> dict[str, str]:
-        """Return the revision of each of *ids* that the ledger has already."""
-        rows = self._connection.query(_KNOWN, {"ids": json.dumps(list(ids))})
-        return {row["id"]: row["revision"] for row in rows}
 
     def record(
         self,
@@ -160,7 +132,7 @@ class Products:
     def revise(self, product: Product) -> None:
         """Replace what the catalogue said of a known product by what it says now."""
         row = asdict(product)
-        self._connection.execute(REVISE, row | {name: stamp(row[name]) for name in _TIMES})
+        self._connection.execute(REVISE, row | {name: stamp(row[name]) for name in TIMES})
 
     def retry_later(
         self, entry: Entry, *, reason: str, attempts: int, next_attempt_at: datetime
@@ -177,85 +149,16 @@ class Products:
             },
         )
 
-    def get(self, product_id: str) -> Entry:
-        """Return one product. Raises UsageError if the ledger has none of that id."""
-        rows = self._connection.query(_ONE, {"id": product_id})
-        if not rows:
-            raise UsageError(
-                f"the ledger knows no product {product_id!r}; `s2mirror list` shows those it has"
-            )
-        return _entry(rows[0])
-
-    def in_state(self, *states: State) -> list[Entry]:
-        """Return all products in any of *states*, by priority, then newest sensing first."""
-        rows = self._connection.query(_IN_STATE, {"states": json.dumps(states)})
-        return [_entry(row) for row in rows]
-
-    def standing(self) -> list[Entry]:
-        """Return all products with a folder in the archive tree, whatever their state."""
-        return [_entry(row) for row in self._connection.query(_STANDING)]
-
-    def listed(self, *, state: str, area: str, tile: str, limit: int) -> list[Entry]:
-        """Return at most *limit* products, newest sensing first; an empty filter fits all."""
-        params = {"state": state, "area": area, "tile": tile, "limit": limit}
-        return [_entry(row) for row in self._connection.query(_LISTED, params)]
-
-    def history(self, product_id: str) -> list[Step]:
-        """Return every transition of a product, oldest first."""
-        sql = "SELECT * FROM history WHERE product_id = :id ORDER BY id"
-        rows = self._connection.query(sql, {"id": product_id})
-        return [
-            Step(
-                at=moment(row["at"]),
-                event=row["event"],
-                from_state=row["from_state"],
-                to_state=row["to_state"],
-                reason=row["reason"],
-            )
-            for row in rows
-        ]
-
-    def counts(self) -> dict[State, tuple[int, int]]:
-        """Return how many products, and how many bytes of them, are in each state."""
-        sql = """SELECT state, count(*) AS products, coalesce(sum(size_bytes), 0) AS size_bytes
-                   FROM product GROUP BY state"""
-        return {
-            State(row["state"]): (row["products"], row["size_bytes"])
-            for row in self._connection.query(sql)
-        }
-
-    def area_counts(self) -> dict[str, dict[State, int]]:
-        """Return how many products of each area are in each state."""
-        sql = """SELECT area, state, count(*) AS products FROM membership
-                   JOIN product ON product.id = product_id GROUP BY area, state"""
-        found: dict[str, dict[State, int]] = {}
-        for row in self._connection.query(sql):
-            found.setdefault(row["area"], {})[State(row["state"])] = row["products"]
-        return found
-
-    def expected(self, query: CatalogQuery, areas: Collection[str]) -> int:
-        """Return how many known products of *areas* a query ought to list."""
-        params = {
-            "areas": json.dumps(list(areas)),
-            "collection": query.collection,
-            "published_from": stamp(query.published_from) if query.published_from else "",
-            "sensed_from": stamp(query.sensed_from) if query.sensed_from else "",
-            "sensed_until": stamp(query.sensed_until) if query.sensed_until else "9",
-        }
-        return int(self._connection.query(_EXPECTED, params)[0]["products"])
-
-    def next_due_at(self) -> datetime | None:
-        """Return when the next queued product is due; None if none is queued."""
-        sql = "SELECT min(next_attempt_at) AS due FROM product WHERE state = 'queued'"
-        due = self._connection.query(sql)[0]["due"]
-        return moment(due) if due else None
+    def release(self, area: str, ids: Iterable[str]) -> None:
+        """Take back an area's claim on products."""
+        self._connection.execute(RELEASE, {"area": area, "ids": json.dumps(list(ids))})
 
 
 def _new_row(
     product: Product, areas: Collection[str], priorities: Mapping[str, int], now: datetime
 ) -> dict[str, Any]:
     row = asdict(product)
-    row |= {name: stamp(row[name]) for name in _TIMES}
+    row |= {name: stamp(row[name]) for name in TIMES}
     priority = max((priorities.get(area, 0) for area in areas), default=0)
     return row | {"priority": priority, "now": stamp(now)}
 
@@ -269,18 +172,3 @@ def _step(entry: Entry, verdict: Verdict, to_state: State, now: datetime) -> dic
         "reason": verdict.reason,
         "now": stamp(now),
     }
-
-
-def _entry(row: dict[str, Any]) -> Entry:
-    values = {name: row[name] for name in _PRODUCT_FIELDS}
-    values |= {name: moment(values[name]) for name in _TIMES}
-    return Entry(
-        product=Product(**values),
-        state=State(row["state"]),
-        reason=row["reason"],
-        attempts=row["attempts"],
-        next_attempt_at=moment(row["next_attempt_at"]),
-        changed_at=moment(row["changed_at"]),
-        path=row["path"],
-        areas=tuple(sorted(json.loads(row["areas"]))),
-    )

@@ -41,6 +41,7 @@ def m001_products(db: Database) -> None:
     )
     db.execute("CREATE INDEX product_turn ON product (state, priority DESC, sensed_at DESC)")
     db.execute("CREATE INDEX product_image ON product (tile, sensed_at, collection, platform)")
+    db.execute("CREATE INDEX product_sensed ON product (sensed_at DESC)")
     db.execute("CREATE INDEX product_standing ON product (path) WHERE path IS NOT NULL")
     db.execute(
         """
@@ -129,3 +130,49 @@ def m002_cursors_proofs_transfers(db: Database) -> None:
         """
     )
     db.execute("CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT")
+
+
+@MIGRATIONS()
+def m003_tally(db: Database) -> None:
+    """How many products and bytes are in each state, kept by triggers: no count ever scans."""
+    db.execute(
+        """
+        CREATE TABLE tally (
+          area TEXT NOT NULL,
+          state TEXT NOT NULL,
+          products INTEGER NOT NULL,
+          size_bytes INTEGER NOT NULL,
+          PRIMARY KEY (area, state)
+        ) STRICT, WITHOUT ROWID
+        """
+    )
+    add = """
+        INSERT INTO tally (area, state, products, size_bytes) {values}
+        ON CONFLICT (area, state) DO UPDATE
+           SET products = products + excluded.products,
+               size_bytes = size_bytes + excluded.size_bytes;
+    """
+    insert = add.format(values="VALUES ('', new.state, 1, coalesce(new.size_bytes, 0))")
+    db.execute(f"CREATE TRIGGER tally_insert AFTER INSERT ON product BEGIN {insert} END")
+    areas = "(SELECT '' AS area UNION ALL SELECT area FROM membership WHERE product_id = {id})"
+    leave = add.format(
+        values=f"""SELECT area, old.state, -1, -coalesce(old.size_bytes, 0)
+                     FROM {areas.format(id="old.id")} WHERE true"""
+    )
+    enter = add.format(
+        values=f"""SELECT area, new.state, 1, coalesce(new.size_bytes, 0)
+                     FROM {areas.format(id="new.id")} WHERE true"""
+    )
+    db.execute(
+        f"""CREATE TRIGGER tally_update AFTER UPDATE OF state, size_bytes ON product
+            BEGIN {leave} {enter} END"""
+    )
+    for name, event, row, sign in (
+        ("join", "INSERT", "new", ""),
+        ("release", "DELETE", "old", "-"),
+    ):
+        change = add.format(
+            values=f"""SELECT {row}.area, state, {sign}1, {sign}coalesce(size_bytes, 0)
+                         FROM product WHERE id = {row}.product_id"""
+        )
+        db.execute(f"CREATE TRIGGER tally_{name} AFTER {event} ON membership BEGIN {change} END")

@@ -1,0 +1,184 @@
+"""Products in the ledger, to look at."""
+
+import json
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import fields
+from datetime import datetime
+from typing import Any, Final
+
+from s2mirror.adapters.ledger.connection import Connection, moment, stamp
+from s2mirror.errors import UsageError
+from s2mirror.lifecycle import State
+from s2mirror.model import CatalogQuery, Entry, Product, Step
+
+TIMES: Final = ("sensed_at", "published_at", "generated_at")
+PRODUCT_FIELDS: Final = tuple(field.name for field in fields(Product))
+
+_ROW: Final = """
+SELECT p.*, (SELECT json_group_array(area) FROM membership WHERE product_id = p.id) AS areas
+  FROM product AS p
+"""
+_ONE: Final = f"{_ROW} WHERE p.id = :id"
+_IN_STATE: Final = f"""{_ROW}
+ WHERE p.state IN (SELECT value FROM json_each(:states))
+ ORDER BY p.priority DESC, p.sensed_at DESC, p.id
+"""
+_STANDING: Final = f"{_ROW} WHERE p.path IS NOT NULL ORDER BY p.path"
+_CLAIMED_BY: Final = """EXISTS (
+   SELECT 1 FROM membership WHERE product_id = p.id
+      AND area IN (SELECT value FROM json_each(:areas)))"""
+_FIND: Final = f"{_ROW} WHERE p.id IN (SELECT value FROM json_each(:ids))"
+_WAITING: Final = f"""{_ROW}
+ WHERE p.state = 'discovered' AND {_CLAIMED_BY}
+ ORDER BY p.priority DESC, p.sensed_at DESC LIMIT :limit
+"""
+_VERSIONS: Final = f"""{_ROW}
+ WHERE (p.tile, p.sensed_at, p.collection, p.platform) IN (
+   SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:images))
+"""
+_OF_AREA: Final = f"""{_ROW}
+ WHERE p.id IN (SELECT product_id FROM membership
+                 WHERE area = :area AND product_id > :last ORDER BY product_id LIMIT 500)
+ ORDER BY p.id
+"""
+_UNCLAIMED: Final = f"{_ROW} WHERE p.path IS NOT NULL AND NOT {_CLAIMED_BY} ORDER BY p.path"
+_LISTED: Final = f"""{_ROW}
+ WHERE (:state = '' OR p.state = :state) AND (:tile = '' OR p.tile = :tile)
+   AND (:area = '' OR p.id IN (SELECT product_id FROM membership WHERE area = :area))
+ ORDER BY p.sensed_at DESC, p.id LIMIT :limit
+"""
+_EXPECTED: Final = """
+SELECT count(*) AS products FROM product
+ WHERE collection = :collection AND published_at >= :published_from
+   AND sensed_at BETWEEN :sensed_from AND :sensed_until
+   AND id IN (SELECT product_id FROM membership
+               WHERE area IN (SELECT value FROM json_each(:areas)))
+"""
+_KNOWN: Final = "SELECT id, revision FROM product WHERE id IN (SELECT value FROM json_each(:ids))"
+
+
+class ProductReader:
+    """Looks at the product rows of a ledger."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def known(self, ids: Iterable[str]) -> dict[str, str]:
+        """Return the revision of each of *ids* that the ledger has already."""
+        rows = self._connection.query(_KNOWN, {"ids": json.dumps(list(ids))})
+        return {row["id"]: row["revision"] for row in rows}
+
+    def get(self, product_id: str) -> Entry:
+        """Return one product. Raises UsageError if the ledger has none of that id."""
+        rows = self._connection.query(_ONE, {"id": product_id})
+        if not rows:
+            raise UsageError(
+                f"the ledger knows no product {product_id!r}; `s2mirror list` shows those it has"
+            )
+        return _entry(rows[0])
+
+    def find(self, ids: Iterable[str]) -> dict[str, Entry]:
+        """Return by id those of *ids* that the ledger has."""
+        rows = self._connection.query(_FIND, {"ids": json.dumps(list(ids))})
+        return {row["id"]: _entry(row) for row in rows}
+
+    def waiting(self, areas: Collection[str], limit: int) -> list[Entry]:
+        """Return at most *limit* discovered products of *areas*, in the order of their turn."""
+        params = {"areas": json.dumps(list(areas)), "limit": limit}
+        return [_entry(row) for row in self._connection.query(_WAITING, params)]
+
+    def versions(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Return every product that is of the same tile and datatake as one of *entries*."""
+        images = [
+            [p.tile, stamp(p.sensed_at), p.collection, p.platform]
+            for p in (entry.product for entry in entries)
+        ]
+        rows = self._connection.query(_VERSIONS, {"images": json.dumps(images)})
+        return [_entry(row) for row in rows]
+
+    def of_area(self, area: str) -> Iterator[Product]:
+        """Yield every product that *area* claims, a few at a time."""
+        last = ""
+        while rows := self._connection.query(_OF_AREA, {"area": area, "last": last}):
+            yield from (_entry(row).product for row in rows)
+            last = rows[-1]["id"]
+
+    def unclaimed(self, areas: Collection[str]) -> list[Entry]:
+        """Return the products in the archive tree that none of *areas* claims."""
+        rows = self._connection.query(_UNCLAIMED, {"areas": json.dumps(list(areas))})
+        return [_entry(row) for row in rows]
+
+    def in_state(self, *states: State) -> list[Entry]:
+        """Return all products in any of *states*, by priority, then newest sensing first."""
+        rows = self._connection.query(_IN_STATE, {"states": json.dumps(states)})
+        return [_entry(row) for row in rows]
+
+    def standing(self) -> list[Entry]:
+        """Return all products with a folder in the archive tree, whatever their state."""
+        return [_entry(row) for row in self._connection.query(_STANDING)]
+
+    def listed(self, *, state: str, area: str, tile: str, limit: int) -> list[Entry]:
+        """Return at most *limit* products, newest sensing first; an empty filter fits all."""
+        params = {"state": state, "area": area, "tile": tile, "limit": limit}
+        return [_entry(row) for row in self._connection.query(_LISTED, params)]
+
+    def history(self, product_id: str) -> list[Step]:
+        """Return every transition of a product, oldest first."""
+        sql = "SELECT * FROM history WHERE product_id = :id ORDER BY id"
+        rows = self._connection.query(sql, {"id": product_id})
+        return [
+            Step(
+                at=moment(row["at"]),
+                event=row["event"],
+                from_state=row["from_state"],
+                to_state=row["to_state"],
+                reason=row["reason"],
+            )
+            for row in rows
+        ]
+
+    def counts(self) -> dict[State, tuple[int, int]]:
+        """Return how many products, and how many bytes of them, are in each state."""
+        return {
+            State(row["state"]): (row["products"], row["size_bytes"])
+            for row in self._connection.query("SELECT * FROM tally WHERE area = ''")
+        }
+
+    def area_counts(self) -> dict[str, dict[State, int]]:
+        """Return how many products of each area are in each state."""
+        found: dict[str, dict[State, int]] = {}
+        for row in self._connection.query("SELECT * FROM tally WHERE area <> ''"):
+            found.setdefault(row["area"], {})[State(row["state"])] = row["products"]
+        return found
+
+    def expected(self, query: CatalogQuery, areas: Collection[str]) -> int:
+        """Return how many known products of *areas* a query ought to list."""
+        params = {
+            "areas": json.dumps(list(areas)),
+            "collection": query.collection,
+            "published_from": stamp(query.published_from) if query.published_from else "",
+            "sensed_from": stamp(query.sensed_from) if query.sensed_from else "",
+            "sensed_until": stamp(query.sensed_until) if query.sensed_until else "9",
+        }
+        return int(self._connection.query(_EXPECTED, params)[0]["products"])
+
+    def next_due_at(self) -> datetime | None:
+        """Return when the next queued product is due; None if none is queued."""
+        sql = "SELECT min(next_attempt_at) AS due FROM product WHERE state = 'queued'"
+        due = self._connection.query(sql)[0]["due"]
+        return moment(due) if due else None
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    values = {name: row[name] for name in PRODUCT_FIELDS}
+    values |= {name: moment(values[name]) for name in TIMES}
+    return Entry(
+        product=Product(**values),
+        state=State(row["state"]),
+        reason=row["reason"],
+        attempts=row["attempts"],
+        next_attempt_at=moment(row["next_attempt_at"]),
+        changed_at=moment(row["changed_at"]),
+        path=row["path"],
+        areas=tuple(sorted(json.loads(row["areas"]))),
+    )

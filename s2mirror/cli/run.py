@@ -1,0 +1,73 @@
+"""``run``: the daemon, as a process with signals, a lock and an exit code."""
+
+import signal
+from functools import partial
+
+import typer
+
+from s2mirror.adapters.lock import InstanceLock
+from s2mirror.adapters.notify import Notifier
+from s2mirror.cli.context import ConfigOption, config_path
+from s2mirror.cli.leaving import leave
+from s2mirror.config import Loaded, Settings, load_settings
+from s2mirror.errors import ConfigError, MirrorError
+from s2mirror.service.daemon import Daemon, Orders
+from s2mirror.service.logs import log, set_up_logs
+from s2mirror.service.wiring import Mirror, open_mirror, secret_texts
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to *app*."""
+    app.command()(run)
+
+
+def run(config: ConfigOption = None) -> int:
+    """Run the daemon until SIGTERM; SIGHUP: read the configuration."""
+    orders = _listen()
+    settings = _begin(load_settings(config_path(config)))
+    notifier = Notifier()
+    with InstanceLock(settings.ledger.path):
+        mirror: Mirror | None = open_mirror(settings, create=True)
+        while mirror is not None:
+            reread = partial(_reread, config, mirror.settings)
+            mirror = Daemon(mirror, notifier, orders, reread).run()
+        leave(0)
+
+
+def _listen() -> Orders:
+    """Hear signals from now on; handlers only set flags, the daemon looks at them."""
+    orders = Orders()
+
+    def reload(*_: object) -> None:
+        orders.reload = True
+
+    def stop(*_: object) -> None:
+        orders.stop = True
+
+    signal.signal(signal.SIGHUP, reload)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    return orders
+
+
+def _begin(loaded: Loaded) -> Settings:
+    """Let the settings take effect on how the process speaks."""
+    settings = loaded.settings
+    set_up_logs(level=settings.log.level, form=settings.log.format, secrets=secret_texts(settings))
+    for note in loaded.notes:
+        log.warning("config.noted", note=note)
+    return settings
+
+
+def _reread(config: ConfigOption, now: Settings) -> Mirror | None:
+    """Return the mirror that the configuration describes now; None if the old one must go on."""
+    try:
+        loaded = load_settings(config_path(config))
+        if loaded.settings.ledger.path != now.ledger.path:
+            raise ConfigError("ledger.path: takes effect only with a restart")
+        mirror = open_mirror(loaded.settings, create=True)
+    except MirrorError as error:
+        log.error("config.refused", faults=str(error).splitlines(), kept="the old configuration")
+        return None
+    _begin(loaded)
+    return mirror

@@ -1,0 +1,173 @@
+"""The daemon's hands: threads that deliver what is due, and hand over what has arrived."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from s2mirror.adapters.objectstore import S3Store
+from s2mirror.errors import MirrorError, Stopped
+from s2mirror.service.crew import Crew, connection_pool, shut
+from s2mirror.service.health import Troubles
+from s2mirror.service.logs import log
+from s2mirror.service.wiring import Mirror
+from s2mirror.stop import StopFlag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long the daemon waits, and for what, in seconds."""
+
+    pause_seconds: float = 300.0
+    """Rest after a problem that every product would meet."""
+    stall_seconds: float = 900.0
+    """Work that has not moved for so long hangs: the watchdog is no longer fed."""
+    leave_seconds: float = 6.5
+    """For workers and hooks after a stop; bytes on disk are kept either way."""
+    idle_seconds: float = 2.0
+    """Between looks for products that are due."""
+    process_seconds: float = 30.0
+    """Between looks for marker files and for hooks to try again."""
+    tick_seconds: float = 0.2
+    """Between looks at what signals ask for."""
+
+
+class Workers:
+    """Some threads that fetch, and one that processes."""
+
+    def __init__(self, mirror: Mirror, troubles: Troubles, pace: Pace, stop: StopFlag) -> None:
+        self._mirror = mirror
+        self._troubles = troubles
+        self._pace = pace
+        self._stop = stop
+        self._due, self._arrived = threading.Event(), threading.Event()
+        self._pool = connection_pool(mirror.settings.store.connections)
+        self._making = threading.Lock()
+        self._known_store: S3Store | None = None
+        self._pulse = _Pulse()
+        self._busy: set[str] = set()
+        count = mirror.settings.download.parallel_products
+        self._threads = [self._thread(f"fetch-{number}", self._fetch) for number in range(count)]
+        self._threads.append(self._thread("process", self._process))
+
+    def start(self) -> None:
+        """Begin to work."""
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """Let the fetching threads look at once for what is due."""
+        self._due.set()
+
+    @property
+    def busy(self) -> int:
+        """How many have a product in hand."""
+        return len(self._busy)
+
+    @property
+    def alive(self) -> int:
+        """How many have not ended."""
+        return sum(thread.is_alive() for thread in self._threads)
+
+    @property
+    def still_seconds(self) -> float:
+        """For how long nothing has moved, although somebody has a product in hand."""
+        return time.monotonic() - self._pulse.moved_at if self._busy else 0.0
+
+    def end(self) -> None:
+        """Wake everybody up to see that the stop flag is set."""
+        self._due.set()
+        self._arrived.set()
+
+    def abandon(self) -> None:
+        """Leave behind whatever hangs on a silent socket."""
+        shut(self._pool)
+
+    def _thread(self, name: str, turn: Callable[[], None]) -> threading.Thread:
+        return threading.Thread(target=self._work, args=(name, turn), name=name, daemon=True)
+
+    def _work(self, name: str, turn: Callable[[], None]) -> None:
+        """Take one turn after the other; rest after a problem that the next would meet too."""
+        while not self._stop.is_set():
+            try:
+                turn()
+            except Stopped:
+                break
+            except MirrorError as error:
+                log.error(
+                    "work.paused",
+                    worker=name,
+                    seconds=self._pace.pause_seconds,
+                    reason=str(error),
+                )
+                self._pause(name, str(error))
+            except Exception as error:  # noqa: BLE001 - a bug must not end the service; it is told
+                log.exception("work.crashed", worker=name)
+                self._pause(name, f"{name} crashed: {error!r}; the log has more")
+        self._mirror.ledger.close()
+
+    def _pause(self, name: str, text: str) -> None:
+        self._busy.discard(name)
+        self._troubles.set(name, text)
+        self._stop.wait(self._pace.pause_seconds)
+
+    def _fetch(self) -> None:
+        """Deliver products as long as any is due, else rest."""
+        due_at = self._mirror.ledger.products.next_due_at()
+        if due_at is None or due_at > self._mirror.now():
+            self._rest(self._due, self._pace.idle_seconds)
+            return
+        name = threading.current_thread().name
+        self._pulse.beat()
+        self._busy.add(name)
+        crew = self._crew()
+        while crew.deliver_one():
+            self._arrived.set()
+            self._troubles.clear(name)
+        self._busy.discard(name)
+
+    def _crew(self) -> Crew:
+        return Crew(
+            mirror=self._mirror,
+            fetcher=self._mirror.fetcher(self._store(), self._pool, self._pulse),
+            progress=self._pulse,
+            stop=self._stop,
+            heard=self._pulse.beat,
+        )
+
+    def _store(self) -> S3Store:
+        with self._making:
+            if self._known_store is None:
+                self._known_store = self._mirror.store()
+            return self._known_store
+
+    def _process(self) -> None:
+        """Hand over whatever has arrived, then wait for more."""
+        for product_id in self._mirror.processor().process(self._stop):
+            log.info("product.processed", product=product_id)
+        self._troubles.clear("process")
+        self._rest(self._arrived, self._pace.process_seconds)
+
+    def _rest(self, event: threading.Event, seconds: float) -> None:
+        event.wait(seconds)
+        if not self._stop.is_set():
+            event.clear()
+
+
+class _Pulse:
+    """Hears of progress, and remembers when work last moved."""
+
+    def __init__(self) -> None:
+        self.moved_at = time.monotonic()
+
+    def beat(self) -> None:
+        self.moved_at = time.monotonic()
+
+    def began(self, product_id: str, *, size_bytes: int, staged_bytes: int) -> None:  # noqa: ARG002 - the port's
+        self.beat()
+
+    def received(self, product_id: str, size_bytes: int) -> None:  # noqa: ARG002 - the port's
+        self.beat()
+
+    def ended(self, product_id: str, outcome: str) -> None:  # noqa: ARG002 - the port's
+        self.beat()

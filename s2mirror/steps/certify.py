@@ -1,0 +1,118 @@
+"""Certify completeness: catalogue, ledger and disk, side by side, per area and month."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from s2mirror.adapters.archive import Archive
+from s2mirror.adapters.ledger import Ledger
+from s2mirror.lifecycle import HELD, State
+from s2mirror.model import Entry, Product
+from s2mirror.planning.scope import Scope
+from s2mirror.planning.searches import Search, plan_query
+from s2mirror.ports import Catalog
+from s2mirror.steps.listing import list_in_windows
+
+_WAITING = (State.DISCOVERED, State.QUEUED, State.DOWNLOADING, State.VERIFIED)
+_TROUBLED = (State.FAILED, State.QUARANTINED)
+_GONE_ON_PURPOSE = (State.PRUNED, State.SUPERSEDED, State.WITHDRAWN)
+
+
+@dataclass(slots=True, kw_only=True)
+class Month:
+    """What one area has of one month of sensing. Every difference is named, with its reason."""
+
+    month: str
+    """As ``2026-05``."""
+    published: int = 0
+    held: int = 0
+    gone: int = 0
+    """Pruned, superseded or withdrawn: not held on purpose."""
+    waiting: dict[str, str] = field(default_factory=dict)
+    """Reason, if there is one, by product id; likewise below."""
+    troubled: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything published is held, or gone on purpose."""
+        return self.published == self.held + self.gone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """How complete one area is."""
+
+    area: str
+    checked_at: datetime
+    months: tuple[Month, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every month is."""
+        return all(month.complete for month in self.months)
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """What the catalogue lists and the mirror does not account for, with reasons."""
+        return {i: why for month in self.months for i, why in month.missing.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certifier:
+    """Reconciles the catalogue with ledger and disk. Reads only."""
+
+    catalog: Catalog
+    ledger: Ledger
+    archive: Archive
+
+    def certify(self, searches: Sequence[Search], *, now: datetime) -> tuple[Certificate, ...]:
+        """List everything in the scope of *searches* anew; return a certificate per area.
+
+        Raises CatalogError if a listing is not complete: then nothing can be certified.
+        """
+        found: dict[str, dict[str, Month]] = {
+            area.name: {} for search in searches for area in search.areas
+        }
+        for search in searches:
+            for product, names, entry in self._listed(search):
+                for name in names:
+                    months = found[name]
+                    key = f"{product.sensed_at:%Y-%m}"
+                    self._sort_in(months.setdefault(key, Month(month=key)), product, entry)
+        return tuple(
+            Certificate(area=name, checked_at=now, months=tuple(months[k] for k in sorted(months)))
+            for name, months in found.items()
+        )
+
+    def _listed(self, search: Search) -> Iterator[tuple[Product, tuple[str, ...], Entry | None]]:
+        """Yield each product in scope once, with the areas that want it and its ledger row."""
+        scope, seen = Scope(search.areas), set[str]()
+        query = plan_query(search, None, overlap=search.interval)
+        for listed in list_in_windows(self.catalog, query):
+            entries = self.ledger.products.find(product.id for product in listed.page.products)
+            for product in _unseen(listed.page.products, seen):
+                if names := scope.wanting(product):
+                    yield product, names, entries.get(product.id)
+
+    def _sort_in(self, month: Month, product: Product, entry: Entry | None) -> None:
+        month.published += 1
+        if entry is None:
+            month.missing[product.id] = "listed, but not in the ledger"
+        elif entry.path is not None and not self.archive.holds(entry.path):
+            month.missing[product.id] = f"the ledger says {entry.state}, but it is not on disk"
+        elif entry.state in HELD:
+            month.held += 1
+        elif entry.state in _GONE_ON_PURPOSE:
+            month.gone += 1
+        elif entry.state in _TROUBLED:
+            month.troubled[product.id] = entry.reason
+        else:
+            month.waiting[product.id] = entry.reason
+
+
+def _unseen(products: Iterable[Product], seen: set[str]) -> Iterator[Product]:
+    for product in products:
+        if product.id not in seen:
+            seen.add(product.id)
+            yield product
