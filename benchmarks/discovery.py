@@ -31,14 +31,14 @@ SIZES = (10_000, 1_000_000, 10_000_000)
 
 def main() -> None:
     """Run one part by name, or all."""
-    part = sys.argv[1] if len(sys.argv) > 1 else "all"
+    part = sys.argv[1] if len(sys.argv) > 1 else ""
     if part == "diff":
         diff(Path(sys.argv[2]), int(sys.argv[3]))
     elif part == "fill":
         fill(Path(sys.argv[2]), int(sys.argv[3]))
     else:
         parse()
-        sizes = [int(text) for text in sys.argv[2:]] or SIZES
+        sizes = [int(text) for text in sys.argv[1:]] or SIZES
         with tempfile.TemporaryDirectory() as folder:
             for size in sizes:
                 path = Path(folder) / f"ledger-{size}.sqlite"

@@ -92,10 +92,14 @@ class Stage:
                 (self.folder / folder).mkdir(parents=True, exist_ok=True)
 
     def settle(self) -> None:
-        """Make every name in the product folder last, and remove what was incomplete."""
+        """Make every name in the product folder and its own last; remove what was incomplete.
+
+        To be done before a product is said to be proven: a power cut may take a name away.
+        """
         with explained(f"syncing {self.folder}"):
             for folder, _, _ in os.walk(self.folder):
                 sync_folder(Path(folder))
+            sync_folder(self.folder.parent)
             shutil.rmtree(self._parts, ignore_errors=True)
 
 

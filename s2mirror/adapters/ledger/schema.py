@@ -9,7 +9,7 @@ MIGRATIONS: Final = Migrations("s2mirror")
 
 @MIGRATIONS()
 def m001_products(db: Database) -> None:
-    """Products, the areas that want them, and every transition they made."""
+    """Every product that was ever in scope."""
     db.execute(
         """
         CREATE TABLE product (
@@ -43,6 +43,11 @@ def m001_products(db: Database) -> None:
     db.execute("CREATE INDEX product_image ON product (tile, sensed_at, collection, platform)")
     db.execute("CREATE INDEX product_sensed ON product (sensed_at DESC)")
     db.execute("CREATE INDEX product_standing ON product (path) WHERE path IS NOT NULL")
+
+
+@MIGRATIONS()
+def m002_areas_and_history(db: Database) -> None:
+    """Keep the areas that want each product, and every transition it made."""
     db.execute(
         """
         CREATE TABLE membership (
@@ -70,8 +75,8 @@ def m001_products(db: Database) -> None:
 
 
 @MIGRATIONS()
-def m002_cursors_proofs_transfers(db: Database) -> None:
-    """How far each search has come, what was proven, and how many bytes came in each hour."""
+def m003_cursors(db: Database) -> None:
+    """How far each search has come, and what of its answers could not be used."""
     db.execute(
         """
         CREATE TABLE cursor (
@@ -109,6 +114,11 @@ def m002_cursors_proofs_transfers(db: Database) -> None:
         ) STRICT
         """
     )
+
+
+@MIGRATIONS()
+def m004_proofs_and_facts(db: Database) -> None:
+    """Keep what was proven, how many bytes came in each hour, what was deleted upstream."""
     db.execute(
         """
         CREATE TABLE proof (
@@ -133,7 +143,7 @@ def m002_cursors_proofs_transfers(db: Database) -> None:
 
 
 @MIGRATIONS()
-def m003_tally(db: Database) -> None:
+def m005_tally(db: Database) -> None:
     """How many products and bytes are in each state, kept by triggers: no count ever scans."""
     db.execute(
         """
