@@ -40,6 +40,8 @@ class LedgerSettings(_Section):
     """Where the ledger stands."""
 
     path: kinds.AnyPath = Field(default=Path("s2mirror.sqlite"), validate_default=True)
+    history_keep: kinds.PositiveDuration = timedelta(days=365)
+    """How long the history of products that are gone is kept; the products stay known."""
 
 
 class CatalogSettings(_Section):

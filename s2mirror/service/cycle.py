@@ -106,10 +106,17 @@ def run_cycle(
     stop.raise_if_set()
     result.processed = mirror.processor().process(stop)
     stop.raise_if_set()
-    result.pruned = mirror.pruner().prune(now=mirror.now())
+    result.pruned = prune(mirror)
     counts = mirror.ledger.products.counts()
     result.remaining = sum(counts.get(state, (0, 0))[0] for state in _MORE_TO_COME)
     return result
+
+
+def prune(mirror: Mirror) -> PrunePlan:
+    """Prune what may go, and let the ledger forget the history of what went long ago."""
+    plan = mirror.pruner().prune(now=mirror.now())
+    mirror.ledger.compact_history(mirror.now() - mirror.settings.ledger.history_keep)
+    return plan
 
 
 def poll_all(

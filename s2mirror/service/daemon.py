@@ -15,10 +15,10 @@ from apscheduler.triggers.interval import IntervalTrigger
 from s2mirror.adapters.notify import Notifier
 from s2mirror.errors import MirrorError, Stopped
 from s2mirror.planning.searches import Search
-from s2mirror.service.cycle import DELETIONS_READ_AT, prepare
+from s2mirror.service.cycle import DELETIONS_READ_AT, prepare, prune
 from s2mirror.service.health import Troubles
 from s2mirror.service.logs import log
-from s2mirror.service.wiring import Mirror
+from s2mirror.service.wiring import Mirror, utc_now
 from s2mirror.service.workers import Pace, Workers
 from s2mirror.stop import StopFlag
 
@@ -111,9 +111,7 @@ class Daemon:
         trigger = IntervalTrigger(
             seconds=every.total_seconds(), jitter=jitter.total_seconds() or None, timezone="UTC"
         )
-        scheduler.add_job(
-            self._guarded, trigger, args=[job, *arguments], next_run_time=self._mirror.now()
-        )
+        scheduler.add_job(self._guarded, trigger, args=[job, *arguments], next_run_time=utc_now())
 
     def _guarded(self, job: Callable[..., None], *arguments: Search) -> None:
         """Run a job; whatever goes wrong is told, and the schedule goes on."""
@@ -147,7 +145,7 @@ class Daemon:
         self._workers.wake()
 
     def _prune(self) -> None:
-        plan = self._mirror.pruner().prune(now=self._mirror.now())
+        plan = prune(self._mirror)
         if plan.brake:
             log.warning("prune.braked", reason=plan.brake)
         elif plan.removals:
@@ -193,7 +191,7 @@ class Daemon:
     def _catch_up(self, scheduler: BackgroundScheduler) -> None:
         """Run every job now, and on time from now on."""
         for job in scheduler.get_jobs():
-            scheduler.modify_job(job.id, next_run_time=self._mirror.now())
+            scheduler.modify_job(job.id, next_run_time=utc_now())
 
     def _feed(self) -> None:
         """Feed the watchdog as long as work moves on."""

@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from s2mirror.adapters.objectstore import S3Store
 from s2mirror.errors import MirrorError, Stopped
@@ -12,6 +12,9 @@ from s2mirror.service.health import Troubles
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
 from s2mirror.stop import StopFlag
+
+FETCH: Final = "fetch"
+PROCESS: Final = "process"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +50,8 @@ class Workers:
         self._pulse = _Pulse()
         self._busy: set[str] = set()
         count = mirror.settings.download.parallel_products
-        self._threads = [self._thread(f"fetch-{number}", self._fetch) for number in range(count)]
-        self._threads.append(self._thread("process", self._process))
+        self._threads = [self._thread(f"fetch-{number}", FETCH) for number in range(count)]
+        self._threads.append(self._thread(PROCESS, PROCESS))
 
     def start(self) -> None:
         """Begin to work."""
@@ -83,48 +86,48 @@ class Workers:
         """Leave behind whatever hangs on a silent socket."""
         shut(self._pool)
 
-    def _thread(self, name: str, turn: Callable[[], None]) -> threading.Thread:
-        return threading.Thread(target=self._work, args=(name, turn), name=name, daemon=True)
+    def _thread(self, name: str, job: str) -> threading.Thread:
+        return threading.Thread(target=self._work, args=(job,), name=name, daemon=True)
 
-    def _work(self, name: str, turn: Callable[[], None]) -> None:
+    def _work(self, job: str) -> None:
         """Take one turn after the other; rest after a problem that the next would meet too."""
+        turn = {FETCH: self._fetch, PROCESS: self._process}[job]
         while not self._stop.is_set():
             try:
                 turn()
             except Stopped:
                 break
             except MirrorError as error:
-                log.error(
-                    "work.paused",
-                    worker=name,
-                    seconds=self._pace.pause_seconds,
-                    reason=str(error),
-                )
-                self._pause(name, str(error))
+                seconds = self._pace.pause_seconds
+                log.error("work.paused", job=job, seconds=seconds, reason=str(error))
+                self._pause(job, str(error))
             except Exception as error:  # noqa: BLE001 - a bug must not end the service; it is told
-                log.exception("work.crashed", worker=name)
-                self._pause(name, f"{name} crashed: {error!r}; the log has more")
+                log.exception("work.crashed", job=job)
+                self._pause(job, f"{job} crashed: {error!r}; the log has more")
         self._mirror.ledger.close()
 
-    def _pause(self, name: str, text: str) -> None:
-        self._busy.discard(name)
-        self._troubles.set(name, text)
+    def _pause(self, job: str, text: str) -> None:
+        self._troubles.set(job, text)
         self._stop.wait(self._pace.pause_seconds)
 
     def _fetch(self) -> None:
         """Deliver products as long as any is due, else rest."""
         due_at = self._mirror.ledger.products.next_due_at()
         if due_at is None or due_at > self._mirror.now():
+            if not self._busy:
+                self._troubles.clear(FETCH)
             self._rest(self._due, self._pace.idle_seconds)
             return
         name = threading.current_thread().name
         self._pulse.beat()
         self._busy.add(name)
-        crew = self._crew()
-        while crew.deliver_one():
-            self._arrived.set()
-            self._troubles.clear(name)
-        self._busy.discard(name)
+        try:
+            crew = self._crew()
+            while crew.deliver_one():
+                self._arrived.set()
+                self._troubles.clear(FETCH)
+        finally:
+            self._busy.discard(name)
 
     def _crew(self) -> Crew:
         return Crew(
@@ -145,7 +148,7 @@ class Workers:
         """Hand over whatever has arrived, then wait for more."""
         for product_id in self._mirror.processor().process(self._stop):
             log.info("product.processed", product=product_id)
-        self._troubles.clear("process")
+        self._troubles.clear(PROCESS)
         self._rest(self._arrived, self._pace.process_seconds)
 
     def _rest(self, event: threading.Event, seconds: float) -> None:

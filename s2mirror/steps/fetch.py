@@ -59,6 +59,7 @@ class Fetcher:
             proof = self._fetch_all(product, listing, self._receiver(product, stage, halt), known)
         stage.make_folders(needed_folders(file.path for file in listing.files))
         stage.make_folders(listing.folders)
+        stage.settle()
         self.ledger.proofs.put_staged(product.id, proof)
         self.ledger.products.advance(entry, Verdict(event=Event.VERIFY, attempts=0), now=self.now())
 

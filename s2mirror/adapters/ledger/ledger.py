@@ -16,6 +16,11 @@ ADD_BYTES: Final = """
 INSERT INTO transfer (hour, size_bytes) VALUES (:hour, :size_bytes)
 ON CONFLICT (hour) DO UPDATE SET size_bytes = size_bytes + excluded.size_bytes
 """
+COMPACT: Final = """
+DELETE FROM history
+ WHERE at < :before AND product_id IN (
+   SELECT id FROM product WHERE state IN ('pruned', 'superseded', 'withdrawn'))
+"""
 SET_FACT: Final = """
 INSERT INTO fact (name, value) VALUES (:name, :value)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value
@@ -46,6 +51,13 @@ class Ledger:
         """Return how many bytes came from the store within the last *window*."""
         params = {"since": stamp(_hour(now - window))}
         return int(self.connection.query(_RECENT_BYTES, params)[0]["size_bytes"])
+
+    def compact_history(self, before: datetime) -> int:
+        """Forget what happened before then to products that are gone; return how many lines.
+
+        The products stay known for ever, with their state and its reason.
+        """
+        return self.connection.execute(COMPACT, {"before": stamp(before)})
 
     def fact(self, name: str) -> str | None:
         """Return a single fact by name; None if it was never set."""

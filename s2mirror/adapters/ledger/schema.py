@@ -71,6 +71,7 @@ def m002_areas_and_history(db: Database) -> None:
         ) STRICT
         """
     )
+    db.execute("CREATE INDEX history_at ON history (at)")
     db.execute("CREATE INDEX history_product ON history (product_id, id)")
 
 
