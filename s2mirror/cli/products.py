@@ -82,8 +82,11 @@ def list_products(
 
 def _check_area(mirror: Mirror, name: str) -> None:
     """Raise UsageError for an area that neither the configuration nor the ledger has."""
-    known = {area.name for area in mirror.areas} | set(mirror.ledger.products.area_counts())
-    if name and name not in known:
+    known = {area.name for area in mirror.areas}
+    if not name or name in known:
+        return
+    known |= set(mirror.ledger.products.area_counts())
+    if name not in known:
         raise UsageError(f"no area is named {name!r}; there are {', '.join(sorted(known))}")
 
 

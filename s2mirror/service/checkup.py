@@ -69,7 +69,9 @@ def _ledger(path: Path) -> str:
         if not _may_write(folder := _nearest(path.parent)):
             raise LedgerError(f"{path}: this user may not write in {folder}; set ledger.path")
         return f"{path} (on {kind}) will be made at the first sync"
-    open_ledger(path, create=False).close()
+    ledger = open_ledger(path, create=False)
+    ledger.check_whole()
+    ledger.close()
     return f"{path} (on {kind}) is whole"
 
 

@@ -24,6 +24,8 @@ from s2mirror.stop import StopFlag
 
 _JUMP_SECONDS: Final = 30.0
 _HEALTH_EVERY: Final = timedelta(seconds=15)
+_CHOOSE_EVERY: Final = timedelta(minutes=1)
+"""A queue has an end, and a disk gets room, between two polls too."""
 _STALLED: Final = "stalled"
 
 
@@ -59,6 +61,7 @@ class Daemon:
         self._troubles = Troubles(mirror.ledger, mirror.now)
         self._workers = Workers(mirror, self._troubles, self._pace, self._stop)
         self._choosing = threading.Lock()
+        self._held = 0
         self._beat_at = time.monotonic()
         self._fed_at = -math.inf
 
@@ -87,7 +90,7 @@ class Daemon:
     def _scheduler(self) -> BackgroundScheduler:
         """Return the schedule. No job is ever dropped: late ones run once, as soon as they can."""
         scheduler = BackgroundScheduler(
-            executors={"default": JobExecutor(len(self._mirror.searches) + 3)},
+            executors={"default": JobExecutor(len(self._mirror.searches) + 4)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
             timezone="UTC",
         )
@@ -95,6 +98,7 @@ class Daemon:
         jitter = settings.catalog.jitter
         for search in self._mirror.searches:
             self._add(scheduler, self._poll, search.interval, jitter, search)
+        self._add(scheduler, self._choose, _CHOOSE_EVERY, timedelta())
         self._add(scheduler, self._prune, settings.prune.interval, jitter)
         self._add(scheduler, self._hear_deletions, settings.deleted.interval, jitter)
         self._add(scheduler, self._beat, _HEALTH_EVERY, timedelta())
@@ -139,9 +143,10 @@ class Daemon:
     def _choose(self) -> None:
         with self._choosing:
             plan = self._mirror.chooser().choose(self._mirror.area_names, now=self._mirror.now())
-        if plan.held:
+        if plan.held and len(plan.held) != self._held:
             reason = next(iter(plan.held.values()))
             log.warning("products.held", products=len(plan.held), reason=reason)
+        self._held = len(plan.held)
         self._workers.wake()
 
     def _prune(self) -> None:

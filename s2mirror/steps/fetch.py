@@ -61,7 +61,8 @@ class Fetcher:
         stage.make_folders(listing.folders)
         stage.settle()
         self.ledger.proofs.put_staged(product.id, proof)
-        self.ledger.products.advance(entry, Verdict(event=Event.VERIFY, attempts=0), now=self.now())
+        verdict = Verdict(event=Event.VERIFY, attempts=0, size_bytes=listing.size_bytes)
+        self.ledger.products.advance(entry, verdict, now=self.now())
 
     def _list(self, product: Product) -> Listing:
         listing = self.connections.submit(self.store.list_product, product.s3_prefix).result()

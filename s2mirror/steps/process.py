@@ -3,11 +3,14 @@
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from subprocess import TimeoutExpired
-from typing import Final
+from tempfile import TemporaryFile
+from typing import IO, Final
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
@@ -98,42 +101,49 @@ def _filled(text: str, values: dict[str, str]) -> str:
 
 
 def _run(arguments: Sequence[str], timeout: timedelta, stop: StopFlag) -> str:
-    """Run a command in a process group of its own; return why it failed, or an empty text."""
+    """Run a command in a process group of its own; return why it failed, or an empty text.
+
+    Its output goes to a file: however much that is, and whoever keeps it open, nothing waits.
+    """
     try:
-        process = subprocess.Popen(  # noqa: S603 - the operator's own command, without a shell
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            text=True,
-            errors="replace",
-        )
+        with TemporaryFile() as output:
+            process = subprocess.Popen(  # noqa: S603 - the operator's own command, without a shell
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            if ended := _wait(process, timeout, stop):
+                return ended
+            tail = _tail(output)
+            return f"exit code {process.returncode}: {tail}" if process.returncode else ""
     except OSError as error:
         return f"cannot start {arguments[0]!r}: {error.strerror}"
-    waited_seconds = 0.0
+
+
+def _wait(process: "subprocess.Popen[bytes]", timeout: timedelta, stop: StopFlag) -> str:
+    """Wait for a command to end; return why it had to be ended, or an empty text."""
+    until = time.monotonic() + timeout.total_seconds()
     while True:
-        try:
-            output, _ = process.communicate(timeout=_WATCH_SECONDS)
-        except TimeoutExpired:
-            waited_seconds += _WATCH_SECONDS
-            if stop.is_set() or waited_seconds >= timeout.total_seconds():
-                _end(process)
-                return "ended by a stop" if stop.is_set() else f"ended after {timeout}"
-        else:
-            tail = " ".join(output.split())[-_OUTPUT_SHOWN:]
-            return f"exit code {process.returncode}: {tail}" if process.returncode else ""
+        with suppress(TimeoutExpired):
+            process.wait(_WATCH_SECONDS)
+            return ""
+        if stop.is_set() or time.monotonic() >= until:
+            _end(process)
+            return "ended by a stop" if stop.is_set() else f"ended after {timeout}"
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
-    """End a command and everything it started."""
+def _tail(output: IO[bytes]) -> str:
+    """Return the last words of a command."""
+    output.seek(max(0, output.seek(0, os.SEEK_END) - 4 * _OUTPUT_SHOWN))
+    return " ".join(output.read().decode(errors="replace").split())[-_OUTPUT_SHOWN:]
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a command and everything it started: politely, then by force."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            process.communicate(timeout=_GRACE_SECONDS)
-        except TimeoutExpired:
-            continue
-        break
+        with suppress(TimeoutExpired):
+            process.wait(_GRACE_SECONDS)

@@ -45,7 +45,7 @@ class Receiver:
             found = self._bring(job)
             if job.digest in (None, found):
                 if not self.stage.has(job.file.path):
-                    self.stage.finish(job.file.path)
+                    self.stage.finish(job.file.path, size_bytes=job.file.size_bytes)
                 file = job.file
                 return ProvenFile(
                     path=file.path, size_bytes=file.size_bytes, etag=file.etag, digest=found

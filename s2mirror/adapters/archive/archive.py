@@ -186,7 +186,7 @@ class Archive:
         due = [name for name, at in self.trash().items() if now - at >= keep]
         with explained("emptying the trash"):
             for name in due:
-                shutil.rmtree(self._trash / name)
+                _remove(self._trash / name)
         return len(due)
 
     def _move(self, source: Path, target: Path) -> None:
@@ -208,6 +208,14 @@ class Archive:
                     return
                 folder.rmdir()
             folder = folder.parent
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder and all that is in it; of a link, the link alone."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder)
 
 
 def _trashed_at(name: str) -> datetime | None:

@@ -7,11 +7,13 @@ of the others, under the same names. So a rename of ``ID.SAFE`` can never publis
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
 from s2mirror.adapters.archive.filesystem import explained, sync_folder
 from s2mirror.checksum import Hasher, new_hasher
+from s2mirror.errors import ArchiveError
 
 _READ_BYTES: Final = 1024 * 1024
 
@@ -53,18 +55,27 @@ class Stage:
             part.parent.mkdir(parents=True, exist_ok=True)
             with part.open("ab", buffering=0) as file:
                 for chunk in chunks:
-                    file.write(chunk)
+                    _write_all(file, chunk)
                     hasher.update(chunk)
                     heard(len(chunk))
 
-    def finish(self, path: str) -> None:
-        """Turn an incomplete file into a complete one that lasts through a power cut."""
+    def finish(self, path: str, *, size_bytes: int) -> None:
+        """Turn an incomplete file into a complete one that lasts through a power cut.
+
+        Raises ArchiveError if the disk does not hold *size_bytes* of it.
+        """
         with explained(f"finishing {path}"):
             part, whole = self._parts / path, self.folder / path
             part.parent.mkdir(parents=True, exist_ok=True)
             whole.parent.mkdir(parents=True, exist_ok=True)
             with part.open("ab") as file:
                 os.fsync(file.fileno())
+                found_bytes = os.fstat(file.fileno()).st_size
+            if found_bytes != size_bytes:
+                raise ArchiveError(
+                    f"{part} has {found_bytes} B on disk after {size_bytes} B were written; "
+                    "look into the system log"
+                )
             part.replace(whole)
 
     def drop(self, path: str) -> None:
@@ -101,6 +112,13 @@ class Stage:
                 sync_folder(Path(folder))
             sync_folder(self.folder.parent)
             shutil.rmtree(self._parts, ignore_errors=True)
+
+
+def _write_all(file: FileIO, chunk: bytes) -> None:
+    """Write every byte: on a disk that fills up, one call may write only some and not complain."""
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
 
 
 def file_digest(path: Path, algorithm: str) -> str:

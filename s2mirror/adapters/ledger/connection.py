@@ -14,6 +14,7 @@ from s2mirror.adapters.ledger.schema import MIGRATIONS
 from s2mirror.errors import LedgerError
 
 BUSY_SECONDS: Final = 30
+CHECKED_BYTES: Final = 64 * 1024**2
 Row = dict[str, Any]
 
 
@@ -105,13 +106,14 @@ def _explain(path: Path, error: sqlite3.Error) -> LedgerError:
 
 
 def prepare(connection: Connection) -> None:
-    """Check the file from end to end, and bring it to this version's tables.
+    """Check the file, and bring it to this version's tables.
 
-    Raises LedgerError for a damaged file and for one from a newer s2mirror.
+    A file of up to ``CHECKED_BYTES`` is read from end to end; a larger one would hold up every
+    command for minutes, and SQLite tells of damage when it meets it. Raises LedgerError for a
+    damaged file and for one from a newer s2mirror.
     """
-    faults = [row["quick_check"] for row in connection.query("PRAGMA quick_check(1)")]
-    if faults != ["ok"]:
-        raise _explain(connection.path, sqlite3.DatabaseError(f"malformed: {faults[0]}"))
+    if not connection.path.exists() or connection.path.stat().st_size <= CHECKED_BYTES:
+        check_whole(connection)
     known = {migration.name for migration in MIGRATIONS.pending(Database(memory=True))}
     with connection.explained():
         applied = {migration.name for migration in MIGRATIONS.applied(connection.db)}
@@ -120,5 +122,13 @@ def prepare(connection: Connection) -> None:
             f"ledger {connection.path} was written by a newer s2mirror (it has {newer[-1]}); "
             "install that version again, or use another ledger"
         )
-    with connection.explained():
-        MIGRATIONS.apply(connection.db)
+    if applied != known:
+        with connection.explained():
+            MIGRATIONS.apply(connection.db)
+
+
+def check_whole(connection: Connection) -> None:
+    """Read the whole file; raise LedgerError if it is damaged anywhere."""
+    faults = [row["quick_check"] for row in connection.query("PRAGMA quick_check(1)")]
+    if faults != ["ok"]:
+        raise _explain(connection.path, sqlite3.DatabaseError(f"malformed: {faults[0]}"))

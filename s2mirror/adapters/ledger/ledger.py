@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from s2mirror.adapters.ledger.connection import Connection, prepare, stamp
+from s2mirror.adapters.ledger.connection import Connection, check_whole, prepare, stamp
 from s2mirror.adapters.ledger.cursors import Cursors
 from s2mirror.adapters.ledger.deletions import Deletions
 from s2mirror.adapters.ledger.products import Products
@@ -67,6 +67,10 @@ class Ledger:
     def set_fact(self, name: str, value: str) -> None:
         """Keep a single fact by name."""
         self.connection.execute(SET_FACT, {"name": name, "value": value})
+
+    def check_whole(self) -> None:
+        """Read the whole file; raise LedgerError if it is damaged anywhere."""
+        check_whole(self.connection)
 
     def close(self) -> None:
         """Close this thread's connection."""
