@@ -1,6 +1,7 @@
 """The Sentinel-2 tiling grid: MGRS 100 km squares, each tile 109.8 km wide."""
 
 import re
+import warnings
 from typing import Final
 
 import mgrs
@@ -38,7 +39,10 @@ def tile_polygon(tile: str) -> BaseGeometry:
     """Return the WGS 84 outline of a tile. Raises ValueError for a square that does not exist."""
     name = normal_tile(tile)
     try:
-        zone, hemisphere, easting, northing = mgrs.MGRS().MGRSToUTM(f"{name}5000050000")
+        with warnings.catch_warnings():
+            # mgrs warns of a square whose middle is not in its band, as on a band's edge.
+            warnings.simplefilter("ignore")
+            zone, hemisphere, easting, northing = mgrs.MGRS().MGRSToUTM(f"{name}5000050000")
     except Exception as error:
         # mgrs raises its own errors, and bare RuntimeErrors for squares outside the grid.
         raise ValueError(f"{tile!r} is no square of the MGRS grid") from error

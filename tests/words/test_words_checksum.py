@@ -53,7 +53,15 @@ def test_thirty_two_bytes_of_multihash_are_sha3_whatever_their_label(head: str) 
 
 @pytest.mark.parametrize(
     "text",
-    ["", MD5, "d50110", "1220" + SHA3, "d50110" + MD5[:-1], "d50110" + MD5 + "0", "1620" + "g" * 64],
+    [
+        "",
+        MD5,
+        "d50110",
+        "1220" + SHA3,
+        "d50110" + MD5[:-1],
+        "d50110" + MD5 + "0",
+        "1620" + "g" * 64,
+    ],
 )
 def test_a_multihash_of_no_known_form_says_nothing(text: str) -> None:
     assert stac_digest(text) is None

@@ -99,9 +99,7 @@ def test_overlapping_parts_become_one() -> None:
 def test_an_outline_beyond_180_is_moved_with_a_word_about_it() -> None:
     found = repaired(box(181, 0, 183, 1))
     assert found.geometry.equals(box(-179, 0, -177, 1))
-    assert found.repairs == (
-        "the outline went beyond ±180° and was moved or split to lie within",
-    )
+    assert found.repairs == ("the outline went beyond ±180° and was moved or split to lie within",)
 
 
 def test_a_good_outline_is_left_alone() -> None:

@@ -20,10 +20,10 @@ def test_a_preset_puts_a_product_where_its_users_look(preset: str, path: str) ->
 
 
 def test_a_template_may_use_every_field() -> None:
-    template = check_template("{platform}/{level}/{baseline}/{orbit}/{year}{month}{day}/{name}.SAFE")
-    assert product_path(template, product()) == (
-        f"sentinel-2c/L2A/N0512/R065/20260527/{NAME}.SAFE"
+    template = check_template(
+        "{platform}/{level}/{baseline}/{orbit}/{year}{month}{day}/{name}.SAFE"
     )
+    assert product_path(template, product()) == (f"sentinel-2c/L2A/N0512/R065/20260527/{NAME}.SAFE")
     for field in FIELDS - {"name"}:
         assert product_path(check_template(f"{{{field}}}/{{name}}.SAFE"), product())
 

@@ -62,14 +62,16 @@ def test_a_huge_manifest_is_not_even_parsed() -> None:
 
 @pytest.mark.parametrize("size", ["", "-1", "1.5", "0x10", "²", "٣", "9" * 5000, "1_000"])
 def test_a_size_that_is_no_number_of_bytes_is_refused(size: str) -> None:
-    with pytest.raises(IntegrityError, match="has a data object of size .*; expected bytes"):
+    with pytest.raises(IntegrityError, match=r"has a data object of size .*; expected bytes"):
         parse_manifest(manifest(data_object(size=size)))
 
 
 @pytest.mark.parametrize("missing", ["fileLocation", "checksum"])
 def test_a_data_object_without_location_or_checksum_is_refused(missing: str) -> None:
-    broken = manifest().replace(f"<{missing}".encode(), b"<other").replace(
-        f"</{missing}".encode(), b"</other"
+    broken = (
+        manifest()
+        .replace(f"<{missing}".encode(), b"<other")
+        .replace(f"</{missing}".encode(), b"</other")
     )
     with pytest.raises(IntegrityError, match="without a location or a checksum"):
         parse_manifest(broken)
@@ -109,12 +111,16 @@ def test_a_manifest_cut_at_any_byte_is_refused(end: int) -> None:
 
 @settings(max_examples=200)
 @given(st.data())
-def test_a_damaged_manifest_is_read_or_refused_and_nothing_else_happens(data: st.DataObject) -> None:
+def test_a_damaged_manifest_is_read_or_refused_and_nothing_else_happens(
+    data: st.DataObject,
+) -> None:
     start = data.draw(st.integers(0, len(WHOLE)))
     end = data.draw(st.integers(start, min(len(WHOLE), start + 40)))
     wild = st.one_of(
         st.binary(max_size=12),
-        st.sampled_from([b"<!DOCTYPE a>", b"&x;", b"]]>", b'encoding="utf-16"', b"..", b"\xff\xfe"]),
+        st.sampled_from(
+            [b"<!DOCTYPE a>", b"&x;", b"]]>", b'encoding="utf-16"', b"..", b"\xff\xfe"]
+        ),
     )
     try:
         parse_manifest(WHOLE[:start] + data.draw(wild) + WHOLE[end:])

@@ -42,7 +42,20 @@ HOSTILE_PATHS = [
     "é" * 121,
     "/".join("x" * 200 for _ in range(6)),
 ]
-HOSTILE_IDS = ["", ".", "..", "a..b", ".hidden", "-rf", "a/b", "a\\b", "a b", "a\x00", "é", "x" * 121]
+HOSTILE_IDS = [
+    "",
+    ".",
+    "..",
+    "a..b",
+    ".hidden",
+    "-rf",
+    "a/b",
+    "a\\b",
+    "a b",
+    "a\x00",
+    "é",
+    "x" * 121,
+]
 
 
 @given(

@@ -1,16 +1,17 @@
 import json
 
 import pytest
+import utm
 from shapely.geometry import Point, shape
 from words_builders import sample
 
 from s2mirror.tiles import normal_tile, tile_polygon
 
-# One real tile in each latitude band, west to east, south to north.
-ONE_PER_BAND = (
-    "58CDU 19DEE 21EWM 19FDV 18GYV 22HBD 56JMQ 34KGB 24LXH 37MEU "
-    "32NMM 43PGP 46QCK 36RUU 35SMD 32TMT 33UUP 32VNM 55WFR 33XVG"
-).split()
+# One tile in each latitude band, from south to north.
+ONE_PER_BAND = [
+    *("58CDU", "19DEE", "21EWM", "19FDV", "18GYV", "22HBD", "56JMQ", "34KGB", "24LXH", "37MEU"),
+    *("32NMM", "43PGP", "46QCK", "36RUU", "35SMD", "32TMT", "33UUP", "32VNM", "55WFR", "33XVG"),
+]
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,8 @@ def test_a_tile_may_be_written_in_several_ways(text: str, tile: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "32", "00TMT", "61TMT", "32IMT", "32OMT", "32YMT", "32TIT", "32TMW", "32TMTX", "٣2TMT"]
+    "text",
+    ["", "32", "00TMT", "61TMT", "32IMT", "32OMT", "32YMT", "32TIT", "32TMW", "32TMTX", "٣2TMT"],
 )
 def test_what_is_no_tile_is_refused_with_what_one_looks_like(text: str) -> None:
     with pytest.raises(ValueError, match="expected two digits and three letters: 32TMT"):
@@ -41,6 +43,14 @@ def test_a_tile_has_the_corners_of_a_real_items_footprint() -> None:
     assert len(corners) >= 4
     for corner in corners:
         assert min(Point(corner).distance(vertex) for vertex in vertices) < 1e-6
+
+
+def test_a_tile_begins_at_the_corner_that_esa_gives_it() -> None:
+    # ULX and ULY in every MTD_TL.xml of T32TMT.
+    corners = [utm.from_latlon(y, x)[:2] for x, y in tile_polygon("32TMT").exterior.coords]
+    eastings, northings = zip(*corners, strict=True)
+    assert round(min(eastings)) == 399_960
+    assert round(max(northings)) == 5_300_040
 
 
 @pytest.mark.parametrize("tile", ONE_PER_BAND)

@@ -29,6 +29,7 @@ def product(product_id: str = NAME, **facts: Any) -> Product:  # noqa: ANN401 - 
         "s3_prefix": f"Sentinel-2/MSI/L2A/2026/05/27/{product_id}.SAFE/",
         "datatake_id": "",
         "datastrip_id": "",
+        "revision": "",
         "footprint_wkb": pack(box(8, 47, 9, 48)),
     }
     return Product(**{**values, **facts})

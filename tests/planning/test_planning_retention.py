@@ -1,0 +1,236 @@
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planning_builders import NOW, area, entry, hours
+
+from s2mirror.area import WatchArea
+from s2mirror.lifecycle import Event, State
+from s2mirror.model import Entry
+from s2mirror.planning.retention import Brake, PrunePlan, Removal, plan_prune, superseded_removals
+from s2mirror.planning.supersede import Supersession
+
+NO_BRAKE = Brake(max_products=10**6, max_percent=100)
+SHORT = area("alps", prune_after=hours(24))
+
+
+def held(product_id: str = "x", **facts: object) -> Entry:
+    return entry(product_id, **{"state": State.PROCESSED, "changed_hours_ago": 100, **facts})
+
+
+def plan(
+    entries: list[Entry],
+    *areas: WatchArea,
+    leaving: Iterable[Removal] = (),
+    processed: bool = True,
+    brake: Brake = NO_BRAKE,
+) -> PrunePlan:
+    by_id = {found.entry.product.id: found for found in leaving}
+    return plan_prune(entries, areas, by_id, require_processed=processed, brake=brake, now=NOW)
+
+
+def pruned(found: PrunePlan) -> list[Entry]:
+    """Return what goes because its areas let it go."""
+    return [removal.entry for removal in found.removals if removal.event is Event.PRUNE]
+
+
+def test_a_processed_product_goes_when_its_time_is_over() -> None:
+    old, young = held("old", changed_hours_ago=24), held("young", changed_hours_ago=23)
+    found = plan([old, young], SHORT)
+    assert pruned(found) == [old]
+    assert found.kept == {"young": "area alps keeps it until 2026-06-01 13:00 UTC"}
+
+
+def test_the_newest_stay_whatever_their_age() -> None:
+    entries = [held(f"p{n}", hours_ago=n) for n in range(5)]
+    found = plan(entries, area("alps", keep_newest=2))
+    assert pruned(found) == entries[2:]
+    assert found.kept == dict.fromkeys(["p0", "p1"], "among the newest 2 of area alps")
+
+
+def test_beyond_the_newest_the_age_still_counts() -> None:
+    entries = [held("new", hours_ago=0), held("old", hours_ago=9, changed_hours_ago=1)]
+    found = plan(entries, area("alps", keep_newest=1, prune_after=hours(24)))
+    assert pruned(found) == []
+    assert found.kept["old"] == "area alps keeps it until 2026-06-02 11:00 UTC"
+
+
+def test_newest_is_by_sensing_not_by_when_it_was_fetched() -> None:
+    late = held("late", hours_ago=50, changed_hours_ago=1)
+    found = plan([late, held("new", hours_ago=1)], area("alps", keep_newest=1))
+    assert pruned(found) == [late]
+
+
+def test_a_product_that_nobody_marked_processed_stays_when_that_is_required() -> None:
+    unmarked = held("x", state=State.ARCHIVED)
+    assert plan([unmarked], SHORT).kept == {"x": "not marked processed"}
+    assert pruned(plan([unmarked], SHORT, processed=False)) == [unmarked]
+
+
+def test_an_area_without_rules_keeps_everything() -> None:
+    assert plan([held("x")], area("alps")).kept == {"x": "area alps keeps everything"}
+
+
+def test_a_product_of_an_area_that_is_no_longer_configured_stays() -> None:
+    assert plan([held("x", areas=("gone",))], SHORT).kept == {
+        "x": "area gone is no longer configured; prune it by id if it is not wanted"
+    }
+
+
+def test_a_product_that_no_area_claims_stays() -> None:
+    assert plan([held("x", areas=())], SHORT).kept == {
+        "x": "no area claims it; prune it by id if it is not wanted"
+    }
+
+
+def test_one_area_that_keeps_a_product_is_enough() -> None:
+    shared = held("x", areas=("alps", "glacier"))
+    found = plan([shared], SHORT, area("glacier", keep_newest=1))
+    assert found.kept == {"x": "among the newest 1 of area glacier"}
+
+
+def test_each_area_counts_its_own_newest() -> None:
+    a, b, both = held("a", hours_ago=2), held("b", hours_ago=3), held("both", hours_ago=1)
+    entries = [
+        replace(a, areas=("one",)),
+        replace(b, areas=("two",)),
+        replace(both, areas=("one", "two")),
+    ]
+    found = plan(entries, area("one", keep_newest=1), area("two", keep_newest=2))
+    assert [kept.product.id for kept in pruned(found)] == ["a"]
+
+
+def test_what_is_leaving_anyway_goes_as_what_it_leaves_as() -> None:
+    old = held("old", state=State.ARCHIVED)
+    leaving = Removal(entry=old, event=Event.WITHDRAW, reason="deleted upstream")
+    found = plan([old], area("alps"), leaving=[leaving])
+    assert found == PrunePlan(removals=(leaving,), kept={}, brake="")
+
+
+def test_a_product_that_is_leaving_but_not_held_takes_nothing_from_the_disk() -> None:
+    leaving = Removal(entry=held("gone"), event=Event.SUPERSEDE, reason="superseded by newer")
+    assert plan([], SHORT, leaving=[leaving]).removals == ()
+
+
+def test_the_brake_counts_what_is_leaving_too() -> None:
+    old = held("old")
+    leaving = Removal(entry=old, event=Event.SUPERSEDE, reason="superseded by newer")
+    strict = Brake(max_products=0, max_percent=0)
+    found = plan([old], area("alps"), leaving=[leaving], brake=strict)
+    assert found.brake == "1 products are due, more than prune.max_products = 0"
+
+
+def superseded(old: Entry, *, due_in: timedelta) -> dict[str, Removal]:
+    found = Supersession(old=old, new=held("newer"), due_at=NOW + due_in)
+    return superseded_removals([found], now=NOW)
+
+
+def test_a_replaced_version_goes_when_its_grace_is_over_and_not_before() -> None:
+    old = held("old", state=State.ARCHIVED)
+    assert superseded(old, due_in=hours(0)) == {
+        "old": Removal(entry=old, event=Event.SUPERSEDE, reason="superseded by newer")
+    }
+    assert superseded(old, due_in=timedelta(seconds=1)) == {}
+
+
+def test_a_replaced_version_that_is_not_held_has_no_bytes_to_remove() -> None:
+    assert superseded(held("old", state=State.QUEUED), due_in=hours(0)) == {}
+
+
+def test_the_brake_holds_above_so_many_products() -> None:
+    entries = [held(f"p{n}") for n in range(3)]
+    found = plan(entries, SHORT, brake=Brake(max_products=2, max_percent=100))
+    assert found.brake == "3 products are due, more than prune.max_products = 2"
+    assert len(pruned(found)) == 3
+    assert plan(entries, SHORT, brake=Brake(max_products=3, max_percent=100)).brake == ""
+
+
+def test_the_brake_holds_above_a_share_of_a_real_archive() -> None:
+    due = [held(f"old{n}") for n in range(11)]
+    young = [held(f"new{n}", changed_hours_ago=1) for n in range(9)]
+    brake = Brake(max_products=1000, max_percent=50)
+    assert plan([*due, *young], SHORT, brake=brake).brake == (
+        "11 of 20 products are due, more than prune.max_percent = 50 %"
+    )
+    assert plan([*due[:10], *young], SHORT, brake=brake).brake == ""
+
+
+def test_nothing_held_is_nothing_to_prune() -> None:
+    assert plan([], SHORT) == PrunePlan(removals=(), kept={}, brake="")
+
+
+NAMES = ["a", "b", "c"]
+AREAS = st.lists(
+    st.builds(
+        area,
+        st.sampled_from(NAMES),
+        keep_newest=st.none() | st.integers(0, 3),
+        prune_after=st.none() | st.integers(0, 4).map(hours),
+    ),
+    max_size=3,
+    unique_by=lambda found: found.name,
+)
+HELD = st.lists(
+    st.builds(
+        held,
+        st.integers(0, 10**6).map(str),
+        hours_ago=st.integers(0, 5),
+        changed_hours_ago=st.integers(0, 5),
+        state=st.sampled_from([State.ARCHIVED, State.PROCESSED]),
+        areas=st.lists(st.sampled_from([*NAMES, "gone"]), unique=True).map(tuple),
+    ),
+    max_size=10,
+    unique_by=lambda found: found.product.id,
+)
+
+
+@settings(max_examples=120)
+@given(HELD, AREAS, st.booleans())
+def test_nothing_is_ever_pruned_that_some_area_keeps(
+    entries: list[Entry],
+    areas: list[WatchArea],
+    processed: bool,  # noqa: FBT001 - drawn
+) -> None:
+    found = plan(entries, *areas, processed=processed)
+    rules = {one.name: one for one in areas}
+    for gone in pruned(found):
+        assert gone.state is State.PROCESSED or not processed
+        assert gone.areas
+        assert all(name in rules for name in gone.areas)
+        assert not any(_keeps(rules[name], gone, entries) for name in gone.areas)
+    names = [*(gone.product.id for gone in pruned(found)), *found.kept]
+    assert sorted(names) == sorted(one.product.id for one in entries)
+
+
+@given(HELD, AREAS)
+def test_every_product_that_stays_has_a_reason_that_is_true(
+    entries: list[Entry], areas: list[WatchArea]
+) -> None:
+    found = plan(entries, *areas, processed=False)
+    rules = {one.name: one for one in areas}
+    for kept in (one for one in entries if one.product.id in found.kept):
+        orphan = not kept.areas or not all(name in rules for name in kept.areas)
+        assert orphan or any(_keeps(rules[name], kept, entries) for name in kept.areas)
+
+
+def _keeps(rule: WatchArea, wanted: Entry, entries: list[Entry]) -> bool:
+    newer = [
+        one
+        for one in entries
+        if rule.name in one.areas
+        and (one.product.sensed_at, one.product.id) > (wanted.product.sensed_at, wanted.product.id)
+    ]
+    if rule.keep_newest is None and rule.prune_after is None:
+        return True
+    among_newest = rule.keep_newest is not None and len(newer) < rule.keep_newest
+    too_young = NOW - wanted.changed_at < (rule.prune_after or timedelta(0))
+    return among_newest or too_young
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_a_few_products_may_always_go_at_once(count: int) -> None:
+    entries = [held(f"p{n}") for n in range(count)]
+    assert plan(entries, SHORT, brake=Brake(max_products=1000, max_percent=1)).brake == ""

@@ -1,0 +1,164 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planning_builders import HERE, NOW, SMALL_BOXES, area, hours, product
+from shapely.geometry import box
+
+from s2mirror.area import WatchArea
+from s2mirror.geometry import pack, unpack
+from s2mirror.model import Product
+from s2mirror.planning.scope import Scope
+
+INSTANT = timedelta(microseconds=1)
+WEST_HALF, EAST_HALF = pack(box(8, 47, 8.5, 48)), pack(box(8.5, 47, 9, 48))
+
+
+def wants(found: Product, wanted: WatchArea) -> bool:
+    return Scope([wanted]).wanting(found) == (wanted.name,)
+
+
+def test_an_area_without_filters_wants_what_covers_any_of_it() -> None:
+    assert wants(product(), area())
+    assert wants(product(footprint_wkb=pack(box(8.99, 47.99, 20, 60))), area())
+
+
+@pytest.mark.parametrize(
+    ("limits", "passing", "stopped"),
+    [
+        (
+            {"collections": ("sentinel-2-l1c",)},
+            {"collection": "sentinel-2-l1c"},
+            {"collection": "sentinel-2-l2a"},
+        ),
+        (
+            {"platforms": frozenset({"sentinel-2a", "sentinel-2c"})},
+            {"platform": "sentinel-2c"},
+            {"platform": "sentinel-2b"},
+        ),
+        (
+            {"relative_orbits": frozenset({65, 108})},
+            {"relative_orbit": 108},
+            {"relative_orbit": 8},
+        ),
+        (
+            {"max_cloud_cover_percent": 20.0},
+            {"cloud_cover_percent": 20.0},
+            {"cloud_cover_percent": 20.1},
+        ),
+        (
+            {"max_cloud_cover_percent": 0.0},
+            {"cloud_cover_percent": 0.0},
+            {"cloud_cover_percent": 1},
+        ),
+        ({"min_baseline": "05.10"}, {"baseline": "05.10"}, {"baseline": "05.09"}),
+        ({"min_baseline": "05.10"}, {"baseline": "05.11"}, {"baseline": "02.14"}),
+        ({"tiles": frozenset({"32TMT"})}, {"tile": "32TMT"}, {"tile": "32TMS"}),
+        ({"start_at": NOW}, {"sensed_at": NOW}, {"sensed_at": NOW - INSTANT}),
+        ({"end_at": NOW}, {"sensed_at": NOW}, {"sensed_at": NOW + INSTANT}),
+        (
+            {"min_overlap_percent": 50.0},
+            {"footprint_wkb": WEST_HALF},
+            {"footprint_wkb": pack(box(8, 47, 8.49, 48))},
+        ),
+        (
+            {"geometry": HERE},
+            {"footprint_wkb": EAST_HALF},
+            {"footprint_wkb": pack(box(9, 47, 10, 48))},
+        ),
+    ],
+    ids=lambda value: next(iter(value)),
+)
+def test_each_filter_lets_through_and_stops(
+    limits: dict[str, object], passing: dict[str, object], stopped: dict[str, object]
+) -> None:
+    wanted = area(**limits)
+    assert wants(product(**passing), wanted)
+    assert not wants(product(**stopped), wanted)
+
+
+def test_a_product_that_does_not_tell_its_clouds_is_let_through() -> None:
+    assert wants(product(cloud_cover_percent=None), area(max_cloud_cover_percent=0.0))
+
+
+def test_an_area_by_tiles_wants_its_tile_however_little_of_it_was_imaged() -> None:
+    sliver = product(footprint_wkb=pack(box(8, 47, 8.001, 48)))
+    assert wants(sliver, area(tiles=frozenset({"32TMT"})))
+    assert not wants(sliver, area(tiles=frozenset({"32TMT"}), min_overlap_percent=1.0))
+
+
+def test_areas_that_want_a_product_are_named_in_their_own_order() -> None:
+    areas = [area("b"), area("far", geometry=box(100, 0, 101, 1)), area("a"), area("c")]
+    assert Scope(areas).wanting(product()) == ("b", "a", "c")
+
+
+def test_nobody_wants_anything_without_areas() -> None:
+    assert Scope([]).wanting(product()) == ()
+
+
+MOMENTS = st.sampled_from([NOW - hours(2), NOW, NOW + hours(2)])
+UNITS = st.sampled_from(["sentinel-2a", "sentinel-2b"])
+AREAS = st.builds(
+    area,
+    st.sampled_from("abc"),
+    geometry=SMALL_BOXES,
+    collections=st.sampled_from(
+        [("sentinel-2-l1c",), ("sentinel-2-l2a",), ("sentinel-2-l2a", "sentinel-2-l1c")]
+    ),
+    start_at=MOMENTS,
+    end_at=st.none() | MOMENTS,
+    platforms=st.frozensets(UNITS),
+    relative_orbits=st.frozensets(st.integers(1, 2)),
+    max_cloud_cover_percent=st.none() | st.integers(0, 2),
+    min_baseline=st.none() | st.sampled_from(["05.09", "05.10"]),
+    min_overlap_percent=st.sampled_from([0.0, 25.0, 100.0]),
+)
+PRODUCTS = st.builds(
+    product,
+    collection=st.sampled_from(["sentinel-2-l1c", "sentinel-2-l2a"]),
+    sensed_at=MOMENTS,
+    platform=UNITS,
+    relative_orbit=st.integers(1, 2),
+    cloud_cover_percent=st.none() | st.integers(0, 2),
+    baseline=st.sampled_from(["05.09", "05.10"]),
+    footprint_wkb=SMALL_BOXES.map(pack),
+)
+
+
+@settings(max_examples=300)
+@given(PRODUCTS, AREAS)
+def test_an_area_wants_a_product_exactly_if_no_filter_speaks_against_it(
+    found: Product, wanted: WatchArea
+) -> None:
+    covered = _percent_of_boxes(wanted, found)
+    against = [
+        found.collection not in wanted.collections,
+        found.sensed_at < wanted.start_at,
+        found.sensed_at > (wanted.end_at or datetime.max.replace(tzinfo=UTC)),
+        wanted.platforms and found.platform not in wanted.platforms,
+        wanted.relative_orbits and found.relative_orbit not in wanted.relative_orbits,
+        wanted.max_cloud_cover_percent is not None
+        and (found.cloud_cover_percent or 0) > wanted.max_cloud_cover_percent,
+        (found.baseline, wanted.min_baseline) == ("05.09", "05.10"),
+        covered == 0,
+        covered < wanted.min_overlap_percent - 1e-9,
+    ]
+    assert wants(found, wanted) == (not any(against))
+
+
+@given(PRODUCTS, st.lists(AREAS, max_size=6))
+def test_areas_decide_for_themselves_whoever_else_there_is(
+    found: Product, areas: list[WatchArea]
+) -> None:
+    alone = tuple(name for one in areas for name in Scope([one]).wanting(found))
+    assert Scope(areas).wanting(found) == alone
+
+
+def _percent_of_boxes(wanted: WatchArea, found: Product) -> float:
+    """Reckon the overlap of two boxes without the code under test's geometry."""
+    west, south, east, north = wanted.geometry.bounds
+    left, low, right, high = unpack(found.footprint_wkb).bounds
+    width = max(0.0, min(east, right) - max(west, left))
+    height = max(0.0, min(north, high) - max(south, low))
+    return float(100 * width * height / ((east - west) * (north - south)))

@@ -1,0 +1,193 @@
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import s2mirror
+
+PACKAGE: Final = Path(s2mirror.__file__).parent
+SOURCES: Final = sorted(PACKAGE.rglob("*.py"))
+MAX_FILE_LINES: Final = 300
+MAX_FUNCTION_LINES: Final = 50
+MAX_PARAMETERS: Final = 6
+
+WORDS: Final = frozenset(
+    {"errors", "lifecycle", "model", "stop", "naming", "checksum", "manifest"}
+    | {"geometry", "tiles", "safe", "area", "layout", "ports"}
+)
+# A room is a module, a package, or one adapter. What it may import is in its row, itself apart.
+MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
+    "errors": frozenset(),
+    "lifecycle": frozenset({"errors"}),
+    "stop": frozenset({"errors"}),
+    "naming": frozenset({"errors"}),
+    "geometry": frozenset({"errors"}),
+    "safe": frozenset(),
+    "area": frozenset(),
+    "model": frozenset({"lifecycle"}),
+    "tiles": frozenset({"geometry"}),
+    "checksum": frozenset({"errors", "model"}),
+    "manifest": frozenset({"errors", "model", "naming", "checksum"}),
+    "layout": frozenset({"model", "naming"}),
+    "ports": frozenset({"model"}),
+    "planning": WORDS - {"ports"},
+    "config": WORDS - {"ports", "lifecycle"},
+    "adapters": frozenset(),
+    "adapters.archive": WORDS,
+    "adapters.catalog": WORDS,
+    "adapters.deletions": WORDS,
+    "adapters.ledger": WORDS,
+    "adapters.lock": WORDS,
+    "adapters.notify": WORDS,
+    "adapters.objectstore": WORDS,
+    "steps": WORDS | {"planning", "adapters.archive", "adapters.ledger"},
+    "sandbox": WORDS,
+}
+_BELOW_SERVICE: Final = frozenset(MAY_IMPORT) - {"sandbox"}
+MAY_IMPORT |= {
+    "service": _BELOW_SERVICE,
+    "cli": _BELOW_SERVICE | {"service", "sandbox"},
+    "__main__": frozenset({"cli"}),
+    "__init__": frozenset(),
+}
+# Each library is spoken to in one place, so that leaving it means changing one place.
+HOMES: Final[dict[str, frozenset[str]]] = {
+    "pystac_client": frozenset({"adapters.catalog"}),
+    "requests": frozenset({"adapters.catalog", "adapters.deletions"}),
+    "boto3": frozenset({"adapters.objectstore"}),
+    "botocore": frozenset({"adapters.objectstore"}),
+    "urllib3": frozenset({"adapters.catalog", "adapters.objectstore"}),
+    "sqlite_utils": frozenset({"adapters.ledger"}),
+    "apscheduler": frozenset({"service"}),
+    "structlog": frozenset({"service"}),
+    "typer": frozenset({"cli"}),
+    "rich": frozenset({"cli"}),
+    "pydantic": frozenset({"config"}),
+    "pydantic_core": frozenset({"cli"}),
+    "defusedxml": frozenset({"manifest", "sandbox"}),
+    "antimeridian": frozenset({"geometry"}),
+    "mgrs": frozenset({"tiles"}),
+    "utm": frozenset({"tiles"}),
+    "shapely": frozenset({"geometry", "tiles", "area", "planning", "config", "sandbox"}),
+}
+ONLY_IN_THE_SANDBOX: Final = frozenset(
+    {"moto", "starlette", "uvicorn", "trustme", "cql2", "joserfc", "werkzeug"}
+)
+# The clock, the disk, the dice and the network come into a decision as arguments.
+NOT_FOR_PLANNING: Final = frozenset({"os", "time", "random", "pathlib", "socket", "subprocess"})
+
+
+def module_of(source: Path) -> str:
+    return ".".join(source.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def room_of(module: str) -> str:
+    """Return the room that a module is in: two names for an adapter, else one."""
+    parts = module.removesuffix(".__init__").split(".")
+    return ".".join(parts[:2]) if parts[0] == "adapters" else parts[0]
+
+
+def imports_of(source: Path) -> Iterator[str]:
+    """Yield the full name of every module that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{source.name} imports relatively"
+            module = str(node.module)
+            names = [f"{module}.{alias.name}" for alias in node.names]
+            yield from (names if module in ("s2mirror", "s2mirror.adapters") else [module])
+
+
+def rooms_imported_by(source: Path) -> set[str]:
+    ours = [name.removeprefix("s2mirror.") for name in imports_of(source) if "s2mirror." in name]
+    rooms = {room_of(name) for name in ours if not name.startswith("__")}
+    return rooms - {room_of(module_of(source))}
+
+
+def libraries_imported_by(source: Path) -> set[str]:
+    names = {name.split(".")[0] for name in imports_of(source)}
+    return names - set(sys.stdlib_module_names) - {"s2mirror"}
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for source in SOURCES:
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{module_of(source)}.{node.name}", node
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=module_of)
+def test_imports_point_downward_only(source: Path) -> None:
+    room = room_of(module_of(source))
+    assert room in MAY_IMPORT, f"{room} is a new room; say in MAY_IMPORT what it may import"
+    extra = rooms_imported_by(source) - MAY_IMPORT[room]
+    assert not extra, f"{module_of(source)} must not import {sorted(extra)}"
+
+
+def test_the_table_of_rooms_has_no_circle_and_no_room_that_is_gone() -> None:
+    rooms = {room_of(module_of(source)) for source in SOURCES}
+    assert set(MAY_IMPORT) == rooms
+    settled: set[str] = set()
+    while ready := {room for room in rooms - settled if MAY_IMPORT[room] <= settled}:
+        settled |= ready
+    assert settled == rooms
+
+
+def test_no_adapter_knows_another() -> None:
+    for room, allowed in MAY_IMPORT.items():
+        if room.startswith("adapters."):
+            assert not any(name.startswith("adapters") for name in allowed)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=module_of)
+def test_each_library_stays_in_its_home(source: Path) -> None:
+    room = room_of(module_of(source))
+    for library in libraries_imported_by(source):
+        allowed = {"sandbox"} if library in ONLY_IN_THE_SANDBOX else HOMES.get(library)
+        assert allowed, f"{library} is a new library; give it a home in HOMES"
+        assert room in allowed, f"{module_of(source)} must not import {library}"
+
+
+def test_every_library_with_a_home_is_still_used() -> None:
+    used = set().union(*(libraries_imported_by(source) for source in SOURCES))
+    assert used == set(HOMES) | ONLY_IN_THE_SANDBOX
+
+
+def test_planning_knows_no_clock_no_disk_and_no_dice() -> None:
+    for source in (PACKAGE / "planning").glob("*.py"):
+        outside = {name.split(".")[0] for name in imports_of(source)} & NOT_FOR_PLANNING
+        assert not outside, f"{module_of(source)} must not import {sorted(outside)}"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=module_of)
+def test_no_file_is_too_long_to_read(source: Path) -> None:
+    assert len(source.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES
+
+
+def test_no_function_is_too_long_to_read() -> None:
+    lines = {name: _lines(node) - _lines_of_text(node) for name, node in functions()}
+    assert {name: count for name, count in lines.items() if count > MAX_FUNCTION_LINES} == {}
+
+
+def test_no_function_has_too_many_parameters() -> None:
+    many = {name for name, node in functions() if len(_parameters(node)) > MAX_PARAMETERS}
+    assert many == set()
+
+
+def _lines(node: ast.AST) -> int:
+    return int(node.end_lineno) - int(node.lineno) + 1
+
+
+def _lines_of_text(node: ast.AST) -> int:
+    """Count the lines that only go on with a text, such as the SQL of a migration."""
+    texts = [found for found in ast.walk(node) if isinstance(found, ast.Constant)]
+    return sum(_lines(found) - 1 for found in texts if isinstance(found.value, str))
+
+
+def _parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    found = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    return [argument.arg for argument in found if argument.arg not in ("self", "cls")]
