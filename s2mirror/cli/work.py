@@ -140,7 +140,7 @@ def _print_sync(result: CycleResult) -> None:
         f"{len(result.gone)} pruned, {result.remaining} still to come or in trouble"
     )
     if result.poll_errors:
-        say("the catalogue was not listed to its end: there may be more to come")
+        say("not everything could be asked: there may be more to come")
     if result.pruned and result.pruned.brake:
         say(f"nothing was pruned: {result.pruned.brake}. `s2mirror prune --yes` goes on")
     if result.remaining:

@@ -1,0 +1,81 @@
+"""The command line within a test's own process, which is quick, and on a terminal of its own."""
+
+import json
+import os
+import pty
+import subprocess
+import termios
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from kit import Kit
+
+from s2mirror.cli.main import main
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Cli:
+    kit: Kit
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *arguments: str) -> Outcome:
+        """Run a command with the kit's configuration."""
+        return self.bare(*arguments, "--config", str(self.kit.config))
+
+    def bare(self, *arguments: str) -> Outcome:
+        """Run a command exactly as it is given."""
+        self.capsys.readouterr()
+        code = main(arguments)
+        said = self.capsys.readouterr()
+        return Outcome(code, said.out, said.err)
+
+    def json(self, *arguments: str) -> Any:  # noqa: ANN401 - parsed JSON
+        outcome = self(*arguments, "--json")
+        assert outcome.out, outcome.err
+        return json.loads(outcome.out)
+
+
+class Terminal:
+    """A process on a terminal of *columns* columns; everything it shows is kept."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], columns: int = 100) -> None:
+        self._leader, follower = pty.openpty()
+        termios.tcsetwinsize(follower, (40, columns))
+        self.process = subprocess.Popen(
+            command,
+            env=environment | {"TERM": "xterm-256color"},
+            stdin=follower,
+            stdout=follower,
+            stderr=follower,
+            start_new_session=True,
+        )
+        os.close(follower)
+        self.shown = ""
+
+    def read(self) -> bool:
+        """Wait for more to be shown; return False once the process is gone."""
+        try:
+            self.shown += os.read(self._leader, 65536).decode(errors="replace")
+        except OSError:
+            return False
+        return True
+
+    def read_until(self, text: str) -> None:
+        while text not in self.shown and self.read():
+            pass
+        assert text in self.shown, self.shown
+
+    def read_to_end(self) -> int:
+        """Return the exit code."""
+        while self.read():
+            pass
+        os.close(self._leader)
+        return self.process.wait(timeout=10)

@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import pytest
+from cli_kit import Cli, Outcome
+from kit import Kit, tiny
+
+from s2mirror.sandbox import SandboxProduct
+
+
+@pytest.fixture
+def product(cli: Cli, kit: Kit) -> SandboxProduct:
+    """Return a product that is held."""
+    made = tiny()
+    kit.sandbox.publish(made)
+    assert cli("sync").code == 0
+    return made
+
+
+def band(kit: Kit) -> Path:
+    return next(kit.archive.rglob("*_B02_10m.jp2"))
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+def assert_names(outcome: Outcome, product: SandboxProduct, path: Path) -> None:
+    assert outcome.code == 1
+    assert f"FAULT proven: {product.id}: " in outcome.out
+    assert path.name in outcome.out
+
+
+def test_audit_names_the_file_of_one_flipped_byte(
+    cli: Cli, kit: Kit, product: SandboxProduct
+) -> None:
+    flip_a_byte(band(kit))
+    assert_names(cli("audit"), product, band(kit))
+
+
+def test_audit_names_a_file_that_is_one_byte_short(
+    cli: Cli, kit: Kit, product: SandboxProduct
+) -> None:
+    band(kit).write_bytes(band(kit).read_bytes()[:-1])
+    assert_names(cli("audit"), product, band(kit))
+    assert_names(cli("audit", "--quick"), product, band(kit))
+
+
+def test_audit_names_a_file_that_is_gone(cli: Cli, kit: Kit, product: SandboxProduct) -> None:
+    path = band(kit)
+    path.unlink()
+    assert_names(cli("audit"), product, path)
+
+
+def test_repair_and_sync_fetch_only_the_bad_file(
+    cli: Cli, kit: Kit, product: SandboxProduct
+) -> None:
+    flip_a_byte(band(kit))
+    assert cli.json("audit", "--repair")["queued_for_repair"] == [product.id]
+    kit.sandbox.s3_proxy.traffic.forget()
+    assert cli("sync").code == 0
+    fetched = kit.sandbox.s3_proxy.traffic.matching(r"\.jp2|\.xml|\.jpg")
+    assert [exchange.path.rpartition("/")[2] for exchange in fetched] == [band(kit).name]
+    kit.assert_current(product)
+
+
+def test_online_audit_names_a_product_that_the_ledger_lacks(
+    cli: Cli, kit: Kit, product: SandboxProduct
+) -> None:
+    missed = tiny(day=29)
+    kit.sandbox.publish(missed)
+    assert cli("audit").code == 0
+    found = cli.json("audit", "--online")
+    assert [(fault["invariant"], fault["product"]) for fault in found["faults"]] == [
+        ("accounted", missed.id)
+    ]
+    assert "`s2mirror sync` brings" in cli("audit", "--online").out
+    assert product.id not in {fault["product"] for fault in found["faults"]}
+
+
+@pytest.mark.usefixtures("product")
+def test_audit_claims_no_more_than_it_looked_at(cli: Cli) -> None:
+    assert cli("audit", "--quick").out.endswith(
+        "all sizes agree; without --quick every byte is read\n"
+    )
+    assert cli("audit").out.endswith(
+        "ledger and disk keep all invariants; --online asks the catalogue too\n"
+    )
+    assert cli("audit", "--online").out.endswith("all five invariants hold\n")
+
+
+def test_an_area_that_audit_would_not_look_at_is_refused(cli: Cli) -> None:
+    cli("sync")
+    assert cli("audit", "--area", "zurich").code == 2
+    assert "no area is named 'nowhere'" in cli("audit", "--online", "--area", "nowhere").err

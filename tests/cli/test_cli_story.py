@@ -1,0 +1,177 @@
+import json
+import re
+from pathlib import Path
+
+from cli_kit import Cli
+from kit import Kit, tiny
+
+ZURICH_AND_VALLEY = """
+[[area]]
+name = "zurich"
+tiles = ["32TMT"]
+start = 2020-01-01
+
+[[area]]
+name = "valley"
+tiles = ["32TNS"]
+start = 2020-01-01
+"""
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_a_new_user_comes_from_init_to_an_archive_step_by_step(cli: Cli, kit: Kit) -> None:
+    kit.sections["prune"] = 'after = "0 s"'
+    older, newer, late = tiny(25), tiny(27), tiny(29)
+    kit.sandbox.publish([older, newer])
+
+    written = cli.bare("init", "mine.toml")
+    assert written.code == 0
+    assert written.out.startswith("wrote mine.toml. Set archive.root and your areas in it")
+    assert cli.bare("init", "mine.toml").code == 2
+
+    checks = cli.json("check")
+    assert [check["name"] for check in checks] == [
+        "configuration", "ledger", "archive", "lock", "catalogue", "clock", "store",
+    ]  # fmt: skip
+    assert {check["exit_code"] for check in checks} == {0}
+
+    plan = cli.json("plan")
+    assert plan["fetch"] == [newer.id, older.id]
+    assert plan["fetch_bytes"] > 0
+    assert (plan["held"], plan["prune"], plan["brake"]) == ({}, [], "")
+
+    done = cli.json("sync")
+    assert sorted(done["archived"]) == sorted([older.id, newer.id])
+    assert (done["exit_code"], done["failed"], done["errors"]) == (0, [], [])
+
+    status = cli.json("status")
+    assert status["current"] is True
+    assert status["products"]["archived"] == 2
+    assert status["areas"][0] == {
+        "name": "zurich", "held": 2, "waiting": 0, "pruned": 0, "failed": 0, "configured": True,
+    }  # fmt: skip
+
+    listed = cli.json("list", "--state", "archived", "--tile", "T32TMT", "--area", "zurich")
+    assert [found["id"] for found in listed] == [newer.id, older.id]
+    assert listed[0]["size_bytes"] == sum(len(content) for content in newer.files.values())
+
+    shown = cli.json("show", newer.id)
+    assert [step["to_state"] for step in shown["history"]] == [
+        "discovered", "queued", "downloading", "verified", "archived",
+    ]  # fmt: skip
+
+    assert cli.json("mark", "processed", older.id) == [
+        {"id": older.id, "state": "processed", "error": None}
+    ]
+    assert cli.json("prune", "--dry-run")["prune"] == [older.id]
+    pruned = cli.json("prune")
+    assert (pruned["prune"], pruned["dry_run"]) == ([older.id], False)
+    assert pruned["kept"] == {newer.id: "not marked processed"}
+
+    audit = cli.json("audit", "--online")
+    assert (audit["ok"], audit["faults"], audit["products"]) == (True, [], 1)
+    assert audit["bytes_read"] is audit["catalogue_listed"] is True
+
+    kit.sandbox.publish(late)
+    assert cli.json("requeue", older.id)[0]["state"] == "queued"
+    assert cli.json("status")["current"] is False
+    done = cli.json("sync")
+    assert done["new"] == [late.id]
+    assert sorted(done["archived"]) == sorted([older.id, late.id])
+    assert cli.json("sync")["received_bytes"] == 0
+    kit.assert_current(older, newer, late)
+
+
+def test_the_same_story_reads_well_for_people(cli: Cli, kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    assert "would fetch 1 product, about" in cli("plan").out
+    synced = cli("sync").out
+    assert re.search(rf"fetching  {product.id}  .*B\narchived  {product.id}  .*B in \d", synced)
+    assert "1 new, 1 archived" in synced
+    assert "mirror    current; nobody works now" in cli("status").out
+    head, row = cli("list").out.splitlines()
+    assert head.split() == ["product", "state", "size", "cloud", "%", "areas", "reason"]
+    assert row.split()[:2] + row.split()[-1:] == [product.id, "archived", "zurich"]
+
+
+def test_show_prints_words_not_python(cli: Cli, kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    cli("sync")
+    shown = cli("show", product.id).out
+    assert "\n  areas       zurich\n" in shown
+    assert "\n  sensed      2026-05-27 10:20:31 UTC\n" in shown
+    assert not re.search(r"datetime|\+00:00|\('|None|State\.", shown)
+
+
+def test_plan_before_any_ledger_leaves_the_disk_as_it_was(cli: Cli, kit: Kit) -> None:
+    kit.sandbox.publish(tiny())
+    _ = kit.config
+    before = files_below(kit.folder)
+    assert cli("plan").code == 0
+    assert files_below(kit.folder) == before
+
+
+def test_a_dry_run_changes_nothing_and_fetches_nothing(cli: Cli, kit: Kit) -> None:
+    kit.sandbox.publish(tiny(25))
+    cli("sync")
+    kit.sandbox.publish(tiny(27))
+    before = {name: data for name, data in files_below(kit.folder).items() if "sqlite-" not in name}
+    kit.sandbox.s3_proxy.traffic.forget()
+    outcome = cli("sync", "--dry-run")
+    after = {name: data for name, data in files_below(kit.folder).items() if "sqlite-" not in name}
+    assert (outcome.code, after) == (0, before)
+    assert tiny(27).id in outcome.out
+    assert kit.sandbox.s3_proxy.traffic.count() == 0
+
+
+def test_sync_of_one_area_leaves_the_others_alone(cli: Cli, kit: Kit) -> None:
+    kit.areas = ZURICH_AND_VALLEY
+    here, there = tiny(tile="32TMT"), tiny(tile="32TNS")
+    kit.sandbox.publish([here, there])
+    assert cli.json("sync", "--area", "valley")["archived"] == [there.id]
+    assert [found["id"] for found in cli.json("list")] == [there.id]
+    assert cli.json("status")["current"] is False, "the other area was never listed"
+    assert cli.json("sync")["archived"] == [here.id]
+
+
+def test_marking_twice_is_marking_once(cli: Cli, kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    cli("sync")
+    path = f"archive/T32TMT/{product.id}.SAFE/"
+    assert cli("mark", "processed", path).code == 0
+    assert cli("mark", "processed", product.id).code == 0
+    events = [step["event"] for step in cli.json("show", product.id)["history"]]
+    assert events.count("mark") == 1
+
+
+def test_one_wrong_id_keeps_no_other_from_being_marked(cli: Cli, kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    cli("sync")
+    outcome = cli("mark", "processed", "nothing-like-it", product.id)
+    assert outcome.code == 2
+    assert "the ledger knows no product 'nothing-like-it'" in outcome.err
+    assert outcome.out == f"{product.id}  processed\n"
+
+
+def test_a_product_that_cannot_be_requeued_says_what_it_can(cli: Cli, kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    cli("sync")
+    outcome = cli("requeue", product.id)
+    assert outcome.code == 2
+    assert f"{product.id}: cannot requeue a product that is archived" in outcome.err
+
+
+def test_json_is_one_document_and_nothing_else(cli: Cli, kit: Kit) -> None:
+    kit.sandbox.publish(tiny())
+    for words in ("plan", "sync", "status", "list", "audit", "prune", "health", "check", "version"):
+        arguments = [] if words == "version" else ["--config", str(kit.config)]
+        json.loads(cli.bare(words, "--json", *arguments).out)

@@ -1,0 +1,39 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from daemon_kit import Running
+from kit import Kit
+
+from s2mirror.sandbox import Sandbox
+
+IMPATIENT = {
+    "catalog": 'interval = "1 s"\njitter = "0 s"',
+    "download": 'backoff = "1 s"\nbackoff_cap = "2 s"',
+    "log": 'format = "json"',
+}
+
+
+@pytest.fixture(scope="session")
+def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path_factory.mktemp("sandbox")) as running:
+        yield running
+
+
+@pytest.fixture
+def sandbox(running_sandbox: Sandbox) -> Sandbox:
+    running_sandbox.clear()
+    return running_sandbox
+
+
+@pytest.fixture
+def kit(tmp_path: Path, sandbox: Sandbox) -> Kit:
+    """Return a kit whose daemon polls every second."""
+    return Kit(tmp_path, sandbox, sections=dict(IMPATIENT))
+
+
+@pytest.fixture
+def daemon(kit: Kit) -> Iterator[Running]:
+    """Lend a daemon that is not started yet, and end it whatever happens."""
+    with Running(kit) as running:
+        yield running

@@ -1,0 +1,145 @@
+"""A real `s2mirror run`, with a notification socket as systemd gives it one."""
+
+import io
+import json
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+from kit import Kit
+
+from s2mirror.cli.main import main
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
+    """Return as soon as *condition* holds; fail if it does not within *seconds*."""
+    give_up_at = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up_at, f"waited {seconds} s in vain: {what}"
+        time.sleep(0.1)
+
+
+@dataclass
+class Running:
+    """A daemon of the kit's mirror."""
+
+    kit: Kit
+    variables: dict[str, str] = field(default_factory=dict)
+    """More environment."""
+    without: tuple[str, ...] = ()
+    """Variables that are not set."""
+    said: list[str] = field(default_factory=list)
+    """What systemd was told."""
+    _processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._address = f"@s2mirror-test-{uuid4().hex}"
+        self._socket.bind("\0" + self._address[1:])
+        self._ears = threading.Thread(target=self._hear, daemon=True)
+        self._ears.start()
+        self._log = self.kit.folder / "daemon.log"
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", "\0" + self._address[1:])
+        self._ears.join()
+        self._socket.close()
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        return self._processes[-1]
+
+    def start(self, *, wait: bool = True) -> Self:
+        """Start it (again); return once it has said that it is ready."""
+        self.said.clear()
+        environment = self.kit.environment(
+            NOTIFY_SOCKET=self._address, WATCHDOG_USEC="2000000", **self.variables
+        )
+        for name in self.without:
+            del environment[name]
+        with self._log.open("ab") as log:
+            self._processes.append(
+                subprocess.Popen(self.kit.command("run"), env=environment, stdout=log, stderr=log)
+            )
+        if wait:
+            self.wait_for("READY=1")
+        return self
+
+    def _hear(self) -> None:
+        while words := self._socket.recv(4096):
+            self.said += words.decode().splitlines()
+
+    def wait_for(self, words: str, seconds: float = 20) -> None:
+        def heard() -> bool:
+            assert self.process.poll() is None, self._log.read_text()
+            return words in self.said
+
+        wait_until(heard, words, seconds)
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def stop(self, seconds: float = 15) -> float:
+        """Send SIGTERM; return after how many seconds the process was gone, with exit code 0."""
+        begun = time.monotonic()
+        self.send(signal.SIGTERM)
+        assert self.process.wait(timeout=seconds) == 0, self._log.read_text()
+        return time.monotonic() - begun
+
+    def log(self, event: str = "") -> list[dict[str, Any]]:
+        """Return its log lines, of one kind if it is given."""
+        if not self._log.exists():
+            return []
+        lines = [json.loads(line) for line in self._log.read_text().splitlines()]
+        return [line for line in lines if event in ("", line["event"])]
+
+    def log_text(self) -> str:
+        return self._log.read_text()
+
+    def health(self) -> tuple[int, str]:
+        """Return exit code and words of `s2mirror health`, called within this process."""
+        with redirect_stdout(io.StringIO()) as said:
+            code = main(["health", "--config", str(self.kit.config)])
+        return code, said.getvalue()
+
+    def wait_until_held(self, *ids: str, seconds: float = 20) -> None:
+        """Wait until exactly these products are archived, and no others are known."""
+        wanted = dict.fromkeys(ids, "archived")
+        wait_until(lambda: self.kit.states() == wanted, f"{wanted}", seconds)
+
+    def partial_files(self) -> dict[str, int]:
+        """Return the size in bytes of every band that has begun, by its name."""
+        parts = (self.kit.archive / ".s2mirror" / "staging").glob("*.part/**/*.jp2")
+        sizes = {path.name: size_of(path) for path in parts}
+        return {name: size_bytes for name, size_bytes in sizes.items() if size_bytes}
+
+    def polls(self) -> int:
+        """Return how often the catalogue was searched."""
+        return self.kit.sandbox.stac_proxy.traffic.count("/search")
+
+
+def size_of(path: Path) -> int:
+    """Return a file's size; a file that was just moved away has none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

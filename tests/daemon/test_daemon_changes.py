@@ -1,0 +1,154 @@
+import signal
+
+from daemon_kit import Running, wait_until
+from kit import ZURICH, Kit, tiny
+
+from s2mirror.sandbox import Answer, Fault
+
+VALLEY = """
+[[area]]
+name = "valley"
+tiles = ["32TNS"]
+start = 2020-01-01
+"""
+
+
+def reload(daemon: Running) -> None:
+    daemon.said.clear()
+    daemon.send(signal.SIGHUP)
+
+
+def test_a_hangup_with_a_good_configuration_takes_the_new_area(daemon: Running, kit: Kit) -> None:
+    here, there = tiny(tile="32TMT"), tiny(tile="32TNS")
+    kit.sandbox.publish([here, there])
+    daemon.start()
+    daemon.wait_until_held(here.id)
+    pid = daemon.process.pid
+    kit.areas = ZURICH + VALLEY
+    assert kit.config
+    reload(daemon)
+    daemon.wait_for("READY=1")
+    assert any(words.startswith("RELOADING=1") for words in daemon.said)
+    assert any(words.startswith("MONOTONIC_USEC=") for words in daemon.said)
+    daemon.wait_until_held(here.id, there.id)
+    assert daemon.process.pid == pid
+    assert daemon.stop() < 5
+    kit.assert_current(here, there)
+
+
+def test_a_hangup_in_mid_download_fetches_no_byte_twice(daemon: Running, kit: Kit) -> None:
+    product = tiny(band_bytes=1_500_000)
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path="_B0[23]_", bytes_per_second=300_000, times=2))
+    daemon.start()
+    wait_until(daemon.partial_files, "partial bytes")
+    reload(daemon)
+    daemon.wait_for("READY=1")
+    daemon.wait_until_held(product.id)
+    daemon.stop()
+    again = [e for e in kit.sandbox.s3_proxy.traffic.matching("_B0[23]_") if e.range]
+    assert again, "it went on where it was"
+    kit.assert_current(product)
+
+
+def test_a_hangup_with_a_bad_configuration_keeps_the_old_and_tells_every_fault(
+    daemon: Running, kit: Kit
+) -> None:
+    first, later = tiny(25), tiny(27)
+    kit.sandbox.publish(first)
+    daemon.start()
+    daemon.wait_until_held(first.id)
+    path = kit.config
+    good = path.read_text()
+    path.write_text(good.replace("bbox = [8.45,", "bbox = [").replace("reserve", "reserved"))
+    reload(daemon)
+    wait_until(lambda: daemon.log("config.refused"), "config.refused")
+    faults = daemon.log("config.refused")[0]["faults"]
+    assert any("area[0].bbox" in fault for fault in faults)
+    assert any("unknown key 'reserved'" in fault for fault in faults)
+    path.write_text(good)
+    kit.sandbox.publish(later)
+    daemon.wait_until_held(first.id, later.id)
+    assert "READY=1" not in daemon.said, "nothing was reloaded"
+    assert len(daemon.log("mirror.started")) == 1
+    daemon.stop()
+
+
+def test_a_hangup_cannot_move_the_ledger_nor_lose_the_archive(daemon: Running, kit: Kit) -> None:
+    daemon.start()
+    kit.sections["ledger"] = 'path = "elsewhere.sqlite"'
+    assert kit.config
+    reload(daemon)
+    wait_until(lambda: daemon.log("config.refused"), "config.refused")
+    assert daemon.log("config.refused")[0]["faults"] == [
+        "ledger.path: takes effect only with a restart"
+    ]
+    del kit.sections["ledger"]
+    kit.config.write_text(kit.config.read_text().replace('root = "archive"', 'root = "unmounted"'))
+    reload(daemon)
+    wait_until(lambda: len(daemon.log("config.refused")) == 2, "config.refused")
+    assert "is its disk mounted?" in daemon.log("config.refused")[1]["faults"][0]
+    daemon.stop()
+
+
+def test_wrong_keys_blame_no_product_and_a_hangup_brings_the_new_one(
+    daemon: Running, kit: Kit
+) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    key_file = kit.folder / "secret-key"
+    key_file.touch(mode=0o600)
+    key_file.write_text("not-the-right-one")
+    daemon.without = ("S2MIRROR_S3_SECRET_KEY",)
+    daemon.variables = {"S2MIRROR_S3_SECRET_KEY_FILE": str(key_file)}
+    daemon.start()
+    wait_until(lambda: daemon.log("work.paused"), "work.paused")
+    code, words = daemon.health()
+    assert code == 1
+    assert "the key pair is wrong or has expired" in words
+    assert daemon.process.poll() is None
+    assert [(f["state"], f["attempts"]) for f in kit.json("list")] == [("queued", 0)]
+    key_file.write_text(kit.sandbox.secret_key)
+    reload(daemon)
+    daemon.wait_until_held(product.id)
+    assert daemon.health() == (0, "healthy\n")
+    daemon.stop()
+    kit.assert_current(product)
+
+
+def test_a_daemon_without_keys_polls_and_says_what_it_lacks(daemon: Running, kit: Kit) -> None:
+    kit.sandbox.publish(tiny())
+    daemon.without = ("S2MIRROR_S3_SECRET_KEY",)
+    daemon.start()
+    wait_until(lambda: daemon.log("work.paused"), "work.paused")
+    assert "no s3 secret key given" in daemon.health()[1]
+    assert list(kit.states().values()) == ["queued"]
+    daemon.stop()
+
+
+def test_a_catalogue_that_is_down_for_a_while_shows_in_health_and_mends_itself(
+    daemon: Running, kit: Kit
+) -> None:
+    daemon.start()
+    wait_until(lambda: len(daemon.log("search.listed")) >= 2, "both searches")
+    kit.sandbox.stac_proxy.inject(Fault(answer=Answer(status=503), times=None))
+    kit.sandbox.publish(tiny())
+    wait_until(lambda: len(daemon.log("job.failed")) >= 2, "job.failed")
+    code, words = daemon.health()
+    assert code == 1
+    assert "answered 503" in words
+    kit.sandbox.stac_proxy.reset()
+    daemon.wait_until_held(tiny().id)
+    wait_until(lambda: daemon.health()[0] == 0, "healthy")
+    daemon.stop()
+
+
+def test_health_tells_a_daemon_that_was_killed_from_one_that_runs(
+    daemon: Running,
+) -> None:
+    daemon.start()
+    wait_until(lambda: daemon.health()[0] == 0, "healthy")
+    daemon.process.kill()
+    daemon.process.wait()
+    said = daemon.kit.run("health")
+    assert (said.returncode, said.stdout) == (1, "not healthy: the daemon does not run\n")

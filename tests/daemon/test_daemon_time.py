@@ -1,0 +1,192 @@
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from daemon_kit import Running, wait_until
+from kit import Kit, tiny
+
+from s2mirror.adapters.notify import Notifier
+from s2mirror.sandbox import Answer, Exchange, Fault
+from s2mirror.service.daemon import Daemon, Orders
+from s2mirror.service.health import read_health
+from s2mirror.service.wiring import Mirror, utc_now
+from s2mirror.service.workers import Pace
+
+ONE_SEARCH = """
+[[area]]
+name = "zurich"
+tiles = ["32TMT"]
+start = 2020-01-01
+"""
+
+
+class Feeding(Notifier):
+    """A notifier that keeps when the watchdog was fed."""
+
+    def __init__(self) -> None:
+        super().__init__({"WATCHDOG_USEC": "400000"})
+        self.fed_at: list[float] = []
+
+    def alive(self, status: str) -> None:
+        assert status
+        self.fed_at.append(time.monotonic())
+
+    def fed_since(self, moment: float) -> int:
+        return sum(fed_at > moment for fed_at in self.fed_at)
+
+
+@contextmanager
+def at_work(mirror: Mirror, pace: Pace, notifier: Notifier | None = None) -> Iterator[None]:
+    """Run a daemon within this process, to be less patient than a real one."""
+    orders = Orders()
+    daemon = Daemon(mirror, notifier or Feeding(), orders, lambda: None, pace)
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        orders.stop = True
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+
+
+def searches(kit: Kit) -> list[Exchange]:
+    return kit.sandbox.stac_proxy.traffic.matching("/search")
+
+
+@pytest.mark.long
+def test_a_poll_longer_than_its_interval_delays_the_next_and_drops_none(
+    daemon: Running, kit: Kit
+) -> None:
+    kit.areas = ONE_SEARCH
+    kit.sandbox.stac_proxy.inject(Fault(path="/search", delay_seconds=1.3, times=None))
+    daemon.start()
+    wait_until(lambda: len(searches(kit)) >= 5, "five polls")
+    daemon.stop()
+    done = [found for found in searches(kit) if found.ended is not None][:4]
+    gaps = [after.started - (before.ended or 0) for before, after in pairwise(done)]
+    assert all(gap >= 0 for gap in gaps), "never two at once"
+    assert all(gap < 1.5 for gap in gaps), "each overdue poll came at once"
+
+
+@pytest.mark.long
+def test_after_a_sleep_one_poll_catches_up_for_all_that_were_missed(
+    daemon: Running, kit: Kit
+) -> None:
+    kit.areas = ONE_SEARCH
+    daemon.start()
+    wait_until(lambda: len(searches(kit)) >= 2, "two polls")
+    kit.sandbox.stac_proxy.traffic.wait_until_idle()
+    daemon.send(signal.SIGSTOP)
+    time.sleep(5)
+    woken = time.monotonic()
+    daemon.send(signal.SIGCONT)
+
+    def polls_since() -> int:
+        return sum(found.started > woken for found in searches(kit))
+
+    wait_until(polls_since, "a poll to catch up", seconds=3)
+    time.sleep(0.6)
+    assert polls_since() <= 2, "five were missed"
+    kit.sandbox.publish(tiny())
+    daemon.wait_until_held(tiny().id)
+    daemon.stop()
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+def test_a_step_of_the_clock_brings_one_poll_at_once(kit: Kit, days: int) -> None:
+    kit.areas = ONE_SEARCH
+    kit.sections["catalog"] = 'interval = "6 h"'
+    step = [timedelta()]
+    mirror = replace(kit.mirror(), now=lambda: utc_now() + step[0])
+    with at_work(mirror, Pace(tick_seconds=0.05)):
+        wait_until(lambda: searches(kit), "the first poll")
+        time.sleep(0.5)
+        before = len(searches(kit))
+        time.sleep(0.5)
+        assert len(searches(kit)) == before
+        step[0] = timedelta(days=days)
+        wait_until(lambda: len(searches(kit)) > before, "a poll", seconds=3)
+
+
+def test_work_goes_on_by_itself_once_the_key_is_good_again(kit: Kit) -> None:
+    kit.sandbox.publish(tiny())
+    kit.sandbox.s3_proxy.inject(Fault(answer=Answer(status=401), times=4))
+    mirror = kit.mirror()
+    with at_work(mirror, Pace(pause_seconds=0.3, idle_seconds=0.1)):
+        wait_until(lambda: problems(mirror), "a problem")
+        assert "the key pair is wrong" in problems(mirror)[0]
+        wait_until(lambda: kit.states() == {tiny().id: "archived"}, "archived")
+        wait_until(lambda: not problems(mirror), "all well")
+    kit.assert_current(tiny())
+
+
+def problems(mirror: Mirror) -> tuple[str, ...]:
+    health = read_health(mirror.ledger, now=mirror.now())
+    return health.problems if health else ()
+
+
+def test_an_archive_that_goes_away_is_waited_for(kit: Kit) -> None:
+    kit.sections["prune"] = 'interval = "1 s"'
+    mirror = kit.mirror()
+    with at_work(mirror, Pace(pause_seconds=0.3, idle_seconds=0.1)):
+        wait_until(lambda: read_health(mirror.ledger, now=mirror.now()), "the first word")
+        kit.archive.rename(kit.folder / "away")
+        kit.sandbox.publish(tiny())
+        wait_until(lambda: problems(mirror), "a problem")
+        (kit.folder / "away").rename(kit.archive)
+        wait_until(lambda: kit.states() == {tiny().id: "archived"}, "archived")
+        wait_until(lambda: not problems(mirror), "all well")
+    kit.assert_current(tiny())
+
+
+def test_the_watchdog_is_fed_while_a_slow_download_moves(daemon: Running, kit: Kit) -> None:
+    kit.sandbox.publish(tiny(band_bytes=900_000))
+    kit.sandbox.s3_proxy.inject(Fault(path="_B0[23]_", bytes_per_second=300_000, times=None))
+    daemon.start()
+    daemon.wait_until_held(tiny().id)
+    seconds = 0.9 / 0.3
+    assert daemon.said.count("WATCHDOG=1") >= seconds / 0.5
+    assert any("downloads under way" in words for words in daemon.said)
+    daemon.stop()
+
+
+def test_the_watchdog_is_no_longer_fed_when_a_download_hangs(kit: Kit) -> None:
+    kit.sandbox.publish(tiny())
+    kit.sandbox.s3_proxy.inject(Fault(path="_B02_", silent=True))
+    mirror, feeding = kit.mirror(), Feeding()
+    pace = Pace(stall_seconds=1.0, leave_seconds=0.5)
+    with at_work(mirror, pace, feeding):
+        wait_until(lambda: kit.sandbox.s3_proxy.traffic.count("_B02_"), "the silent request")
+        assert feeding.fed_at
+        time.sleep(1.5)
+        silent_from = time.monotonic()
+        time.sleep(1.0)
+        assert feeding.fed_since(silent_from) == 0
+
+
+@pytest.mark.long
+def test_a_minute_of_polling_takes_no_more_memory(daemon: Running, kit: Kit) -> None:
+    kit.sandbox.publish([tiny(day) for day in range(1, 29)])
+    daemon.start()
+    wait_until(lambda: len(kit.states()) == 28, "all products", seconds=60)
+    time.sleep(15)
+    before = resident_kilobytes(daemon.process.pid)
+    polls = daemon.polls()
+    time.sleep(60)
+    after = resident_kilobytes(daemon.process.pid)
+    assert daemon.polls() - polls > 60
+    assert after - before < 4000, f"{before} kB before, {after} kB after"
+    daemon.stop()
+
+
+def resident_kilobytes(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
