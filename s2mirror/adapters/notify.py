@@ -5,6 +5,10 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Final
+
+_PATIENCE_SECONDS: Final = 1.0
+"""A full socket must not hold up a stop."""
 
 
 class Notifier:
@@ -40,5 +44,6 @@ class Notifier:
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
         # sd_notify(3): whether it was heard is nobody's concern but the manager's.
         with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as channel:
+            channel.settimeout(_PATIENCE_SECONDS)
             channel.connect(self._address)
             channel.sendall(text.encode())

@@ -36,9 +36,9 @@ MAX_KEY_BYTES: Final = 1024
 _AGAIN: Final = "will be tried again"
 _NEW_KEY: Final = (
     "the key pair is wrong or has expired; make a new one at "
-    "https://eodata-s3keysmanager.dataspace.copernicus.eu, then restart"
+    "https://eodata-s3keysmanager.dataspace.copernicus.eu, give it to the mirror, and reload it"
 )
-_CLOCK: Final = "this machine's clock is wrong; set it, then restart"
+_CLOCK: Final = "this machine's clock is wrong; set it; work goes on by itself"
 _BY_CODE: Final[Mapping[str, tuple[type[MirrorError], str]]] = {
     "RequestTimeTooSkewed": (CredentialError, _CLOCK),
     "InvalidAccessKeyId": (CredentialError, _NEW_KEY),

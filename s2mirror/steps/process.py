@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +19,7 @@ from s2mirror.model import Entry, Verdict
 from s2mirror.planning.retry import RetryPolicy, next_attempt_at
 from s2mirror.stop import StopFlag
 
+_OURS_ALONE: Final = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _GRACE_SECONDS: Final = 5.0
 _WATCH_SECONDS: Final = 0.2
 _OUTPUT_SHOWN: Final = 400
@@ -112,6 +113,7 @@ def _run(arguments: Sequence[str], timeout: timedelta, stop: StopFlag) -> str:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                env=_without_secrets(os.environ),
                 start_new_session=True,
             )
             if ended := _wait(process, timeout, stop):
@@ -120,6 +122,15 @@ def _run(arguments: Sequence[str], timeout: timedelta, stop: StopFlag) -> str:
             return f"exit code {process.returncode}: {tail}" if process.returncode else ""
     except OSError as error:
         return f"cannot start {arguments[0]!r}: {error.strerror}"
+
+
+def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what a hook may know: all but what leads to the mirror's own keys."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith("S2MIRROR_") and name not in _OURS_ALONE
+    }
 
 
 def _wait(process: "subprocess.Popen[bytes]", timeout: timedelta, stop: StopFlag) -> str:

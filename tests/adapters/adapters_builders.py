@@ -1,0 +1,130 @@
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shapely.geometry import box
+
+from s2mirror.adapters.catalog import StacCatalog, StacOptions
+from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.objectstore import S3Store, StoreOptions
+from s2mirror.geometry import pack
+from s2mirror.lifecycle import Event
+from s2mirror.model import CatalogQuery, Entry, Product, Verdict
+from s2mirror.sandbox import ProductSpec, Sandbox, make_product
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+ID = "S2C_MSIL2A_20260527T102031_N0512_R065_T32TMT_20260527T132031"
+EVERYWHERE = (
+    '{"type":"Polygon","coordinates":[[[-180,-90],[180,-90],[180,90],[-180,90],[-180,-90]]]}'
+)
+
+
+def product(product_id: str = ID, *, hours_ago: float = 0, **facts: Any) -> Product:  # noqa: ANN401 - Product's fields
+    sensed_at = NOW - timedelta(hours=hours_ago)
+    values: dict[str, Any] = {
+        "id": product_id,
+        "collection": "sentinel-2-l2a",
+        "platform": "sentinel-2c",
+        "tile": "32TMT",
+        "baseline": "05.12",
+        "relative_orbit": 65,
+        "sensed_at": sensed_at,
+        "published_at": sensed_at + timedelta(hours=4),
+        "generated_at": sensed_at + timedelta(hours=3),
+        "cloud_cover_percent": 12.5,
+        "size_bytes": 8,
+        "s3_prefix": f"Sentinel-2/MSI/L2A/2026/06/01/{product_id}.SAFE/",
+        "datatake_id": "GS2C_20260527T102031_000065_N05.12",
+        "datastrip_id": "",
+        "revision": "",
+        "footprint_wkb": pack(box(8, 47, 9, 48)),
+    }
+    return Product(**{**values, **facts})
+
+
+def record(ledger: Ledger, *products: Product, areas: tuple[str, ...] = ("alps",)) -> None:
+    ledger.products.record(
+        products, {found.id: areas for found in products}, priorities={}, now=NOW
+    )
+
+
+def step(ledger: Ledger, product_id: str, event: Event, **facts: Any) -> Entry:  # noqa: ANN401 - Verdict's fields
+    """Let one event happen to a product; return what the ledger then says."""
+    entry = ledger.products.get(product_id)
+    ledger.products.advance(entry, Verdict(event=event, **facts), now=NOW)
+    return ledger.products.get(product_id)
+
+
+def queued(ledger: Ledger, *products: Product, areas: tuple[str, ...] = ("alps",)) -> None:
+    record(ledger, *products, areas=areas)
+    for found in products:
+        step(ledger, found.id, Event.SELECT)
+
+
+def fresh_store(sandbox: Sandbox) -> S3Store:
+    """Return a store whose connections no other test has seen, nor will see broken."""
+    return S3Store(_options(sandbox))
+
+
+def store(sandbox: Sandbox, **changes: Any) -> S3Store:  # noqa: ANN401 - StoreOptions' fields
+    return _store(_options(sandbox, **changes))
+
+
+def _options(sandbox: Sandbox, **changes: Any) -> StoreOptions:  # noqa: ANN401 - StoreOptions' fields
+    options: dict[str, Any] = {
+        "endpoint": sandbox.s3_endpoint,
+        "bucket": "eodata",
+        "access_key": sandbox.access_key,
+        "secret_key": sandbox.secret_key,
+        "read_timeout_seconds": 5.0,
+        "ca_file": sandbox.ca_file,
+    }
+    return StoreOptions(**{**options, **changes})
+
+
+@cache
+def _store(options: StoreOptions) -> S3Store:
+    """Make each store once: boto3 takes longer to begin than the sandbox to answer."""
+    return S3Store(options)
+
+
+def catalog(sandbox: Sandbox, **changes: Any) -> StacCatalog:  # noqa: ANN401 - StacOptions' fields
+    options: dict[str, Any] = {
+        "url": sandbox.stac_url,
+        "bucket": "eodata",
+        "timeout_seconds": 5.0,
+        "tries": 1,
+        "backoff_seconds": 0.0,
+        "ca_file": sandbox.ca_file,
+    }
+    return StacCatalog(StacOptions(**{**options, **changes}))
+
+
+def query(**facts: Any) -> CatalogQuery:  # noqa: ANN401 - CatalogQuery's fields
+    values: dict[str, Any] = {
+        "collection": "sentinel-2-l2a",
+        "geometry_geojson": EVERYWHERE,
+        "published_from": None,
+        "sensed_from": None,
+        "sensed_until": None,
+        "max_cloud_cover_percent": None,
+    }
+    return CatalogQuery(**{**values, **facts})
+
+
+def made_item() -> dict[str, Any]:
+    """Return an item of the sandbox's making, as the catalogue serves it."""
+    item: dict[str, Any] = json.loads(json.dumps(make_product(ProductSpec(scale=0.0002)).item))
+    return item
+
+
+def sample(name: str) -> Path:
+    """Return a file of real CDSE material; skip the test when there is none on this machine."""
+    folder = os.environ.get("S2MIRROR_SAMPLES")
+    if not folder:
+        pytest.skip("needs real CDSE samples: name their folder in S2MIRROR_SAMPLES")
+    return Path(folder, name)

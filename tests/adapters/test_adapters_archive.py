@@ -1,0 +1,349 @@
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from adapters_builders import ID, NOW
+
+from s2mirror.adapters.archive import Archive, file_digest
+from s2mirror.checksum import new_hasher
+from s2mirror.errors import ArchiveError, HostileInput
+
+PATH = f"T32TMT/2026/05/27/{ID}.SAFE"
+DAY = timedelta(days=1)
+OUTSIDE = ["../x.SAFE", "/etc/x.SAFE", "a/../../x.SAFE", "", ".", "a//x.SAFE"]
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    made = Archive(tmp_path / "archive")
+    made.create()
+    return made
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Lend a disk of 256 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k,nr_inodes=64", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs root and the right to mount a small tmpfs")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def stage(archive: Archive, files: dict[str, bytes], product_id: str = ID) -> None:
+    staged = archive.stage(product_id)
+    for path, content in files.items():
+        staged.receive(path, [content], new_hasher("md5"), lambda _: None)
+        staged.finish(path, size_bytes=len(content))
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+FILES = {"MTD_MSIL2A.xml": b"<xml/>", "GRANULE/L2A/IMG_DATA/B02.jp2": b"\x00\x01"}
+
+
+def held(archive: Archive, path: str = PATH, product_id: str = ID) -> Path:
+    stage(archive, FILES, product_id)
+    archive.publish(product_id, path)
+    return archive.root / path
+
+
+def test_the_right_archive_is_recognised(archive: Archive) -> None:
+    archive_id = archive.marker_id()
+    assert archive_id is not None
+    archive.require(archive_id)
+
+
+def test_an_archive_without_its_marker_may_be_an_unmounted_disk(archive: Archive) -> None:
+    (archive.root / ".s2mirror/archive.json").unlink()
+    assert archive.marker_id() is None
+    with pytest.raises(ArchiveError) as caught:
+        archive.require("abc")
+    assert str(caught.value) == (
+        f"{archive.root} has no marker .s2mirror/archive.json: is its disk mounted? "
+        "Nothing is written or removed until the marker is back"
+    )
+
+
+def test_another_archives_marker_stops_the_work(archive: Archive) -> None:
+    with pytest.raises(ArchiveError) as caught:
+        archive.require("abc")
+    assert str(caught.value) == (
+        f"{archive.root} is the archive {archive.marker_id()}, but the ledger belongs to abc; "
+        "mount the right disk, or set ledger.path to the ledger of this archive"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "nonsense", '{"archive_i'])
+def test_a_damaged_marker_is_no_marker(archive: Archive, text: str) -> None:
+    (archive.root / ".s2mirror/archive.json").write_text(text)
+    with pytest.raises(ArchiveError, match=r"cannot be read: .*restore it from a backup"):
+        archive.marker_id()
+
+
+def test_a_published_product_is_whole_and_its_staging_gone(archive: Archive) -> None:
+    folder = held(archive)
+    assert files_below(folder) == FILES
+    assert archive.holds(PATH)
+    assert archive.staged_ids() == frozenset()
+    assert list(archive.product_paths()) == [PATH]
+
+
+def test_publishing_takes_no_incomplete_file_along(archive: Archive) -> None:
+    stage(archive, FILES)
+    archive.stage(ID).receive("half.jp2", [b"1"], new_hasher("md5"), lambda _: None)
+    archive.publish(ID, PATH)
+    assert files_below(archive.root / PATH) == FILES
+    assert archive.staged_ids() == frozenset()
+
+
+def test_publishing_onto_a_held_product_changes_neither(archive: Archive) -> None:
+    folder = held(archive)
+    stage(archive, {"other": b"x"})
+    with pytest.raises(ArchiveError, match="publishing"):
+        archive.publish(ID, PATH)
+    assert files_below(folder) == FILES
+    assert archive.stage(ID).files() == {"other": 1}
+
+
+def test_publishing_what_is_not_staged_leaves_nothing_in_the_tree(archive: Archive) -> None:
+    with pytest.raises(ArchiveError):
+        archive.publish(ID, PATH)
+    assert not archive.holds(PATH)
+    assert list(archive.product_paths()) == []
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda archive, path: archive.publish(ID, path),
+        lambda archive, path: archive.discard(ID, path, now=NOW),
+        lambda archive, path: archive.quarantine_held(ID, path),
+        lambda archive, path: archive.drop_marker(path, ".done"),
+        lambda archive, path: archive.reuse(ID, path),
+        lambda archive, path: archive.holds(path),
+    ],
+    ids=["publish", "discard", "quarantine", "drop marker", "reuse", "holds"],
+)
+def test_a_path_outside_the_archive_is_never_touched(
+    archive: Archive, action: Callable[[Archive, str], object], path: str
+) -> None:
+    outside = archive.root.parent / "x.SAFE"
+    outside.mkdir()
+    stage(archive, FILES)
+    with pytest.raises(HostileInput):
+        action(archive, path)
+    assert outside.is_dir()
+    assert archive.stage(ID).has("MTD_MSIL2A.xml")
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda archive, name: archive.stage(name),
+        lambda archive, name: archive.discard_stage(name),
+        lambda archive, name: archive.quarantine(name),
+        lambda archive, name: archive.quarantine_held(name, PATH),
+        lambda archive, name: archive.reuse(name, PATH),
+        lambda archive, name: archive.discard(name, PATH, now=NOW),
+    ],
+    ids=["stage", "discard stage", "quarantine", "quarantine held", "reuse", "discard"],
+)
+def test_a_product_id_that_is_a_path_is_never_used(
+    archive: Archive, action: Callable[[Archive, str], object]
+) -> None:
+    folder = held(archive)
+    with pytest.raises(HostileInput):
+        action(archive, "../../../x")
+    assert files_below(folder) == FILES
+
+
+def test_a_quarantined_product_comes_back_into_staging(archive: Archive) -> None:
+    stage(archive, FILES)
+    archive.quarantine(ID)
+    assert archive.staged_ids() == frozenset()
+    assert archive.reuse(ID, PATH)
+    assert archive.stage(ID).files() == {path: len(content) for path, content in FILES.items()}
+
+
+def test_a_held_product_comes_back_into_staging(archive: Archive) -> None:
+    held(archive)
+    assert archive.reuse(ID, PATH)
+    assert not archive.holds(PATH)
+    assert archive.stage(ID).has("MTD_MSIL2A.xml")
+
+
+def test_there_may_be_nothing_to_reuse(archive: Archive) -> None:
+    assert not archive.reuse(ID, PATH)
+
+
+def test_what_is_staged_already_is_not_replaced_by_what_lies_in_quarantine(
+    archive: Archive,
+) -> None:
+    stage(archive, {"old": b"x"})
+    archive.quarantine(ID)
+    stage(archive, {"new": b"y"})
+    assert not archive.reuse(ID, PATH)
+    assert archive.stage(ID).files() == {"new": 1}
+
+
+def test_a_damaged_product_leaves_the_tree_for_quarantine(archive: Archive) -> None:
+    held(archive)
+    archive.quarantine_held(ID, PATH)
+    assert list(archive.product_paths()) == []
+    assert files_below(archive.root / f".s2mirror/quarantine/{ID}.SAFE") == FILES
+
+
+def test_a_discarded_product_lies_in_the_trash_until_its_time_is_over(archive: Archive) -> None:
+    held(archive)
+    archive.discard(ID, PATH, now=NOW)
+    assert list(archive.product_paths()) == []
+    assert list(archive.trash().values()) == [NOW]
+    assert archive.empty_trash(DAY, now=NOW + DAY - timedelta(seconds=1)) == 0
+    assert len(archive.trash()) == 1
+    assert archive.empty_trash(DAY, now=NOW + DAY) == 1
+    assert archive.trash() == {}
+
+
+def test_empty_folders_go_with_a_product_but_others_stay(archive: Archive) -> None:
+    held(archive)
+    other = held(archive, "T32TMT/2026/05/28/OTHER.SAFE", "OTHER")
+    archive.discard(ID, PATH, now=NOW)
+    assert not (archive.root / "T32TMT/2026/05/27").exists()
+    assert files_below(other) == FILES
+    archive.discard("OTHER", "T32TMT/2026/05/28/OTHER.SAFE", now=NOW)
+    assert [found.name for found in archive.root.iterdir()] == [".s2mirror"]
+
+
+def test_discarding_twice_is_the_same_as_once(archive: Archive) -> None:
+    held(archive)
+    archive.discard(ID, PATH, now=NOW)
+    archive.discard(ID, PATH, now=NOW + DAY)
+    assert list(archive.trash().values()) == [NOW]
+
+
+def test_a_strangers_things_in_the_trash_are_left_alone(archive: Archive) -> None:
+    held(archive)
+    archive.discard(ID, PATH, now=NOW)
+    stranger = archive.root / ".s2mirror/trash/notes"
+    stranger.mkdir()
+    assert archive.empty_trash(DAY, now=NOW + 9 * DAY) == 1
+    assert stranger.is_dir()
+
+
+def test_products_in_the_workroom_are_not_in_the_tree(archive: Archive) -> None:
+    held(archive)
+    stage(archive, FILES, "STAGED")
+    held(archive, "T32TMT/TRASHED.SAFE", "TRASHED")
+    archive.discard("TRASHED", "T32TMT/TRASHED.SAFE", now=NOW)
+    stage(archive, FILES, "BAD")
+    archive.quarantine("BAD")
+    assert list(archive.product_paths()) == [PATH]
+
+
+def test_a_product_inside_a_product_is_not_looked_for(archive: Archive) -> None:
+    held(archive)
+    (archive.root / PATH / "INNER.SAFE").mkdir()
+    assert list(archive.product_paths()) == [PATH]
+
+
+def test_a_consumers_marker_lies_beside_its_product(archive: Archive) -> None:
+    folder = held(archive)
+    assert not archive.has_marker(PATH, ".done")
+    folder.with_name(folder.name + ".done").touch()
+    assert archive.has_marker(PATH, ".done")
+    archive.drop_marker(PATH, ".done")
+    archive.drop_marker(PATH, ".done")
+    assert not archive.has_marker(PATH, ".done")
+    assert files_below(folder) == FILES
+
+
+def test_a_file_is_put_together_from_several_tries(archive: Archive) -> None:
+    staged, hasher, heard = archive.stage(ID), new_hasher("md5"), []
+    staged.receive("a/B02.jp2", [b"12", b"345"], hasher, heard.append)
+    assert (staged.partial_bytes("a/B02.jp2"), staged.has("a/B02.jp2")) == (5, False)
+    again = new_hasher("md5")
+    staged.take_in("a/B02.jp2", again)
+    staged.receive("a/B02.jp2", [b"6"], again, heard.append)
+    staged.finish("a/B02.jp2", size_bytes=6)
+    assert staged.read_bytes("a/B02.jp2") == b"123456"
+    assert (staged.files(), staged.partial_files()) == ({"a/B02.jp2": 6}, {})
+    assert heard == [2, 3, 1]
+    assert again.hexdigest() == file_digest(staged.folder / "a/B02.jp2", "md5")
+
+
+def test_an_empty_file_is_a_file_too(archive: Archive) -> None:
+    stage(archive, {"empty": b""})
+    assert archive.stage(ID).files() == {"empty": 0}
+
+
+def test_a_dropped_file_starts_anew(archive: Archive) -> None:
+    stage(archive, {"whole": b"1"})
+    staged = archive.stage(ID)
+    staged.receive("part", [b"2"], new_hasher("md5"), lambda _: None)
+    staged.drop("whole")
+    staged.drop("part")
+    staged.drop("never there")
+    assert staged.size_bytes() == 0
+
+
+def test_what_is_staged_can_be_discarded_twice(archive: Archive) -> None:
+    stage(archive, FILES)
+    archive.discard_stage(ID)
+    archive.discard_stage(ID)
+    assert archive.staged_ids() == frozenset()
+
+
+def test_a_full_disk_is_an_archive_error_with_advice_and_what_fitted_stays(
+    small_disk: Path,
+) -> None:
+    archive = Archive(small_disk)
+    archive.create()
+    staged = archive.stage(ID)
+    chunks = [bytes(16_384)] * 64
+    with pytest.raises(ArchiveError) as caught:
+        staged.receive("B02.jp2", chunks, new_hasher("md5"), lambda _: None)
+    assert str(caught.value) == (
+        "writing B02.jp2: [Errno 28] No space left on device: "
+        "the disk is full (bytes or inodes); make room, the mirror goes on by itself"
+    )
+    assert caught.value.exit_code == 5
+    assert 0 < staged.partial_bytes("B02.jp2") <= 256 * 1024
+
+
+def test_a_disk_without_inodes_is_full_too(small_disk: Path) -> None:
+    archive = Archive(small_disk)
+    archive.create()
+    with pytest.raises(ArchiveError, match=r"the disk is full \(bytes or inodes\)"):
+        stage(archive, {f"f{n}": b"" for n in range(99)})
+
+
+def test_a_read_only_disk_is_named(small_disk: Path) -> None:
+    archive = Archive(small_disk)
+    archive.create()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(ArchiveError, match="is mounted read-only; look into the system log"):
+        stage(archive, FILES)
+
+
+def test_the_room_that_is_told_is_this_disks(small_disk: Path) -> None:
+    assert 0 < Archive(small_disk).free_bytes() <= 256 * 1024
+
+
+def test_a_file_that_the_disk_holds_less_of_than_was_written_is_not_finished(
+    archive: Archive,
+) -> None:
+    staged = archive.stage(ID)
+    staged.receive("B02.jp2", [b"12345"], new_hasher("md5"), lambda _: None)
+    with pytest.raises(ArchiveError, match="has 5 B on disk after 6 B were written"):
+        staged.finish("B02.jp2", size_bytes=6)
+    assert not staged.has("B02.jp2")

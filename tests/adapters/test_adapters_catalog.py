@@ -1,0 +1,196 @@
+import json
+import socket
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from adapters_builders import catalog, query
+
+from s2mirror.errors import CatalogError, CatalogUnavailable
+from s2mirror.sandbox import Answer, Fault, ProductSpec, Sandbox, make_item
+
+SENSED_AT = datetime(2026, 5, 1, 10, 20, 31, tzinfo=UTC)
+
+
+def fill(sandbox: Sandbox, count: int) -> None:
+    specs = [ProductSpec(sensed_at=SENSED_AT + timedelta(days=n)) for n in range(count)]
+    sandbox.catalogue.put(sandbox.stac.served(make_item(spec).item) for spec in specs)
+
+
+def answer(sandbox: Sandbox, document: object, *, skip: int = 0, status: int = 200) -> None:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    headers = {"Content-Type": "application/geo+json"}
+    found = Answer(status=status, body=body, headers=headers)
+    sandbox.stac_proxy.inject(Fault(path="search", skip=skip, answer=found, times=None))
+
+
+def page(*links: dict[str, Any], features: Any = ()) -> dict[str, Any]:  # noqa: ANN401 - any JSON
+    return {"type": "FeatureCollection", "features": list(features), "links": list(links)}
+
+
+def next_link(href: str, **body: object) -> dict[str, Any]:
+    return {"rel": "next", "href": href, "method": "POST", "body": body}
+
+
+def doubt(sandbox: Sandbox, **changes: Any) -> CatalogError:  # noqa: ANN401 - StacOptions' fields
+    with pytest.raises(CatalogError) as caught:
+        list(catalog(sandbox, **changes).search(query()))
+    return caught.value
+
+
+FEATURE = {"type": "Feature", "id": "x"}
+
+
+def test_a_next_page_on_another_host_is_not_followed(sandbox: Sandbox) -> None:
+    answer(sandbox, page(next_link("https://elsewhere.example/v1/search"), features=[FEATURE]))
+    assert str(doubt(sandbox)) == (
+        "the catalogue's next page is on another host (elsewhere.example); "
+        "not followed. The listing is incomplete and will be tried again"
+    )
+
+
+def test_a_paging_token_that_comes_twice_ends_the_listing_in_doubt(sandbox: Sandbox) -> None:
+    link = next_link(f"{sandbox.stac_url}search", token="next:1")  # noqa: S106 - a paging token
+    answer(sandbox, page(link, features=[FEATURE]))
+    assert str(doubt(sandbox)) == (
+        "the catalogue gave the same paging token twice; "
+        "the listing is incomplete and will be tried again"
+    )
+
+
+def test_more_pages_than_are_allowed_end_the_listing_in_doubt(sandbox: Sandbox) -> None:
+    fill(sandbox, 7)
+    assert str(doubt(sandbox, page_size=2, max_pages=3)) == (
+        "the listing has more than 3 pages; raise catalog.max_pages or split the area"
+    )
+    assert len(list(catalog(sandbox, page_size=2, max_pages=4).search(query()))) == 4
+
+
+def test_an_empty_page_with_a_next_one_is_in_doubt(sandbox: Sandbox) -> None:
+    answer(sandbox, page(next_link(f"{sandbox.stac_url}search", token="x")))  # noqa: S106 - a paging token
+    assert "the catalogue answered with a foreign document" in str(doubt(sandbox))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"<html>Please log in</html>",
+        b"",
+        b'{"type": "FeatureCollection", "feat',
+        b"[" * 100_000,
+        b"\xff\xfe",
+        [],
+        "text",
+        {},
+        {"type": "FeatureCollection"},
+        {"type": "FeatureCollection", "features": None, "links": []},
+        {"type": "FeatureCollection", "features": [], "links": {}},
+        {"type": "FeatureCollection", "features": [], "links": ["next"]},
+        {"type": "FeatureCollection", "features": [FEATURE], "links": [None]},
+        {"type": "FeatureCollection", "features": [FEATURE], "links": [{"rel": "next"}]},
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_foreign_answer_is_never_a_complete_listing(sandbox: Sandbox, document: object) -> None:
+    answer(sandbox, document)
+    assert str(doubt(sandbox)).endswith("will be tried again")
+
+
+@pytest.mark.parametrize(
+    "document", [{"collections": [{}], "links": []}, {"collections": ["x"], "links": []}]
+)
+def test_collections_that_are_none_are_a_foreign_answer(sandbox: Sandbox, document: object) -> None:
+    body = json.dumps(document).encode()
+    sandbox.stac_proxy.inject(Fault(path="collections", answer=Answer(status=200, body=body)))
+    with pytest.raises(CatalogError):
+        catalog(sandbox).collections()
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_busy_catalogue_is_asked_again_later(sandbox: Sandbox, status: int) -> None:
+    answer(sandbox, b"busy", status=status)
+    error = doubt(sandbox)
+    assert type(error) is CatalogUnavailable
+    assert error.transient
+    assert f"{sandbox.stac_url} answered {status}" in str(error)
+    assert str(error).endswith("will be tried again")
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_a_refusal_is_no_matter_of_patience(sandbox: Sandbox, status: int) -> None:
+    answer(sandbox, {"code": "no", "description": "bad filter"}, status=status)
+    error = doubt(sandbox)
+    assert type(error) is CatalogError
+    assert not error.transient
+    assert f"answered {status}" in str(error)
+    assert str(error).endswith("check catalog.url and the area's settings, or report it")
+
+
+def test_a_short_trouble_is_waited_out_within_one_listing(sandbox: Sandbox) -> None:
+    fill(sandbox, 3)
+    busy = Answer(status=503)
+    sandbox.stac_proxy.inject(Fault(method="POST", skip=1, times=2, answer=busy))
+    pages = list(catalog(sandbox, page_size=2, tries=3).search(query()))
+    assert [found.item_count for found in pages] == [2, 1]
+
+
+@pytest.mark.parametrize("asked", ["0", "Wed, 21 Oct 2015 07:28:00 GMT", "soon", "-5"])
+def test_retry_after_in_any_form_is_read_or_passed_over(sandbox: Sandbox, asked: str) -> None:
+    busy = Answer(status=429, headers={"Retry-After": asked})
+    sandbox.stac_proxy.inject(Fault(method="POST", answer=busy))
+    assert list(catalog(sandbox, tries=2).search(query())) == []
+
+
+def test_retry_after_in_seconds_is_waited_for(sandbox: Sandbox) -> None:
+    busy = Answer(status=429, headers={"Retry-After": "1"})
+    sandbox.stac_proxy.inject(Fault(method="POST", answer=busy))
+    began = time.monotonic()
+    list(catalog(sandbox, tries=2).search(query()))
+    assert time.monotonic() - began >= 1
+
+
+@pytest.mark.parametrize("cut", ["reset", "close"])
+def test_an_answer_that_is_cut_is_no_complete_listing(sandbox: Sandbox, cut: str) -> None:
+    fill(sandbox, 3)
+    sandbox.stac_proxy.inject(Fault(method="POST", cut_after_bytes=300, cut=cut, times=None))  # type: ignore[arg-type]
+    assert isinstance(doubt(sandbox), CatalogError)
+
+
+def test_a_catalogue_that_is_not_there_is_asked_again_later(sandbox: Sandbox) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    error = doubt(sandbox, url=f"https://localhost:{port}/v1/")
+    assert type(error) is CatalogUnavailable
+    assert str(error).startswith(f"cannot reach the catalogue https://localhost:{port}/v1/: ")
+
+
+def test_a_silent_catalogue_is_left_after_a_while(sandbox: Sandbox) -> None:
+    sandbox.stac_proxy.inject(Fault(method="POST", silent=True))
+    assert type(doubt(sandbox, timeout_seconds=0.3)) is CatalogUnavailable
+
+
+def test_the_private_ca_is_needed_and_enough(sandbox: Sandbox) -> None:
+    assert isinstance(doubt(sandbox, ca_file=None), CatalogError)
+    assert list(catalog(sandbox).search(query())) == []
+
+
+def test_the_servers_clock_can_be_asked(sandbox: Sandbox) -> None:
+    told = catalog(sandbox).server_time()
+    assert abs(told - datetime.now(UTC)) < timedelta(seconds=30)
+
+
+def test_an_item_that_cannot_be_used_does_not_end_the_listing(sandbox: Sandbox) -> None:
+    good = sandbox.stac.served(make_item(ProductSpec()).item)
+    answer(sandbox, page(features=[FEATURE, good]))
+    (found,) = catalog(sandbox).search(query())
+    assert [product.id for product in found.products] == [good["id"]]
+    assert [rejected.id for rejected in found.rejected] == ["x"]
+
+
+def test_a_sensing_time_is_asked_for_to_the_microsecond(sandbox: Sandbox) -> None:
+    moment = SENSED_AT.replace(microsecond=999_999)
+    list(catalog(sandbox).search(query(sensed_from=SENSED_AT, sensed_until=moment)))
+    asked = sandbox.requests[-1].body
+    assert asked is not None
+    assert asked["datetime"] == "2026-05-01T10:20:31Z/2026-05-01T10:20:31.999999Z"

@@ -1,0 +1,465 @@
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from adapters_builders import NOW, product, queued, record, step
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s2mirror.adapters.ledger import Ledger, open_ledger
+from s2mirror.adapters.ledger.connection import moment, stamp
+from s2mirror.adapters.ledger.products import CLAIM
+from s2mirror.errors import IllegalTransition, LedgerError, UsageError
+from s2mirror.lifecycle import TRANSITIONS, Event, State
+from s2mirror.model import Digest, Listing, ProvenFile, Rejected, RemoteFile, Verdict
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+READ_BESIDE = """
+import sys
+from pathlib import Path
+from s2mirror.adapters.ledger import open_ledger
+ledger = open_ledger(Path(sys.argv[1]), create=False)
+for _ in range(30):
+    print(sum(count for count, _ in ledger.products.counts().values()))
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[Ledger]:
+    opened = open_ledger(path)
+    yield opened
+    opened.close()
+
+
+def refusal(path: Path, *, create: bool = True) -> str:
+    with pytest.raises(LedgerError) as caught:
+        open_ledger(path, create=create)
+    return str(caught.value)
+
+
+def history_of(ledger: Ledger, product_id: str) -> list[tuple[str, str, str, str]]:
+    steps = ledger.products.history(product_id)
+    return [(found.event, found.from_state, found.to_state, found.reason) for found in steps]
+
+
+def test_twenty_threads_never_claim_the_same_product(ledger: Ledger) -> None:
+    queued(ledger, *(product(f"p{n}") for n in range(60)))
+
+    def claim_all(_: int) -> list[str]:
+        found = [ledger.products.claim(NOW) for _ in range(61)]
+        ledger.close()
+        return [entry.product.id for entry in found if entry]
+
+    with ThreadPoolExecutor(20) as pool:
+        claimed = [name for names in pool.map(claim_all, range(20)) for name in names]
+    assert sorted(claimed) == sorted(f"p{n}" for n in range(60))
+
+
+def test_the_two_states_in_claim_are_the_claim_row_of_the_life_table() -> None:
+    to_state, from_state = re.findall(r"state = '(\w+)'", CLAIM)
+    claims = {pair: target for pair, target in TRANSITIONS.items() if pair[1] is Event.CLAIM}
+    assert claims == {(State(from_state), Event.CLAIM): State(to_state)}
+
+
+def test_the_highest_priority_goes_first_then_the_newest_acquisition(ledger: Ledger) -> None:
+    old, new, urgent = (
+        product("old", hours_ago=9), product("new", hours_ago=1), product("urgent", hours_ago=99),
+    )  # fmt: skip
+    areas = {"old": ["alps"], "new": ["alps"], "urgent": ["alps", "flood"]}
+    ledger.products.record([old, new, urgent], areas, priorities={"flood": 5, "alps": 1}, now=NOW)
+    for name in areas:
+        step(ledger, name, Event.SELECT)
+    claimed = [ledger.products.claim(NOW) for _ in range(4)]
+    names = [entry.product.id for entry in claimed if entry]
+    assert names == ["urgent", "new", "old"]
+    assert claimed[-1] is None
+
+
+def test_a_product_in_its_back_off_is_not_claimed_before_its_time(ledger: Ledger) -> None:
+    queued(ledger, product("x"))
+    assert ledger.products.claim(NOW) is not None
+    step(ledger, "x", Event.INTERRUPT, next_attempt_at=NOW + MINUTE, attempts=1)
+    assert ledger.products.claim(NOW + MINUTE - timedelta(microseconds=1)) is None
+    assert ledger.products.next_due_at() == NOW + MINUTE
+    entry = ledger.products.claim(NOW + MINUTE)
+    assert entry is not None
+    assert (entry.state, entry.attempts) == (State.DOWNLOADING, 1)
+
+
+def test_only_products_of_the_wanted_areas_are_claimed(ledger: Ledger) -> None:
+    queued(ledger, product("a"), areas=("alps",))
+    queued(ledger, product("r"), areas=("rhine", "delta"))
+    entry = ledger.products.claim(NOW, ["delta"])
+    assert entry is not None
+    assert (entry.product.id, entry.areas) == ("r", ("delta", "rhine"))
+    assert ledger.products.claim(NOW, ["delta"]) is None
+
+
+def test_what_is_recorded_comes_back_as_it_was(ledger: Ledger) -> None:
+    found = product("x", cloud_cover_percent=None, size_bytes=None, hours_ago=1.234567)
+    record(ledger, found)
+    entry = ledger.products.get("x")
+    assert entry.product == found
+    assert (entry.state, entry.attempts, entry.path) == (State.DISCOVERED, 0, None)
+    assert entry.areas == ("alps",)
+
+
+def test_recording_twice_changes_nothing(ledger: Ledger) -> None:
+    record(ledger, product("x"))
+    step(ledger, "x", Event.SELECT)
+    before, history = ledger.products.get("x"), ledger.products.history("x")
+    record(ledger, product("x"))
+    assert ledger.products.get("x") == before
+    assert ledger.products.history("x") == history
+
+
+def test_a_known_product_joins_one_more_area(ledger: Ledger) -> None:
+    record(ledger, product("x"), areas=("alps",))
+    ledger.products.record([], {"x": ["rhine"]}, priorities={}, now=NOW)
+    assert ledger.products.get("x").areas == ("alps", "rhine")
+
+
+def test_the_ledger_knows_pruned_products_for_ever(ledger: Ledger) -> None:
+    queued(ledger, product("x", revision="aa"))
+    ledger.products.claim(NOW)
+    for event in (Event.VERIFY, Event.PROMOTE, Event.MARK, Event.PRUNE):
+        step(ledger, "x", event)
+    assert dict(ledger.products.known(["x", "y"])) == {"x": "aa"}
+
+
+def test_an_unknown_product_is_named_with_where_to_look(ledger: Ledger) -> None:
+    with pytest.raises(UsageError) as caught:
+        ledger.products.get("x")
+    assert str(caught.value) == (
+        "the ledger knows no product 'x'; `s2mirror list` shows those it has"
+    )
+
+
+def test_a_product_that_has_moved_on_cannot_be_advanced_from_where_it_was(ledger: Ledger) -> None:
+    record(ledger, product("x"))
+    before = ledger.products.get("x")
+    step(ledger, "x", Event.SELECT)
+    with pytest.raises(IllegalTransition) as caught:
+        ledger.products.advance(before, Verdict(event=Event.SELECT), now=NOW)
+    assert str(caught.value) == "x is no longer discovered; it cannot select now"
+    assert len(ledger.products.history("x")) == 2
+
+
+def test_a_road_that_the_life_table_lacks_changes_nothing(ledger: Ledger) -> None:
+    record(ledger, product("x"))
+    with pytest.raises(IllegalTransition, match="cannot prune a product that is discovered"):
+        step(ledger, "x", Event.PRUNE)
+    assert ledger.products.get("x").state is State.DISCOVERED
+    assert len(ledger.products.history("x")) == 1
+
+
+def test_every_step_is_in_the_history_with_its_reason(ledger: Ledger) -> None:
+    queued(ledger, product("x"))
+    ledger.products.claim(NOW)
+    step(ledger, "x", Event.CORRUPT, reason="B02 differs", attempts=1)
+    step(ledger, "x", Event.REQUEUE, reason="by hand", attempts=0)
+    assert history_of(ledger, "x") == [
+        ("discover", "", "discovered", ""),
+        ("select", "discovered", "queued", ""),
+        ("claim", "queued", "downloading", ""),
+        ("corrupt", "downloading", "quarantined", "B02 differs"),
+        ("requeue", "quarantined", "queued", "by hand"),
+    ]
+    assert ledger.products.get("x").attempts == 0
+
+
+def test_the_path_of_a_product_is_known_as_long_as_it_stands(ledger: Ledger) -> None:
+    queued(ledger, product("x"))
+    ledger.products.claim(NOW)
+    step(ledger, "x", Event.VERIFY)
+    assert step(ledger, "x", Event.PROMOTE, path="T32TMT/x.SAFE").path == "T32TMT/x.SAFE"
+    assert step(ledger, "x", Event.MARK).path == "T32TMT/x.SAFE"
+    assert [entry.product.id for entry in ledger.products.standing()] == ["x"]
+    assert step(ledger, "x", Event.PRUNE).path is None
+    assert ledger.products.standing() == []
+
+
+def test_lists_and_counts_say_the_same(ledger: Ledger) -> None:
+    queued(ledger, product("a", hours_ago=2), product("b", hours_ago=1, tile="33UUP"))
+    record(ledger, product("c", size_bytes=None), areas=("rhine",))
+    assert ledger.products.counts() == {State.QUEUED: (2, 16), State.DISCOVERED: (1, 0)}
+    by_area = ledger.products.area_counts()
+    assert by_area["alps"][State.QUEUED] == 2
+    assert by_area["rhine"][State.DISCOVERED] == 1
+    assert sum(sum(counts.values()) for counts in by_area.values()) == 3
+
+    def ids(**wanted: str) -> list[str]:
+        filters = {"state": "", "area": "", "tile": ""} | wanted
+        return [entry.product.id for entry in ledger.products.listed(**filters, limit=9)]
+
+    assert ids() == ["c", "b", "a"]
+    assert ids(state="queued") == ["b", "a"]
+    assert ids(area="rhine") == ["c"]
+    assert ids(tile="33UUP") == ["b"]
+    assert [entry.product.id for entry in ledger.products.in_state(State.QUEUED)] == ["b", "a"]
+
+
+def test_a_watermark_never_moves_back(ledger: Ledger) -> None:
+    cursors = ledger.cursors
+
+    def complete(watermark: datetime | None) -> None:
+        cursors.complete("s", watermark=watermark, listed_count=1, new_count=0, now=NOW)
+
+    assert cursors.watermark("s") is None
+    complete(None)
+    assert cursors.watermark("s") is None
+    complete(NOW)
+    complete(NOW - HOUR)
+    complete(None)
+    assert cursors.watermark("s") == NOW
+    complete(NOW + timedelta(microseconds=1))
+    assert cursors.watermark("s") == NOW + timedelta(microseconds=1)
+    assert cursors.watermark("other") is None
+
+
+def test_a_failed_listing_keeps_the_watermark_and_says_why(ledger: Ledger) -> None:
+    ledger.cursors.fail("s", "the catalogue is busy", now=NOW)
+    assert ledger.cursors.watermark("s") is None
+    ledger.cursors.complete("s", watermark=NOW, listed_count=5, new_count=2, now=NOW)
+    ledger.cursors.fail("s", "busy again", now=NOW + HOUR)
+    (cursor,) = ledger.cursors.all()
+    assert (cursor.watermark, cursor.error, cursor.error_at) == (NOW, "busy again", NOW + HOUR)
+    assert (cursor.listed_count, cursor.new_count, cursor.listed_at) == (5, 2, NOW)
+    ledger.cursors.complete("s", watermark=NOW, listed_count=5, new_count=0, now=NOW + 2 * HOUR)
+    assert ledger.cursors.all()[0].error is None
+
+
+def test_a_rejected_item_is_kept_once_with_its_newest_reason(ledger: Ledger) -> None:
+    bad = Rejected(id="x", collection="sentinel-2-l2a", reason="no time")
+    ledger.cursors.reject([bad], now=NOW)
+    ledger.cursors.reject([replace(bad, reason="no tile")], now=NOW)
+    assert ledger.cursors.rejected() == [replace(bad, reason="no tile")]
+
+
+def test_bytes_are_counted_in_their_hour(ledger: Ledger) -> None:
+    ledger.add_transfer(5, now=NOW)
+    ledger.add_transfer(7, now=NOW + 59 * MINUTE)
+    ledger.add_transfer(100, now=NOW + HOUR)
+    assert ledger.transferred_bytes(HOUR, now=NOW + HOUR) == 112
+    assert ledger.transferred_bytes(MINUTE, now=NOW + HOUR + 2 * MINUTE) == 100
+    assert ledger.transferred_bytes(timedelta(days=30), now=NOW + timedelta(days=31)) == 0
+
+
+def test_facts_are_kept_by_name(ledger: Ledger) -> None:
+    assert ledger.fact("archive_id") is None
+    ledger.set_fact("archive_id", "one")
+    ledger.set_fact("archive_id", "two")
+    assert ledger.fact("archive_id") == "two"
+
+
+REMOTE = RemoteFile(path="GRANULE/é.jp2", key="k/GRANULE/é.jp2", size_bytes=3, etag="ab-2")
+PROVEN = ProvenFile(
+    path="GRANULE/é.jp2",
+    size_bytes=3,
+    etag="ab-2",
+    digest=Digest(algorithm="sha3_256", hexdigest="0" * 64),
+)
+
+
+def test_a_proof_comes_back_as_it_was(ledger: Ledger) -> None:
+    record(ledger, product("x"))
+    proofs = ledger.proofs
+    assert proofs.proof("x") is None
+    proofs.put_listing("x", Listing(files=(REMOTE,), folders=("AUX_DATA",)))
+    assert proofs.staged_versions("x") == {"GRANULE/é.jp2": ("ab-2", 3)}
+    proofs.put_staged("x", [PROVEN])
+    assert proofs.proof("x") is None
+    proofs.publish("x")
+    assert proofs.proof("x") == (PROVEN,)
+    assert proofs.proven_versions("x") == {"GRANULE/é.jp2": ("ab-2", 3)}
+    assert proofs.staged_versions("x") == {}
+
+
+def test_publishing_a_proof_twice_keeps_it(ledger: Ledger) -> None:
+    record(ledger, product("x"))
+    ledger.proofs.put_staged("x", [PROVEN])
+    ledger.proofs.publish("x")
+    ledger.proofs.publish("x")
+    assert ledger.proofs.proof("x") == (PROVEN,)
+
+
+def test_a_forgotten_proof_is_gone(ledger: Ledger) -> None:
+    record(ledger, product("x"))
+    ledger.proofs.put_staged("x", [PROVEN])
+    ledger.proofs.publish("x")
+    ledger.proofs.forget("x")
+    assert ledger.proofs.proof("x") is None
+    assert ledger.proofs.proven_versions("x") == {}
+
+
+def test_a_failed_write_leaves_nothing_of_its_transaction(ledger: Ledger) -> None:
+    with pytest.raises(LedgerError):
+        ledger.products.record(
+            [product("x")], {"x": ["alps"], "stranger": ["alps"]}, priorities={}, now=NOW
+        )
+    assert dict(ledger.products.known(["x"])) == {}
+    assert ledger.products.history("x") == []
+
+
+def test_a_reader_beside_a_writer_is_never_kept_waiting(ledger: Ledger, path: Path) -> None:
+    record(ledger, product("p"))
+    with ledger.connection.atomic():
+        ledger.set_fact("held", "open")
+        done = subprocess.run(
+            [sys.executable, "-c", READ_BESIDE, str(path)],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    assert done.stdout.split() == ["1"] * 30, done.stderr
+
+
+def test_a_second_hand_marks_while_the_first_one_works(ledger: Ledger, path: Path) -> None:
+    queued(ledger, product("x"), product("y"))
+    other = open_ledger(path, create=False)
+    assert ledger.products.claim(NOW) is not None
+    assert other.products.claim(NOW) is not None
+    assert ledger.products.claim(NOW) is None
+    other.close()
+
+
+def test_a_ledger_that_is_opened_again_has_everything(ledger: Ledger, path: Path) -> None:
+    record(ledger, product("x"))
+    ledger.close()
+    again = open_ledger(path)
+    assert again.products.get("x").product == product("x")
+    again.close()
+
+
+def test_a_ledger_that_is_not_there_is_not_made_by_a_reader(path: Path) -> None:
+    assert refusal(path, create=False) == (
+        f"there is no ledger at {path} yet; `s2mirror sync` or `s2mirror run` makes it"
+    )
+    assert not path.exists()
+
+
+def test_a_ledger_of_a_newer_version_is_refused(path: Path) -> None:
+    open_ledger(path).close()
+    with sqlite3.connect(path) as database:
+        database.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
+            " VALUES ('s2mirror', 'm999_future', '2030-01-01')"
+        )
+    database.close()
+    assert refusal(path) == (
+        f"ledger {path} was written by a newer s2mirror (it has m999_future); "
+        "install that version again, or use another ledger"
+    )
+
+
+def test_a_ledgers_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert refusal(tmp_path / "file" / "ledger.db") == (
+        f"cannot make the ledger's folder {tmp_path / 'file'}: File exists; "
+        "make it, or set ledger.path elsewhere"
+    )
+
+
+def test_a_folder_in_the_place_of_a_ledger_is_refused(path: Path) -> None:
+    path.mkdir()
+    assert refusal(path) == (
+        f"ledger {path}: unable to open database file: "
+        "check that its folder exists and that this user may write there"
+    )
+
+
+def test_somebody_elses_database_is_refused_untouched(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE product (mine TEXT)")
+    database.close()
+    assert refusal(path).startswith(f"ledger {path}: table product already exists: ")
+
+
+def filled(path: Path) -> bytes:
+    """Make a ledger of many pages; return its file."""
+    made = open_ledger(path)
+    record(made, *(product(f"p{n:04d}") for n in range(400)))
+    made.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    made.close()
+    return path.read_bytes()
+
+
+def _cut(whole: bytes) -> bytes:
+    return whole[: len(whole) // 2]
+
+
+def _new_head(whole: bytes) -> bytes:
+    return b"<html>not found</html>".ljust(100) + whole[100:]
+
+
+def _wild_middle(whole: bytes) -> bytes:
+    middle = len(whole) // 2 // 4096 * 4096
+    wild = bytes((n * 167 + 13) % 256 for n in range(8 * 4096))
+    return whole[:middle] + wild + whole[middle + len(wild) :]
+
+
+def _zeroed_middle(whole: bytes) -> bytes:
+    middle = len(whole) // 2 // 4096 * 4096
+    return whole[:middle] + bytes(8 * 4096) + whole[middle + 8 * 4096 :]
+
+
+@pytest.mark.parametrize("damage", [_cut, _new_head, _wild_middle, _zeroed_middle])
+def test_a_damaged_ledger_is_refused_with_what_to_do(
+    path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    path.write_bytes(damage(filled(path)))
+    said = refusal(path)
+    assert said.startswith(f"ledger {path}: ")
+    assert said.endswith(
+        ": the file is damaged; move it aside and restore a copy of it, or start a new one"
+    )
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_no_damage_makes_opening_do_anything_but_work_or_refuse(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder: Path = tmp_path_factory.mktemp("damaged")
+    path = folder / "ledger.db"
+    whole = bytearray(_filled_once(tmp_path_factory))
+    start = data.draw(st.integers(0, len(whole) - 1))
+    wild = data.draw(st.binary(min_size=1, max_size=64))
+    whole[start : start + len(wild)] = wild
+    path.write_bytes(whole[: data.draw(st.sampled_from([len(whole), start + 1]))])
+    try:
+        open_ledger(path).close()
+    except LedgerError as error:
+        assert str(path) in str(error)  # noqa: PT017 - either outcome is right; any other fails
+
+
+_FILLED: list[bytes] = []
+
+
+def _filled_once(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    if not _FILLED:
+        _FILLED.append(filled(tmp_path_factory.mktemp("whole") / "ledger.db"))
+    return _FILLED[0]
+
+
+@given(
+    st.datetimes(datetime(2015, 1, 1), datetime(2100, 1, 1)),  # noqa: DTZ001 - hypothesis wants naive bounds
+    st.datetimes(datetime(2015, 1, 1), datetime(2100, 1, 1)),  # noqa: DTZ001 - same
+)
+def test_times_sort_in_the_ledger_as_they_do_in_the_world(one: datetime, other: datetime) -> None:
+    first, second = one.replace(tzinfo=UTC), other.replace(tzinfo=UTC)
+    assert (stamp(first) < stamp(second)) == (first < second)
+    assert moment(stamp(first)) == first

@@ -1,0 +1,255 @@
+import socket
+from dataclasses import replace
+
+import pytest
+from adapters_builders import fresh_store, store
+
+from s2mirror.adapters.objectstore import S3Store, StoreOptions
+from s2mirror.errors import (
+    CredentialError,
+    HostileInput,
+    MirrorError,
+    StoreChanged,
+    StoreError,
+    StoreUnavailable,
+)
+from s2mirror.model import RemoteFile
+from s2mirror.sandbox import Answer, Fault, Sandbox
+
+PREFIX = "Sentinel-2/MSI/L2A/2026/05/27/X.SAFE/"
+KEY = f"{PREFIX}MTD.xml"
+CONTENT = bytes(range(256)) * 8
+NEW_KEY = (
+    "the key pair is wrong or has expired; make a new one at "
+    "https://eodata-s3keysmanager.dataspace.copernicus.eu, give it to the mirror, and reload it"
+)
+CLOCK = "this machine's clock is wrong; set it; work goes on by itself"
+AGAIN = "will be tried again"
+
+
+@pytest.fixture
+def file(sandbox: Sandbox) -> RemoteFile:
+    sandbox.store.put({KEY: CONTENT})
+    (found,) = store(sandbox).list_product(PREFIX).files
+    return found
+
+
+def refuse(sandbox: Sandbox, status: int, code: str = "", *, path: str = "MTD") -> None:
+    body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode() if code else b""
+    answer = Answer(status=status, body=body, headers={"Content-Type": "application/xml"})
+    sandbox.s3_proxy.inject(Fault(path=path, answer=answer, times=None))
+
+
+def trouble(s3: S3Store, file: RemoteFile, start_byte: int = 0) -> MirrorError:
+    with pytest.raises(MirrorError) as caught:
+        b"".join(s3.read(file, start_byte=start_byte))
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "advice"),
+    [
+        (400, "InvalidRequest", StoreError, "not retried"),
+        (400, "ExpiredToken", CredentialError, NEW_KEY),
+        (401, "", CredentialError, NEW_KEY),
+        (403, "InvalidAccessKeyId", CredentialError, NEW_KEY),
+        (403, "SignatureDoesNotMatch", CredentialError, NEW_KEY),
+        (403, "UserSuspended", CredentialError, NEW_KEY),
+        (403, "RequestTimeTooSkewed", CredentialError, CLOCK),
+        (403, "AccessDenied", StoreError, "the key works, but may not have this object"),
+        (404, "NoSuchKey", StoreChanged, "it is gone since it was listed; will be listed anew"),
+        (408, "RequestTimeout", StoreUnavailable, AGAIN),
+        (412, "PreconditionFailed", StoreChanged, "it changed since it was listed; will be liste"),
+        (416, "InvalidRange", StoreError, "not retried"),
+        (429, "TooManyRequests", StoreUnavailable, AGAIN),
+        (500, "InternalError", StoreUnavailable, AGAIN),
+        (502, "", StoreUnavailable, AGAIN),
+        (503, "SlowDown", StoreUnavailable, AGAIN),
+        (503, "ServiceUnavailable", StoreUnavailable, AGAIN),
+        (504, "", StoreUnavailable, AGAIN),
+        (501, "NotImplemented", StoreError, "not retried"),
+    ],
+)
+def test_each_refusal_says_what_it_is_and_what_to_do(
+    sandbox: Sandbox, file: RemoteFile, status: int, code: str, kind: type, advice: str
+) -> None:
+    refuse(sandbox, status, code)
+    error = trouble(store(sandbox), file)
+    assert type(error) is kind
+    assert str(error).startswith(f"reading {KEY}: the S3 store answered {status} ")
+    assert f": {advice}" in str(error)
+    assert code in str(error)
+
+
+@pytest.mark.parametrize("code", ["InvalidAccessKeyId", "AccessDenied"])
+def test_403_is_not_transient(sandbox: Sandbox, file: RemoteFile, code: str) -> None:
+    refuse(sandbox, 403, code)
+    assert not trouble(store(sandbox), file).transient
+
+
+def test_a_key_that_may_not_even_list_is_a_wrong_key(sandbox: Sandbox, file: RemoteFile) -> None:
+    refuse(sandbox, 403, "AccessDenied", path="")
+    error = trouble(store(sandbox), file)
+    assert type(error) is CredentialError
+    assert str(error) == (
+        "listing bucket 'eodata': the S3 store answered 403 AccessDenied: "
+        "the key may not list the bucket; check store.bucket and the key's rights"
+    )
+    assert error.exit_code == 6
+
+
+def test_a_revoked_key_is_a_wrong_key_for_every_request(sandbox: Sandbox, file: RemoteFile) -> None:
+    s3 = store(sandbox)
+    sandbox.store.revoke_key()
+    try:
+        for act in (s3.probe, lambda: s3.list_product(PREFIX), lambda: list(s3.read(file))):
+            with pytest.raises(CredentialError, match="wrong or has expired"):
+                act()
+    finally:
+        sandbox.store.renew_key()
+
+
+def test_a_wrong_secret_is_a_wrong_key(sandbox: Sandbox) -> None:
+    with pytest.raises(CredentialError, match="SignatureDoesNotMatch"):
+        store(sandbox, secret_key="wrong").probe()  # noqa: S106 - wrong on purpose
+
+
+def test_a_bucket_that_is_not_there_is_named(sandbox: Sandbox) -> None:
+    with pytest.raises(MirrorError, match="listing bucket 'elsewhere': the S3 store answered 404"):
+        store(sandbox, bucket="elsewhere").probe()
+
+
+@pytest.mark.parametrize("cut", ["reset", "close", "shorten"])
+@pytest.mark.parametrize("start_byte", [0, 1000])
+def test_a_cut_answer_is_tried_again(
+    sandbox: Sandbox, file: RemoteFile, cut: str, start_byte: int
+) -> None:
+    sandbox.s3_proxy.inject(Fault(path="MTD", cut_after_bytes=500, cut=cut))  # type: ignore[arg-type]
+    error = trouble(fresh_store(sandbox), file, start_byte)
+    assert isinstance(error, StoreUnavailable)
+    assert error.transient
+    assert str(error).startswith(f"reading {KEY}: ")
+
+
+def test_what_came_before_the_cut_has_been_handed_over(sandbox: Sandbox, file: RemoteFile) -> None:
+    sandbox.s3_proxy.inject(Fault(path="MTD", cut_after_bytes=500, cut="shorten"))
+    came: list[bytes] = []
+    with pytest.raises(StoreUnavailable, match="1548 B too few of 2048 came"):
+        came += fresh_store(sandbox).read(file)
+    assert b"".join(came) == CONTENT[:500]
+    assert b"".join(came) + b"".join(fresh_store(sandbox).read(file, start_byte=500)) == CONTENT
+
+
+def test_a_store_that_ignores_the_range_is_read_past_the_start(
+    sandbox: Sandbox, file: RemoteFile
+) -> None:
+    sandbox.s3_proxy.inject(Fault(path="MTD", ignore_range=True, times=None))
+    for start_byte in (1, 700, 2047):
+        assert b"".join(store(sandbox).read(file, start_byte=start_byte)) == CONTENT[start_byte:]
+
+
+def test_an_answer_of_another_version_is_not_taken(sandbox: Sandbox, file: RemoteFile) -> None:
+    sandbox.s3_proxy.inject(Fault(path="MTD", headers={"ETag": '"other"'}))
+    error = trouble(store(sandbox), file)
+    assert type(error) is StoreChanged
+    assert str(error) == (
+        f'reading {KEY}: its ETag is "other", listed was {file.etag}; will be listed anew'
+    )
+
+
+def test_an_answer_that_starts_elsewhere_is_not_taken(sandbox: Sandbox, file: RemoteFile) -> None:
+    sandbox.s3_proxy.inject(Fault(path="MTD", headers={"Content-Range": "bytes 6-2047/2048"}))
+    error = trouble(store(sandbox), file, 5)
+    assert type(error) is StoreChanged
+    assert "asked for bytes 5-2047/2048, got bytes 6-2047/2048; will be listed anew" in str(error)
+
+
+def test_a_longer_answer_than_was_listed_is_not_taken(sandbox: Sandbox, file: RemoteFile) -> None:
+    shorter = replace(file, size_bytes=100)
+    with pytest.raises(StoreUnavailable, match="1948 B too many of 100 came"):
+        list(store(sandbox).read(shorter))
+
+
+def test_a_silent_store_is_left_after_a_while(sandbox: Sandbox, file: RemoteFile) -> None:
+    sandbox.s3_proxy.inject(Fault(path="MTD", silent=True))
+    error = trouble(store(sandbox, read_timeout_seconds=0.3), file)
+    assert type(error) is StoreUnavailable
+
+
+def test_a_store_that_is_not_there_is_tried_again(sandbox: Sandbox, file: RemoteFile) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    error = trouble(store(sandbox, endpoint=f"https://localhost:{port}"), file)
+    assert type(error) is StoreUnavailable
+
+
+def test_a_certificate_that_nobody_trusts_is_not_tried_again(
+    sandbox: Sandbox, file: RemoteFile
+) -> None:
+    error = trouble(store(sandbox, ca_file=None), file)
+    assert type(error) is StoreError
+    assert not error.transient
+    assert str(error).endswith("set network.ca_file if it is signed by a CA of your own")
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>Please log in</html>", b"nonsense", b"<ListBucketResult><Contents>", b""]
+)
+def test_a_listing_that_is_no_listing_is_never_an_empty_one(sandbox: Sandbox, body: bytes) -> None:
+    sandbox.s3_proxy.inject(Fault(answer=Answer(status=200, body=body)))
+    with pytest.raises(StoreUnavailable) as caught:
+        store(sandbox).list_product(PREFIX)
+    assert str(caught.value).startswith(f"listing {PREFIX}: ")
+    assert str(caught.value).endswith("will be tried again")
+
+
+def test_an_answer_without_an_etag_is_of_no_known_version(
+    sandbox: Sandbox, file: RemoteFile
+) -> None:
+    sandbox.s3_proxy.inject(Fault(path="MTD", answer=Answer(status=200, body=CONTENT)))
+    assert trouble(store(sandbox), file).transient
+
+
+def listing_of(key: str, size_bytes: int) -> bytes:
+    return (
+        '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>eodata</Name>'
+        f"<IsTruncated>false</IsTruncated><Contents><Key>{key}</Key><Size>{size_bytes}</Size>"
+        '<ETag>"a"</ETag></Contents></ListBucketResult>'
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "size_bytes"), [("huge.jp2", 5 * 1024**3), ("../../x", 1), ("/x", 1), ("a/", 7)]
+)
+def test_a_listing_of_what_no_safe_has_is_hostile(
+    sandbox: Sandbox, path: str, size_bytes: int
+) -> None:
+    body = listing_of(PREFIX + path, size_bytes)
+    sandbox.s3_proxy.inject(Fault(answer=Answer(status=200, body=body)))
+    with pytest.raises(HostileInput):
+        store(sandbox).list_product(PREFIX)
+
+
+def test_a_listing_over_several_pages_is_complete(sandbox: Sandbox) -> None:
+    sandbox.store.put({f"{PREFIX}f{n:04d}": b"" for n in range(1205)})
+    assert len(store(sandbox).list_product(PREFIX).files) == 1205
+
+
+def test_one_read_is_one_request(sandbox: Sandbox, file: RemoteFile) -> None:
+    s3 = store(sandbox)
+    sandbox.s3_proxy.traffic.wait_until_idle()
+    before = sandbox.s3_proxy.traffic.count()
+    list(s3.read(file, start_byte=3))
+    list(s3.read(file, start_byte=file.size_bytes))
+    sandbox.s3_proxy.traffic.wait_until_idle()
+    assert sandbox.s3_proxy.traffic.count() == before + 1
+
+
+def test_the_keys_are_not_shown() -> None:
+    options = StoreOptions(
+        endpoint="https://s3",
+        bucket="eodata",
+        access_key="AKIA",
+        secret_key="hidden",  # noqa: S106 - none
+    )
+    assert repr(options) == "StoreOptions(endpoint='https://s3', bucket='eodata')"
