@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from s2mirror.cli.main import main
 from s2mirror.config import load_settings
 from s2mirror.model import Entry
 from s2mirror.ports import Progress
@@ -20,6 +21,7 @@ from s2mirror.sandbox import Exchange, ProductSpec, Sandbox, SandboxProduct, mak
 from s2mirror.sandbox.layout import Paths, loose_members, manifest_members
 from s2mirror.sandbox.manifest_xml import write_manifest
 from s2mirror.sandbox.products import footprint_of, make_files
+from s2mirror.service.certificates import faults_of
 from s2mirror.service.cycle import CycleResult, run_cycle
 from s2mirror.service.wiring import Mirror, open_mirror, utc_now
 from s2mirror.stop import StopFlag
@@ -50,7 +52,7 @@ class OnFirstByte(Quiet):
     def __init__(self, act: Callable[[], object]) -> None:
         self._act: Callable[[], object] | None = act
 
-    def received(self, product_id: str, size_bytes: int) -> None:
+    def received(self, product_id: str, size_bytes: int) -> None:  # noqa: ARG002 - the port's
         act, self._act = self._act, None
         if act is not None:
             act()
@@ -102,7 +104,8 @@ class Kit:
             "archive": 'root = "archive"\nreserve = "1 MB"',
             "catalog": f'url = "{self.sandbox.stac_url}"\ntries = 2',
             "store": f'endpoint = "{self.sandbox.s3_endpoint}"',
-            "endpoints": f'token_url = "{self.sandbox.token_url}"',
+            "endpoints": f'token_url = "{self.sandbox.token_url}"\n'
+            f'odata_url = "{self.sandbox.odata_url}"',
             "network": f'ca_file = "{self.sandbox.ca_file}"',
         }
         for name, text in self.sections.items():
@@ -136,6 +139,10 @@ class Kit:
             timeout=120,
             check=False,
         )
+
+    def call(self, *arguments: str) -> int:
+        """Run a command that needs no secrets within this process; return its exit code."""
+        return main([*arguments, "--config", str(self.config)])
 
     def json(self, *arguments: str) -> Any:  # noqa: ANN401 - parsed JSON
         """Run a command with ``--json`` and return what it printed."""
@@ -204,7 +211,9 @@ class Kit:
         mirror = self.mirror()
         with ThreadPoolExecutor(2) as pool:
             auditor = mirror.auditor(pool, mirror_runs=False)
-            found = [*auditor.audit().faults, *auditor.missing(mirror.searches, mirror.catalog())]
+            found = [*auditor.audit().faults]
+        for certificate in mirror.certifier().certify(mirror.searches, now=mirror.now()):
+            found += faults_of(certificate)
         return [f"{fault.invariant}: {fault.product}: {fault.detail}" for fault in found]
 
     def assert_invariants(self) -> None:

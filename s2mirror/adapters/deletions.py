@@ -5,7 +5,7 @@ https://documentation.dataspace.copernicus.eu/APIs/OData.html. No account is nee
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urljoin
@@ -17,6 +17,7 @@ from s2mirror.model import Deletion, utc
 
 PAGE_ITEMS: Final = 1000
 _MAX_SKIP: Final = 10_000
+_TOLERANCE: Final = timedelta(seconds=1)
 _SERVER_ERRORS: Final = 500
 _TOO_MANY: Final = 429
 
@@ -45,6 +46,7 @@ class ODataDeletions:
         skip = 0
         while True:
             batch = tuple(_deletion(found) for found in self._page(moment, skip))
+            self._check_order(moment, batch)
             if batch:
                 yield batch
             if len(batch) < PAGE_ITEMS:
@@ -58,6 +60,15 @@ class ODataDeletions:
                     f"more than {_MAX_SKIP} products were deleted upstream at {last}; "
                     "the feed cannot be read past that. Nothing is removed here"
                 )
+
+    def _check_order(self, moment: datetime, batch: tuple[Deletion, ...]) -> None:
+        """Raise CatalogError for an answer that is not what was asked for, oldest first."""
+        stamps = [moment - _TOLERANCE, *(deletion.deleted_at for deletion in batch)]
+        if stamps != sorted(stamps):
+            raise CatalogError(
+                f"the feed of deleted products {self._options.url} does not keep to the dates and "
+                "the order asked for; nothing is removed here. Check endpoints.odata_url"
+            )
 
     def _page(self, moment: datetime, skip: int) -> list[Any]:
         url = urljoin(self._options.url, "DeletedProducts")

@@ -1,5 +1,6 @@
 """``audit``: whether the mirror keeps what it promises, and mending what it does not."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -8,12 +9,13 @@ from s2mirror.adapters.lock import InstanceLock, holder_pid
 from s2mirror.cli.context import AreaOption, ConfigOption, JsonOption, looking
 from s2mirror.cli.output import count, on_terminal, print_json, say, size
 from s2mirror.cli.progress import new_bars
-from s2mirror.errors import UsageError
 from s2mirror.lifecycle import HELD
 from s2mirror.model import ProvenFile
+from s2mirror.service.certificates import certify, faults_of
 from s2mirror.service.crew import connection_pool
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.audit import Auditor, AuditReport, Fault
+from s2mirror.steps.certify import Certificate
 from s2mirror.steps.repair import repair
 
 HASH_THREADS = 4
@@ -41,25 +43,26 @@ def audit(
 ) -> int:
     """Check the five invariants, byte by byte. Exit code 1: a fault.
 
-    Ledger and disk are always looked at as a whole; --area narrows what --online lists.
+    Ledger and disk are always looked at as a whole. With --online the catalogue is listed anew
+    and set beside them, per month; --area does so for one area.
     """
-    if area and not online:
-        raise UsageError("--area narrows what --online lists; give both, or neither")
     with looking(config) as mirror:
         searches = mirror.searches_of(area or [])
         runs = holder_pid(mirror.settings.ledger.path) is not None
         auditor = mirror.auditor(connection_pool(HASH_THREADS), mirror_runs=runs)
         report = _audited(auditor, mirror, quick=quick, as_json=as_json)
         faults = list(report.faults)
-        if online:
-            faults += auditor.missing(searches, mirror.catalog())
+        certificates = certify(mirror, searches) if online or area else ()
+        faults += [fault for found in certificates for fault in faults_of(found)]
         mended = _mend(mirror, faults) if mend and faults else []
     if as_json:
-        print_json(_facts(report, faults, mended, quick=quick, online=online))
+        facts = _facts(report, faults, mended, quick=quick)
+        print_json(facts | {"catalogue_listed": bool(certificates), "certificates": certificates})
     else:
+        _print_certificates(certificates)
         _print_audit(report, faults, mended)
         if not faults:
-            say(_verdict(quick=quick, online=online))
+            say(_verdict(quick=quick, online=bool(certificates)))
     return 1 if faults else 0
 
 
@@ -85,7 +88,7 @@ def _mend(mirror: Mirror, faults: list[Fault]) -> list[str]:
 
 
 def _facts(
-    report: AuditReport, faults: list[Fault], mended: list[str], *, quick: bool, online: bool
+    report: AuditReport, faults: list[Fault], mended: list[str], *, quick: bool
 ) -> dict[str, object]:
     return {
         "ok": not faults,
@@ -93,10 +96,26 @@ def _facts(
         "files": report.files,
         "size_bytes": report.size_bytes,
         "bytes_read": not quick,
-        "catalogue_listed": online,
         "faults": faults,
         "queued_for_repair": mended,
     }
+
+
+def _print_certificates(certificates: Sequence[Certificate]) -> None:
+    for certificate in certificates:
+        checked = f"{certificate.checked_at:%H:%M} UTC"
+        for month in certificate.months:
+            parts = [
+                f"{month.published} published",
+                f"{month.held} held",
+                *([f"{month.gone} gone on purpose"] if month.gone else []),
+                *([f"{len(month.waiting)} waiting"] if month.waiting else []),
+                *([f"{len(month.troubled)} in trouble"] if month.troubled else []),
+                f"{len(month.missing)} missing",
+            ]
+            say(f"{certificate.area} {month.month}: {', '.join(parts)}, checked {checked}")
+            for product_id, why in (month.waiting | month.troubled).items():
+                say(f"  {product_id}  {why or 'waits for its turn'}")
 
 
 def _print_audit(report: AuditReport, faults: list[Fault], mended: list[str]) -> None:

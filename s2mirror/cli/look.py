@@ -11,7 +11,7 @@ from s2mirror.config import Settings
 from s2mirror.errors import MirrorError
 from s2mirror.lifecycle import HELD
 from s2mirror.service.health import read_health
-from s2mirror.service.report import Status
+from s2mirror.service.report import AreaStatus, Status
 from s2mirror.service.report import status as status_of
 from s2mirror.service.wiring import open_mirror
 
@@ -55,12 +55,22 @@ def _print_status(found: Status) -> None:
 
 def _print_areas(found: Status) -> None:
     print_table(
-        ("area", ">held", ">waiting", ">pruned", ">in trouble", ""),
-        [
-            (a.name, a.held, a.waiting, a.pruned, a.failed, "" if a.configured else "removed")
-            for a in found.areas
-        ],
+        ("area", ">held", ">waiting", ">pruned", ">in trouble", "certified (UTC)"),
+        [(a.name, a.held, a.waiting, a.pruned, a.failed, _certified(a)) for a in found.areas],
     )
+
+
+def _certified(area: AreaStatus) -> str:
+    """Return what the last certificate said, or that the area is no longer configured."""
+    if not area.configured:
+        return "removed from the configuration"
+    if area.certified is None:
+        return "never"
+    missing = area.certified.missing
+    outcome = (
+        f"{missing} missing" if missing else "complete" if area.certified.complete else "not yet"
+    )
+    return f"{when(area.certified.checked_at)} {outcome}"
 
 
 def _print_searches(found: Status) -> None:
@@ -79,6 +89,8 @@ def _print_troubles(found: Status) -> None:
         troubles += found.health.problems
     for text in dict.fromkeys(troubles):
         say(f"trouble: {text}")
+    if found.found_late:
+        say(f"{count(found.found_late, 'product')} found late, by sweeps alone")
     for item in found.rejected:
         say(f"not usable: {item.id}: {item.reason}")
 

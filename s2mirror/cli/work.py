@@ -57,6 +57,8 @@ def _plan_facts(found: Survey) -> dict[str, object]:
         "prune": [gone.entry.product.id for gone in found.prune.removals],
         "prune_bytes": _gone_bytes(found.prune),
         "brake": found.prune.brake,
+        "replaced": {each.old.product.id: each.due_at for each in found.replaced},
+        "unclaimed": [entry.product.id for entry in found.unclaimed],
     }
 
 
@@ -70,6 +72,16 @@ def _print_plan(found: Survey) -> None:
         for product_id, why in found.downloads.held.items():
             say(f"  {product_id}  {why}")
     _print_prune(found.prune, "would prune")
+    if found.replaced:
+        old_bytes = sum(expected_bytes(each.old) for each in found.replaced)
+        replaced = count(len(found.replaced), "older version")
+        say(f"{replaced}, about {size(old_bytes)}, {found.replaced_when}")
+        for each in found.replaced:
+            say(f"  {each.old.product.id}  by {each.new.product.id}")
+    if found.unclaimed:
+        say(f"{count(len(found.unclaimed), 'held product')} that no configured area wants: kept")
+        for entry in found.unclaimed:
+            say(f"  {entry.product.id}  `s2mirror prune --unclaimed` takes it")
 
 
 def _gone_bytes(plan: PrunePlan) -> int:
@@ -152,16 +164,20 @@ def prune(
     *,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
+    unclaimed: Annotated[
+        bool,
+        typer.Option("--unclaimed", help="Prune too what no configured area wants (any more)."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Move what the areas' rules let go to the trash."""
     if dry_run:
         with looking(config) as mirror:
-            done = mirror.pruner().plan(now=mirror.now())
+            done = mirror.pruner().plan(now=mirror.now(), unclaimed=unclaimed)
     else:
         with working(config) as mirror:
             prepare(mirror)
-            done = mirror.pruner().prune(now=mirror.now(), confirmed=yes)
+            done = mirror.pruner().prune(now=mirror.now(), confirmed=yes, unclaimed=unclaimed)
     if as_json:
         ids = [gone.entry.product.id for gone in done.removals]
         print_json({"prune": ids, "kept": done.kept, "brake": done.brake, "dry_run": dry_run})

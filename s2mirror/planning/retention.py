@@ -104,6 +104,18 @@ def withdrawn_removals(
     }
 
 
+def unclaimed_removals(held: Iterable[Entry], areas: Iterable[WatchArea]) -> dict[str, Removal]:
+    """Return by product id the held products that none of *areas* claims."""
+    names = {area.name for area in areas}
+    return {
+        entry.product.id: Removal(
+            entry=entry, event=Event.PRUNE, reason="no configured area wants it"
+        )
+        for entry in held
+        if names.isdisjoint(entry.areas)
+    }
+
+
 def _ranks(held: Sequence[Entry], area: str) -> dict[str, int]:
     """Return each product's place in its area, 0 for the newest."""
     members = [entry.product for entry in held if area in entry.areas]
@@ -119,11 +131,11 @@ def _why_kept(
 ) -> str:
     """Return why a product stays, or an empty text if every area lets it go."""
     if not entry.areas:
-        return "no area claims it; prune it by id if it is not wanted"
+        return "no area claims it; `s2mirror prune --unclaimed` takes it"
     for name in entry.areas:
         rule = rules.get(name)
         if rule is None:
-            return f"area {name} is no longer configured; prune it by id if it is not wanted"
+            return f"area {name} is no longer configured; `s2mirror prune --unclaimed` takes it"
         if rule.keep_newest is None and rule.prune_after is None:
             return f"area {name} keeps everything"
         if rule.keep_newest is not None and ranks[name][entry.product.id] < rule.keep_newest:

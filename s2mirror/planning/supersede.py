@@ -2,7 +2,7 @@
 
 The same tile of the same datatake can be listed several times. Two halves, downlinked to two
 stations, are both wanted for ever. A newer baseline of the same half, or a later make in the same
-baseline, replaces the older one.
+baseline, replaces the older one; but not for an area that does not want the newer one.
 """
 
 import re
@@ -21,7 +21,8 @@ COMING: Final = (*WAITING, State.DOWNLOADING, State.VERIFIED)
 _STRIP_START: Final = re.compile(r"_S(\d{8}T\d{6})_N")
 # A reprocessing may move the start of a datastrip by a second or so.
 _STRIP_TOLERANCE: Final = timedelta(seconds=5)
-_SAME_FOOTPRINT: Final = 0.5
+# A reprocessing may also move the edges of the data a little.
+_COVERED: Final = 0.9
 # CloudFerro marks products that it made itself with baseline 99.99; ESA's own go before them.
 _FOREIGN_BASELINE: Final = 9000
 
@@ -95,20 +96,24 @@ def _rivals(entries: Iterable[Entry]) -> Iterator[tuple[Entry, list[Entry]]]:
 
 
 def _replaces(new: Entry, old: Entry) -> bool:
-    return rank(new) > rank(old) and is_same_image(new.product, old.product)
+    return (
+        rank(new) > rank(old)
+        and set(old.areas) <= set(new.areas)
+        and _shows_all_of(new.product, old.product)
+    )
 
 
-def is_same_image(one: Product, other: Product) -> bool:
-    """Tell whether two products of one tile and datatake show the same part of it.
+def _shows_all_of(new: Product, old: Product) -> bool:
+    """Tell whether *new*, of the same tile and datatake, shows what *old* does.
 
-    They do if their datastrips start together and the smaller footprint lies mostly in the other.
+    It does if their datastrips start together and it has data nearly everywhere where *old* has.
     """
-    first, second = _strip_start(one), _strip_start(other)
+    first, second = _strip_start(new), _strip_start(old)
     if first and second and abs(first - second) > _STRIP_TOLERANCE:
         return False
-    outlines = unpack(one.footprint_wkb), unpack(other.footprint_wkb)
-    shared = outlines[0].intersection(outlines[1]).area
-    return bool(shared > _SAME_FOOTPRINT * min(outline.area for outline in outlines))
+    before = unpack(old.footprint_wkb)
+    shared = unpack(new.footprint_wkb).intersection(before).area
+    return bool(shared > _COVERED * before.area)
 
 
 def _strip_start(product: Product) -> datetime | None:

@@ -18,26 +18,34 @@ class SweepPolicy:
 
 
 def due_sweep(
-    states: Iterable[SweepState], policy: SweepPolicy, *, now: datetime
+    search: Search, states: Iterable[SweepState], policy: SweepPolicy, *, now: datetime
 ) -> SweepKind | None:
     """Return which sweep is to be begun or gone on with; None if none is.
 
-    The full one goes first: it covers the recent days too.
+    The full one goes first: it covers the recent days too. A period that ended before those has
+    no recent days to sweep.
     """
     known = {state.kind: state for state in states}
     if _is_due(known.get(SweepKind.FULL), policy.full_every, now):
         return SweepKind.FULL
+    if search.sensed_until is not None and search.sensed_until < now - policy.recent_window:
+        return None
     recent = known.get(SweepKind.RECENT)
     if recent is not None and recent.under_way:
         return SweepKind.RECENT
     newest = max(state.completed_at for state in known.values() if state.completed_at)
-    return SweepKind.RECENT if now - newest >= policy.recent_every else None
+    return SweepKind.RECENT if _is_over(newest, policy.recent_every, now) else None
 
 
 def _is_due(state: SweepState | None, every: timedelta, now: datetime) -> bool:
     if state is None or state.under_way or state.completed_at is None:
         return True
-    return now - state.completed_at >= every
+    return _is_over(state.completed_at, every, now)
+
+
+def _is_over(since: datetime, wait: timedelta, now: datetime) -> bool:
+    """Tell whether *wait* is over. A time far ahead was written by a clock that went wrong."""
+    return abs(now - since) >= wait
 
 
 def sweep_query(
@@ -48,8 +56,12 @@ def sweep_query(
     recent_window: timedelta,
     now: datetime,
 ) -> CatalogQuery:
-    """Return what is left to list of a sweep that has come down to *reached*."""
+    """Return what is left to list of a sweep that has come down to *reached*.
+
+    A recent sweep that was interrupted for so long that nothing is left begins anew.
+    """
     query = plan_query(search, None, overlap=timedelta())
     if kind is SweepKind.RECENT:
         query = replace(query, sensed_from=max(search.sensed_from, now - recent_window))
-    return replace(query, sensed_until=reached) if reached else query
+    begins_anew = reached is None or (query.sensed_from and reached < query.sensed_from)
+    return query if begins_anew else replace(query, sensed_until=reached)

@@ -1,7 +1,7 @@
 """How the mirror stands: one value that people and programs read."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -10,6 +10,7 @@ from s2mirror.adapters.ledger import Cursor
 from s2mirror.adapters.lock import holder_pid
 from s2mirror.lifecycle import HELD, State
 from s2mirror.model import Rejected
+from s2mirror.service.certificates import Summary, last_summary
 from s2mirror.service.health import Health, read_health
 from s2mirror.service.survey import room_bytes
 from s2mirror.service.wiring import Mirror
@@ -26,7 +27,9 @@ class AreaStatus:
     waiting: int
     pruned: int
     failed: int
-    configured: bool
+    configured: bool = True
+    certified: Summary | None = None
+    """What the last certificate of completeness said; None if there was none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,8 @@ class Status:
     received_30d_bytes: int
     areas: tuple[AreaStatus, ...]
     searches: tuple[Cursor, ...]
+    found_late: int
+    """Products that only sweeps have found: the tail alone would have missed them."""
     rejected: tuple[Rejected, ...]
     next_due_at: datetime | None
 
@@ -75,6 +80,7 @@ def status(mirror: Mirror) -> Status:
         received_30d_bytes=ledger.transferred_bytes(MONTH, now=now),
         areas=_areas(mirror),
         searches=tuple(_cursors(mirror)),
+        found_late=_found_late(mirror),
         rejected=tuple(ledger.cursors.rejected()),
         next_due_at=ledger.products.next_due_at(),
     )
@@ -85,6 +91,11 @@ def _cursors(mirror: Mirror) -> Iterator[Cursor]:
     known = {cursor.search: cursor for cursor in mirror.ledger.cursors.all()}
     for search in mirror.searches:
         yield known.get(search.key) or _unlisted(search.key)
+
+
+def _found_late(mirror: Mirror) -> int:
+    states = (mirror.ledger.sweeps.states(search.key).values() for search in mirror.searches)
+    return sum(state.found_late for found in states for state in found)
 
 
 def _unlisted(key: str) -> Cursor:
@@ -103,10 +114,17 @@ def _areas(mirror: Mirror) -> tuple[AreaStatus, ...]:
     counts = mirror.ledger.products.area_counts()
     configured = [area.name for area in mirror.areas]
     names = configured + sorted(set(counts) - set(configured))
-    return tuple(_area(name, counts.get(name, {}), name in configured) for name in names)
+    return tuple(
+        replace(
+            _area(name, counts.get(name, {})),
+            configured=name in configured,
+            certified=last_summary(mirror.ledger, name),
+        )
+        for name in names
+    )
 
 
-def _area(name: str, counts: dict[State, int], configured: bool) -> AreaStatus:  # noqa: FBT001 - a plain fact
+def _area(name: str, counts: dict[State, int]) -> AreaStatus:
     def sum_of(*states: State) -> int:
         return sum(counts.get(state, 0) for state in states)
 
@@ -116,5 +134,4 @@ def _area(name: str, counts: dict[State, int], configured: bool) -> AreaStatus: 
         waiting=sum_of(State.DISCOVERED, State.QUEUED, State.DOWNLOADING, State.VERIFIED),
         pruned=sum_of(State.PRUNED),
         failed=sum_of(State.FAILED, State.QUARANTINED),
-        configured=configured,
     )

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.errors import ArchiveError
-from s2mirror.lifecycle import State
-from s2mirror.model import Entry, Product
+from s2mirror.lifecycle import HELD, State
+from s2mirror.model import Entry, Product, SupersedePolicy
 from s2mirror.planning.diff import diff_page
 from s2mirror.planning.downloads import DownloadPlan, expected_bytes, plan_downloads
 from s2mirror.planning.retention import PrunePlan
 from s2mirror.planning.scope import Scope
 from s2mirror.planning.searches import Search, plan_query
-from s2mirror.planning.supersede import waiting_for_better
+from s2mirror.planning.supersede import Supersession, plan_supersede, waiting_for_better
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.choose import QUEUE_LENGTH
 from s2mirror.steps.listing import list_in_windows
@@ -28,8 +28,19 @@ class Survey:
     """Products that are in the queue already."""
     downloads: DownloadPlan
     prune: PrunePlan
+    replaced: tuple[Supersession, ...]
+    """Held versions whose newer one is held, whether their time has come or not."""
+    policy: SupersedePolicy
     unclaimed: tuple[Entry, ...]
     """Products that are held, but that no configured area wants (any more). They stay."""
+
+    @property
+    def replaced_when(self) -> str:
+        """When the older versions go, in words."""
+        if self.policy is SupersedePolicy.ALL:
+            return 'stay beside newer ones, as supersede.policy is "all"'
+        first = min(each.due_at for each in self.replaced)
+        return f"go when their grace is over, the first on {first:%Y-%m-%d}"
 
     @property
     def fetch_count(self) -> int:
@@ -60,11 +71,15 @@ def survey(mirror: Mirror, searches: Sequence[Search]) -> Survey:
         reserve_bytes=mirror.settings.archive.reserve_bytes,
     )
     prune = mirror.pruner().plan(now=mirror.now())
+    held = products.in_state(*HELD)
+    asked = SupersedePolicy.NEWEST if policy is SupersedePolicy.ALL else policy
     return Survey(
         new=new,
         queued=queued,
         downloads=downloads,
         prune=prune,
+        replaced=plan_supersede(held, asked, mirror.settings.supersede.grace),
+        policy=policy,
         unclaimed=tuple(products.unclaimed(mirror.area_names)),
     )
 

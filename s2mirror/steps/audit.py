@@ -19,11 +19,7 @@ from s2mirror.layout import product_path
 from s2mirror.lifecycle import HELD, State
 from s2mirror.manifest import parse_manifest
 from s2mirror.model import Entry, ProvenFile
-from s2mirror.planning.scope import Scope
-from s2mirror.planning.searches import Search, plan_query
-from s2mirror.ports import Catalog
 from s2mirror.safe import needed_folders
-from s2mirror.steps.listing import list_in_windows
 
 _WAITING = (State.DISCOVERED, State.QUEUED)
 _IN_HAND = (State.DOWNLOADING, State.VERIFIED)
@@ -81,18 +77,6 @@ class Auditor:
         return AuditReport(
             products=len(held), files=files, size_bytes=size_bytes, faults=tuple(faults)
         )
-
-    def missing(self, searches: Sequence[Search], catalog: Catalog) -> Iterator[Fault]:
-        """List everything in scope anew, and yield what the ledger does not know."""
-        for search in searches:
-            query, scope = plan_query(search, None, overlap=search.interval), Scope(search.areas)
-            for page in (listed.page for listed in list_in_windows(catalog, query)):
-                known = self.ledger.products.known(product.id for product in page.products)
-                for product in page.products:
-                    names = scope.wanting(product)
-                    if names and product.id not in known:
-                        detail = f"listed for {', '.join(names)}, but not in the ledger"
-                        yield Fault(invariant="accounted", product=product.id, detail=detail)
 
     def _faults_of(
         self,

@@ -11,7 +11,7 @@ from s2mirror.model import Entry, Product
 from s2mirror.planning.scope import Scope
 from s2mirror.planning.searches import Search, plan_query
 from s2mirror.ports import Catalog
-from s2mirror.steps.listing import list_in_windows
+from s2mirror.steps.listing import check_plausible, list_in_windows
 
 _WAITING = (State.DISCOVERED, State.QUEUED, State.DOWNLOADING, State.VERIFIED)
 _TROUBLED = (State.FAILED, State.QUARANTINED)
@@ -46,11 +46,13 @@ class Certificate:
     area: str
     checked_at: datetime
     months: tuple[Month, ...]
+    unreadable: dict[str, str]
+    """Reasons, by id, for listed items that no one can tell the month or area of."""
 
     @property
     def complete(self) -> bool:
-        """Whether every month is."""
-        return all(month.complete for month in self.months)
+        """Whether every month is, and nothing was listed that could not be read."""
+        return not self.unreadable and all(month.complete for month in self.months)
 
     @property
     def missing(self) -> dict[str, str]:
@@ -74,31 +76,51 @@ class Certifier:
         found: dict[str, dict[str, Month]] = {
             area.name: {} for search in searches for area in search.areas
         }
+        unreadable: dict[str, dict[str, str]] = {name: {} for name in found}
         for search in searches:
-            for product, names, entry in self._listed(search):
+            rejected: dict[str, str] = {}
+            for product, names, entry in self._listed(search, rejected):
                 for name in names:
                     months = found[name]
                     key = f"{product.sensed_at:%Y-%m}"
                     self._sort_in(months.setdefault(key, Month(month=key)), product, entry)
+            for area in search.areas:
+                unreadable[area.name] |= rejected
         return tuple(
-            Certificate(area=name, checked_at=now, months=tuple(months[k] for k in sorted(months)))
+            Certificate(
+                area=name,
+                checked_at=now,
+                months=tuple(months[key] for key in sorted(months)),
+                unreadable=unreadable[name],
+            )
             for name, months in found.items()
         )
 
-    def _listed(self, search: Search) -> Iterator[tuple[Product, tuple[str, ...], Entry | None]]:
-        """Yield each product in scope once, with the areas that want it and its ledger row."""
-        scope, seen = Scope(search.areas), set[str]()
+    def _listed(
+        self, search: Search, rejected: dict[str, str]
+    ) -> Iterator[tuple[Product, tuple[str, ...], Entry | None]]:
+        """Yield each product in scope once, with the areas that want it and its ledger row.
+
+        Items that could not be read go to *rejected*.
+        """
+        scope, seen, listed_count = Scope(search.areas), set[str](), 0
         query = plan_query(search, None, overlap=search.interval)
         for listed in list_in_windows(self.catalog, query):
+            listed_count += listed.page.item_count
+            rejected |= {item.id: item.reason for item in listed.page.rejected}
             entries = self.ledger.products.find(product.id for product in listed.page.products)
             for product in _unseen(listed.page.products, seen):
                 if names := scope.wanting(product):
                     yield product, names, entries.get(product.id)
+        areas = [area.name for area in search.areas]
+        check_plausible(listed_count, self.ledger.products.expected(query, areas))
 
     def _sort_in(self, month: Month, product: Product, entry: Entry | None) -> None:
         month.published += 1
         if entry is None:
             month.missing[product.id] = "listed, but not in the ledger"
+        elif entry.state in HELD and entry.path is None:
+            month.missing[product.id] = f"the ledger says {entry.state}, but knows no folder of it"
         elif entry.path is not None and not self.archive.holds(entry.path):
             month.missing[product.id] = f"the ledger says {entry.state}, but it is not on disk"
         elif entry.state in HELD:

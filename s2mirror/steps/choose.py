@@ -13,7 +13,10 @@ from s2mirror.planning.downloads import DownloadPlan, expected_bytes, plan_downl
 from s2mirror.planning.supersede import plan_supersede, waiting_for_better
 
 QUEUE_LENGTH: Final = 500
-"""So many products are looked at in one go: a long queue would only grow stale."""
+"""So many products are looked at in one go: a long queue would only grow stale.
+
+Those that wait for another attempt do not count: they must not keep the others from their turn.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,8 @@ class Chooser:
         queued there may be more to choose.
         """
         queued = self.ledger.products.in_state(State.QUEUED, State.DOWNLOADING)
-        waiting = self.ledger.products.waiting(areas, max(0, QUEUE_LENGTH - len(queued)))
+        due = sum(entry.next_attempt_at <= now for entry in queued)
+        waiting = self.ledger.products.waiting(areas, max(0, QUEUE_LENGTH - due))
         versions = self.ledger.products.versions(waiting)
         replaced = self._pass_over_replaced(versions, now)
         plan = plan_downloads(
@@ -50,13 +54,18 @@ class Chooser:
     def _pass_over_replaced(self, versions: list[Entry], now: datetime) -> set[str]:
         """Supersede what a newer, held version makes needless; return the ids."""
         done = set()
+        deletions = self.ledger.deletions.of_held()
         for found in plan_supersede(versions, self.supersede, timedelta()):
-            if found.old.state not in HELD and found.old.path is None:
+            replaces = found.new.product.id not in deletions and self._stands(found.new)
+            if replaces and found.old.state not in HELD and found.old.path is None:
                 self.archive.discard_stage(found.old.product.id)
                 verdict = Verdict(event=Event.SUPERSEDE, reason=found.reason)
                 self.ledger.products.advance(found.old, verdict, now=now)
                 done.add(found.old.product.id)
         return done
+
+    def _stands(self, entry: Entry) -> bool:
+        return entry.path is not None and self.archive.holds(entry.path)
 
     def _still_needed_bytes(self, entry: Entry) -> int:
         staged_bytes = self.archive.stage(entry.product.id).size_bytes()

@@ -14,10 +14,22 @@ from s2mirror.errors import CatalogError
 from s2mirror.model import CatalogQuery, Page, Product
 from s2mirror.ports import Catalog
 
-WINDOW_ITEMS: Final = 4000
-"""So many items at most are asked for in one go."""
-CAP_ITEMS: Final = 9000
-"""A listing that could not be cut into windows and reaches this may have been cut short."""
+ALARM_FROM: Final = 5
+"""From so many known products on, a listing with next to none of them is an alarm."""
+_ALARM_SHARE: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """How much to ask for in one go."""
+
+    items: int = 4000
+    """After so many items, the rest is asked for anew."""
+    cap_items: int = 9000
+    """A listing that could not be cut into windows and reaches this may have been cut short."""
+
+
+CDSE_WINDOWS: Final = Windows()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +41,9 @@ class Listed:
     """Set at the end of a window: a query that starts at this stamp misses nothing."""
 
 
-def list_in_windows(catalog: Catalog, query: CatalogQuery) -> Iterator[Listed]:
+def list_in_windows(
+    catalog: Catalog, query: CatalogQuery, windows: Windows = CDSE_WINDOWS
+) -> Iterator[Listed]:
     """Yield every page that *query* finds, in as many listings as that needs.
 
     With ``published_from`` the order is by publication, oldest first; otherwise by sensing, newest
@@ -37,7 +51,7 @@ def list_in_windows(catalog: Catalog, query: CatalogQuery) -> Iterator[Listed]:
     known.
     """
     while True:
-        window = _Window(query)
+        window = _Window(query, windows)
         for page in catalog.search(query):
             window.take(page)
             if window.is_full:
@@ -49,11 +63,21 @@ def list_in_windows(catalog: Catalog, query: CatalogQuery) -> Iterator[Listed]:
         yield Listed(page, window.reached)
 
 
+def check_plausible(listed: int, expected: int) -> None:
+    """Raise CatalogError if next to nothing was *listed* where much is known to be."""
+    if expected >= ALARM_FROM and listed < _ALARM_SHARE * expected:
+        raise CatalogError(
+            f"the catalogue lists {listed or 'nothing'} where {expected} products are known; its "
+            "answer is not believed. Nothing is removed, and the listing will be tried again"
+        )
+
+
 class _Window:
     """Watches one listing: how many items, and whether they come in the order asked for."""
 
-    def __init__(self, query: CatalogQuery) -> None:
+    def __init__(self, query: CatalogQuery, windows: Windows) -> None:
         self._query = query
+        self._windows = windows
         self._items = 0
         self._in_order = True
         self.reached: datetime | None = None
@@ -66,7 +90,7 @@ class _Window:
                 self._in_order = False
             else:
                 self.reached = stamp
-        if self._items > CAP_ITEMS:
+        if self._items > self._windows.cap_items:
             raise CatalogError(
                 f"the catalogue gave {self._items} items that could not be cut into windows "
                 "(out of order, or all of one stamp), and may have left out others; "
@@ -76,12 +100,16 @@ class _Window:
     @property
     def is_full(self) -> bool:
         """Whether it is time, and safe, to ask for the rest anew."""
-        return (
-            self._items >= WINDOW_ITEMS
-            and self._in_order
-            and self.reached is not None
-            and self.following != self._query
-        )
+        return self._items >= self._windows.items and self._in_order and self._moves_on
+
+    @property
+    def _moves_on(self) -> bool:
+        """Whether the next window would begin beyond this one, so that they come to an end."""
+        if self.reached is None:
+            return False
+        if self._query.published_from is not None:
+            return self.reached > self._query.published_from
+        return self._query.sensed_until is None or self.reached < self._query.sensed_until
 
     @property
     def following(self) -> CatalogQuery:

@@ -6,25 +6,23 @@ period now and then; the first sweep of all is the backfill. Both are compared w
 id.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import CatalogError
 from s2mirror.lifecycle import TRANSITIONS, Event, State
-from s2mirror.model import CatalogQuery, Page, Product, SweepKind, Verdict
+from s2mirror.model import CatalogQuery, Page, Product, SweepKind, SweepState, Verdict
 from s2mirror.planning.diff import diff_page
 from s2mirror.planning.scope import Scope
 from s2mirror.planning.searches import Search, plan_query
 from s2mirror.planning.sweeps import SweepPolicy, due_sweep, sweep_query
 from s2mirror.ports import Catalog
-from s2mirror.steps.listing import list_in_windows
+from s2mirror.steps.listing import CDSE_WINDOWS, Windows, check_plausible, list_in_windows
 from s2mirror.stop import StopFlag
 
-ALARM_FROM: Final = 5
-"""So many known products missing from an answer, with nothing else in it, are an alarm."""
 _NOT_BEGUN: Final = (State.DISCOVERED, State.QUEUED)
 
 
@@ -41,8 +39,6 @@ class PollResult:
     """The sweep that was due, complete now; None if none was."""
     found_late: int = 0
     """New products that the tail should have shown before, and only the sweep has."""
-    newest: datetime | None = None
-    """Newest ``published`` stamp seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +50,7 @@ class Poller:
     overlap: timedelta
     sweeps: SweepPolicy
     now: Callable[[], datetime]
+    windows: Windows = CDSE_WINDOWS
 
     def poll(self, search: Search, stop: StopFlag) -> PollResult:
         """List everything that *search* could have missed, and record what is new, page by page.
@@ -92,19 +89,25 @@ class _Poll:
         if self._watermark is None and not self._was_swept():
             return
         query = plan_query(self._search, self._watermark, overlap=self._poller.overlap)
-        for listed in list_in_windows(self._poller.catalog, query):
+        newest = None
+        for listed in list_in_windows(self._poller.catalog, query, self._poller.windows):
             self._record(listed.page)
-        self._doubt_emptiness(query, self.result.listed_count)
-        self._complete(watermark=self.result.newest)
+            if query.published_from is not None or newest is None:
+                newest = self._newest(listed.page, newest)
+        if not self.result.listed_count:
+            check_plausible(0, self._expected(query))
+        self._move_watermark(newest)
+        if self._was_swept():
+            self._complete()
 
     def _was_swept(self) -> bool:
-        state = self._ledger.sweeps.states(self._search.key).get(SweepKind.FULL)
-        return state is not None and state.completed_at is not None
+        return _is_swept(self._ledger.sweeps.states(self._search.key))
 
     def sweep(self) -> None:
         """List by sensing time, if that is due, from where an earlier poll was interrupted."""
         states = self._ledger.sweeps.states(self._search.key)
-        kind = due_sweep(states.values(), self._poller.sweeps, now=self._poller.now())
+        now = self._poller.now()
+        kind = due_sweep(self._search, states.values(), self._poller.sweeps, now=now)
         if kind is None:
             return
         self._ledger.sweeps.begin(self._search.key, kind)
@@ -114,38 +117,47 @@ class _Poll:
             kind,
             before.reached if before else None,
             recent_window=self._poller.sweeps.recent_window,
-            now=self._poller.now(),
+            now=now,
         )
-        backfill = SweepKind.FULL not in states or states[SweepKind.FULL].completed_at is None
-        self._list_sweep(kind, query, backfill=backfill)
+        self._list_sweep(kind, query, backfill=not _is_swept(states))
         self.result.sweep = kind
 
     def _list_sweep(self, kind: SweepKind, query: CatalogQuery, *, backfill: bool) -> None:
-        listed_before = self.result.listed_count
-        late = 0
-        for listed in list_in_windows(self._poller.catalog, query):
-            new = self._record(listed.page)
-            late += 0 if backfill else self._late_among(listed.page, new)
-            if listed.reached is not None:
-                self._ledger.sweeps.reach(self._search.key, kind, listed.reached, found_late=late)
-                self.result.found_late += late
-                late = 0
-                self._complete(watermark=self.result.newest if backfill else None)
-        self._doubt_emptiness(query, self.result.listed_count - listed_before)
-        self._complete(watermark=self.result.newest if backfill else None)
-        self.result.found_late += late
-        now = self._poller.now()
-        self._ledger.sweeps.complete(self._search.key, kind, found_late=late, now=now)
+        """List what *query* finds, newest sensing first, noting how far that has come.
 
-    def _late_among(self, page: Page, new: list[str]) -> int:
+        The first page of the backfill sets the watermark. What a later page shows may be newer
+        than something that was published meanwhile, in the part that is listed already; so may
+        what any other sweep shows. The next tail is to find that.
+        """
+        newest, rest, listed_count = None, query, 0
+        for listed in list_in_windows(self._poller.catalog, query, self._poller.windows):
+            new = self._record(listed.page)
+            listed_count += listed.page.item_count
+            if not backfill:
+                self._count_late(kind, listed.page, new)
+            elif newest is None and self._watermark is None:
+                newest = self._newest(listed.page, None)
+            if listed.reached is not None:
+                self._ledger.sweeps.reach(self._search.key, kind, listed.reached)
+                self._move_watermark(newest)
+                rest, listed_count = replace(query, sensed_until=listed.reached), 0
+        check_plausible(listed_count, self._expected(rest))
+        self._move_watermark(newest)
+        self._ledger.sweeps.complete(self._search.key, kind, now=self._poller.now())
+        self._complete()
+
+    def _count_late(self, kind: SweepKind, page: Page, new: set[str]) -> None:
         """Count new products that the tail should have shown: their stamp is behind it."""
-        return sum(
+        late = sum(
             self._watermark is not None and product.published_at <= self._watermark
             for product in page.products
             if product.id in new
         )
+        if late:
+            self.result.found_late += late
+            self._ledger.sweeps.count_late(self._search.key, kind, late)
 
-    def _record(self, page: Page) -> list[str]:
+    def _record(self, page: Page) -> set[str]:
         """Write one page down in one transaction; return the ids that are new."""
         self._stop.raise_if_set()
         now = self._poller.now()
@@ -153,12 +165,14 @@ class _Poll:
         diff = diff_page(page.products, known, self._scope)
         priorities = {area.name: area.priority for area in self._search.areas}
         self._ledger.products.record(diff.new, diff.areas, priorities=priorities, now=now)
+        self._ledger.products.note_published(p for p in page.products if p.id in known)
         self._ledger.cursors.reject(page.rejected, now=now)
         for product in diff.revised:
             self._revise(product)
-        new = [product.id for product in diff.new]
-        self._count(page, new)
-        return new
+        self.result.listed_count += page.item_count
+        self.result.rejected_count += len(page.rejected)
+        self.result.new_ids += [product.id for product in diff.new]
+        return {product.id for product in diff.new}
 
     def _revise(self, product: Product) -> None:
         """Queue a product whose bytes changed upstream; its old version stands until then.
@@ -171,42 +185,42 @@ class _Poll:
         if (entry.state, Event.REVISE) in TRANSITIONS:
             # One transaction: new facts with the old state would never be noticed again.
             with self._ledger.connection.atomic():
-                self._ledger.products.revise(product)
+                self._ledger.products.revise(product, entry.state)
                 self._ledger.products.advance(entry, verdict, now=self._poller.now())
             self.result.revised_ids.append(product.id)
         elif entry.state in _NOT_BEGUN:
-            self._ledger.products.revise(product)
+            self._ledger.products.revise(product, entry.state)
 
-    def _count(self, page: Page, new: list[str]) -> None:
-        result = self.result
-        result.listed_count += page.item_count
-        result.rejected_count += len(page.rejected)
-        result.new_ids += new
-        stamps = [product.published_at for product in page.products]
-        result.newest = max([*stamps, *([result.newest] if result.newest else [])], default=None)
+    def _newest(self, page: Page, before: datetime | None) -> datetime | None:
+        """Return the newest ``published`` stamp of a page and *before*.
 
-    def _complete(self, *, watermark: datetime | None) -> None:
-        """Record what has been listed, and move the watermark if one is given.
-
-        Only the tail and the backfill move it: another sweep may have seen a newer stamp than
-        that of something published just before, which the next tail is to find.
+        One from the future is not believed: behind it, the tail would see nothing for that long.
         """
+        now = self._poller.now()
+        stamps = [p.published_at for p in page.products if p.published_at <= now]
+        return max([*stamps, *([before] if before else [])], default=None)
+
+    def _move_watermark(self, newest: datetime | None) -> None:
+        if newest is not None:
+            self._ledger.cursors.move(self._search.key, newest)
+
+    def _complete(self) -> None:
+        """Record that everything has been listed, once the backfill is complete too."""
         self._ledger.cursors.complete(
             self._search.key,
-            watermark=watermark,
+            watermark=None,
             listed_count=self.result.listed_count,
             new_count=len(self.result.new_ids),
             now=self._poller.now(),
         )
 
-    def _doubt_emptiness(self, query: CatalogQuery, listed: int) -> None:
-        """Raise CatalogError if nothing was listed where much is known to be."""
-        if listed:
-            return
-        areas = [area.name for area in self._search.areas]
-        expected = self._ledger.products.expected(query, areas)
-        if expected >= ALARM_FROM:
-            raise CatalogError(
-                f"the catalogue lists nothing where {expected} products are known; its answer is "
-                "not believed. Nothing is removed, and the listing will be tried again"
-            )
+    def _expected(self, query: CatalogQuery) -> int:
+        """Return how many known products *query* ought to list."""
+        names = [area.name for area in self._search.areas]
+        return self._ledger.products.expected(query, names)
+
+
+def _is_swept(states: Mapping[SweepKind, SweepState]) -> bool:
+    """Tell whether the backfill is complete."""
+    full = states.get(SweepKind.FULL)
+    return full is not None and full.completed_at is not None

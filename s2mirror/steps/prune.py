@@ -9,13 +9,14 @@ from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.area import WatchArea
 from s2mirror.lifecycle import HELD, Event
-from s2mirror.model import DeletedPolicy, SupersedePolicy, Verdict
+from s2mirror.model import DeletedPolicy, Entry, SupersedePolicy, Verdict
 from s2mirror.planning.retention import (
     Brake,
     PrunePlan,
     Removal,
     plan_prune,
     superseded_removals,
+    unclaimed_removals,
     withdrawn_removals,
 )
 from s2mirror.planning.supersede import plan_supersede
@@ -36,12 +37,21 @@ class Pruner:
     grace: timedelta
     deleted: DeletedPolicy
 
-    def plan(self, *, now: datetime) -> PrunePlan:
-        """Return what may go now, and why the rest stays."""
+    def plan(self, *, now: datetime, unclaimed: bool = False) -> PrunePlan:
+        """Return what may go now, and why the rest stays.
+
+        With *unclaimed*, what no configured area wants (any more) may go too.
+        """
         held = self.ledger.products.in_state(*HELD)
-        supersessions = plan_supersede(held, self.supersede, self.grace)
         deletions = self.ledger.deletions.of_held()
+        supersessions = [
+            found
+            for found in plan_supersede(held, self.supersede, self.grace)
+            if found.new.product.id not in deletions and self._stands(found.new)
+        ]
         leaving = withdrawn_removals(held, deletions, self.deleted)
+        if unclaimed:
+            leaving = unclaimed_removals(held, self.areas) | leaving
         return plan_prune(
             held,
             self.areas,
@@ -51,12 +61,17 @@ class Pruner:
             now=now,
         )
 
-    def prune(self, *, now: datetime, confirmed: bool = False) -> PrunePlan:
+    def _stands(self, entry: Entry) -> bool:
+        return entry.path is not None and self.archive.holds(entry.path)
+
+    def prune(
+        self, *, now: datetime, confirmed: bool = False, unclaimed: bool = False
+    ) -> PrunePlan:
         """Move what may go to the trash, then empty the trash of what lay there long enough.
 
         When the brake holds, nothing goes unless a person *confirmed* it; the plan says so.
         """
-        plan = self.plan(now=now)
+        plan = self.plan(now=now, unclaimed=unclaimed)
         if confirmed or not plan.brake:
             for removal in plan.removals:
                 self._remove(removal, now)
@@ -70,11 +85,11 @@ class Pruner:
         """
         entry = removal.entry
         path = entry.path or ""
-        self.archive.drop_marker(path, self.marker_suffix)
-        self.archive.discard(entry.product.id, path, now=now)
         if removal.event is Event.WITHDRAW and self.deleted is DeletedPolicy.TOMBSTONE:
             facts = {"id": entry.product.id, "reason": removal.reason, "at": now.isoformat()}
             self.archive.put_tombstone(path, json.dumps(facts, indent=2))
+        self.archive.drop_marker(path, self.marker_suffix)
+        self.archive.discard(entry.product.id, path, now=now)
         verdict = Verdict(event=removal.event, reason=removal.reason)
         self.ledger.products.advance(entry, verdict, now=now)
         self.ledger.proofs.forget(entry.product.id)

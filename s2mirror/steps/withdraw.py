@@ -6,12 +6,13 @@ from typing import Final
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.lifecycle import HELD, TRANSITIONS, Event
+from s2mirror.lifecycle import HELD, Event, sources
 from s2mirror.model import Deletion, Verdict
 from s2mirror.ports import DeletionFeed
 
 FIRST_LOOK_BACK: Final = timedelta(days=30)
 """How far back the feed is read at first: what is in the catalogue then was not deleted before."""
+_LEAVES: Final = frozenset(sources(Event.WITHDRAW)) - HELD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,22 +31,21 @@ class Withdrawer:
 
         The place in the feed moves with each whole batch, so a crash repeats one at most.
         """
-        since = self.ledger.deletions.read_until() or now - FIRST_LOOK_BACK
-        withdrawn = []
+        since = min(self.ledger.deletions.read_until() or now - FIRST_LOOK_BACK, now)
+        self.ledger.deletions.set_read_until(since)
         for batch in self.feed.since(since):
             known = self.ledger.products.known(deletion.product_id for deletion in batch)
-            ours = [deletion for deletion in batch if deletion.product_id in known]
-            self.ledger.deletions.record(ours)
-            withdrawn += [d.product_id for d in ours if self._let_go(d, now)]
-            self.ledger.deletions.set_read_until(batch[-1].deleted_at)
-        return withdrawn
+            self.ledger.deletions.record(d for d in batch if d.product_id in known)
+            # A date from the future would hide all that is deleted until then.
+            self.ledger.deletions.set_read_until(min(batch[-1].deleted_at, now))
+        return [deletion.product_id for deletion in self._let_go(now)]
 
-    def _let_go(self, deletion: Deletion, now: datetime) -> bool:
-        """Withdraw a product that is not held; tell whether it was one."""
-        entry = self.ledger.products.get(deletion.product_id)
-        if entry.state in HELD or (entry.state, Event.WITHDRAW) not in TRANSITIONS:
-            return False
-        self.archive.discard_stage(deletion.product_id)
-        verdict = Verdict(event=Event.WITHDRAW, reason=f"deleted upstream: {deletion.cause}")
-        self.ledger.products.advance(entry, verdict, now=now)
-        return True
+    def _let_go(self, now: datetime) -> list[Deletion]:
+        """Withdraw what was deleted and is neither held nor in a worker's hands."""
+        deletions = self.ledger.deletions.of_absent(_LEAVES)
+        for deletion in deletions:
+            self.archive.discard_stage(deletion.product_id)
+            verdict = Verdict(event=Event.WITHDRAW, reason=f"deleted upstream: {deletion.cause}")
+            entry = self.ledger.products.get(deletion.product_id)
+            self.ledger.products.advance(entry, verdict, now=now)
+        return deletions

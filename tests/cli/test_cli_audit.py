@@ -92,5 +92,18 @@ def test_audit_claims_no_more_than_it_looked_at(cli: Cli) -> None:
 
 def test_an_area_that_audit_would_not_look_at_is_refused(cli: Cli) -> None:
     cli("sync")
-    assert cli("audit", "--area", "zurich").code == 2
     assert "no area is named 'nowhere'" in cli("audit", "--online", "--area", "nowhere").err
+
+
+@pytest.mark.usefixtures("product")
+def test_an_area_is_certified_month_by_month_and_status_keeps_the_outcome(
+    cli: Cli, kit: Kit
+) -> None:
+    assert (
+        "zurich 2026-05: 1 published, 1 held, 0 missing, checked "
+        in cli("audit", "--area", "zurich").out
+    )
+    assert cli.json("status")["areas"][0]["certified"]["complete"] is True
+    kit.sandbox.publish(tiny(day=29))
+    assert "2 published, 1 held, 1 missing" in cli("audit", "--area", "zurich").out
+    assert "1 missing" in cli("status").out

@@ -76,13 +76,13 @@ def test_an_area_without_rules_keeps_everything() -> None:
 
 def test_a_product_of_an_area_that_is_no_longer_configured_stays() -> None:
     assert plan([held("x", areas=("gone",))], SHORT).kept == {
-        "x": "area gone is no longer configured; prune it by id if it is not wanted"
+        "x": "area gone is no longer configured; `s2mirror prune --unclaimed` takes it"
     }
 
 
 def test_a_product_that_no_area_claims_stays() -> None:
     assert plan([held("x", areas=())], SHORT).kept == {
-        "x": "no area claims it; prune it by id if it is not wanted"
+        "x": "no area claims it; `s2mirror prune --unclaimed` takes it"
     }
 
 

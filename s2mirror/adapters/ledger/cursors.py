@@ -16,6 +16,11 @@ ON CONFLICT (search) DO UPDATE
        listed_at = excluded.listed_at, listed_count = excluded.listed_count,
        new_count = excluded.new_count, error = NULL, error_at = NULL
 """
+MOVE: Final = """
+INSERT INTO cursor (search, watermark) VALUES (:search, :watermark)
+ON CONFLICT (search) DO UPDATE
+   SET watermark = max(excluded.watermark, coalesce(cursor.watermark, ''))
+"""
 FAIL: Final = """
 INSERT INTO cursor (search, error, error_at) VALUES (:search, :error, :now)
 ON CONFLICT (search) DO UPDATE SET error = excluded.error, error_at = excluded.error_at
@@ -91,6 +96,10 @@ class Cursors:
                 "now": stamp(now),
             },
         )
+
+    def move(self, search: str, watermark: datetime) -> None:
+        """Move a search's watermark, never back, while its listing goes on."""
+        self._connection.execute(MOVE, {"search": search, "watermark": stamp(watermark)})
 
     def fail(self, search: str, error: str, *, now: datetime) -> None:
         """Record that a listing did not complete; the watermark stays."""

@@ -1,10 +1,12 @@
 """Which known products were deleted upstream."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Final
 
-from s2mirror.adapters.ledger.connection import Connection, moment, stamp
+from s2mirror.adapters.ledger.connection import Connection, Row, moment, stamp
+from s2mirror.lifecycle import State
 from s2mirror.model import Deletion
 
 RECORD: Final = """
@@ -12,9 +14,15 @@ INSERT INTO deletion (product_id, deleted_at, cause) VALUES (:product_id, :delet
 ON CONFLICT (product_id) DO UPDATE SET deleted_at = excluded.deleted_at, cause = excluded.cause
 """
 _READ_UNTIL: Final = "deletions.read_until"
+# What was published anew since is there again. Text in the ledger sorts as time does.
 _OF_HELD: Final = """
 SELECT deletion.* FROM deletion JOIN product ON product.id = product_id
- WHERE product.state IN ('archived', 'processed')
+ WHERE product.state IN ('archived', 'processed') AND product.published_at <= deleted_at
+"""
+_OF_ABSENT: Final = """
+SELECT deletion.* FROM deletion JOIN product ON product.id = product_id
+ WHERE product.state IN (SELECT value FROM json_each(:states))
+   AND product.path IS NULL AND product.published_at <= deleted_at
 """
 
 
@@ -35,14 +43,12 @@ class Deletions:
 
     def of_held(self) -> dict[str, Deletion]:
         """Return by product id what was deleted upstream of the products that are held."""
-        return {
-            row["product_id"]: Deletion(
-                product_id=row["product_id"],
-                deleted_at=moment(row["deleted_at"]),
-                cause=row["cause"],
-            )
-            for row in self._connection.query(_OF_HELD)
-        }
+        return {row["product_id"]: _deletion(row) for row in self._connection.query(_OF_HELD)}
+
+    def of_absent(self, states: Collection[State]) -> list[Deletion]:
+        """Return what was deleted upstream of the products in *states* that have no folder."""
+        params = {"states": json.dumps(list(states))}
+        return [_deletion(row) for row in self._connection.query(_OF_ABSENT, params)]
 
     def read_until(self) -> datetime | None:
         """Return how far the feed has been read; None if never."""
@@ -57,3 +63,9 @@ class Deletions:
             "INSERT OR REPLACE INTO fact (name, value) VALUES (:name, :value)",
             {"name": _READ_UNTIL, "value": stamp(until)},
         )
+
+
+def _deletion(row: Row) -> Deletion:
+    return Deletion(
+        product_id=row["product_id"], deleted_at=moment(row["deleted_at"]), cause=row["cause"]
+    )

@@ -53,6 +53,7 @@ SELECT count(*) AS products FROM product
    AND sensed_at BETWEEN :sensed_from AND :sensed_until
    AND id IN (SELECT product_id FROM membership
                WHERE area IN (SELECT value FROM json_each(:areas)))
+   AND id NOT IN (SELECT product_id FROM deletion)
 """
 _KNOWN: Final = "SELECT id, revision FROM product WHERE id IN (SELECT value FROM json_each(:ids))"
 
@@ -152,7 +153,10 @@ class ProductReader:
         return found
 
     def expected(self, query: CatalogQuery, areas: Collection[str]) -> int:
-        """Return how many known products of *areas* a query ought to list."""
+        """Return how many known products of *areas* a query ought to list.
+
+        Those that were deleted upstream are not among them.
+        """
         params = {
             "areas": json.dumps(list(areas)),
             "collection": query.collection,

@@ -11,12 +11,13 @@ INSERT INTO sweep (search, kind, under_way) VALUES (:search, :kind, 1)
 ON CONFLICT (search, kind) DO UPDATE SET under_way = 1
 """
 REACH: Final = """
-UPDATE sweep SET reached = :reached, found_late = found_late + :found_late
- WHERE search = :search AND kind = :kind
+UPDATE sweep SET reached = :reached WHERE search = :search AND kind = :kind
+"""
+COUNT_LATE: Final = """
+UPDATE sweep SET found_late = found_late + :found_late WHERE search = :search AND kind = :kind
 """
 COMPLETE: Final = """
-UPDATE sweep SET under_way = 0, reached = NULL, completed_at = :now,
-       found_late = found_late + :found_late
+UPDATE sweep SET under_way = 0, reached = NULL, completed_at = :now
  WHERE search = :search AND kind = :kind
 """
 
@@ -46,15 +47,19 @@ class Sweeps:
         """Begin a sweep, or go on with the one under way."""
         self._connection.execute(BEGIN, {"search": search, "kind": kind})
 
-    def reach(self, search: str, kind: SweepKind, reached: datetime, *, found_late: int) -> None:
+    def reach(self, search: str, kind: SweepKind, reached: datetime) -> None:
         """Note that everything sensed after *reached* has been listed."""
         params = {"search": search, "kind": kind, "reached": stamp(reached)}
-        self._connection.execute(REACH, params | {"found_late": found_late})
+        self._connection.execute(REACH, params)
 
-    def complete(self, search: str, kind: SweepKind, *, found_late: int, now: datetime) -> None:
+    def count_late(self, search: str, kind: SweepKind, found_late: int) -> None:
+        """Count products that only a sweep has found."""
+        params = {"search": search, "kind": kind, "found_late": found_late}
+        self._connection.execute(COUNT_LATE, params)
+
+    def complete(self, search: str, kind: SweepKind, *, now: datetime) -> None:
         """Note that a sweep has listed everything."""
-        params = {"search": search, "kind": kind, "now": stamp(now), "found_late": found_late}
-        self._connection.execute(COMPLETE, params)
+        self._connection.execute(COMPLETE, {"search": search, "kind": kind, "now": stamp(now)})
 
 
 def _maybe(text: str | None) -> datetime | None:
