@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.area import WatchArea
 from s2mirror.planning.scope import Scope, area_fingerprint
+from s2mirror.planning.searches import plan_searches
 
 _FACT = "area.{}"
 
@@ -13,18 +14,19 @@ def rescope(ledger: Ledger, areas: Sequence[WatchArea]) -> int:
     """Take back the claims of areas whose filters changed, where they no longer hold.
 
     Nothing is removed: what no area claims is not fetched, and what is held of it stays until a
-    person prunes it. What an area wants anew is found by its searches. Returns how many claims
-    were taken back.
+    person prunes it. What an area wants anew is found by its searches, which begin anew: one that
+    comes back with an old configuration must not go on where it was, as claims were taken back
+    since. Returns how many claims were taken back.
     """
+    before = {area.name: ledger.fact(_FACT.format(area.name)) for area in areas}
+    changed = [area for area in areas if before[area.name] != area_fingerprint(area)]
+    if changed:
+        ledger.forget_searches(except_for=[search.key for search in plan_searches(areas)])
     released = 0
-    for area in areas:
-        name, fingerprint = _FACT.format(area.name), area_fingerprint(area)
-        before = ledger.fact(name)
-        if before == fingerprint:
-            continue
-        if before is not None:
+    for area in changed:
+        if before[area.name] is not None:
             released += _release(ledger, area)
-        ledger.set_fact(name, fingerprint)
+        ledger.set_fact(_FACT.format(area.name), area_fingerprint(area))
     return released
 
 

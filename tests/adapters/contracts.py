@@ -169,7 +169,9 @@ class CatalogContract:
     def test_only_one_collection_is_listed(self, register: Register) -> None:
         l1c = spec(0, level="L1C")
         register.put(spec(0), l1c)
-        assert ids(register, query(collection="sentinel-2-l1c")) == [l1c.id]
+        (page,) = register.catalog.search(query(collection="sentinel-2-l1c"))
+        assert [found.id for found in page.products] == [l1c.id]
+        assert page.item_count == 1
 
     def test_only_what_lies_there_is_listed(self, register: Register) -> None:
         register.put(spec(0))

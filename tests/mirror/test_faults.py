@@ -1,7 +1,6 @@
 """The store misbehaves, one way per test: what becomes of the product, and of all the others."""
 
 import copy
-import email.utils
 import os
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from kit import Kit, OnFirstByte, tiny
 
 from s2mirror.errors import ArchiveError, CredentialError, Stopped
 from s2mirror.sandbox import Answer, Fault, SandboxProduct
+from s2mirror.sandbox.faults import Cut
 from s2mirror.stop import StopFlag
 
 B02 = "B02_10m.jp2"
@@ -30,7 +30,6 @@ HTML = b"<!DOCTYPE html><html><body><h1>Please sign in</h1></body></html>"
 @pytest.fixture
 def kit(kit: Kit) -> Kit:
     kit.sections = {
-        "store": 'read_timeout = "1 s"',
         "download": 'backoff = "1 h"\nmax_attempts = 3\ntries_per_file = 2',
     }
     return kit
@@ -65,7 +64,7 @@ def claiming(product: SandboxProduct, size_bytes: int) -> SandboxProduct:
 
 
 @pytest.mark.parametrize("cut", ["reset", "close", "shorten"])
-def test_a_body_that_ends_early_goes_on_from_the_byte_where_it_stopped(kit: Kit, cut: Any) -> None:
+def test_a_body_that_ends_early_goes_on_from_the_byte_where_it_stopped(kit: Kit, cut: Cut) -> None:
     product = tiny(band_bytes=2 * MIB)
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(Fault(path=B02, cut_after_bytes=MIB + 5, cut=cut))
@@ -144,34 +143,39 @@ def test_an_answer_with_another_etag_is_not_used(kit: Kit) -> None:
     kit.assert_current(product)
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        Answer(status=200, headers={"Content-Type": "text/html"}, body=HTML),
-        Answer(
-            status=200,
-            headers={"Content-Type": "application/xml"},
-            body=b"<?xml version='1.0'?><Error><Code>InternalError</Code></Error>",
-        ),
-        Answer(status=200, body=b""),
-    ],
-    ids=["html", "xml", "empty"],
-)
-@pytest.mark.parametrize("path", [B02, LISTING, "manifest.safe"])
-def test_an_error_page_with_status_200_is_no_file_and_no_listing(
-    kit: Kit, path: str, answer: Answer
+ERROR_PAGES = {
+    "html": Answer(status=200, headers={"Content-Type": "text/html"}, body=HTML),
+    "xml": Answer(
+        status=200,
+        headers={"Content-Type": "application/xml"},
+        body=b"<?xml version='1.0'?><Error><Code>InternalError</Code></Error>",
+    ),
+    "nothing": Answer(status=200, body=b""),
+}
+
+
+@pytest.mark.parametrize("name", ERROR_PAGES)
+def test_an_error_page_with_status_200_is_no_file_no_manifest_and_no_listing(
+    kit: Kit, name: str
 ) -> None:
-    product = tiny()
-    kit.sandbox.publish(product)
-    kit.sandbox.s3_proxy.inject(Fault(path=path, answer=answer, times=None))
+    products = {
+        LISTING: tiny(21),
+        "manifest.safe": tiny(22),
+        B02: tiny(23),
+    }
+    for path, product in products.items():
+        kit.sandbox.publish(product)
+        where = f"{path}.*{product.id}|{product.id}.*{path}"
+        kit.sandbox.s3_proxy.inject(Fault(path=where, answer=ERROR_PAGES[name], times=None))
     assert kit.cycle().exit_code == 1
-    entry = kit.entry(product)
-    assert (entry.state, entry.attempts) == ("queued", 1)
-    assert entry.reason
+    for path, product in products.items():
+        entry = kit.entry(product)
+        assert (entry.state, entry.attempts) == ("queued", 1), path
+        assert entry.reason.endswith("will be tried again"), path
     kit.sandbox.s3_proxy.reset()
     assert kit.cycle(kit.later()).exit_code == 0
-    kit.assert_same_bytes(product)
-    kit.assert_current(product)
+    kit.assert_same_bytes(*products.values())
+    kit.assert_current(*products.values())
 
 
 def test_one_flipped_bit_costs_one_more_request_for_that_file_alone(kit: Kit) -> None:
@@ -198,15 +202,20 @@ def test_a_bit_flipped_for_ever_puts_that_product_aside_with_its_reason(kit: Kit
     kit.assert_invariants()
 
 
-def test_a_requeued_product_brings_its_bad_file_and_no_other(kit: Kit) -> None:
+def test_a_requeued_product_brings_its_bad_file_and_nothing_that_was_good(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
-    kit.sandbox.s3_proxy.inject(Fault(path=B02, flip_byte=700, times=None))
+    late = Fault(path=B02, flip_byte=700, delay_seconds=0.5, times=None)
+    kit.sandbox.s3_proxy.inject(late)
     kit.cycle()
+    aside = kit.archive / f".s2mirror/quarantine/{product.id}.SAFE"
+    good = {f"{product.prefix}{f.relative_to(aside)}" for f in aside.rglob("*") if f.is_file()}
+    assert len(good) > 2
     kit.sandbox.s3_proxy.reset()
-    assert kit.run("requeue", product.id).returncode == 0
+    assert kit.call("requeue", product.id) == 0
     assert kit.cycle().exit_code == 0
-    assert [key.endswith(B02) for key in kit.downloaded()] == [True]
+    assert len(kit.downloaded(B02)) == 1
+    assert good.isdisjoint(kit.downloaded())
     kit.assert_same_bytes(product)
     kit.assert_current(product)
 
@@ -233,9 +242,7 @@ def test_an_object_of_the_manifest_that_never_comes_ends_as_failed_with_its_reas
 
 
 @pytest.mark.parametrize("missing", ["", "manifest.safe", B02])
-def test_a_product_whose_objects_come_after_its_item_waits_for_them(
-    kit: Kit, missing: str
-) -> None:
+def test_a_product_whose_objects_come_after_its_item_waits_for_them(kit: Kit, missing: str) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     kit.sandbox.store.delete([key for key in product.keys if key.endswith(missing)])
@@ -368,24 +375,12 @@ def test_a_store_that_stays_busy_delays_the_product_and_says_so(kit: Kit, status
 def test_a_silent_socket_is_given_up_after_the_read_timeout(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
+    kit.sections["store"] = 'read_timeout = "1 s"'
     kit.sandbox.s3_proxy.inject(Fault(path=B02, silent=True))
     started = time.monotonic()
     assert kit.cycle().exit_code == 0
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30, "not the 60 s that are usual"
     kit.assert_current(product)
-
-
-def test_a_body_that_falls_silent_goes_on_from_the_byte_where_it_stopped(kit: Kit) -> None:
-    product = tiny(band_bytes=2 * MIB)
-    kit.sandbox.publish(product)
-    kit.sandbox.s3_proxy.inject(Fault(path=B02, bytes_per_second=10), Fault(path=B02))
-    # The first answer gives half a byte each twentieth of a second: the read times out, or the
-    # whole would last for days.
-    started = time.monotonic()
-    kit.sections["store"] = 'read_timeout = "500 ms"'
-    assert kit.cycle().exit_code in (0, 1)
-    assert time.monotonic() - started < 60
-    kit.assert_invariants()
 
 
 # Poison, deletion, hostility
@@ -408,9 +403,25 @@ def test_a_poisoned_product_never_stops_the_line(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+def test_an_error_that_nobody_foresaw_fails_its_product_and_stops_no_other(kit: Kit) -> None:
+    first, second = tiny(27), tiny(25)
+    kit.sandbox.publish([first, second])
+    kit.sections["download"] += "\nparallel_products = 1"
+
+    def trip() -> None:
+        raise KeyError("a bug")
+
+    result = kit.cycle(progress=OnFirstByte(trip))
+    assert (result.exit_code, result.failed, result.archived) == (1, [first.id], [second.id])
+    assert kit.entry(first).reason.startswith(
+        "s2mirror met an error that it did not expect: KeyError('a bug'); please report it"
+    )
+    kit.assert_invariants()
+
+
 def test_a_product_deleted_upstream_in_mid_transfer_ends_with_its_reason(kit: Kit) -> None:
     kit.sections["download"] = "tries_per_file = 1\nmax_attempts = 2"
-    kit.sections["store"] += "\nconnections = 1"
+    kit.sections["store"] = "connections = 1"
     gone, good = tiny(27), tiny(25)
     kit.sandbox.publish([gone, good])
     deletion = OnFirstByte(lambda: kit.sandbox.withdraw(gone.id))
@@ -464,63 +475,74 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_keys_are_refused_before_a_byte_is_fetched(kit: Kit, name: str) -> None:
-    bad, good = tiny(27), tiny(25)
-    kit.sandbox.publish([bad, good])
-    listing = listing_of(bad, HOSTILE[name].replace("{prefix}", bad.prefix))
-    kit.sandbox.s3_proxy.inject(Fault(path=f"{LISTING}.*{bad.id}", answer=listing, times=None))
+def test_hostile_keys_are_refused_before_a_byte_is_fetched(kit: Kit) -> None:
+    good = tiny(28)
+    bad = {name: tiny(day) for day, name in enumerate(HOSTILE, 1)}
+    kit.sandbox.publish([good, *bad.values()])
+    for name, product in bad.items():
+        listing = listing_of(product, HOSTILE[name].replace("{prefix}", product.prefix))
+        at = f"{LISTING}.*{product.id}"
+        kit.sandbox.s3_proxy.inject(Fault(path=at, answer=listing, times=None))
     assert kit.cycle().exit_code == 1
-    assert kit.states() == {bad.id: "quarantined", good.id: "archived"}
-    assert kit.entry(bad).reason
-    assert [key for key in kit.downloaded() if bad.id in key] == []
+    for name, product in bad.items():
+        entry = kit.entry(product)
+        assert entry.state == "quarantined", name
+        assert entry.reason.endswith(("Nothing was fetched", "nothing was written")), name
+    assert kit.states()[good.id] == "archived"
+    assert [key for key in kit.downloaded() if good.id not in key] == []
     assert list(kit.folder.rglob("*evil*")) == []
     kit.assert_invariants()
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        entry_of("{prefix}evil", size="many"),
-        entry_of("{prefix}evil", etag=""),
-        "<Contents><Size>3</Size></Contents>",
-        "<Contents><Key>{prefix}evil&#0;</Key></Contents>",
-        "</Contents>",
-    ],
-    ids=["size in words", "no ETag", "no key", "NUL in XML", "broken XML"],
-)
-def test_a_listing_that_makes_no_sense_is_tried_again_and_stops_nobody(
-    kit: Kit, more: str
-) -> None:
-    bad, good = tiny(27), tiny(25)
-    kit.sandbox.publish([bad, good])
-    listing = listing_of(bad, more.replace("{prefix}", bad.prefix))
-    kit.sandbox.s3_proxy.inject(Fault(path=f"{LISTING}.*{bad.id}", answer=listing))
+SENSELESS = {
+    "size in words": entry_of("{prefix}evil", size="many"),
+    "no ETag": entry_of("{prefix}evil", etag=""),
+    "no key": "<Contents><Size>3</Size></Contents>",
+    "NUL in XML": "<Contents><Key>{prefix}evil&#0;</Key></Contents>",
+    "broken XML": "</Contents>",
+}
+
+
+def test_a_listing_that_makes_no_sense_is_tried_again_and_stops_nobody(kit: Kit) -> None:
+    good = tiny(28)
+    bad = {name: tiny(day) for day, name in enumerate(SENSELESS, 1)}
+    kit.sandbox.publish([good, *bad.values()])
+    for name, product in bad.items():
+        listing = listing_of(product, SENSELESS[name].replace("{prefix}", product.prefix))
+        kit.sandbox.s3_proxy.inject(Fault(path=f"{LISTING}.*{product.id}", answer=listing))
     assert kit.cycle().exit_code == 1
-    assert kit.states() == {bad.id: "queued", good.id: "archived"}
-    assert "will be tried again" in kit.entry(bad).reason
+    for name, product in bad.items():
+        assert kit.entry(product).state == "queued", name
+        assert kit.entry(product).reason.endswith("will be tried again"), name
+    assert kit.states()[good.id] == "archived"
     assert kit.cycle(kit.later()).exit_code == 0
-    kit.assert_current(bad, good)
+    kit.assert_current(good, *bad.values())
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"<html>no manifest</html>",
-        b"not XML",
-        b'<!DOCTYPE x [<!ENTITY a "aaaa">]><x>&a;</x>',
-        b"<x><dataObjectSection><dataObject><byteStream size='1'><fileLocation href='../../evil'/>"
-        b"<checksum checksumName='MD5'>00</checksum></byteStream></dataObject>"
-        b"</dataObjectSection></x>",
-    ],
-    ids=["html", "text", "entities", "parent"],
-)
-def test_a_hostile_or_broken_manifest_puts_its_product_aside(kit: Kit, content: bytes) -> None:
-    bad, good = tiny(27), tiny(25)
-    kit.sandbox.publish([ruined(bad, "manifest.safe", content), good])
+BAD_MANIFESTS = {
+    "html": b"<html>no manifest</html>",
+    "text": b"not XML",
+    "entities": b'<!DOCTYPE x [<!ENTITY a "aaaa">]><x>&a;</x>',
+    "outside": (
+        b"<x><dataObjectSection><dataObject><byteStream size='1'>"
+        b"<fileLocation href='../../evil'/><checksum checksumName='MD5'>00</checksum>"
+        b"</byteStream></dataObject></dataObjectSection></x>"
+    ),
+}
+
+
+def test_a_hostile_or_broken_manifest_puts_its_product_aside(kit: Kit) -> None:
+    good = tiny(28)
+    bad = {name: tiny(day) for day, name in enumerate(BAD_MANIFESTS, 1)}
+    kit.sandbox.publish(good)
+    for name, product in bad.items():
+        kit.sandbox.publish(ruined(product, "manifest.safe", BAD_MANIFESTS[name]))
     assert kit.cycle().exit_code == 1
-    assert kit.states() == {bad.id: "quarantined", good.id: "archived"}
-    assert "manifest.safe" in kit.entry(bad).reason or "evil" in kit.entry(bad).reason
+    for name, product in bad.items():
+        assert kit.entry(product).state == "quarantined", name
+        assert kit.entry(product).reason, name
+    assert kit.states()[good.id] == "archived"
+    assert kit.downloaded("jp2") == [key for key in kit.downloaded("jp2") if good.id in key]
     assert list(kit.folder.rglob("evil")) == []
     kit.assert_invariants()
 
@@ -628,7 +650,7 @@ def small_disk(folder: Path, options: str) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def remount(folder: Path, options: str) -> None:
@@ -656,10 +678,10 @@ def test_a_disk_that_fills_up_in_mid_download_claims_nothing_and_loses_nothing(k
 def test_a_disk_that_fills_up_at_publishing_claims_nothing_and_loses_nothing(kit: Kit) -> None:
     deep = "/".join("abcdefghijklmnopqrstuvwxyz")
     kit.sections["archive"] = f'layout = "{deep}/{{name}}.SAFE"'
-    kit.sections["store"] += "\nconnections = 1"
+    kit.sections["store"] = "connections = 1"
     product = tiny()
     kit.sandbox.publish(product)
-    with small_disk(kit.archive, "size=30m,nr_inodes=46"):
+    with small_disk(kit.archive, "size=30m,nr_inodes=36"):
         with pytest.raises(ArchiveError, match=f"publishing {product.id}") as caught:
             kit.cycle()
         assert caught.value.exit_code == 5
@@ -708,16 +730,15 @@ def test_a_ledger_whose_disk_is_full_ends_with_exit_5_and_goes_on_with_room(kit:
 def test_two_mirrors_on_one_ledger_never_run_at_once(kit: Kit) -> None:
     product = tiny(band_bytes=MIB)
     kit.sandbox.publish(product)
-    kit.sandbox.s3_proxy.inject(Fault(path=B02, delay_seconds=3))
+    kit.sandbox.s3_proxy.inject(Fault(path=B02, silent=True))
     first = kit.start("sync")
     while not kit.downloaded(B02):
+        assert first.poll() is None
         time.sleep(0.05)
     second = kit.run("sync")
     assert second.returncode == 4
     assert str(first.pid) in second.stderr
-    assert first.wait(20) == 0
+    first.kill()
+    first.communicate()
+    assert kit.cycle().exit_code == 0, "a killed holder's lock is free at once"
     kit.assert_current(product)
-
-
-def http_date(seconds_ahead: float) -> str:
-    return email.utils.formatdate(time.time() + seconds_ahead, usegmt=True)

@@ -9,7 +9,7 @@ import pytest
 from ceph import CephStore, running_ceph
 from installing import CannotInstall
 from pgstac import PgStac, running_pgstac
-from services import Services
+from services import Services, running_feed
 
 MUST_HAVE = "S2MIRROR_REQUIRE_SERVERS"
 
@@ -26,9 +26,15 @@ def _ceph() -> Iterator[CephStore]:
     yield from _lend(running_ceph)
 
 
+@pytest.fixture(scope="session", name="odata_url")
+def _odata_url() -> Iterator[str]:
+    with running_feed() as url:
+        yield url
+
+
 @pytest.fixture(name="services")
-def _services(pgstac: PgStac, ceph: CephStore) -> Iterator[Services]:
-    services = Services(pgstac, ceph)
+def _services(pgstac: PgStac, ceph: CephStore, odata_url: str) -> Iterator[Services]:
+    services = Services(pgstac, ceph, odata_url)
     services.clear()
     yield services
     services.clear()

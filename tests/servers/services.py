@@ -1,5 +1,7 @@
 """The real servers under the names that the sandbox has, so that one kit can use either."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import certifi
@@ -8,6 +10,8 @@ from ceph import CephStore
 from pgstac import PgStac
 
 from s2mirror.sandbox import SandboxProduct
+from s2mirror.sandbox.odata import ODATA_PATH, ODataService
+from s2mirror.sandbox.serving import loop_thread, served
 
 COLLECTIONS = ("sentinel-2-l1c", "sentinel-2-l2a")
 NOBODY_LISTENS = "https://127.0.0.1:9/token"
@@ -20,7 +24,8 @@ class Services:
     ca_file = Path(certifi.where())
     """Not needed: both servers speak plain HTTP on loopback."""
 
-    def __init__(self, pgstac: PgStac, ceph: CephStore) -> None:
+    def __init__(self, pgstac: PgStac, ceph: CephStore, odata_url: str) -> None:
+        self.odata_url = odata_url
         self.pgstac = pgstac
         self.ceph = ceph
         self.stac_url = f"{pgstac.url}/"
@@ -49,3 +54,10 @@ class Services:
         self.pgstac.clear()
         self.ceph.clear()
         self.ceph.forget()
+
+
+@contextmanager
+def running_feed() -> Iterator[str]:
+    """Serve an empty feed of deleted products, which no server of others has; yield its URL."""
+    with loop_thread() as loop, served(loop, ODataService().app()) as port:
+        yield f"http://127.0.0.1:{port}{ODATA_PATH}"

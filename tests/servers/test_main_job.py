@@ -157,8 +157,8 @@ def test_only_news_come_even_when_sensed_long_ago_or_of_a_newer_baseline(
 def test_small_pages_lose_nothing_where_all_stamps_are_the_same(
     kit: Kit, services: Services
 ) -> None:
-    kit.sections["catalog"] = "page_size = 2"
-    # One sensing time and one moment of listing for all: every page ends within a tie.
+    kit.sections |= {"catalog": "page_size = 2", "supersede": 'policy = "all"'}
+    # Versions of one image, listed at one moment: every page ends within a tie.
     products = [
         small(22, processed_at=SENSED_AT.replace(day=23, minute=minute), published_at=LISTED_AT)
         for minute in range(7)
@@ -233,9 +233,7 @@ def test_a_user_suspended_in_mid_download_goes_on_where_it_was(
     assert_current(kit, product)
 
 
-def test_a_store_that_says_slow_down_delays_and_fails_nothing(
-    kit: Kit, services: Services
-) -> None:
+def test_a_store_that_says_slow_down_delays_and_fails_nothing(kit: Kit, services: Services) -> None:
     kit.sections |= {"store": "connections = 8", **IMPATIENT}
     products = [small(day, scale=BIG / 2) for day in (25, 26, 27)]
     services.publish(*products)

@@ -1,5 +1,7 @@
 """The ledger as a whole, and how to open one."""
 
+import json
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -21,6 +23,10 @@ DELETE FROM history
  WHERE at < :before AND product_id IN (
    SELECT id FROM product WHERE state IN ('pruned', 'superseded', 'withdrawn'))
 """
+FORGET_SEARCHES: Final = (
+    "DELETE FROM sweep WHERE search NOT IN (SELECT value FROM json_each(:keys))",
+    "DELETE FROM cursor WHERE search NOT IN (SELECT value FROM json_each(:keys))",
+)
 SET_FACT: Final = """
 INSERT INTO fact (name, value) VALUES (:name, :value)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value
@@ -58,6 +64,13 @@ class Ledger:
         The products stay known for ever, with their state and its reason.
         """
         return self.connection.execute(COMPACT, {"before": stamp(before)})
+
+    def forget_searches(self, *, except_for: Iterable[str]) -> None:
+        """Forget how far every search has come that is not among these; it would begin anew."""
+        keys = json.dumps(list(except_for))
+        with self.connection.atomic():
+            for statement in FORGET_SEARCHES:
+                self.connection.execute(statement, {"keys": keys})
 
     def fact(self, name: str) -> str | None:
         """Return a single fact by name; None if it was never set."""

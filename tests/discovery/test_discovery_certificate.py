@@ -1,0 +1,113 @@
+"""Completeness, per area and month: every difference is named, with its reason."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from shutil import rmtree
+
+import pytest
+from kit import SENSED_AT, Kit, tiny
+
+from s2mirror.errors import CatalogError
+from s2mirror.lifecycle import Event
+from s2mirror.model import Verdict
+from s2mirror.sandbox import Answer, Fault, SandboxProduct
+from s2mirror.steps.certify import Certificate
+
+APRIL = SENSED_AT.replace(month=4)
+
+
+def certificate(kit: Kit) -> Certificate:
+    mirror = kit.mirror()
+    (found,) = mirror.certifier().certify(mirror.searches, now=mirror.now())
+    return found
+
+
+def counts(found: Certificate) -> Mapping[str, tuple[int, int, int]]:
+    """Return by month how many are published, held and gone on purpose."""
+    return {month.month: (month.published, month.held, month.gone) for month in found.months}
+
+
+def three(kit: Kit) -> list[SandboxProduct]:
+    """Bring in a product of April and two of May."""
+    products = [tiny(sensed_at=APRIL), tiny(20), tiny(27, level="L1C")]
+    kit.sandbox.publish([*products, tiny(27, tile="33UUP")])
+    kit.cycle()
+    return products
+
+
+def test_each_month_says_how_many_are_published_and_held(kit: Kit) -> None:
+    three(kit)
+    found = certificate(kit)
+    assert counts(found) == {"2026-04": (1, 1, 0), "2026-05": (2, 2, 0)}
+    assert (found.area, found.complete, found.missing) == ("zurich", True, {})
+
+
+def test_a_product_that_the_ledger_does_not_know_is_named(kit: Kit) -> None:
+    three(kit)
+    new = tiny(25)
+    kit.sandbox.publish(new)
+    found = certificate(kit)
+    assert counts(found)["2026-05"] == (3, 2, 0)
+    assert found.missing == {new.id: "listed, but not in the ledger"}
+    assert not found.complete
+
+
+def test_a_product_gone_on_purpose_is_not_missing(kit: Kit) -> None:
+    first = three(kit)[0]
+    mirror, entry = kit.mirror(), kit.entry(first)
+    mirror.archive.discard(first.id, entry.path or "", now=mirror.now())
+    mirror.ledger.products.advance(entry, Verdict(event=Event.PRUNE), now=mirror.now())
+    found = certificate(kit)
+    assert counts(found)["2026-04"] == (1, 0, 1)
+    assert found.complete
+
+
+def test_a_held_product_whose_folder_vanished_is_named(kit: Kit) -> None:
+    first = three(kit)[0]
+    rmtree(kit.archive / first.prefix)
+    found = certificate(kit)
+    assert found.missing == {first.id: "the ledger says archived, but it is not on disk"}
+    assert not found.complete
+
+
+def test_waiting_and_troubled_products_are_named_with_their_reasons(kit: Kit) -> None:
+    late, bad = tiny(20), tiny(27)
+    kit.sandbox.publish([late, bad])
+    kit.sandbox.s3_proxy.inject(Fault(path=f"{bad.id}.*_10m", flip_byte=3, times=None))
+    busy = Answer(status=503)
+    kit.sandbox.s3_proxy.inject(Fault(path=f"{late.id}.*manifest", answer=busy, times=None))
+    kit.cycle()
+    (month,) = certificate(kit).months
+    assert set(month.waiting) == {late.id}
+    assert "digest" in month.troubled[bad.id]
+    assert (month.published, month.held, month.complete) == (2, 0, False)
+
+
+def test_an_item_that_cannot_be_read_leaves_no_certificate_complete(kit: Kit) -> None:
+    three(kit)
+    odd = tiny(25)
+    item = copy.deepcopy(dict(odd.item))
+    item["properties"]["platform"] = "landsat-9"
+    kit.sandbox.publish(replace(odd, item=item))
+    found = certificate(kit)
+    assert list(found.unreadable) == [odd.id]
+    assert "landsat-9" in found.unreadable[odd.id]
+    assert not found.complete
+
+
+def test_nothing_is_certified_by_a_catalogue_that_lists_nothing(kit: Kit) -> None:
+    products = [tiny(day) for day in range(20, 26)]
+    kit.sandbox.publish(products)
+    kit.cycle()
+    for product in products:
+        kit.sandbox.withdraw(product.id)
+    with pytest.raises(CatalogError, match="lists nothing where 6 products are known"):
+        certificate(kit)
+
+
+def test_nothing_is_certified_by_a_listing_that_breaks(kit: Kit) -> None:
+    three(kit)
+    kit.sandbox.stac_proxy.inject(Fault(path="/search", skip=1, cut_after_bytes=50, times=None))
+    with pytest.raises(CatalogError):
+        certificate(kit)

@@ -1,0 +1,317 @@
+"""Listings of any size, through a catalogue that cuts, shifts, repeats and changes meanwhile."""
+
+import email.utils
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from discovery_kit import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOW,
+    FakeCatalog,
+    Watch,
+    catalog_of,
+    ids,
+    product,
+    put,
+    thin,
+    watch_of,
+)
+
+from s2mirror.errors import CatalogError
+from s2mirror.model import CatalogQuery, Deletion, Page
+from s2mirror.sandbox import Answer, Fault, Sandbox
+from s2mirror.steps.listing import Windows
+
+SEARCH = r"/v1/search"
+
+
+def asked_from(sandbox: Sandbox) -> list[str]:
+    """Return the sensing period of every search that the catalogue was asked, in order."""
+    return [found.body["datetime"] for found in sandbox.requests if found.method == "POST"]
+
+
+def test_25000_items_behind_a_silent_end_at_10000_are_all_found(
+    watch: Watch, sandbox: Sandbox
+) -> None:
+    items = [thin(NOW - n * 30 * MINUTE) for n in range(25_000)]
+    put(sandbox, items)
+    sandbox.catalogue.result_cap = 10_000
+    watch.catalog = catalog_of(sandbox, page_items=1000)
+    result = watch.poll()
+    assert watch.known == ids(items)
+    assert len(result.new_ids) == 25_000
+    assert len(sandbox.requests) < 30
+
+
+def test_a_listing_by_publication_goes_beyond_the_silent_end_too(tmp_path: Path) -> None:
+    catalog = FakeCatalog(page_items=10, cap=100)
+    watch = watch_of(tmp_path, catalog, windows=Windows(items=40, cap_items=90))
+    catalog.add(product(NOW - 9 * DAY))
+    watch.poll()
+    news = [product(NOW - n * HOUR, NOW - 5 * DAY + n * MINUTE, n) for n in range(250)]
+    catalog.add(*news)
+    assert len(watch.poll().new_ids) == 250
+    assert watch.watermark == max(found.published_at for found in news)
+
+
+class Shuffled(FakeCatalog):
+    """Repeats the last items of every page on the next one, in another order."""
+
+    def search(self, query: CatalogQuery) -> Iterator[Page]:
+        before: tuple[Page, ...] = ()
+        for page in super().search(query):
+            again = [found for old in before for found in old.products][-3:]
+            yield replace(page, products=(*page.products, *again)[::-1])
+            before = (page,)
+
+
+def test_pages_that_shift_and_repeat_give_every_product_once(tmp_path: Path) -> None:
+    catalog = Shuffled(page_items=10)
+    catalog.add(*(product(NOW - n * HOUR) for n in range(95)))
+    watch = watch_of(tmp_path, catalog)
+    assert sorted(watch.poll().new_ids) == sorted(catalog.products)
+    assert watch.known == set(catalog.products)
+
+
+class Endless(FakeCatalog):
+    """Always has a next page: the same again."""
+
+    def search(self, query: CatalogQuery) -> Iterator[Page]:
+        return itertools.cycle([next(super().search(query))])
+
+
+@pytest.mark.parametrize("stamps", [1, 100], ids=["one stamp", "many stamps"])
+def test_an_endless_listing_comes_to_an_end_and_moves_no_watermark(
+    tmp_path: Path, stamps: int
+) -> None:
+    catalog = Endless(page_items=100)
+    catalog.add(*(product(NOW - (n % stamps) * HOUR, number=n) for n in range(100)))
+    watch = watch_of(tmp_path, catalog)
+    with pytest.raises(CatalogError, match="could not be cut into windows"):
+        watch.poll()
+    assert watch.watermark is None
+
+
+def test_more_items_of_one_stamp_than_a_catalogue_lists_are_an_error_not_a_loss(
+    tmp_path: Path,
+) -> None:
+    catalog = FakeCatalog(page_items=10, cap=100)
+    catalog.add(*(product(NOW - DAY, number=n) for n in range(120)))
+    watch = watch_of(tmp_path, catalog, windows=Windows(items=40, cap_items=90))
+    with pytest.raises(CatalogError, match="may have left out others"):
+        watch.poll()
+
+
+@pytest.mark.parametrize("pages", [1, 4, 9])
+def test_a_thousand_items_of_one_publication_stamp_survive_a_crash_among_them(
+    watch: Watch, sandbox: Sandbox, pages: int
+) -> None:
+    first = thin(NOW - 5 * DAY)
+    put(sandbox, [first])
+    watch.poll()
+    before = watch.watermark
+    news = [thin(NOW - 2 * DAY - n * MINUTE, NOW - HOUR) for n in range(1000)]
+    put(sandbox, news)
+    assert watch.crash(after_page=pages) is None
+    assert watch.watermark == before
+    assert len(watch.known) == 100 * pages
+    watch.poll()
+    assert watch.known == ids([first, *news])
+    assert watch.watermark == NOW - HOUR
+
+
+def test_a_thousand_items_of_one_sensing_stamp_survive_a_crash_at_a_window_among_them(
+    tmp_path: Path,
+) -> None:
+    catalog = FakeCatalog(page_items=50)
+    catalog.add(*(product(NOW - DAY - n * HOUR) for n in range(95)))
+    catalog.add(*(product(NOW - 9 * DAY, number=n) for n in range(1000)))
+    watch = watch_of(tmp_path, catalog, windows=Windows(items=100, cap_items=2000))
+    assert watch.crash(after_page=2) is None
+    assert watch.sweep().reached == NOW - 9 * DAY
+    assert len(watch.known) == 100
+    watch.poll()
+    assert watch.known == set(catalog.products)
+
+
+def test_an_item_inserted_while_paging_is_found_now_or_next_time(
+    watch: Watch, sandbox: Sandbox
+) -> None:
+    put(sandbox, [thin(NOW - n * HOUR) for n in range(5, 305)])
+    ahead, behind = thin(NOW - 299 * HOUR, NOW), thin(NOW - 5 * HOUR, NOW, 1)
+    result = watch.poll_between(1, lambda: put(sandbox, [ahead, behind]))
+    assert ahead["id"] in result.new_ids
+    assert watch.poll().new_ids == [behind["id"]]
+
+
+def test_what_is_published_during_the_backfill_is_not_behind_its_watermark(
+    watch: Watch, sandbox: Sandbox
+) -> None:
+    watch.overlap = timedelta()
+    put(sandbox, [thin(NOW - n * HOUR) for n in range(5, 305)])
+    missed = thin(NOW - 5 * HOUR, NOW - 20 * MINUTE, 1)
+    shown = thin(NOW - 299 * HOUR, NOW - 10 * MINUTE)
+    watch.poll_between(1, lambda: put(sandbox, [missed, shown]))
+    assert shown["id"] in watch.known
+    assert watch.poll().new_ids == [missed["id"]]
+    assert watch.watermark == NOW - 10 * MINUTE
+
+
+def test_an_interrupted_backfill_goes_on_where_it_was_newest_first(
+    watch: Watch, sandbox: Sandbox
+) -> None:
+    items = [thin(NOW - n * HOUR) for n in range(1, 1001)]
+    put(sandbox, items)
+    watch.windows = Windows(items=200, cap_items=1000)
+    assert watch.crash(after_page=4) is None
+    assert watch.known == ids(items[:399]), "newest first, each window from the last stamp on"
+    assert watch.ledger.cursors.all()[0].listed_at is None, "not complete yet"
+    sandbox.requests.clear()
+    result = watch.poll()
+    assert result.sweep == "full"
+    assert watch.known == ids(items)
+    reached = f"{NOW - 399 * HOUR:%Y-%m-%dT%H:%M:%SZ}"
+    sweeps = [found for found in asked_from(sandbox) if not found.endswith("..")]
+    assert sweeps[0] == f"2015-01-01T00:00:00Z/{reached}"
+    assert watch.ledger.cursors.all()[0].listed_at == NOW
+
+
+def test_a_paging_token_that_dies_costs_a_repetition_and_no_product(
+    watch: Watch, sandbox: Sandbox
+) -> None:
+    first = thin(NOW - 30 * DAY)
+    put(sandbox, [first])
+    watch.poll()
+    before = watch.watermark
+    news = [thin(NOW - n * HOUR) for n in range(5, 305)]
+    put(sandbox, news)
+    oldest_first = sorted(news, key=lambda item: item["properties"]["published"])
+    named = oldest_first[98]
+
+    with pytest.raises(CatalogError, match="answered 500"):
+        watch.poll_between(1, lambda: sandbox.withdraw(named["id"], keep_objects=True))
+    assert watch.watermark == before
+    watch.poll()
+    assert watch.known == ids([first, *news])
+
+
+def test_a_dead_token_that_leads_back_to_the_first_page_is_noticed(
+    watch: Watch, sandbox: Sandbox
+) -> None:
+    items = [thin(NOW - n * HOUR) for n in range(5, 305)]
+    put(sandbox, items)
+    sandbox.catalogue.restart_on_dead_token = True
+    named = items[99]["id"]
+    result = watch.poll_between(1, lambda: sandbox.withdraw(named, keep_objects=True))
+    assert watch.known == ids(items)
+    assert len(result.new_ids) == 300
+
+
+def http_date(seconds_ahead: float) -> str:
+    return email.utils.formatdate(time.time() + seconds_ahead, usegmt=True)
+
+
+@pytest.mark.parametrize("form", ["seconds", "date", "none"])
+def test_too_many_requests_in_every_form_only_cost_time(
+    watch: Watch, sandbox: Sandbox, form: str
+) -> None:
+    item = thin(NOW - DAY)
+    put(sandbox, [item])
+    headers = {"seconds": {"Retry-After": "1"}, "date": {"Retry-After": http_date(2)}, "none": {}}
+    busy = Answer(status=429, headers=headers[form])
+    sandbox.stac_proxy.inject(Fault(path=SEARCH, answer=busy))
+    watch.catalog = catalog_of(sandbox, tries=2)
+    started = time.monotonic()
+    assert watch.poll().new_ids == [item["id"]]
+    waited_seconds = time.monotonic() - started
+    assert waited_seconds >= {"seconds": 1, "date": 0.9, "none": 0}[form]
+
+
+FOREIGN = {
+    "a page of HTML": b"<html>Please sign in</html>",
+    "a message": b'{"message":"quota exceeded"}',
+    "half a document": b'{"type":"FeatureCollection","features":[{"id":',
+    "an empty page that has a next one": json.dumps(
+        {
+            "type": "FeatureCollection",
+            "features": [],
+            "links": [{"rel": "next", "href": "https://localhost/v1/search"}],
+        }
+    ).encode(),
+}
+
+
+@pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
+def test_a_foreign_answer_with_200_changes_nothing_but_the_error(
+    watch: Watch, sandbox: Sandbox, body: bytes
+) -> None:
+    put(sandbox, [thin(NOW - DAY)])
+    watch.poll()
+    before, known = watch.watermark, watch.known
+    put(sandbox, [thin(NOW - HOUR)])
+    answer = Answer(status=200, headers={"Content-Type": "application/geo+json"}, body=body)
+    sandbox.stac_proxy.inject(Fault(path=SEARCH, answer=answer))
+    with pytest.raises(CatalogError):
+        watch.poll()
+    assert (watch.watermark, watch.known) == (before, known)
+    (cursor,) = watch.ledger.cursors.all()
+    assert cursor.error
+    watch.poll()
+    (cursor,) = watch.ledger.cursors.all()
+    assert cursor.error is None
+    assert len(watch.known) == 2
+
+
+def test_an_empty_catalogue_where_5000_items_stood_is_not_believed(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    full = FakeCatalog(page_items=1000)
+    full.add(*(product(NOW - n * HOUR, min(NOW - n * HOUR + 4 * HOUR, NOW)) for n in range(5000)))
+    watch = watch_of(tmp_path, full)
+    watch.poll()
+    before = watch.watermark
+    for later in (HOUR, 2 * DAY, 8 * DAY):
+        watch.now = NOW + later
+        with pytest.raises(CatalogError, match=r"lists nothing where \d+ products are known"):
+            watch.poll(catalog=catalog_of(sandbox))
+        assert watch.watermark == before
+    assert watch.known == set(full.products)
+    assert {str(state) for state in watch.ledger.products.counts()} == {"discovered"}
+    assert "not believed" in str(watch.ledger.cursors.all()[0].error)
+
+
+def test_a_sweep_that_lists_next_to_nothing_of_what_is_known_is_not_complete(
+    tmp_path: Path,
+) -> None:
+    catalog = FakeCatalog(page_items=100)
+    catalog.add(*(product(NOW - DAY - n * HOUR) for n in range(2000)))
+    watch = watch_of(tmp_path, catalog)
+    watch.poll()
+    watch.now, catalog.cap = NOW + 8 * DAY, 100
+    with pytest.raises(CatalogError, match="lists 100 where 2000 products are known"):
+        watch.poll()
+    assert watch.sweep().completed_at == NOW
+    catalog.cap = 10_000
+    watch.poll()
+    assert watch.sweep().completed_at == watch.now
+
+
+def test_what_is_known_to_be_deleted_upstream_raises_no_alarm(tmp_path: Path) -> None:
+    catalog = FakeCatalog()
+    catalog.add(*(product(NOW - n * HOUR) for n in range(5, 25)))
+    watch = watch_of(tmp_path, catalog)
+    watch.poll()
+    gone = [Deletion(product_id=name, deleted_at=NOW, cause="x") for name in catalog.products]
+    catalog.products.clear()
+    with pytest.raises(CatalogError):
+        watch.poll()
+    watch.ledger.deletions.record(gone)
+    assert watch.poll().listed_count == 0

@@ -1,0 +1,189 @@
+"""Whatever happens upstream, and wherever a poll is cut off: no product is missed."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from discovery_kit import DAY, ELSEWHERE, HOUR, NOW, FakeCatalog, product, watch_of
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from s2mirror.geometry import pack
+from s2mirror.steps.listing import Windows
+from s2mirror.steps.poll import PollResult
+
+OVERLAP = 24 * HOUR
+"""Stamps that are late by less are found by the next poll, others by the next sweep."""
+HOURS = st.integers(0, 60 * 24)
+
+
+class Discovery(RuleBasedStateMachine):
+    """A catalogue that lives, and a search that follows it with a clock of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = TemporaryDirectory()
+        self.catalog = FakeCatalog(page_items=3, cap=24)
+        self.watch = watch_of(
+            Path(self._folder.name),
+            self.catalog,
+            overlap=OVERLAP,
+            windows=Windows(items=9, cap_items=21),
+        )
+        self.now = NOW
+        self.clock_wrong = timedelta()
+        self.visible_at: dict[str, datetime] = {}
+        self.full_sweep_began_at = NOW
+        self.watermark: datetime | None = None
+        self.count = 0
+
+    def teardown(self) -> None:
+        """In the end, all that is in the catalogue and in scope is in the ledger."""
+        self.now += 8 * DAY
+        self.clock_wrong = timedelta()
+        self._poll()
+        assert set(self.wanted) <= self.watch.known
+        self.watch.ledger.close()
+        self._folder.cleanup()
+
+    @property
+    def wanted(self) -> list[str]:
+        """What the catalogue has of the area."""
+        return [found.id for found in self.catalog.products.values() if found.tile == "32TMT"]
+
+    def _list(self, sensed_at: datetime, published_at: datetime, **facts: Any) -> None:  # noqa: ANN401 - Product's fields
+        # Every item has a moment of its own to be listed in, as on a real server.
+        self.now += timedelta(seconds=1)
+        self.count += 1
+        found = product(sensed_at, published_at, self.count, **facts)
+        self.catalog.add(found)
+        self.visible_at[found.id] = self.now
+
+    @rule(hours_ago=HOURS, count=st.integers(1, 6))
+    def publish(self, hours_ago: int, count: int) -> None:
+        for number in range(count):
+            self._list(self.now - (hours_ago + number) * HOUR, self.now)
+
+    @rule(hours_ago=HOURS, late_hours=st.integers(0, 200))
+    def publish_late(self, hours_ago: int, late_hours: int) -> None:
+        self._list(self.now - (late_hours + hours_ago) * HOUR, self.now - late_hours * HOUR)
+
+    @rule(hours_ago=HOURS, days_ahead=st.integers(3, 3000))
+    def publish_with_a_stamp_from_the_future(self, hours_ago: int, days_ahead: int) -> None:
+        self._list(self.now - hours_ago * HOUR, self.now + days_ahead * DAY)
+
+    @rule(hours_ago=HOURS)
+    def publish_elsewhere(self, hours_ago: int) -> None:
+        self._list(
+            self.now - hours_ago * HOUR, self.now, tile="48PXX", footprint_wkb=pack(ELSEWHERE)
+        )
+
+    @rule(data=st.data())
+    def revise(self, data: st.DataObject) -> None:
+        if self.catalog.products:
+            name = data.draw(st.sampled_from(sorted(self.catalog.products)))
+            before = self.catalog.products[name]
+            number = self.count = self.count + 1
+            del self.catalog.products[name]
+            self.catalog.add(
+                product(
+                    before.sensed_at,
+                    self.now,
+                    id=name,
+                    tile=before.tile,
+                    footprint_wkb=before.footprint_wkb,
+                    revision=f"d50110{number:04d}",
+                )
+            )
+
+    @rule(data=st.data())
+    def delete_upstream(self, data: st.DataObject) -> None:
+        if self.catalog.products:
+            del self.catalog.products[data.draw(st.sampled_from(sorted(self.catalog.products)))]
+
+    @rule()
+    def reorder_ties(self) -> None:
+        self.catalog.ties_backwards = not self.catalog.ties_backwards
+
+    @rule(hours=st.integers(1, 240))
+    def advance_clock(self, hours: int) -> None:
+        self.now += hours * HOUR
+
+    @rule(hours=st.integers(-24, 24))
+    def set_clock_wrong(self, hours: int) -> None:
+        self.clock_wrong = hours * HOUR
+
+    @rule(pages=st.integers(1, 8))
+    def crash_in_mid_poll(self, pages: int) -> None:
+        self._begin()
+        result = self.watch.crash(after_page=pages)
+        if result is not None:
+            self._completed(result)
+
+    @rule()
+    def poll(self) -> None:
+        self._poll()
+
+    @rule()
+    def sweep(self) -> None:
+        self.now += 8 * DAY
+        self._poll()
+
+    def _poll(self) -> None:
+        self._begin()
+        self._completed(self.watch.poll())
+
+    def _begin(self) -> None:
+        self.now += timedelta(seconds=1)
+        self.watch.now = self.now + self.clock_wrong
+        states = self.watch.ledger.sweeps.states(self.watch.search.key)
+        if not any(s.kind == "full" and s.under_way for s in states.values()):
+            self.full_sweep_began_at = self.now
+
+    def _completed(self, result: PollResult) -> None:
+        known = self.watch.known
+        for name in self.wanted:
+            found, visible_at = self.catalog.products[name], self.visible_at[name]
+            late_by = visible_at - found.published_at
+            if late_by < OVERLAP:
+                assert name in known, "published in time, and not found by a complete poll"
+            if result.sweep == "full" and visible_at <= self.full_sweep_began_at:
+                assert name in known, "there when a full sweep began, and not found by it"
+
+    @invariant()
+    def the_watermark_never_goes_back_nor_ahead_of_the_clock(self) -> None:
+        before, self.watermark = self.watermark, self.watch.watermark
+        if self.watermark is not None:
+            assert before is None or self.watermark >= before
+            assert self.watermark <= self.now + DAY
+
+    @invariant()
+    def nothing_is_ever_forgotten_or_removed(self) -> None:
+        counts = self.watch.ledger.products.counts()
+        assert {str(state) for state in counts} <= {"discovered"}
+
+
+def run(examples: int, steps: int) -> None:
+    run_state_machine_as_test(
+        Discovery,
+        settings=settings(
+            max_examples=examples, stateful_step_count=steps, deadline=None, database=None
+        ),
+    )
+
+
+def test_no_sequence_of_events_makes_a_product_missed() -> None:
+    run(examples=25, steps=15)
+
+
+@pytest.mark.long
+def test_no_long_sequence_of_events_makes_a_product_missed() -> None:
+    run(examples=400, steps=40)

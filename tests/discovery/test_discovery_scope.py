@@ -1,0 +1,171 @@
+"""Areas: anywhere on the globe, of any shape and number, and changed while products are held."""
+
+import json
+import math
+
+import pytest
+from discovery_kit import DAY, HOUR, NOW, Watch, area, catalog_of, put, search_for, thin
+from kit import ZURICH, Kit, tiny
+from shapely import MultiPolygon, Polygon
+from shapely.geometry import box
+from shapely.geometry.base import BaseGeometry
+
+from s2mirror.geometry import from_bbox, polygons_only, repaired
+from s2mirror.planning.searches import plan_searches
+from s2mirror.sandbox import ProductSpec, Sandbox, SandboxProduct, make_item
+from s2mirror.service.survey import survey
+from s2mirror.steps.rescope import rescope
+from s2mirror.stop import StopFlag
+from s2mirror.tiles import tile_polygon
+
+SENSED_AT = NOW - DAY
+
+
+def on(tile: str) -> SandboxProduct:
+    return make_item(ProductSpec(tile=tile, sensed_at=SENSED_AT, relative_orbit=65))
+
+
+def found_by(watch: Watch, geometry: BaseGeometry) -> set[str]:
+    """Return the tiles of what a watch area of this outline finds."""
+    watch.search = search_for(area(geometry=geometry))
+    watch.poll()
+    return {name.split("_T")[1][:5] for name in watch.known}
+
+
+def coast(vertices: int) -> Polygon:
+    """Return a jagged disc around Zurich."""
+    turns = [n * math.tau / vertices for n in range(vertices)]
+    radii = [0.3 + 0.02 * math.sin(37 * turn) + 0.001 * math.sin(1700 * turn) for turn in turns]
+    points = zip(turns, radii, strict=True)
+    return Polygon([(8.6 + r * math.cos(turn), 47.3 + r * math.sin(turn)) for turn, r in points])
+
+
+@pytest.mark.parametrize("bbox", [(179.5, -17.5, -179.5, -16.5), (179.2, -17.5, 180, -16.5)])
+def test_an_area_over_or_beside_the_antimeridian_finds_both_sides(
+    watch: Watch, sandbox: Sandbox, bbox: tuple[float, float, float, float]
+) -> None:
+    tiles = ("01KAB", "60KYG", "01KCB", "32TMT")
+    sandbox.publish(on(tile) for tile in tiles)
+    geometry = from_bbox(*bbox)
+    expected = {tile for tile in tiles if tile_polygon(tile).intersection(geometry).area}
+    assert "60KYG" in expected
+    assert "32TMT" not in expected
+    assert found_by(watch, geometry) == expected
+
+
+def test_an_area_drawn_beyond_180_degrees_is_the_same_area(watch: Watch, sandbox: Sandbox) -> None:
+    sandbox.publish(on(tile) for tile in ("01KAB", "60KYG", "32TMT"))
+    geometry = repaired(box(179.0, -17.5, 181.0, -16.5)).geometry
+    assert found_by(watch, geometry) == {"01KAB", "60KYG"}
+
+
+def test_an_area_at_the_pole_finds_what_reaches_farthest(watch: Watch, sandbox: Sandbox) -> None:
+    sandbox.publish(on(tile) for tile in ("33XWL", "01XDK", "32TMT"))
+    polar = box(-180, 80, 180, 90)
+    expected = {
+        tile for tile in ("33XWL", "01XDK", "32TMT") if tile_polygon(tile).intersection(polar).area
+    }
+    assert expected
+    assert found_by(watch, polar) == expected
+
+
+def test_an_area_of_ten_thousand_vertices_is_sent_small_and_matched_exactly(
+    watch: Watch, sandbox: Sandbox
+) -> None:
+    sandbox.publish(on(tile) for tile in ("32TMT", "32TLT", "32TNT", "33UUP"))
+    outline = coast(10_000)
+    expected = {
+        tile
+        for tile in ("32TMT", "32TLT", "32TNT", "33UUP")
+        if tile_polygon(tile).intersection(outline).area
+    }
+    assert found_by(watch, outline) == expected
+    assert len(json.dumps(sandbox.requests[-1].body)) < 30_000
+
+
+def test_areas_that_overlap_each_other_claim_a_product_each(watch: Watch, sandbox: Sandbox) -> None:
+    item = thin(SENSED_AT)
+    put(sandbox, [item])
+    names = [f"a{n}" for n in range(5)]
+    shapes = [box(8.4 + n / 50, 47.1, 8.9, 47.4 - n / 50) for n in range(5)]
+    watch.search = search_for(
+        *(area(name, geometry=shape) for name, shape in zip(names, shapes, strict=True))
+    )
+    watch.poll()
+    assert watch.ledger.products.get(item["id"]).areas == tuple(names)
+    parts = json.loads(watch.search.geometry_geojson)
+    assert parts["type"] == "Polygon", "overlapping parts are an error at CDSE"
+
+
+def test_five_hundred_areas_cost_as_many_requests_as_one(watch: Watch, sandbox: Sandbox) -> None:
+    watch.catalog = catalog_of(sandbox, page_items=20)
+    put(sandbox, [thin(NOW - n * HOUR) for n in range(5, 35)])
+    grid = [box(8 + n % 25 / 25, 47 + n // 25 / 20, 8.04 + n % 25 / 25, 47.05 + n // 25 / 20)
+            for n in range(500)]  # fmt: skip
+    requests = []
+    for shapes in ([polygons_only(MultiPolygon(grid))], grid):
+        areas = [area(f"a{len(shapes)}-{n}", geometry=shape) for n, shape in enumerate(shapes)]
+        (watch.search,) = plan_searches(areas)
+        for _ in range(2):
+            sandbox.requests.clear()
+            watch.poll()
+            requests.append(len(sandbox.requests))
+    assert requests == [2, 2, 2, 2]
+
+
+# Changes of the configuration
+
+
+NARROW = ZURICH + "max_cloud_cover_percent = 10\n"
+
+
+def test_a_changed_filter_keeps_what_is_held_and_lists_it_as_unclaimed(kit: Kit) -> None:
+    cloudy, clear = tiny(20, cloud_cover_percent=80), tiny(27, cloud_cover_percent=5)
+    kit.sandbox.publish([cloudy, clear])
+    kit.cycle()
+    kit.areas = NARROW
+    kit.cycle()
+    kit.assert_current(cloudy, clear)
+    mirror = kit.mirror()
+    unclaimed = mirror.ledger.products.unclaimed(mirror.area_names)
+    assert [found.product.id for found in unclaimed] == [cloudy.id]
+    assert kit.entry(clear).areas == ("zurich",)
+    ahead = survey(mirror, mirror.searches)
+    assert [found.product.id for found in ahead.unclaimed] == [cloudy.id]
+    kit.areas = ZURICH
+    kit.cycle()
+    assert kit.entry(cloudy).areas == ("zurich",)
+
+
+@pytest.mark.parametrize("state", ["discovered", "queued"])
+def test_what_waits_and_is_no_longer_wanted_is_not_fetched(kit: Kit, state: str) -> None:
+    cloudy, clear = tiny(20, cloud_cover_percent=80), tiny(27, cloud_cover_percent=5)
+    kit.sandbox.publish([cloudy, clear])
+    mirror = kit.mirror()
+    rescope(mirror.ledger, mirror.areas)
+    for search in mirror.searches:
+        mirror.poller().poll(search, StopFlag())
+    if state == "queued":
+        mirror.chooser().choose(mirror.area_names, now=mirror.now())
+    assert set(kit.states().values()) == {state}
+    kit.areas = NARROW
+    kit.cycle()
+    assert kit.states() == {cloudy.id: state, clear.id: "archived"}
+    assert not [key for key in kit.downloaded() if cloudy.id in key]
+    kit.areas = ZURICH
+    kit.cycle()
+    kit.assert_current(cloudy, clear)
+
+
+def test_a_removed_area_prunes_nothing(kit: Kit) -> None:
+    kit.sections["prune"] = 'require_processed = false\nafter = "1 day"'
+    product = tiny(27)
+    kit.sandbox.publish(product)
+    kit.cycle()
+    kit.areas = ZURICH.replace('"zurich"', '"elsewhere"').replace("8.45, 47.2", "8.84, 47.39")
+    kit.areas = kit.areas.replace("8.84, 47.39, 8.85, 47.4", "20.0, 10.0, 20.1, 10.1")
+    result = kit.cycle(kit.later(days=40))
+    assert result.gone == ()
+    assert result.pruned is not None
+    assert "no longer configured" in result.pruned.kept[product.id]
+    kit.assert_same_bytes(product)

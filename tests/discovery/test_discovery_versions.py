@@ -1,0 +1,290 @@
+"""Several products of one image: halves stay, older versions go by policy, and never too early."""
+
+from dataclasses import replace
+from datetime import timedelta
+from shutil import rmtree
+from typing import Any
+
+import pytest
+from discovery_kit import DAY, HOUR, NOW, product
+from kit import SENSED_AT, ZURICH, Kit, tiny
+from shapely.geometry import box
+
+from s2mirror.adapters.ledger.connection import stamp
+from s2mirror.geometry import pack
+from s2mirror.lifecycle import Event, State
+from s2mirror.model import Entry, SupersedePolicy, Verdict
+from s2mirror.planning.supersede import plan_supersede, waiting_for_better
+from s2mirror.sandbox import NORTH_HALF, SOUTH_HALF, Fault, SandboxProduct
+
+POLICIES = tuple(str(policy) for policy in SupersedePolicy)
+L2A_ONLY = ZURICH.replace('"sentinel-2-l1c", ', "")
+
+
+def version(baseline: str, **facts: Any) -> SandboxProduct:  # noqa: ANN401 - ProductSpec's fields
+    """Make one version of the same image: the newer its baseline, the later it was processed."""
+    days = float(baseline) if float(baseline) < 90 else 0
+    processed_at = SENSED_AT + timedelta(days=days, hours=3)
+    values: dict[str, Any] = {"baseline": baseline, "processed_at": processed_at} | facts
+    return tiny(27, **values)
+
+
+@pytest.fixture
+def kit(kit: Kit) -> Kit:
+    kit.areas = L2A_ONLY
+    return kit
+
+
+def held(kit: Kit) -> set[str]:
+    """Return the ids of what stands in the tree."""
+    return {
+        path.rsplit("/", 1)[1].removesuffix(".SAFE")
+        for path in kit.mirror().archive.product_paths()
+    }
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_halves_are_both_kept_under_every_policy(kit: Kit, policy: str) -> None:
+    kit.sections["supersede"] = f'policy = "{policy}"\ngrace = "0 s"'
+    north = version("05.12", covers=NORTH_HALF, datastrip_at=SENSED_AT + timedelta(seconds=3))
+    south = version(
+        "05.12",
+        covers=SOUTH_HALF,
+        datastrip_at=SENSED_AT + timedelta(seconds=12),
+        processed_at=SENSED_AT + timedelta(days=9),
+    )
+    kit.sandbox.publish([north, south])
+    kit.cycle()
+    kit.cycle(kit.later(days=400))
+    kit.assert_current(north, south)
+
+
+def test_under_all_every_version_stays(kit: Kit) -> None:
+    kit.sections["supersede"] = 'policy = "all"'
+    versions = [version(baseline) for baseline in ("05.09", "05.10", "05.12")]
+    kit.sandbox.publish(versions)
+    kit.cycle()
+    kit.cycle(kit.later(days=400))
+    kit.assert_current(*versions)
+
+
+def test_under_newest_the_older_one_goes_once_the_newer_one_is_held(kit: Kit) -> None:
+    kit.sections["supersede"] = 'policy = "newest"'
+    old, new = version("05.11"), version("05.12")
+    kit.sandbox.publish(old)
+    kit.cycle()
+    kit.sandbox.publish(new)
+    kit.sandbox.s3_proxy.inject(Fault(path=r"B02_10m", flip_byte=5, times=None))
+    kit.cycle()
+    assert kit.states() == {old.id: "archived", new.id: "quarantined"}, "never for an unproven one"
+    kit.sandbox.s3_proxy.reset()
+    mirror, verdict = kit.mirror(), Verdict(event=Event.REQUEUE, attempts=0)
+    mirror.ledger.products.advance(kit.entry(new), verdict, now=mirror.now())
+    kit.cycle()
+    assert kit.states() == {old.id: "superseded", new.id: "archived"}
+    assert kit.entry(old).reason == f"superseded by {new.id}"
+    assert held(kit) == {new.id}
+    kit.assert_invariants()
+
+
+def test_the_grace_is_honoured_from_the_day_when_the_newer_one_was_held(kit: Kit) -> None:
+    kit.sections["supersede"] = 'policy = "replace-after-grace"\ngrace = "10 days"'
+    old, new = version("05.11"), version("05.12")
+    kit.sandbox.publish(old)
+    kit.cycle()
+    kit.sandbox.publish(new)
+    kit.cycle(kit.later(days=100))
+    kit.cycle(kit.later(days=109))
+    assert held(kit) == {old.id, new.id}
+    kit.cycle(kit.later(days=111))
+    assert kit.states() == {old.id: "superseded", new.id: "archived"}
+    assert (kit.archive / ".s2mirror/trash").is_dir()
+
+
+def test_the_brake_holds_a_mass_replacement_until_a_person_says_so(kit: Kit) -> None:
+    kit.sections |= {
+        "supersede": 'policy = "newest"',
+        "prune": "max_products = 1",
+    }
+    olds = [version("05.11", sensed_at=SENSED_AT - timedelta(days=n)) for n in (0, 5)]
+    news = [version("05.12", sensed_at=SENSED_AT - timedelta(days=n)) for n in (0, 5)]
+    kit.sandbox.publish(olds)
+    kit.cycle()
+    kit.sandbox.publish(news)
+    result = kit.cycle()
+    assert result.pruned is not None
+    assert "more than prune.max_products = 1" in result.pruned.brake
+    assert held(kit) == {found.id for found in (*olds, *news)}
+    mirror = kit.mirror()
+    mirror.pruner().prune(now=mirror.now(), confirmed=True)
+    assert held(kit) == {found.id for found in news}
+    kit.assert_invariants()
+
+
+def test_a_version_not_fetched_yet_is_passed_over_without_a_byte(kit: Kit) -> None:
+    kit.sections["supersede"] = 'policy = "replace-after-grace"'
+    old, new = version("05.11"), version("05.12")
+    kit.sandbox.publish(new)
+    kit.cycle()
+    kit.sandbox.s3_proxy.reset()
+    kit.sandbox.publish(old)
+    kit.cycle()
+    assert kit.states() == {old.id: "superseded", new.id: "archived"}
+    assert kit.downloaded() == []
+    kit.assert_invariants()
+
+
+def test_of_two_versions_found_together_only_the_newer_one_is_fetched(kit: Kit) -> None:
+    kit.sections["supersede"] = 'policy = "newest"'
+    old, new = version("05.11"), version("05.12")
+    kit.sandbox.publish([old, new])
+    kit.cycle()
+    kit.cycle()
+    assert kit.states() == {old.id: "superseded", new.id: "archived"}
+    assert not [key for key in kit.downloaded() if old.id in key]
+
+
+def test_cloudferros_own_make_ranks_below_esas(kit: Kit) -> None:
+    kit.sections["supersede"] = 'policy = "newest"'
+    own = version("99.99", processed_at=SENSED_AT + timedelta(days=90))
+    esa = version("02.09", published_at=SENSED_AT + timedelta(days=91))
+    kit.sandbox.publish(own)
+    kit.cycle()
+    kit.sandbox.publish(esa)
+    kit.cycle()
+    assert kit.states() == {esa.id: "archived", own.id: "superseded"}
+
+
+def test_a_newer_version_whose_folder_has_vanished_replaces_nothing(kit: Kit) -> None:
+    kit.sections["supersede"] = 'policy = "replace-after-grace"\ngrace = "10 days"'
+    old, new = version("05.11"), version("05.12")
+    kit.sandbox.publish(old)
+    kit.cycle()
+    kit.sandbox.publish(new)
+    kit.cycle()
+    rmtree(kit.archive / new.prefix)
+    kit.cycle(kit.later(days=40))
+    assert held(kit) == {old.id}
+    assert kit.states()[old.id] == "archived"
+
+
+# Decisions alone
+
+
+def entry(
+    number: int,
+    state: State = State.ARCHIVED,
+    *,
+    areas: tuple[str, ...] = ("zurich",),
+    **facts: Any,  # noqa: ANN401 - Product's fields
+) -> Entry:
+    sensed_at = facts.pop("sensed_at", NOW - 9 * DAY)
+    values = {"generated_at": sensed_at + number * HOUR, "baseline": f"05.{number:02d}"} | facts
+    return Entry(
+        product=product(sensed_at, number=number, **values),
+        state=state,
+        reason="",
+        attempts=0,
+        next_attempt_at=NOW,
+        changed_at=NOW,
+        path="x" if state in (State.ARCHIVED, State.PROCESSED) else None,
+        areas=areas,
+    )
+
+
+def replaced(*entries: Entry) -> dict[str, str]:
+    """Return which product is replaced by which."""
+    found = plan_supersede(entries, SupersedePolicy.NEWEST, timedelta())
+    return {one.old.product.id: one.new.product.id for one in found}
+
+
+def test_the_newest_of_many_versions_replaces_all_others() -> None:
+    versions = [entry(n) for n in (9, 12, 10)]
+    newest = versions[1].product.id
+    assert replaced(*versions) == {versions[0].product.id: newest, versions[2].product.id: newest}
+
+
+def test_baselines_rank_as_numbers_then_by_processing_then_by_publication() -> None:
+    later = NOW - DAY
+    assert replaced(entry(1, baseline="05.10"), entry(2, baseline="04.00")) == {
+        entry(2).product.id: entry(1).product.id
+    }
+    assert replaced(entry(1, baseline="05.10"), entry(2, baseline="05.10")) == {
+        entry(1).product.id: entry(2).product.id
+    }
+    made: dict[str, Any] = {"baseline": "05.10", "generated_at": later}
+    assert replaced(entry(1, **made, published_at=NOW), entry(2, **made, published_at=later)) == {
+        entry(2).product.id: entry(1).product.id
+    }
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"tile": "32TNT"},
+        {"platform": "sentinel-2b"},
+        {"collection": "sentinel-2-l1c"},
+        {"sensed_at": NOW},
+        {"footprint_wkb": pack(box(8.45, 47.2, 8.65, 47.4))},
+    ],
+    ids=lambda facts: next(iter(facts)),
+)
+def test_another_image_and_a_part_of_this_one_replace_nothing(other: dict[str, Any]) -> None:
+    assert replaced(entry(1), entry(2, **other)) == {}
+
+
+def test_a_whole_replaces_a_half_whose_datastrip_begins_with_it() -> None:
+    half = entry(1, footprint_wkb=pack(box(8.45, 47.2, 8.65, 47.4)))
+    assert replaced(half, entry(2)) == {half.product.id: entry(2).product.id}
+
+
+@pytest.mark.parametrize(("seconds", "same"), [(0, True), (1, True), (5, True), (6, False)])
+def test_a_reprocessing_may_shift_the_start_of_a_datastrip_a_little(
+    seconds: int, same: bool  # noqa: FBT001 - a table
+) -> None:  # fmt: skip
+    def strip(moment: timedelta) -> str:
+        return f"S2C_OPER_MSI_L2A_DS_2CPS_20260523T150000_S{NOW + moment:%Y%m%dT%H%M%S}_N05.12"
+
+    one = entry(1, datastrip_id=strip(timedelta()))
+    other = entry(2, datastrip_id=strip(timedelta(seconds=seconds)))
+    assert bool(replaced(one, other)) == same
+
+
+def test_an_area_keeps_its_version_when_it_does_not_want_the_newer_one() -> None:
+    old, new = entry(1, areas=("clear", "zurich")), entry(2, areas=("zurich",))
+    assert replaced(old, new) == {}
+    assert replaced(entry(1), entry(2, areas=("clear", "zurich"))) != {}
+
+
+def test_nothing_waits_for_a_newer_version_that_its_areas_do_not_want() -> None:
+    old = entry(1, State.DISCOVERED, areas=("clear",))
+    unwanted = entry(2, State.DISCOVERED, areas=())
+    assert waiting_for_better([old, unwanted], SupersedePolicy.NEWEST) == {}
+    wanted = replace(unwanted, areas=("clear",))
+    assert set(waiting_for_better([old, wanted], SupersedePolicy.NEWEST)) == {old.product.id}
+
+
+def test_a_failed_newer_version_keeps_no_older_one_waiting() -> None:
+    old, new = entry(1, State.DISCOVERED), entry(2, State.FAILED)
+    assert waiting_for_better([old, new], SupersedePolicy.NEWEST) == {}
+    assert replaced(old, new) == {}
+
+
+def test_products_in_their_back_off_keep_no_others_from_the_queue(kit: Kit) -> None:
+    mirror, fresh = kit.mirror(), product(NOW)
+    bad = [product(NOW - n * HOUR, number=n) for n in range(1, 601)]
+    for part in (bad[:500], bad[500:]):
+        mirror.ledger.products.record(
+            part, {found.id: ("zurich",) for found in part}, priorities={}, now=mirror.now()
+        )
+        mirror.chooser().choose(["zurich"], now=mirror.now())
+    later = stamp(mirror.now() + DAY)
+    assert (
+        mirror.ledger.connection.execute(
+            "UPDATE product SET next_attempt_at = :later WHERE state = 'queued'", {"later": later}
+        )
+        == 500
+    )
+    mirror.ledger.products.record([fresh], {fresh.id: ("zurich",)}, priorities={}, now=mirror.now())
+    plan = mirror.chooser().choose(["zurich"], now=mirror.now())
+    assert fresh.id in {started.product.id for started in plan.start}

@@ -1,0 +1,222 @@
+"""Runs s2mirror commands in processes of their own that can end themselves at a chosen step.
+
+A step is anything that changes what a crash would leave behind: a file opened for writing, a chunk
+written, an fsync, a rename, a folder made or removed, a file removed, an SQL statement that writes.
+Steps are counted by an audit hook and SQLite's own trace, so the program is the one that users run.
+The process ends itself, with a real SIGKILL, right before step *n*; before *n + 1* is after *n*.
+
+Run as a program, this is the server that forks a process per command: imports are paid once.
+"""
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Self
+
+KILLED = -signal.SIGKILL
+_SHOWN = 1000
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_CHANGES = ("os.rename", "os.mkdir", "os.rmdir", "os.remove")
+_STATEMENTS = ("INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP", "COMMIT", "BEGIN")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One recorded step: what was done, to what."""
+
+    kind: str
+    target: str
+    other: str = ""
+    """Where a rename leads."""
+
+
+class CrashServer:
+    """Starts commands, counts their steps, and has them killed. A context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        """Start the server."""
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process is not None
+        self._pipe(self._process.stdin).close()
+        self._process.wait(20)
+
+    def run(
+        self,
+        arguments: list[str],
+        environment: dict[str, str],
+        *,
+        kill_before: int | str = 0,
+        kill_after_seconds: float | None = None,
+    ) -> tuple[int, list[Step]]:
+        """Run a command; return its exit code (KILLED if it was) and the steps that it made.
+
+        It is killed before the step of that number, or the first one whose kind and target, with a
+        space between, match that regular expression.
+        """
+        assert self._process is not None
+        record = self._folder / "steps.jsonl"
+        order = {
+            "arguments": arguments,
+            "environment": environment,
+            "kill_before": kill_before,
+            "kill_after_seconds": kill_after_seconds,
+            "record": str(record),
+        }
+        self._pipe(self._process.stdin).write(json.dumps(order) + "\n")
+        self._pipe(self._process.stdin).flush()
+        code = int(self._pipe(self._process.stdout).readline())
+        lines = record.read_text(encoding="utf-8").splitlines()
+        return code, [Step(*json.loads(line)) for line in lines]
+
+    @staticmethod
+    def _pipe(pipe: IO[str] | None) -> IO[str]:
+        assert pipe is not None
+        return pipe
+
+
+class _Steps:
+    """Counts and records the steps of this process, and ends it before the chosen one."""
+
+    def __init__(self, record: str, kill_before: int | str) -> None:
+        self._descriptor = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        self._record = record
+        self._kill_before = kill_before
+        self._count = 0
+        self._statement = ""
+        self._lock = threading.Lock()
+
+    def step(self, kind: str, target: object, other: object = "") -> None:
+        with self._lock:
+            self._count += 1
+            name = os.fsdecode(target)  # type: ignore[arg-type]
+            if self._is_last(f"{kind} {name}"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            line = json.dumps([kind, name, os.fsdecode(other)])  # type: ignore[arg-type]
+            os.write(self._descriptor, line.encode() + b"\n")
+
+    def _is_last(self, text: str) -> bool:
+        if isinstance(self._kill_before, str):
+            return re.search(self._kill_before, text) is not None
+        return self._count == self._kill_before
+
+    def watch(self) -> None:
+        """Begin to count."""
+        sys.addaudithook(self._hear)
+        self._wrap_fsync()
+        self._wrap_chunks()
+        self._wrap_connect()
+
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            path, _, flags = arguments
+            if isinstance(path, str | bytes) and flags & _WRITES and _is_ours(path):
+                self.step("open", path)
+        elif event == "os.mkdir" and Path(arguments[0]).is_dir():
+            return
+        elif event in _CHANGES:
+            other = arguments[1] if event == "os.rename" else ""
+            self.step(event.removeprefix("os."), arguments[0], other)
+
+    def _hear_sql(self, statement: str) -> None:
+        # A statement that fires a trigger is told again for each statement of the trigger.
+        text = " ".join(statement.split())[:_SHOWN]
+        if text.upper().startswith(_STATEMENTS) and text != self._statement:
+            self.step("sql", text)
+        self._statement = text
+
+    def _wrap_connect(self) -> None:
+        real = sqlite3.connect
+
+        def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:  # noqa: ANN401
+            connection = real(*arguments, **options)
+            connection.set_trace_callback(self._hear_sql)
+            return connection
+
+        sqlite3.connect = connect
+
+    def _wrap_fsync(self) -> None:
+        real = os.fsync
+
+        def fsync(descriptor: int) -> None:
+            self.step("fsync", Path(f"/proc/self/fd/{descriptor}").readlink())
+            real(descriptor)
+
+        os.fsync = fsync  # type: ignore[assignment]
+
+    def _wrap_chunks(self) -> None:
+        """Count each chunk of a download, right before it is written."""
+        from s2mirror.adapters.archive import Stage  # noqa: PLC0415 - only in the forked process
+
+        real = Stage.receive
+
+        def counted(path: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+            for chunk in chunks:
+                self.step("write", path)
+                yield chunk
+
+        def receive(stage: Stage, path: str, chunks: Any, *more: Any) -> None:  # noqa: ANN401
+            real(stage, path, counted(path, iter(chunks)), *more)
+
+        Stage.receive = receive  # type: ignore[method-assign, assignment]
+
+
+def _is_ours(path: str | bytes) -> bool:
+    return not os.fsdecode(path).startswith(("/dev/", "/proc/"))
+
+
+def _serve() -> None:
+    from s2mirror.cli import app  # noqa: F401, PLC0415 - the price of starting, paid once
+    from s2mirror.cli.main import main  # noqa: PLC0415 - likewise
+
+    for line in sys.stdin:
+        order = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _obey(order, main)
+        if order["kill_after_seconds"] is not None:
+            time.sleep(order["kill_after_seconds"])
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 - the answer
+
+
+def _obey(order: dict[str, Any], main: Callable[[list[str]], int]) -> None:
+    """Be the command that was ordered, and end."""
+    code = 70
+    try:
+        log = os.open(order["record"] + ".log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for descriptor in (1, 2):
+            os.dup2(log, descriptor)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.environ.update(order["environment"])
+        _Steps(order["record"], order["kill_before"]).watch()
+        code = main(order["arguments"])
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,437 @@
+"""SIGKILL at every step and at any moment: nothing is lost, nothing complete comes twice.
+
+Not proven here: what a disk does that acknowledges a sync and forgets it, and a kill inside one
+write of SQLite, which SQLite's own tests cover.
+"""
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from crashing import KILLED, CrashServer, Step
+from kit import SENSED_AT, Kit, key_of, tiny
+
+from s2mirror.sandbox import Fault, SandboxProduct
+
+BAND_BYTES = 300_000
+PUBLISH = r"^rename .*/staging/[^/]*\.SAFE$"
+PUBLISHED = r"^sql UPDATE OR REPLACE proof"
+MOMENTS = {
+    "before there is a ledger": r"^sql CREATE TABLE product",
+    "with a marker that the ledger does not know": r"^sql INSERT INTO fact",
+    "with the manifest, before its listing is known": r"^sql INSERT INTO transfer",
+    "with a whole file that is not finished": r"^rename .*B02_10m",
+    "with a file without digest that is not synced": r"^fsync .*-ql\.jpg",
+    "before the names are synced": r"^fsync .*/staging/[^/]*\.SAFE$",
+    "before a product is proven": r"^sql UPDATE product SET state = 'verified'",
+    "before the folders of the tree": r"^mkdir .*/Sentinel-2$",
+    "before the rename": PUBLISH,
+    "after the rename": r"^fsync .*/Sentinel-2/.*/\d\d$",
+    "before its proof is held": PUBLISHED,
+    "before the row": r"^sql UPDATE product SET state = 'archived'",
+}
+"""When to kill a sync, as the step before which that is."""
+STAGING, QUARANTINE = ".s2mirror/staging", ".s2mirror/quarantine"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrashServer]:
+    with CrashServer(tmp_path_factory.mktemp("crashes")) as running:
+        yield running
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a killed process left on disk, by key in the store."""
+
+    complete: frozenset[str]
+    partial: dict[str, int]
+    """Bytes that are there of the beginning of a file that a digest will prove."""
+
+
+def left_by(kit: Kit, products: list[SandboxProduct]) -> Left:
+    """Look at what is on disk of *products*."""
+    complete: set[str] = set()
+    partial: dict[str, int] = {}
+    for product in products:
+        homes = [kit.archive / STAGING / f"{product.id}.SAFE", kit.archive / product.prefix]
+        homes.append(kit.archive / QUARANTINE / f"{product.id}.SAFE")
+        parts = kit.archive / STAGING / f"{product.id}.part"
+        for path, content in product.files.items():
+            key = f"{product.prefix}{path}"
+            found = [home / path for home in homes if (home / path).is_file()]
+            if any(file.read_bytes() == content for file in found):
+                complete.add(key)
+            elif path.endswith(".jp2") and (parts / path).is_file():
+                partial[key] = (parts / path).stat().st_size
+    return Left(frozenset(complete), partial)
+
+
+def assert_went_on(kit: Kit, left: Left, start: int, products: list[SandboxProduct]) -> None:
+    """Assert that the requests from the *start*-th on are for nothing but what was not there."""
+    sizes = {key: len(content) for product in products for key, content in product.keys.items()}
+    asked = [(key_of(found), found.range) for found in kit.downloads(start)]
+    again = [key for key, _ in asked if key in left.complete]
+    assert again == [], "complete, and asked for again"
+    ranges = dict(asked)
+    for key, there_bytes in left.partial.items():
+        if there_bytes == sizes[key]:
+            assert key not in ranges, "all of it was there"
+        elif there_bytes:
+            assert ranges[key] == f"bytes={there_bytes}-"
+
+
+def requests_so_far(kit: Kit) -> int:
+    assert kit.sandbox.s3_proxy.traffic.wait_until_idle()
+    return len(kit.sandbox.s3_proxy.traffic.exchanges)
+
+
+# Scenarios: what a mirror has before it, when it is killed
+
+
+def fresh(kit: Kit, _: CrashServer) -> list[SandboxProduct]:
+    """Two products to fetch, and neither ledger nor archive yet."""
+    products = [tiny(20, band_bytes=BAND_BYTES), tiny(22, band_bytes=BAND_BYTES)]
+    kit.sandbox.publish(products)
+    return products
+
+
+def prune(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
+    """Two products that may go, and one to fetch."""
+    kit.sections["prune"] = 'after = "0 s"\ntrash_keep = "0 s"'
+    products = [tiny(20), tiny(22), tiny(24)]
+    kit.sandbox.publish(products[:2])
+    assert sync(kit, server) == 0
+    for product in products[:2]:
+        (kit.archive / product.prefix).with_suffix(".SAFE.processed").touch()
+    kit.sandbox.publish(products[2])
+    return products
+
+
+def reuse(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
+    """One product in quarantine for one bad file, requeued."""
+    product = tiny(20, band_bytes=BAND_BYTES)
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path="B02_10m", flip_byte=9, times=None))
+    assert sync(kit, server) == 1
+    assert kit.states() == {product.id: "quarantined"}
+    kit.sandbox.s3_proxy.reset()
+    assert server.run(["requeue", product.id, *config(kit)], kit.secrets)[0] == 0
+    return [product]
+
+
+def quarantine(kit: Kit, _: CrashServer) -> list[SandboxProduct]:
+    """One product with a bad file, which is put aside, and a good one."""
+    kit.sections["download"] = "tries_per_file = 1"
+    products = [tiny(20), tiny(22)]
+    kit.sandbox.publish(products)
+    bad = Fault(path=f"{products[0].id}.*B02_10m", flip_byte=9, times=None)
+    kit.sandbox.s3_proxy.inject(bad)
+    return products
+
+
+def recovery(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
+    """A mirror killed when it had one product proven and the other half there."""
+    products = fresh(kit, server)
+    code, _ = server.run(["sync", *config(kit)], kit.secrets, kill_before=PUBLISH)
+    assert code == KILLED
+    return products
+
+
+def publication(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
+    """A mirror killed after a product's rename into the tree, before the row."""
+    products = fresh(kit, server)
+    code, _ = server.run(["sync", *config(kit)], kit.secrets, kill_before=PUBLISHED)
+    assert code == KILLED
+    assert len(list(kit.archive.rglob("*.SAFE"))) > len(products) - 1
+    return products
+
+
+def revision(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
+    """A product that is held, and was republished with other bytes."""
+    old, new = tiny(20), tiny(20, seed=1)
+    kit.sandbox.publish(old)
+    assert sync(kit, server) == 0
+    kit.sandbox.replace(new)
+    return [new]
+
+
+SCENARIOS: dict[str, Callable[[Kit, CrashServer], list[SandboxProduct]]] = {
+    scenario.__name__: scenario
+    for scenario in (fresh, prune, reuse, quarantine, recovery, publication, revision)
+}
+
+
+def config(kit: Kit) -> list[str]:
+    return ["--config", str(kit.config)]
+
+
+def sync(kit: Kit, server: CrashServer) -> int:
+    return server.run(["sync", *config(kit)], kit.secrets)[0]
+
+
+def copy_of(kit: Kit, name: str) -> Kit:
+    """Return a mirror like *kit*, with copies of its ledger and archive."""
+    folder = kit.folder.parent / f"{kit.folder.name}-{name}"
+    shutil.copytree(kit.folder, folder, symlinks=True)
+    return Kit(folder, kit.sandbox, kit.areas, dict(kit.sections))
+
+
+def rehearse(kit: Kit, server: CrashServer) -> tuple[dict[str, str], list[Step]]:
+    """Let a copy of the mirror sync undisturbed; return how it ends, and the steps it takes."""
+    copy = copy_of(kit, "rehearsal")
+    code, steps = server.run(["sync", *config(copy)], kit.secrets)
+    assert code in (0, 1)
+    states = copy.states()
+    shutil.rmtree(copy.folder)
+    return states, steps
+
+
+def assert_survives(
+    kit: Kit,
+    server: CrashServer,
+    products: list[SandboxProduct],
+    ending: dict[str, str],
+    at: int | str,
+) -> None:
+    """Kill a copy of the mirror before its step *at*, restart it, and look at everything."""
+    mirror = copy_of(kit, "copy")
+    code, steps = server.run(["sync", *config(mirror)], kit.secrets, kill_before=at)
+    assert code == KILLED or (isinstance(at, int) and code in (0, 1))
+    start, left = requests_so_far(kit), left_by(mirror, products)
+    try:
+        assert sync(mirror, server) in (0, 1)
+        assert_went_on(mirror, left, start, products)
+        assert mirror.states() == ending
+        held = [p for p in products if ending[p.id] == "archived"]
+        mirror.assert_same_bytes(*held)
+        mirror.assert_invariants()
+    except (AssertionError, OSError) as error:
+        error.add_note(f"killed before step {at}, after {steps[-1:]}")
+        raise
+    shutil.rmtree(mirror.folder)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_kill_at_a_telling_moment_loses_nothing_and_repeats_nothing(
+    kit: Kit, server: CrashServer, moment: str
+) -> None:
+    products = fresh(kit, server)
+    ending = {product.id: "archived" for product in products}
+    assert_survives(kit, server, products, ending, MOMENTS[moment])
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_kill_at_some_step_loses_nothing_and_repeats_nothing(
+    kit: Kit, server: CrashServer, name: str
+) -> None:
+    products = SCENARIOS[name](kit, server)
+    ending, steps = rehearse(kit, server)
+    dice = random.Random(name)  # noqa: S311 - no secret
+    assert_survives(kit, server, products, ending, dice.randint(1, len(steps)))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_kill_at_every_step_loses_nothing_and_repeats_nothing(
+    kit: Kit, server: CrashServer, name: str
+) -> None:
+    products = SCENARIOS[name](kit, server)
+    ending, steps = rehearse(kit, server)
+    for at in range(1, len(steps) + 1):
+        assert_survives(kit, server, products, ending, at)
+
+
+# Any moment
+
+
+def kill_at_random_moments(
+    kit: Kit, kills: int, killed_sync: Callable[[float], object], span_seconds: tuple[float, float]
+) -> list[dict[str, str]]:
+    """Let product after product come, kill each sync somewhere, let the next end; then look.
+
+    Each round has one product to fetch and one to prune, so that kills meet all kinds of work.
+    Returns the states that each kill left.
+    """
+    kit.sections["prune"] = 'after = "0 s"\ntrash_keep = "0 s"'
+    dice = random.Random(kills)  # noqa: S311 - no secret
+    products: list[SandboxProduct] = []
+    found: list[dict[str, str]] = []
+    for number in range(kills):
+        later = timedelta(minutes=number)
+        products.append(tiny(sensed_at=SENSED_AT + later, band_bytes=BAND_BYTES))
+        kit.sandbox.publish(products[-1])
+        killed_sync(dice.uniform(*span_seconds))
+        start, left = requests_so_far(kit), left_by(kit, products)
+        found.append(kit.states() if kit.folder.joinpath("s2mirror.sqlite").exists() else {})
+        assert kit.cycle().exit_code == 0
+        assert_went_on(kit, left, start, products)
+        for product in products[-3:-2]:
+            (kit.archive / product.prefix).with_suffix(".SAFE.processed").touch()
+    assert kit.cycle().exit_code == 0
+    ending = kit.states()
+    gone, held = products[:-2], products[-2:]
+    assert ending == dict.fromkeys((p.id for p in gone), "pruned") | dict.fromkeys(
+        (p.id for p in held), "archived"
+    )
+    kit.assert_same_bytes(*held)
+    kit.assert_invariants()
+    return found
+
+
+def slow_down(kit: Kit) -> None:
+    """Let bands come slowly, so that much of a sync is spent in the middle of them."""
+    kit.sandbox.s3_proxy.inject(Fault(path="_10m.jp2", bytes_per_second=2 * BAND_BYTES, times=None))
+
+
+def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(
+    kit: Kit, server: CrashServer
+) -> None:
+    slow_down(kit)
+
+    def killed_sync(after_seconds: float) -> None:
+        arguments = ["sync", *config(kit)]
+        server.run(arguments, kit.secrets, kill_after_seconds=after_seconds)
+
+    kill_at_random_moments(kit, 4, killed_sync, (0.2, 1.2))
+
+
+@pytest.mark.long
+def test_fifty_kills_of_the_command_at_random_moments_lose_nothing_and_repeat_nothing(
+    kit: Kit,
+) -> None:
+    slow_down(kit)
+    rehearsal = copy_of(kit, "rehearsal")
+    rehearsal.sandbox.publish(tiny(20, band_bytes=BAND_BYTES))
+    started = time.monotonic()
+    assert rehearsal.run("sync").returncode == 0
+    whole_seconds = time.monotonic() - started
+    rehearsal.sandbox.withdraw(tiny(20).id)
+
+    def killed_sync(after_seconds: float) -> None:
+        process = kit.start("sync")
+        time.sleep(after_seconds)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+
+    found = kill_at_random_moments(kit, 50, killed_sync, (whole_seconds * 0.3, whole_seconds))
+    met = {state for states in found for state in states.values()}
+    assert {"downloading", "archived", "pruned"} <= met
+
+
+# Power cuts
+
+
+def test_every_byte_and_name_is_synced_before_what_depends_on_it(
+    kit: Kit, server: CrashServer
+) -> None:
+    products = fresh(kit, server)
+    _, steps = server.run(["sync", *config(kit)], kit.secrets)
+    for product in products:
+        assert_synced_in_order(kit, product, steps)
+    kit.assert_current(*products)
+
+
+def assert_synced_in_order(kit: Kit, product: SandboxProduct, steps: list[Step]) -> None:
+    """Assert the order: bytes, name of the file, names in the product, product, its name, row."""
+    staged = kit.archive / STAGING / f"{product.id}.SAFE"
+    home = kit.archive / product.prefix
+    publish = next(n for n, s in enumerate(steps) if s.kind == "rename" and s.target == str(staged))
+    assert Path(steps[publish].other) == home
+    for path in product.files:
+        if path.endswith("/"):
+            continue
+        finish = next(n for n, s in enumerate(steps) if s.other == str(staged / path))
+        part = steps[finish].target
+        writes = [n for n, s in enumerate(steps) if s.kind == "open" and s.target == part]
+        synced = next(n for n in places(steps, "fsync", part) if n > writes[-1])
+        assert writes[-1] < synced < finish < publish, path
+        for folder in (staged / path).parents:
+            if folder.is_relative_to(staged):
+                names = places(steps, "fsync", str(folder))
+                assert any(finish < n < publish for n in names), folder
+    named = next(n for n in places(steps, "fsync", str(home.parent)) if n > publish)
+    row = next(
+        n
+        for n, s in enumerate(steps)
+        if s.kind == "sql" and "state = 'archived'" in s.target and product.id in s.target
+    )
+    assert publish < named < row
+    for folder in home.parents:
+        if folder.is_relative_to(kit.archive) and folder != kit.archive:
+            made = places(steps, "mkdir", str(folder))
+            after = places(steps, "fsync", str(folder.parent))
+            assert any(m < n < row for m in made for n in after), folder
+
+
+def places(steps: list[Step], kind: str, target: str) -> list[int]:
+    return [n for n, step in enumerate(steps) if step.kind == kind and step.target == target]
+
+
+def cut_power(steps: list[Step], dice: random.Random) -> None:
+    """Do to the disk what a power cut may do: forget what was not synced.
+
+    Bytes that were written to a file but not synced turn into zeros, or are cut off, as the dice
+    say; a rename into a folder that was not synced since is undone. The ledger is left alone:
+    SQLite syncs it before a commit returns (``synchronous = FULL``), out of our sight.
+    """
+    dirty: set[Path] = set()
+    renames: list[Step] = []
+    for step in steps:
+        target = Path(step.target)
+        if step.kind == "open" and ".s2mirror" in step.target:
+            dirty.add(target)
+        elif step.kind == "fsync":
+            dirty.discard(target)
+            renames = [found for found in renames if Path(found.other).parent != target]
+        elif step.kind == "rename":
+            renames.append(step)
+    for step in reversed(renames):
+        if Path(step.other).exists() and Path(step.target).parent.is_dir():
+            Path(step.other).rename(step.target)
+    for path in sorted(dirty):
+        if path.is_file():
+            there_bytes = path.stat().st_size
+            path.write_bytes(b"\0" * dice.choice([there_bytes, there_bytes // 2, 0]))
+
+
+def assert_survives_power_cut(
+    kit: Kit, server: CrashServer, products: list[SandboxProduct], at: int | str
+) -> None:
+    mirror = copy_of(kit, "copy")
+    _, steps = server.run(["sync", *config(mirror)], kit.secrets, kill_before=at)
+    cut_power(steps, random.Random(at))  # noqa: S311 - no secret
+    try:
+        assert sync(mirror, server) == 0
+        mirror.assert_same_bytes(*products)
+        mirror.assert_current(*products)
+    except (AssertionError, OSError) as error:
+        error.add_note(f"power cut before step {at}, after {steps[-1:]}")
+        raise
+    shutil.rmtree(mirror.folder)
+
+
+@pytest.mark.parametrize(
+    "moment", [name for name in MOMENTS if "synced" in name or "after" in name]
+)
+def test_a_power_cut_at_a_telling_moment_costs_a_repetition_and_no_truth(
+    kit: Kit, server: CrashServer, moment: str
+) -> None:
+    assert_survives_power_cut(kit, server, fresh(kit, server), MOMENTS[moment])
+
+
+@pytest.mark.long
+def test_a_power_cut_at_every_step_costs_a_repetition_and_no_truth(
+    kit: Kit, server: CrashServer
+) -> None:
+    products = fresh(kit, server)
+    _, steps = rehearse(kit, server)
+    for at in range(1, len(steps) + 1):
+        assert_survives_power_cut(kit, server, products, at)

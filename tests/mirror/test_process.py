@@ -1,0 +1,202 @@
+"""Products are handed to the user's own program, which may do anything."""
+
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from kit import Kit, tiny
+
+from s2mirror.stop import StopFlag
+
+
+def hook(kit: Kit, script: str, **options: str) -> Path:
+    """Write a shell script and make it the hook; return where it may leave notes."""
+    path = kit.folder / "hook.sh"
+    path.write_text(f"#!/bin/sh\ncd {kit.folder}\n{script}\n", encoding="utf-8")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    lines = [f'command = ["{path}", "{{path}}", "{{id}}", "{{area}}"]']
+    lines += [f"{name} = {value}" for name, value in options.items()]
+    kit.sections["process"] = "\n".join(lines)
+    return kit.folder / "notes"
+
+
+def assert_ended(notes: Path) -> None:
+    """Assert that the process of which the number stands in *notes* ends about now."""
+    status = Path("/proc", notes.read_text().strip(), "status")
+    patience = time.monotonic() + 5
+    while status.exists() and "(zombie)" not in status.read_text(encoding="utf-8"):
+        assert time.monotonic() < patience, "it still runs"
+        time.sleep(0.05)
+
+
+def test_a_hook_that_ends_with_0_makes_its_product_processed(kit: Kit) -> None:
+    notes = hook(kit, 'test -f "$1/manifest.safe" && echo "$1 $2 $3" >> notes')
+    product = tiny()
+    kit.sandbox.publish(product)
+    assert kit.cycle().processed == [product.id]
+    folder = kit.archive / product.prefix.rstrip("/")
+    assert notes.read_text() == f"{folder} {product.id} zurich\n"
+    assert kit.states() == {product.id: "processed"}
+    assert kit.cycle().processed == [], "once is enough"
+    kit.assert_invariants()
+
+
+def test_a_hook_that_fails_says_why_and_gets_its_product_again_later(kit: Kit) -> None:
+    notes = hook(kit, 'echo x >> notes; echo "no licence for $2" >&2; exit 3')
+    product = tiny()
+    kit.sandbox.publish(product)
+    result = kit.cycle()
+    assert (result.processed, result.exit_code) == ([], 0)
+    entry = kit.entry(product)
+    assert (entry.state, entry.attempts) == ("archived", 1)
+    assert entry.reason == f"hook, attempt 1 of 5: exit code 3: no licence for {product.id}"
+    kit.cycle()
+    assert notes.read_text() == "x\n", "before its time"
+    hook(kit, "exit 0")
+    assert kit.cycle(kit.later()).processed == [product.id]
+    kit.assert_invariants()
+
+
+def test_only_the_end_of_much_output_is_kept(kit: Kit) -> None:
+    hook(kit, "seq 200000; echo the last word; exit 1")
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.cycle()
+    assert kit.entry(product).reason.endswith("199999 200000 the last word")
+    assert len(kit.entry(product).reason) < 500
+    kit.assert_invariants()
+
+
+def test_a_hook_is_tried_so_often_and_no_more(kit: Kit) -> None:
+    notes = hook(kit, "echo x >> notes; exit 1", max_attempts="2")
+    product = tiny()
+    kit.sandbox.publish(product)
+    for days in (0, 1, 2, 3):
+        kit.cycle(kit.later(days=days))
+    assert notes.read_text() == "x\nx\n"
+    assert kit.entry(product).reason.startswith("hook, attempt 2 of 2: exit code 1")
+    assert kit.call("mark", "processed", product.id) == 0
+    assert kit.states() == {product.id: "processed"}
+    kit.assert_invariants()
+
+
+def test_one_product_that_the_hook_refuses_does_not_keep_the_others_from_their_turn(
+    kit: Kit,
+) -> None:
+    bad, *good = [tiny(day) for day in (27, 22, 20)]
+    hook(kit, f'test "$2" != {bad.id}')
+    kit.sandbox.publish([bad, *good])
+    assert sorted(kit.cycle().processed) == sorted(product.id for product in good)
+    assert kit.states()[bad.id] == "archived"
+    kit.assert_invariants()
+
+
+def test_a_hook_that_hangs_is_ended_with_all_its_children(kit: Kit) -> None:
+    notes = hook(kit, "sleep 300 & echo $! > notes; wait", timeout='"1 s"')
+    product = tiny()
+    kit.sandbox.publish(product)
+    started = time.monotonic()
+    assert kit.cycle().processed == []
+    assert time.monotonic() - started < 10
+    assert_ended(notes)
+    assert kit.entry(product).reason == "hook, attempt 1 of 5: ended after 0:00:01"
+    kit.assert_invariants()
+
+
+@pytest.mark.long
+def test_a_hook_that_does_not_heed_the_first_signal_is_killed(kit: Kit) -> None:
+    notes = hook(kit, "trap '' TERM; echo $$ > notes; while :; do sleep 1; done", timeout='"1 s"')
+    kit.sandbox.publish(tiny())
+    assert kit.cycle().processed == []
+    assert_ended(notes)
+    kit.assert_invariants()
+
+
+def test_a_child_that_does_not_heed_the_first_signal_is_killed_with_its_hook(kit: Kit) -> None:
+    child = "(trap '' TERM; while :; do sleep 1; done) & echo $! > notes; wait"
+    notes = hook(kit, child, timeout='"1 s"')
+    kit.sandbox.publish(tiny())
+    assert kit.cycle().processed == []
+    assert_ended(notes)
+    kit.assert_invariants()
+
+
+def test_what_a_hook_leaves_running_on_purpose_is_not_waited_for(kit: Kit) -> None:
+    notes = hook(kit, "sleep 300 & echo $! > notes; exit 0", timeout='"20 s"')
+    product = tiny()
+    kit.sandbox.publish(product)
+    started = time.monotonic()
+    assert kit.cycle().processed == [product.id]
+    assert time.monotonic() - started < 10
+    os.kill(int(notes.read_text()), 9)
+    kit.assert_invariants()
+
+
+def test_a_hook_that_is_not_there_is_named(kit: Kit) -> None:
+    kit.sections["process"] = 'command = ["/nowhere/hook"]'
+    product = tiny()
+    kit.sandbox.publish(product)
+    assert kit.cycle().processed == []
+    assert kit.entry(product).reason == (
+        "hook, attempt 1 of 5: cannot start '/nowhere/hook': No such file or directory"
+    )
+    kit.assert_invariants()
+
+
+def test_a_stop_ends_a_running_hook_and_charges_its_product_nothing(kit: Kit) -> None:
+    notes = hook(kit, "echo $$ > notes; sleep 300")
+    product = tiny()
+    kit.sandbox.publish(product)
+    stop = StopFlag()
+
+    def when_it_runs() -> None:
+        while not notes.exists():
+            time.sleep(0.05)
+        stop.set()
+
+    threading.Thread(target=when_it_runs).start()
+    mirror = kit.mirror()
+    kit.sections["process"] = ""
+    kit.cycle()
+    started = time.monotonic()
+    assert mirror.processor().process(stop) == []
+    assert time.monotonic() - started < 10
+    assert (kit.entry(product).state, kit.entry(product).attempts) == ("archived", 0)
+    assert_ended(notes)
+    kit.assert_current(product)
+
+
+def test_a_marker_file_beside_a_product_says_the_same_as_the_hook(kit: Kit) -> None:
+    kit.sections["process"] = 'marker_suffix = ".done"'
+    product, other = tiny(27), tiny(20)
+    kit.sandbox.publish([product, other])
+    kit.cycle()
+    (kit.archive / product.prefix).with_suffix(".SAFE.done").touch()
+    assert kit.cycle().processed == [product.id]
+    assert kit.states() == {product.id: "processed", other.id: "archived"}
+    kit.assert_invariants()
+
+
+def test_a_product_marked_by_hand_is_processed_and_one_that_is_not_held_is_refused(
+    kit: Kit,
+) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.cycle()
+    done = kit.run("mark", "processed", product.id, "S2X_UNKNOWN")
+    assert done.returncode == 2
+    assert "the ledger knows no product 'S2X_UNKNOWN'" in done.stderr + done.stdout
+    assert kit.states() == {product.id: "processed"}
+    kit.assert_invariants()
+
+
+def test_a_hook_does_not_learn_the_mirrors_secrets(kit: Kit) -> None:
+    kit.sections["process"] = (
+        'command = ["/bin/sh", "-c", "env | grep -q S2MIRROR_ && exit 3 || exit 0"]'
+    )
+    kit.sandbox.publish(tiny(27))
+    done = kit.run("sync")
+    assert "1 processed" in done.stdout, done.stdout + done.stderr
