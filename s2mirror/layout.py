@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from s2mirror.errors import HostileInput
 from s2mirror.model import Product
 from s2mirror.naming import check_relative_path
 
@@ -37,7 +38,8 @@ def check_template(text: str) -> str:
 def product_path(template: str, product: Product) -> str:
     """Return a product's folder relative to the archive root.
 
-    Raises HostileInput if the outcome would leave the root.
+    Raises HostileInput if the outcome would leave the root, or lie in a hidden folder as the
+    archive's own workroom does.
     """
     values = {
         "s3_prefix": product.s3_prefix.rstrip("/"),
@@ -51,4 +53,7 @@ def product_path(template: str, product: Product) -> str:
         "month": f"{product.sensed_at:%m}",
         "day": f"{product.sensed_at:%d}",
     }
-    return check_relative_path(_PLACEHOLDER.sub(lambda found: values[found[1]], template))
+    path = check_relative_path(_PLACEHOLDER.sub(lambda found: values[found[1]], template))
+    if path.startswith("."):
+        raise HostileInput(f"{product.id} would stand in the hidden folder {path!r}; not fetched")
+    return path

@@ -31,7 +31,7 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "tiles": frozenset({"geometry"}),
     "checksum": frozenset({"errors", "model"}),
     "manifest": frozenset({"errors", "model", "naming", "checksum"}),
-    "layout": frozenset({"model", "naming"}),
+    "layout": frozenset({"errors", "model", "naming"}),
     "ports": frozenset({"model"}),
     "planning": WORDS - {"ports"},
     "config": WORDS - {"ports", "lifecycle"},

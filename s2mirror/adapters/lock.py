@@ -2,10 +2,14 @@
 
 import fcntl
 import os
+import time
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from s2mirror.errors import AlreadyRunning, LedgerError
+
+_TRIES: Final = 4
+_PAUSE_SECONDS: Final = 0.05
 
 
 class InstanceLock:
@@ -32,7 +36,7 @@ class InstanceLock:
 
     def _take(self) -> None:
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock_soon(self._descriptor)
         except OSError as error:
             holder = os.pread(self._descriptor, 32, 0).decode(errors="replace").strip()
             os.close(self._descriptor)
@@ -46,6 +50,16 @@ class InstanceLock:
     def __exit__(self, *_error: object) -> None:
         # The file stays: removing it would let two processes lock two files of one name.
         os.close(self._descriptor)
+
+
+def _lock_soon(descriptor: int) -> None:
+    """Lock at once, or as soon as a ``status`` that just looked has let go."""
+    for _ in range(_TRIES):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(_PAUSE_SECONDS)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def holder_pid(ledger_path: Path) -> int | None:

@@ -64,3 +64,9 @@ def test_no_prefix_of_an_item_leads_outside_the_archive(prefix: str) -> None:
 def test_braces_in_a_products_own_words_are_left_alone() -> None:
     named = product(s3_prefix="{tile}/x.SAFE/")
     assert product_path(check_template("cdse"), named) == "{tile}/x.SAFE"
+
+
+def test_no_product_is_put_into_a_hidden_folder_such_as_the_archives_workroom() -> None:
+    hostile = product(s3_prefix=f".s2mirror/staging/{NAME}.SAFE/")
+    with pytest.raises(HostileInput, match="hidden folder"):
+        product_path(check_template("cdse"), hostile)
