@@ -87,7 +87,7 @@ def test_1_means_that_a_product_is_in_trouble(cli: Cli, kit: Kit) -> None:
         ("list", "--area", "nowhere"),
         ("show", "no-such-product"),
         ("list", "--limit", "many"),
-        ("audit", "--area", "zurich"),
+        ("audit", "--area", "nowhere"),
     ],
 )
 def test_2_means_that_the_command_cannot_be_used_so(

@@ -53,6 +53,7 @@ def test_a_new_user_comes_from_init_to_an_archive_step_by_step(cli: Cli, kit: Ki
     assert status["products"]["archived"] == 2
     assert status["areas"][0] == {
         "name": "zurich", "held": 2, "waiting": 0, "pruned": 0, "failed": 0, "configured": True,
+        "certified": None,
     }  # fmt: skip
 
     listed = cli.json("list", "--state", "archived", "--tile", "T32TMT", "--area", "zurich")

@@ -1,6 +1,7 @@
 """Listings of any size, through a catalogue that cuts, shifts, repeats and changes meanwhile."""
 
 import email.utils
+import hashlib
 import itertools
 import json
 import time
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from discovery_kit import (
@@ -26,7 +28,7 @@ from discovery_kit import (
 )
 
 from s2mirror.errors import CatalogError
-from s2mirror.model import CatalogQuery, Deletion, Page
+from s2mirror.model import CatalogQuery, Deletion, Page, Product
 from s2mirror.sandbox import Answer, Fault, Sandbox
 from s2mirror.steps.listing import Windows
 
@@ -78,6 +80,37 @@ def test_pages_that_shift_and_repeat_give_every_product_once(tmp_path: Path) -> 
     catalog.add(*(product(NOW - n * HOUR) for n in range(95)))
     watch = watch_of(tmp_path, catalog)
     assert sorted(watch.poll().new_ids) == sorted(catalog.products)
+    assert watch.known == set(catalog.products)
+
+
+class Unsorted(FakeCatalog):
+    """Does not keep to the order asked for."""
+
+    def _key(self, query: CatalogQuery, product: Product) -> tuple[Any, ...]:  # noqa: ARG002 - that is the point
+        return (hashlib.sha256(product.id.encode()).digest(),)
+
+
+def test_a_listing_in_no_order_is_not_cut_into_windows(tmp_path: Path) -> None:
+    catalog = Unsorted(page_items=10)
+    catalog.add(*(product(NOW - n * HOUR) for n in range(95)))
+    watch = watch_of(tmp_path, catalog, windows=Windows(items=30, cap_items=100))
+    watch.poll()
+    assert watch.known == set(catalog.products)
+
+
+@pytest.mark.parametrize("order", ["sensing", "publication"])
+def test_no_product_is_lost_among_equal_stamps_at_the_edge_of_a_window(
+    tmp_path: Path, order: str
+) -> None:
+    catalog = FakeCatalog(page_items=5)
+    watch = watch_of(tmp_path, catalog, windows=Windows(items=10, cap_items=50))
+    if order == "publication":
+        catalog.add(product(NOW - 9 * DAY))
+        watch.poll()
+    catalog.add(
+        *(product(NOW - n // 7 * HOUR, NOW - n // 7 * HOUR, number=n) for n in range(1, 100))
+    )
+    watch.poll()
     assert watch.known == set(catalog.products)
 
 
@@ -173,6 +206,7 @@ def test_an_interrupted_backfill_goes_on_where_it_was_newest_first(
     watch.windows = Windows(items=200, cap_items=1000)
     assert watch.crash(after_page=4) is None
     assert watch.known == ids(items[:399]), "newest first, each window from the last stamp on"
+    assert watch.crash(after_page=1) is None
     assert watch.ledger.cursors.all()[0].listed_at is None, "not complete yet"
     sandbox.requests.clear()
     result = watch.poll()

@@ -115,7 +115,7 @@ def test_a_stamp_from_the_future_hides_nothing_that_is_published_until_then(
 def test_a_clock_wrong_by_a_day_loses_and_repeats_nothing(
     watch: Watch, sandbox: Sandbox, wrong: timedelta
 ) -> None:
-    seen = []
+    seen, watch.overlap = [], HOUR
     for hour in range(0, 72, 6):
         here_and_now = NOW + hour * HOUR
         item = thin(here_and_now - 5 * HOUR, here_and_now - MINUTE)

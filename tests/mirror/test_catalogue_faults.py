@@ -108,6 +108,7 @@ def test_an_endless_listing_is_ended_by_the_page_limit(kit: Kit) -> None:
 
 def test_a_listing_cut_off_between_two_pages_is_listed_anew(kit: Kit) -> None:
     kit.sections["catalog"] = "page_size = 1"
+    kit.areas = kit.areas.replace('"sentinel-2-l1c", ', "")
     old, *news = [tiny(day) for day in (20, 21, 22)]
     kit.sandbox.publish(old)
     kit.cycle()
@@ -115,12 +116,11 @@ def test_a_listing_cut_off_between_two_pages_is_listed_anew(kit: Kit) -> None:
     kit.sandbox.publish(news)
     kit.sandbox.stac_proxy.reset()
     busy = Answer(status=503)
-    kit.areas = kit.areas.replace('"sentinel-2-l1c", ', "")
     kit.sandbox.stac_proxy.inject(Fault(path=SEARCH, skip=2, answer=busy, times=None))
     result = kit.cycle()
     assert result.exit_code == 3
-    after = watermarks(kit)
-    assert {search: after[search] for search in before} == before
+    assert watermarks(kit) == before
+    assert len(kit.states()) == 2, "what was listed so far is known"
     kit.sandbox.stac_proxy.reset()
     kit.cycle()
     kit.assert_current(old, *news)
