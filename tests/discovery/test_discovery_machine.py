@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     rule,
     run_state_machine_as_test,
@@ -47,6 +48,12 @@ class Discovery(RuleBasedStateMachine):
         self.full_sweep_began_at = NOW
         self.watermark: datetime | None = None
         self.count = 0
+
+    @initialize(count=st.integers(10, 40))
+    def fill(self, count: int) -> None:
+        for number in range(count):
+            hours = number // 4 * 20
+            self._list(self.now - (hours + 4) * HOUR, self.now - hours * HOUR)
 
     def teardown(self) -> None:
         """In the end, all that is in the catalogue and in scope is in the ledger."""

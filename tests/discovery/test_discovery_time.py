@@ -20,11 +20,12 @@ from discovery_kit import (
     thin,
     watch_of,
 )
-from kit import Kit, tiny
+from kit import SENSED_AT, Kit, tiny
 
 from s2mirror.errors import CatalogError
 from s2mirror.model import SweepKind
 from s2mirror.sandbox import Sandbox
+from s2mirror.service.report import status
 from s2mirror.steps.listing import Windows
 
 
@@ -74,6 +75,17 @@ def test_a_stamp_behind_the_overlap_is_found_by_a_sweep_and_counted(
     listed.now += 8 * DAY
     listed.poll()
     assert listed.sweep(SweepKind(kind)).found_late == 1
+
+
+def test_what_only_a_sweep_found_is_shown_in_the_status(kit: Kit) -> None:
+    kit.sandbox.publish(tiny(27))
+    kit.cycle()
+    late = tiny(20, published_at=SENSED_AT.replace(day=20) + 5 * HOUR)
+    kit.sandbox.publish(late)
+    assert kit.cycle().new_ids == []
+    kit.cycle(kit.later(days=8))
+    assert status(kit.mirror()).found_late == 1
+    kit.assert_current(tiny(27), late)
 
 
 def test_what_a_sweep_found_before_a_crash_is_counted_too(tmp_path: Path) -> None:
