@@ -121,7 +121,7 @@ class Sandbox:
         return (
             f'[catalog]\nurl = "{self.stac_url}"\n\n'
             f'[store]\nendpoint = "{self.s3_endpoint}"\n\n'
-            f'[endpoints]\ntoken_url = "{self.token_url}"\n\n'
+            f'[endpoints]\ntoken_url = "{self.token_url}"\nodata_url = "{self.odata_url}"\n\n'
             f'[network]\nca_file = "{self.ca_file}"\n'
         )
 

@@ -140,17 +140,24 @@ def poll_all(
 
 def hear_deletions(mirror: Mirror, result: CycleResult) -> None:
     """Read what was deleted upstream, if that is due; trouble there holds nothing up."""
-    read = mirror.ledger.fact(DELETIONS_READ_AT)
-    now = mirror.now()
-    if read is not None and now - utc(read) < mirror.settings.deleted.interval:
-        return
     try:
-        result.withdrawn = mirror.withdrawer().read(now=now)
+        result.withdrawn = read_deletions(mirror)
     except OutsideError as error:
         log.warning("deletions.failed", reason=str(error))
         result.poll_errors.append(error)
-    else:
-        mirror.ledger.set_fact(DELETIONS_READ_AT, now.isoformat())
+
+
+def read_deletions(mirror: Mirror) -> list[str]:
+    """Read what was deleted upstream, if that is due; return what is withdrawn now.
+
+    Raises CatalogError if the feed cannot be read; then it stays due.
+    """
+    read, now = mirror.ledger.fact(DELETIONS_READ_AT), mirror.now()
+    if read is not None and abs(now - utc(read)) < mirror.settings.deleted.interval:
+        return []
+    withdrawn = mirror.withdrawer().read(now=now)
+    mirror.ledger.set_fact(DELETIONS_READ_AT, now.isoformat())
+    return withdrawn
 
 
 def deliver(

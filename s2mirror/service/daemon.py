@@ -15,7 +15,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from s2mirror.adapters.notify import Notifier
 from s2mirror.errors import MirrorError, Stopped
 from s2mirror.planning.searches import Search
-from s2mirror.service.cycle import DELETIONS_READ_AT, prepare, prune
+from s2mirror.service.cycle import prepare, prune, read_deletions
 from s2mirror.service.health import Troubles
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror, utc_now
@@ -26,6 +26,8 @@ _JUMP_SECONDS: Final = 30.0
 _HEALTH_EVERY: Final = timedelta(seconds=15)
 _CHOOSE_EVERY: Final = timedelta(minutes=1)
 """A queue has an end, and a disk gets room, between two polls too."""
+_ASK_AGAIN: Final = timedelta(minutes=15)
+"""For the feed of deletions, after it could not be read."""
 _STALLED: Final = "stalled"
 
 
@@ -100,7 +102,8 @@ class Daemon:
             self._add(scheduler, self._poll, search.interval, jitter, search)
         self._add(scheduler, self._choose, _CHOOSE_EVERY, timedelta())
         self._add(scheduler, self._prune, settings.prune.interval, jitter)
-        self._add(scheduler, self._hear_deletions, settings.deleted.interval, jitter)
+        every = min(settings.deleted.interval, _ASK_AGAIN)
+        self._add(scheduler, self._hear_deletions, every, jitter)
         self._add(scheduler, self._beat, _HEALTH_EVERY, timedelta())
         return scheduler
 
@@ -158,10 +161,8 @@ class Daemon:
         self._choose()
 
     def _hear_deletions(self) -> None:
-        now = self._mirror.now()
-        if withdrawn := self._mirror.withdrawer().read(now=now):
+        if withdrawn := read_deletions(self._mirror):
             log.info("products.withdrawn", products=len(withdrawn))
-        self._mirror.ledger.set_fact(DELETIONS_READ_AT, now.isoformat())
 
     def _beat(self) -> None:
         """Say how things stand, which also shows that the schedule lives."""
