@@ -1,5 +1,6 @@
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -347,3 +348,21 @@ def test_a_file_that_the_disk_holds_less_of_than_was_written_is_not_finished(
     with pytest.raises(ArchiveError, match="has 5 B on disk after 6 B were written"):
         staged.finish("B02.jp2", size_bytes=6)
     assert not staged.has("B02.jp2")
+
+
+def test_what_is_staged_can_be_counted_while_files_are_being_finished(archive: Archive) -> None:
+    staged, stop = archive.stage(ID), threading.Event()
+
+    def finish_many() -> None:
+        for number in range(300):
+            path = f"B{number:03d}.jp2"
+            staged.receive(path, [b"1"], new_hasher("md5"), lambda _: None)
+            staged.finish(path, size_bytes=1)
+        stop.set()
+
+    worker = threading.Thread(target=finish_many)
+    worker.start()
+    while not stop.is_set():
+        staged.size_bytes()
+    worker.join()
+    assert len(staged.files()) == 300

@@ -7,6 +7,7 @@ of the others, under the same names. So a rename of ``ID.SAFE`` can never publis
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Final
@@ -142,5 +143,7 @@ def _files(root: Path) -> dict[str, int]:
     for folder, _, names in os.walk(root):
         for name in names:
             path = Path(folder, name)
-            found[path.relative_to(root).as_posix()] = path.lstat().st_size
+            # A file may be finished by another thread between the look at its name and its size.
+            with suppress(FileNotFoundError):
+                found[path.relative_to(root).as_posix()] = path.lstat().st_size
     return found
