@@ -9,6 +9,8 @@ from kit import Kit, tiny
 from s2mirror.cli.codes import STOPPED
 from s2mirror.sandbox import Fault
 
+pytestmark = pytest.mark.long
+
 BAND_BYTES = 1_500_000
 
 
@@ -57,7 +59,6 @@ def test_a_signal_ends_a_sync_in_seconds_and_keeps_the_bytes(
     kit.assert_invariants()
 
 
-@pytest.mark.long
 def test_a_silent_store_does_not_keep_a_sync_from_ending(kit: Kit) -> None:
     kit.sandbox.publish(tiny(band_bytes=BAND_BYTES))
     kit.sandbox.s3_proxy.inject(Fault(path="_B02_", silent=True))

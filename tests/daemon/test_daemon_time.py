@@ -19,6 +19,8 @@ from s2mirror.service.health import read_health
 from s2mirror.service.wiring import Mirror, utc_now
 from s2mirror.service.workers import Pace
 
+pytestmark = pytest.mark.long
+
 ONE_SEARCH = """
 [[area]]
 name = "zurich"
@@ -61,7 +63,6 @@ def searches(kit: Kit) -> list[Exchange]:
     return kit.sandbox.stac_proxy.traffic.matching("/search")
 
 
-@pytest.mark.long
 def test_a_poll_longer_than_its_interval_delays_the_next_and_drops_none(
     daemon: Running, kit: Kit
 ) -> None:
@@ -76,7 +77,6 @@ def test_a_poll_longer_than_its_interval_delays_the_next_and_drops_none(
     assert all(gap < 1.5 for gap in gaps), "each overdue poll came at once"
 
 
-@pytest.mark.long
 def test_after_a_sleep_one_poll_catches_up_for_all_that_were_missed(
     daemon: Running, kit: Kit
 ) -> None:
@@ -172,7 +172,6 @@ def test_the_watchdog_is_no_longer_fed_when_a_download_hangs(kit: Kit) -> None:
         assert feeding.fed_since(silent_from) == 0
 
 
-@pytest.mark.long
 def test_a_minute_of_polling_takes_no_more_memory(daemon: Running, kit: Kit) -> None:
     kit.sandbox.publish([tiny(day) for day in range(1, 29)])
     daemon.start()

@@ -10,6 +10,8 @@ from kit import Kit, tiny
 
 from s2mirror.sandbox import Answer, Fault
 
+pytestmark = pytest.mark.long
+
 BAND_BYTES = 1_500_000
 
 
@@ -60,7 +62,6 @@ def complete_files(kit: Kit) -> set[str]:
     return {path.name for path in staging.glob("*.SAFE/**/*") if path.is_file()} - {"manifest.safe"}
 
 
-@pytest.mark.long
 def test_a_silent_store_does_not_keep_it_from_stopping(daemon: Running, kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     kit.sandbox.s3_proxy.inject(Fault(path="_B02_", silent=True))

@@ -40,6 +40,7 @@ def asked_from(sandbox: Sandbox) -> list[str]:
     return [found.body["datetime"] for found in sandbox.requests if found.method == "POST"]
 
 
+@pytest.mark.long
 def test_25000_items_behind_a_silent_end_at_10000_are_all_found(
     watch: Watch, sandbox: Sandbox
 ) -> None:

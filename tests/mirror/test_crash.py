@@ -20,6 +20,8 @@ from kit import SENSED_AT, Kit, key_of, tiny
 
 from s2mirror.sandbox import Fault, SandboxProduct
 
+pytestmark = pytest.mark.long
+
 BAND_BYTES = 300_000
 PUBLISH = r"^rename .*/staging/[^/]*\.SAFE$"
 PUBLISHED = r"^sql UPDATE OR REPLACE proof"
@@ -238,7 +240,6 @@ def test_a_kill_at_some_step_loses_nothing_and_repeats_nothing(
     assert_survives(kit, server, products, ending, dice.randint(1, len(steps)))
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_kill_at_every_step_loses_nothing_and_repeats_nothing(
     kit: Kit, server: CrashServer, name: str
@@ -303,7 +304,6 @@ def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(
     kill_at_random_moments(kit, 4, killed_sync, (0.2, 1.2))
 
 
-@pytest.mark.long
 def test_fifty_kills_of_the_command_at_random_moments_lose_nothing_and_repeat_nothing(
     kit: Kit,
 ) -> None:
@@ -427,7 +427,6 @@ def test_a_power_cut_at_a_telling_moment_costs_a_repetition_and_no_truth(
     assert_survives_power_cut(kit, server, fresh(kit, server), MOMENTS[moment])
 
 
-@pytest.mark.long
 def test_a_power_cut_at_every_step_costs_a_repetition_and_no_truth(
     kit: Kit, server: CrashServer
 ) -> None:

@@ -21,6 +21,8 @@ from s2mirror.sandbox import Answer, Fault, SandboxProduct
 from s2mirror.sandbox.faults import Cut
 from s2mirror.stop import StopFlag
 
+pytestmark = pytest.mark.long
+
 B02 = "B02_10m.jp2"
 MIB = 1024 * 1024
 LISTING = r"list-type=2"

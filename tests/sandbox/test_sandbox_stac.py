@@ -300,6 +300,7 @@ def test_the_sandbox_remembers_what_the_catalogue_was_asked(
     ]
 
 
+@pytest.mark.long
 def test_twenty_five_thousand_items_are_paged_in_seconds() -> None:
     catalogue = Catalogue()
     model = make_item(ProductSpec()).item
