@@ -20,7 +20,7 @@ from kit import Kit
 from s2mirror.cli.main import main
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
     """Return as soon as *condition* holds; fail if it does not within *seconds*."""
     give_up_at = time.monotonic() + seconds
     while not condition():
@@ -88,7 +88,7 @@ class Running:
         while words := self._socket.recv(4096):
             self.said += words.decode().splitlines()
 
-    def wait_for(self, words: str, seconds: float = 20) -> None:
+    def wait_for(self, words: str, seconds: float = 60) -> None:
         def heard() -> bool:
             assert self.process.poll() is None, self._log.read_text()
             return words in self.said
@@ -109,7 +109,8 @@ class Running:
         """Return its log lines, of one kind if it is given."""
         if not self._log.exists():
             return []
-        lines = [json.loads(line) for line in self._log.read_text().splitlines()]
+        whole, _, _being_written = self._log.read_text().rpartition("\n")
+        lines = [json.loads(line) for line in whole.splitlines()]
         return [line for line in lines if event in ("", line["event"])]
 
     def log_text(self) -> str:
@@ -121,7 +122,7 @@ class Running:
             code = main(["health", "--config", str(self.kit.config)])
         return code, said.getvalue()
 
-    def wait_until_held(self, *ids: str, seconds: float = 20) -> None:
+    def wait_until_held(self, *ids: str, seconds: float = 60) -> None:
         """Wait until exactly these products are archived, and no others are known."""
         wanted = dict.fromkeys(ids, "archived")
         wait_until(lambda: self.kit.states() == wanted, f"{wanted}", seconds)
