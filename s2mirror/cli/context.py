@@ -15,7 +15,8 @@ from s2mirror.cli.output import complain
 from s2mirror.config import Settings, load_settings
 from s2mirror.errors import ConfigError, MirrorError
 from s2mirror.service.logs import set_up_logs
-from s2mirror.service.wiring import Mirror, mirror_on, open_mirror, secret_texts
+from s2mirror.service.options import secret_texts
+from s2mirror.service.wiring import Mirror, mirror_on, open_mirror
 
 CONFIG_NAME: Final = "s2mirror.toml"
 _SUGGESTED: Final = 100

@@ -13,7 +13,8 @@ from s2mirror.config import Loaded, Settings, load_settings
 from s2mirror.errors import ConfigError, MirrorError
 from s2mirror.service.daemon import Daemon, Orders
 from s2mirror.service.logs import log, set_up_logs
-from s2mirror.service.wiring import Mirror, open_mirror, secret_texts
+from s2mirror.service.options import secret_texts
+from s2mirror.service.wiring import Mirror, open_mirror
 
 
 def register(app: typer.Typer) -> None:

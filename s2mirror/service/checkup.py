@@ -16,14 +16,9 @@ from s2mirror.config import Settings
 from s2mirror.errors import ArchiveError, CatalogError, LedgerError, MirrorError
 from s2mirror.model import Product
 from s2mirror.planning.searches import Search, plan_query, plan_searches
+from s2mirror.service.options import stac_options, store_options, watch_area
 from s2mirror.service.survey import room_bytes
-from s2mirror.service.wiring import (
-    refuse_network_file_system,
-    stac_options,
-    store_options,
-    utc_now,
-    watch_area,
-)
+from s2mirror.service.wiring import refuse_network_file_system, utc_now
 
 MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
 """Beyond 15 minutes S3 refuses every signature; long before, somebody should know."""

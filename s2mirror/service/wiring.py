@@ -8,18 +8,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from s2mirror.adapters.archive import NETWORK_KINDS, Archive, filesystem_kind
-from s2mirror.adapters.catalog import StacCatalog, StacOptions
-from s2mirror.adapters.deletions import ODataDeletions, ODataOptions
+from s2mirror.adapters.catalog import StacCatalog
+from s2mirror.adapters.deletions import ODataDeletions
 from s2mirror.adapters.ledger import Ledger, open_ledger
-from s2mirror.adapters.objectstore import S3Store, StoreOptions
+from s2mirror.adapters.objectstore import S3Store
 from s2mirror.area import WatchArea
-from s2mirror.config import Area, Settings
+from s2mirror.config import Settings
 from s2mirror.errors import LedgerError, UsageError
 from s2mirror.planning.retention import Brake
 from s2mirror.planning.retry import RetryPolicy
 from s2mirror.planning.searches import Search, plan_searches
 from s2mirror.planning.sweeps import SweepPolicy
 from s2mirror.ports import Progress
+from s2mirror.service.options import odata_options, stac_options, store_options, watch_area
 from s2mirror.steps.audit import Auditor
 from s2mirror.steps.certify import Certifier
 from s2mirror.steps.choose import Chooser
@@ -151,12 +152,8 @@ class Mirror:
 
     def withdrawer(self) -> Withdrawer:
         """Return the withdraw step, ready to use."""
-        options = ODataOptions(
-            url=self.settings.endpoints.odata_url.rstrip("/") + "/",
-            timeout_seconds=self.settings.catalog.timeout.total_seconds(),
-            ca_file=self.settings.network.ca_file,
-        )
-        return Withdrawer(feed=ODataDeletions(options), ledger=self.ledger, archive=self.archive)
+        feed = ODataDeletions(odata_options(self.settings))
+        return Withdrawer(feed=feed, ledger=self.ledger, archive=self.archive)
 
     def chooser(self) -> Chooser:
         """Return the choose step, ready to use."""
@@ -224,61 +221,3 @@ def _tie(ledger: Ledger, archive: Archive) -> None:
         archive.require(known)
         return
     ledger.set_fact("archive_id", archive.marker_id() or archive.create())
-
-
-def stac_options(settings: Settings) -> StacOptions:
-    """Return how to reach the catalogue."""
-    catalog = settings.catalog
-    return StacOptions(
-        url=catalog.url.rstrip("/") + "/",
-        bucket=settings.store.bucket,
-        timeout_seconds=catalog.timeout.total_seconds(),
-        page_size=catalog.page_size,
-        max_pages=catalog.max_pages,
-        tries=catalog.tries,
-        ca_file=settings.network.ca_file,
-    )
-
-
-def store_options(settings: Settings) -> StoreOptions:
-    """Return how to reach the store. Raises CredentialError if the keys are not there."""
-    access_key, secret_key = settings.secrets.require_s3()
-    store = settings.store
-    return StoreOptions(
-        endpoint=store.endpoint,
-        bucket=store.bucket,
-        access_key=access_key,
-        secret_key=secret_key,
-        region=store.region,
-        connections=store.connections,
-        connect_timeout_seconds=store.connect_timeout.total_seconds(),
-        read_timeout_seconds=store.read_timeout.total_seconds(),
-        ca_file=settings.network.ca_file,
-    )
-
-
-def watch_area(area: Area, settings: Settings) -> WatchArea:
-    """Return a configured area as the planners see it."""
-    return WatchArea(
-        name=area.name,
-        geometry=area.geometry,
-        collections=tuple(area.collections),
-        start_at=area.start,
-        end_at=area.end,
-        tiles=frozenset(area.tiles),
-        max_cloud_cover_percent=area.max_cloud_cover_percent,
-        platforms=frozenset(area.platforms),
-        relative_orbits=frozenset(area.relative_orbits),
-        min_baseline=area.min_baseline,
-        min_overlap_percent=area.min_overlap_percent,
-        priority=area.priority,
-        interval=settings.poll_interval(area),
-        prune_after=settings.prune_after(area),
-        keep_newest=settings.keep_newest(area),
-    )
-
-
-def secret_texts(settings: Settings) -> list[str]:
-    """Return every secret that must never be seen."""
-    found = (getattr(settings.secrets, name) for name in type(settings.secrets).model_fields)
-    return [secret.get_secret_value() for secret in found if secret is not None]
