@@ -1,0 +1,104 @@
+"""The S3 store on boto3: list a product, read an object from any byte."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from s2mirror.adapters.objectstore.body import check_version, exactly
+from s2mirror.adapters.objectstore.keys import check_tree, sort_in
+from s2mirror.adapters.objectstore.refusals import Refusals
+from s2mirror.errors import StoreUnavailable
+from s2mirror.model import Listing, RemoteFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """Where the store is, and how to talk to it."""
+
+    endpoint: str
+    bucket: str
+    access_key: str
+    secret_key: str
+    region: str = "default"
+    connections: int = 4
+    connect_timeout_seconds: float = 10.0
+    read_timeout_seconds: float = 60.0
+    ca_file: Path | None = None
+
+    def __repr__(self) -> str:
+        """Show where, never with which key."""
+        return f"StoreOptions(endpoint={self.endpoint!r}, bucket={self.bucket!r})"
+
+
+class S3Store:
+    """The object store port on boto3. Any thread may use it.
+
+    It sends no HEAD, one request per page of a listing and one per read, and retries nothing:
+    the caller counts tries.
+    """
+
+    def __init__(self, options: StoreOptions) -> None:
+        self._bucket = options.bucket
+        self._refusals = Refusals(options.endpoint, self.probe)
+        # Pre-signed URLs are refused by CDSE; path style and header signatures are what it takes.
+        self._client: Any = boto3.session.Session().client(
+            "s3",
+            endpoint_url=options.endpoint,
+            region_name=options.region,
+            aws_access_key_id=options.access_key,
+            aws_secret_access_key=options.secret_key,
+            verify=str(options.ca_file) if options.ca_file else None,
+            config=Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                retries={"total_max_attempts": 1, "mode": "standard"},
+                max_pool_connections=options.connections,
+                connect_timeout=options.connect_timeout_seconds,
+                read_timeout=options.read_timeout_seconds,
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                tcp_keepalive=True,
+            ),
+        )
+
+    def probe(self) -> None:
+        """List one object, to prove that endpoint, bucket and keys work together."""
+        with self._refusals.explained(f"listing bucket {self._bucket!r}"):
+            self._client.list_objects_v2(Bucket=self._bucket, MaxKeys=1)
+
+    def list_product(self, s3_prefix: str) -> Listing:
+        """Return every object below *s3_prefix*; empty if there is none yet."""
+        files: list[RemoteFile] = []
+        folders: list[str] = []
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=s3_prefix
+        )
+        with self._refusals.explained(f"listing {s3_prefix}"):
+            for page in pages:
+                if "Name" not in page:
+                    raise StoreUnavailable(
+                        f"listing {s3_prefix}: the answer is no listing (a login or error page?); "
+                        "will be tried again"
+                    )
+                for found in page.get("Contents", []):
+                    sort_in(found, s3_prefix, files, folders)
+        check_tree(s3_prefix, files, folders)
+        return Listing(files=tuple(files), folders=tuple(folders))
+
+    def read(self, file: RemoteFile, *, start_byte: int = 0) -> Iterator[bytes]:
+        """Yield the bytes of *file* from *start_byte*, of the version that was listed."""
+        if start_byte >= file.size_bytes:
+            return
+        wanted = {"Range": f"bytes={start_byte}-"} if start_byte else {}
+        with self._refusals.explained(f"reading {file.key}"):
+            answer = self._client.get_object(
+                Bucket=self._bucket, Key=file.key, IfMatch=f'"{file.etag}"', **wanted
+            )
+            with answer["Body"] as body:
+                check_version(answer, file, start_byte)
+                skip = 0 if "ContentRange" in answer else start_byte
+                yield from exactly(body, skip, file, start_byte)
