@@ -8,8 +8,12 @@ MirrorError
 │   │   └── CatalogUnavailable   transient
 │   └── StoreError           the S3 store, about one object or product
 │       ├── StoreUnavailable     transient
+│       │   ├── StoreBusy            it asks for fewer requests; no product is to blame
+│       │   └── StoreUnreachable     no request gets through at all; likewise
 │       └── StoreChanged         transient: the product must be listed anew
-├── CredentialError          exit 6: a key is wrong or expired; no product is to blame
+├── CredentialError          exit 6: no request is let in; no product is to blame
+│   └── KeyRefused               this very key pair is; another one may work
+├── QuotaError               exit 7: the account's volume is used up; no product is to blame
 ├── IntegrityError           bytes differ from what was promised
 │   └── HostileInput         a name, key, document or size that no honest source sends
 ├── ArchiveError             exit 5: the disk, its room, or the archive's marker
@@ -30,6 +34,8 @@ class MirrorError(Exception):
 
     transient: ClassVar[bool] = False
     exit_code: ClassVar[int] = 1
+    retry_after_seconds: float | None = None
+    """When the other side said how long to wait."""
 
 
 class ConfigError(MirrorError):
@@ -74,6 +80,14 @@ class StoreUnavailable(StoreError):
     transient = True
 
 
+class StoreBusy(StoreUnavailable):
+    """The S3 store asks for fewer requests; every product waits, none is to blame."""
+
+
+class StoreUnreachable(StoreUnavailable):
+    """No request gets through to the S3 store; no product is to blame."""
+
+
 class StoreChanged(StoreError):
     """An object is no longer what was listed; list the product anew and go on."""
 
@@ -84,6 +98,16 @@ class CredentialError(MirrorError):
     """A key or client is wrong, expired or lacks a right; no product is to blame."""
 
     exit_code = 6
+
+
+class KeyRefused(CredentialError):
+    """This very key pair is refused; another one may work."""
+
+
+class QuotaError(MirrorError):
+    """The account's volume is used up; no product is to blame."""
+
+    exit_code = 7
 
 
 class IntegrityError(MirrorError):

@@ -136,13 +136,13 @@ def _sync_facts(result: CycleResult) -> dict[str, object]:
         "brake": result.pruned.brake if result.pruned else "",
         "received_bytes": result.received_bytes,
         "remaining": result.remaining,
-        "errors": [str(error) for error in result.poll_errors],
+        "errors": [str(error) for error in result.outside_errors],
         "exit_code": result.exit_code,
     }
 
 
 def _print_sync(result: CycleResult) -> None:
-    for text in dict.fromkeys(str(error) for error in result.poll_errors):
+    for text in dict.fromkeys(str(error) for error in result.outside_errors):
         complain(text)
     for product_id, why in (result.downloads.held if result.downloads else {}).items():
         say(f"waits: {product_id}  {why}")
@@ -151,7 +151,7 @@ def _print_sync(result: CycleResult) -> None:
         f"({size(result.received_bytes)}), {len(result.processed)} processed, "
         f"{len(result.gone)} pruned, {result.remaining} still to come or in trouble"
     )
-    if result.poll_errors:
+    if result.outside_errors:
         say("not everything could be asked: there may be more to come")
     if result.pruned and result.pruned.brake:
         say(f"nothing was pruned: {result.pruned.brake}. `s2mirror prune --yes` goes on")

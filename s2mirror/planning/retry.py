@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from s2mirror.errors import (
     ArchiveError,
@@ -9,13 +10,25 @@ from s2mirror.errors import (
     IntegrityError,
     LedgerError,
     MirrorError,
+    QuotaError,
     Stopped,
+    StoreBusy,
+    StoreUnreachable,
 )
 from s2mirror.lifecycle import Event
 from s2mirror.model import Entry, Verdict
 
-NOT_THE_PRODUCTS_FAULT = (Stopped, CredentialError, ArchiveError, LedgerError)
-"""Errors that charge no product an attempt: the operator, the key or the disk is to blame."""
+EVERYBODYS_PROBLEM: Final = (
+    CredentialError,
+    QuotaError,
+    StoreUnreachable,
+    ArchiveError,
+    LedgerError,
+)
+"""Errors that the next product would meet too: work pauses until they are over."""
+NOT_THE_PRODUCTS_FAULT: Final = (Stopped, StoreBusy, *EVERYBODYS_PROBLEM)
+"""Errors that charge no product an attempt: the operator, the key, the store or the disk is to
+blame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +46,8 @@ def after_error(
     """Return the event that *error* is for a product being fetched. *dice* is in [0, 1)."""
     reason = str(error)
     if isinstance(error, NOT_THE_PRODUCTS_FAULT):
-        return Verdict(event=Event.INTERRUPT, reason=reason)
+        after = _waited(error, 1, policy, now, dice) if isinstance(error, StoreBusy) else None
+        return Verdict(event=Event.INTERRUPT, reason=reason, next_attempt_at=after)
     attempts = entry.attempts + 1
     if isinstance(error, IntegrityError):
         return Verdict(event=Event.CORRUPT, reason=reason, attempts=attempts)
@@ -46,15 +60,23 @@ def after_error(
         event=Event.INTERRUPT,
         reason=reason,
         attempts=attempts,
-        next_attempt_at=next_attempt_at(attempts, policy, now=now, dice=dice),
+        next_attempt_at=_waited(error, attempts, policy, now, dice),
     )
 
 
 def next_attempt_at(attempts: int, policy: RetryPolicy, *, now: datetime, dice: float) -> datetime:
-    """Return when to try again: doubling waits up to the longest, the second half of each by dice.
+    """Return when to try again: anywhere in a span that doubles each time, up to the longest.
 
-    *attempts* counts from 1; *dice* is in [0, 1).
+    *attempts* counts from 1; *dice* is in [0, 1). That any moment is as likely keeps many products
+    that failed together from coming back together.
     """
     doubled_seconds = policy.first_wait.total_seconds() * 2.0 ** min(attempts - 1, 32)
-    wait_seconds = min(policy.longest_wait.total_seconds(), doubled_seconds)
-    return now + timedelta(seconds=wait_seconds * (0.5 + dice / 2))
+    return now + timedelta(seconds=dice * min(policy.longest_wait.total_seconds(), doubled_seconds))
+
+
+def _waited(
+    error: MirrorError, attempts: int, policy: RetryPolicy, now: datetime, dice: float
+) -> datetime:
+    """Return when to try again, and not before the other side said so."""
+    asked = timedelta(seconds=error.retry_after_seconds or 0.0)
+    return max(now + asked, next_attempt_at(attempts, policy, now=now, dice=dice))

@@ -7,21 +7,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
 
-from s2mirror.errors import ArchiveError, CredentialError, LedgerError, MirrorError, Stopped
+from s2mirror.errors import MirrorError, Stopped
 from s2mirror.lifecycle import Event
 from s2mirror.model import Entry
-from s2mirror.planning.retry import after_error
+from s2mirror.planning.retry import EVERYBODYS_PROBLEM, after_error
 from s2mirror.ports import Progress
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.fetch import Fetcher
 from s2mirror.steps.promote import promote
 from s2mirror.stop import StopFlag
-
-EVERYBODYS_PROBLEM: Final = (CredentialError, ArchiveError, LedgerError)
-"""Errors that the next product would meet too: work pauses until a person mends them."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from s2mirror.errors import MirrorError, OutsideError
+from s2mirror.errors import MirrorError, OutsideError, StoreUnreachable
 from s2mirror.lifecycle import State
 from s2mirror.model import utc
 from s2mirror.planning.downloads import DownloadPlan
@@ -38,6 +38,8 @@ class CycleResult:
 
     polls: list[PollResult] = field(default_factory=list)
     poll_errors: list[OutsideError] = field(default_factory=list)
+    store_error: StoreUnreachable | None = None
+    """Set if the store could not be reached, so that products that are due still wait."""
     downloads: DownloadPlan | None = None
     archived: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -60,10 +62,15 @@ class CycleResult:
         return self.pruned.removals if self.pruned and not self.pruned.brake else ()
 
     @property
+    def outside_errors(self) -> list[OutsideError]:
+        """What kept services outside from being asked everything."""
+        return [*self.poll_errors, *([self.store_error] if self.store_error else [])]
+
+    @property
     def exit_code(self) -> int:
-        """0 current; 1 more to come or some failed; 3 a catalogue could not be listed."""
-        if self.poll_errors:
-            return self.poll_errors[0].exit_code
+        """0 current; 1 more to come or some failed; 3 catalogue or store could not be asked."""
+        if self.outside_errors:
+            return self.outside_errors[0].exit_code
         return 1 if self.remaining else 0
 
 
@@ -90,8 +97,9 @@ def run_cycle(
 
     With *areas*, only theirs are polled and fetched.
 
-    A catalogue that cannot be listed does not keep known products from being fetched. Raises
-    CredentialError, ArchiveError or LedgerError when no product could go on.
+    A catalogue that cannot be listed does not keep known products from being fetched, nor a store
+    that cannot be reached those that are here from being handed over. Raises CredentialError,
+    QuotaError, ArchiveError or LedgerError when no product could go on.
     """
     result = CycleResult()
     prepare(mirror)
@@ -102,7 +110,7 @@ def run_cycle(
     while more:
         result.downloads = mirror.chooser().choose(names, now=mirror.now())
         deliver(mirror, names, progress, stop, result)
-        more = bool(result.downloads.start) and not stop.is_set()
+        more = bool(result.downloads.start) and not stop.is_set() and not result.store_error
     stop.raise_if_set()
     result.processed = mirror.processor().process(stop)
     stop.raise_if_set()
@@ -182,6 +190,9 @@ def deliver(
     )
     try:
         crew.deliver_due(mirror.settings.download.parallel_products)
+    except StoreUnreachable as error:
+        log.warning("store.unreachable", reason=str(error))
+        result.store_error = error
     except MirrorError:
         shut(pool)
         raise

@@ -8,10 +8,14 @@ from s2mirror.adapters.objectstore import S3Store, StoreOptions
 from s2mirror.errors import (
     CredentialError,
     HostileInput,
+    KeyRefused,
     MirrorError,
+    QuotaError,
+    StoreBusy,
     StoreChanged,
     StoreError,
     StoreUnavailable,
+    StoreUnreachable,
 )
 from s2mirror.model import RemoteFile
 from s2mirror.sandbox import Answer, Fault, Sandbox
@@ -23,8 +27,10 @@ NEW_KEY = (
     "the key pair is wrong or has expired; make a new one at "
     "https://eodata-s3keysmanager.dataspace.copernicus.eu, give it to the mirror, and reload it"
 )
+NETWORK = "check the network, its DNS and store.endpoint; will be tried again"
 CLOCK = "this machine's clock is wrong; set it; work goes on by itself"
 AGAIN = "will be tried again"
+FEWER = "it asks for fewer requests; will be tried again"
 
 
 @pytest.fixture
@@ -50,21 +56,25 @@ def trouble(s3: S3Store, file: RemoteFile, start_byte: int = 0) -> MirrorError:
     ("status", "code", "kind", "advice"),
     [
         (400, "InvalidRequest", StoreError, "not retried"),
-        (400, "ExpiredToken", CredentialError, NEW_KEY),
-        (401, "", CredentialError, NEW_KEY),
-        (403, "InvalidAccessKeyId", CredentialError, NEW_KEY),
-        (403, "SignatureDoesNotMatch", CredentialError, NEW_KEY),
-        (403, "UserSuspended", CredentialError, NEW_KEY),
+        (400, "ExpiredToken", KeyRefused, NEW_KEY),
+        (401, "", KeyRefused, NEW_KEY),
+        (403, "InvalidAccessKeyId", KeyRefused, NEW_KEY),
+        (403, "SignatureDoesNotMatch", KeyRefused, NEW_KEY),
+        (403, "UserSuspended", KeyRefused, "the account is suspended"),
         (403, "RequestTimeTooSkewed", CredentialError, CLOCK),
         (403, "AccessDenied", StoreError, "the key works, but may not have this object"),
         (404, "NoSuchKey", StoreChanged, "it is gone since it was listed; will be listed anew"),
         (408, "RequestTimeout", StoreUnavailable, AGAIN),
         (412, "PreconditionFailed", StoreChanged, "it changed since it was listed; will be liste"),
         (416, "InvalidRange", StoreError, "not retried"),
-        (429, "TooManyRequests", StoreUnavailable, AGAIN),
+        (429, "TooManyRequests", StoreBusy, FEWER),
+        (429, "", StoreBusy, FEWER),
+        (400, "RequestTimeout", StoreUnavailable, AGAIN),
+        (404, "NoSuchBucket", StoreUnreachable, "check store.bucket and store.endpoint"),
+        (403, "QuotaExceeded", QuotaError, "the account's volume is used up"),
         (500, "InternalError", StoreUnavailable, AGAIN),
         (502, "", StoreUnavailable, AGAIN),
-        (503, "SlowDown", StoreUnavailable, AGAIN),
+        (503, "SlowDown", StoreBusy, FEWER),
         (503, "ServiceUnavailable", StoreUnavailable, AGAIN),
         (504, "", StoreUnavailable, AGAIN),
         (501, "NotImplemented", StoreError, "not retried"),
@@ -81,6 +91,18 @@ def test_each_refusal_says_what_it_is_and_what_to_do(
     assert code in str(error)
 
 
+@pytest.mark.parametrize(
+    "body", [b"rate limit exceeded", b'{"error":"WAF","status":429}', b"<html>Slow</html>", b"<a"]
+)
+def test_a_429_is_one_whatever_its_body(sandbox: Sandbox, file: RemoteFile, body: bytes) -> None:
+    reset = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "20"}
+    answer = Answer(status=429, body=body, headers=reset)
+    sandbox.s3_proxy.inject(Fault(path="MTD", answer=answer))
+    error = trouble(store(sandbox), file)
+    assert type(error) is StoreBusy
+    assert error.retry_after_seconds == 20
+
+
 @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "AccessDenied"])
 def test_403_is_not_transient(sandbox: Sandbox, file: RemoteFile, code: str) -> None:
     refuse(sandbox, 403, code)
@@ -90,7 +112,7 @@ def test_403_is_not_transient(sandbox: Sandbox, file: RemoteFile, code: str) -> 
 def test_a_key_that_may_not_even_list_is_a_wrong_key(sandbox: Sandbox, file: RemoteFile) -> None:
     refuse(sandbox, 403, "AccessDenied", path="")
     error = trouble(store(sandbox), file)
-    assert type(error) is CredentialError
+    assert type(error) is KeyRefused
     assert str(error) == (
         "listing bucket 'eodata': the S3 store answered 403 AccessDenied: "
         "the key may not list the bucket; check store.bucket and the key's rights"
@@ -176,19 +198,29 @@ def test_a_silent_store_is_left_after_a_while(sandbox: Sandbox, file: RemoteFile
     assert type(error) is StoreUnavailable
 
 
-def test_a_store_that_is_not_there_is_tried_again(sandbox: Sandbox, file: RemoteFile) -> None:
+def test_a_store_that_is_not_there_is_nobodys_fault_and_tried_again(
+    sandbox: Sandbox, file: RemoteFile
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     error = trouble(store(sandbox, endpoint=f"https://localhost:{port}"), file)
-    assert type(error) is StoreUnavailable
+    assert type(error) is StoreUnreachable
+    assert str(error).endswith(NETWORK)
 
 
-def test_a_certificate_that_nobody_trusts_is_not_tried_again(
+def test_a_name_that_nobody_resolves_is_nobodys_fault_and_tried_again(
+    sandbox: Sandbox, file: RemoteFile
+) -> None:
+    error = trouble(store(sandbox, endpoint="https://nowhere.invalid"), file)
+    assert type(error) is StoreUnreachable
+    assert str(error).endswith(NETWORK)
+
+
+def test_a_certificate_that_nobody_trusts_is_no_products_fault(
     sandbox: Sandbox, file: RemoteFile
 ) -> None:
     error = trouble(store(sandbox, ca_file=None), file)
-    assert type(error) is StoreError
-    assert not error.transient
+    assert type(error) is StoreUnreachable
     assert str(error).endswith("set network.ca_file if it is signed by a CA of your own")
 
 

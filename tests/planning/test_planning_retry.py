@@ -10,12 +10,16 @@ from s2mirror.errors import (
     CredentialError,
     HostileInput,
     IntegrityError,
+    KeyRefused,
     LedgerError,
     MirrorError,
+    QuotaError,
     Stopped,
+    StoreBusy,
     StoreChanged,
     StoreError,
     StoreUnavailable,
+    StoreUnreachable,
 )
 from s2mirror.lifecycle import TRANSITIONS, Event, State
 from s2mirror.model import Verdict
@@ -31,7 +35,10 @@ def after(error: MirrorError, *, attempts: int = 0, dice: float = 0.5) -> Verdic
     return after_error(error, fetched, POLICY, now=NOW, dice=dice)
 
 
-@pytest.mark.parametrize("kind", [Stopped, CredentialError, ArchiveError, LedgerError])
+@pytest.mark.parametrize(
+    "kind",
+    [Stopped, CredentialError, KeyRefused, QuotaError, StoreUnreachable, ArchiveError, LedgerError],
+)
 @pytest.mark.parametrize("attempts", [0, 99])
 def test_what_is_not_the_products_fault_charges_it_no_attempt(
     kind: type[MirrorError], attempts: int
@@ -51,9 +58,27 @@ def test_an_error_that_no_retry_mends_ends_the_tries() -> None:
     assert found == Verdict(event=Event.GIVE_UP, reason="not yours", attempts=1)
 
 
+@pytest.mark.parametrize("attempts", [0, 99])
+def test_a_store_that_asks_for_fewer_requests_lets_a_product_wait_and_charges_it_nothing(
+    attempts: int,
+) -> None:
+    assert after(StoreBusy("slow down"), attempts=attempts) == Verdict(
+        event=Event.INTERRUPT, reason="slow down", next_attempt_at=NOW + timedelta(seconds=30)
+    )
+
+
+@pytest.mark.parametrize("kind", [StoreBusy, StoreUnavailable])
+def test_nothing_is_tried_before_the_other_side_said_so(kind: type[StoreUnavailable]) -> None:
+    error = kind("slow down")
+    error.retry_after_seconds = 3600
+    assert after(error).next_attempt_at == NOW + timedelta(hours=1)
+    error.retry_after_seconds = 1
+    assert after(error).next_attempt_at == NOW + timedelta(seconds=30)
+
+
 @pytest.mark.parametrize("kind", [StoreUnavailable, StoreChanged])
 def test_a_passing_trouble_is_waited_out(kind: type[MirrorError]) -> None:
-    found = after(kind("busy"), attempts=1, dice=0)
+    found = after(kind("busy"), attempts=1)
     assert found == Verdict(
         event=Event.INTERRUPT,
         reason="busy",
@@ -76,11 +101,11 @@ def test_every_verdict_is_a_road_that_a_product_being_fetched_has(error: MirrorE
     assert (State.DOWNLOADING, after(error).event) in TRANSITIONS
 
 
-@given(st.integers(1, 5), st.floats(0, 1, exclude_max=True))
-def test_waits_double_from_half_the_first(attempts: int, dice: float) -> None:
+@given(st.integers(1, 5), st.floats(0.001, 1, exclude_max=True))
+def test_waits_double_from_the_first(attempts: int, dice: float) -> None:
     first = next_attempt_at(1, POLICY, now=NOW, dice=dice) - NOW
     found = next_attempt_at(attempts, POLICY, now=NOW, dice=dice) - NOW
-    assert found / first == pytest.approx(2 ** (attempts - 1), rel=1e-6)
+    assert found / first == pytest.approx(2 ** (attempts - 1), rel=1e-3)
 
 
 @given(
@@ -89,17 +114,16 @@ def test_waits_double_from_half_the_first(attempts: int, dice: float) -> None:
     longest=st.timedeltas(timedelta(seconds=1), timedelta(days=365)),
     dice=st.floats(0, 1, exclude_max=True),
 )
-def test_no_wait_is_longer_than_the_longest_or_shorter_than_half_its_turn(
+def test_no_wait_is_longer_than_the_longest(
     attempts: int, first: timedelta, longest: timedelta, dice: float
 ) -> None:
     policy = RetryPolicy(max_attempts=1, first_wait=first, longest_wait=longest)
     found = next_attempt_at(attempts, policy, now=NOW, dice=dice) - NOW
-    assert found <= longest
-    assert found >= min(first, longest) / 2 - timedelta(microseconds=1)
+    assert timedelta(0) <= found <= longest
 
 
-@given(st.integers(1, 40))
-def test_the_dice_spread_a_wait_over_its_second_half(attempts: int) -> None:
-    soonest = next_attempt_at(attempts, POLICY, now=NOW, dice=0) - NOW
-    latest = next_attempt_at(attempts, POLICY, now=NOW, dice=0.999_999) - NOW
-    assert soonest < latest <= 2 * soonest
+@given(st.integers(1, 6), st.floats(0, 1, exclude_max=True))
+def test_any_moment_of_a_wait_is_as_likely(attempts: int, dice: float) -> None:
+    found = next_attempt_at(attempts, POLICY, now=NOW, dice=dice) - NOW
+    span = timedelta(minutes=2 ** (attempts - 1))
+    assert found == pytest.approx(dice * span, abs=timedelta(milliseconds=1))

@@ -208,7 +208,7 @@ def test_a_suspended_user_is_told_and_no_product_pays(kit: Kit, services: Servic
     finally:
         services.ceph.enable()
     assert done.returncode == 6
-    assert "403 UserSuspended: the key pair is wrong or has expired" in done.stderr
+    assert "403 UserSuspended: the account is suspended" in done.stderr
     assert {(it["state"], it["attempts"]) for it in kit.json("list")} == {("queued", 0)}
     sync(kit)
     assert_current(kit, *products)
