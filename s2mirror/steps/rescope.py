@@ -1,5 +1,6 @@
 """After a change of the configuration: which products do the areas still want."""
 
+import json
 from collections.abc import Sequence
 
 from s2mirror.adapters.ledger import Ledger
@@ -8,6 +9,7 @@ from s2mirror.planning.scope import Scope, area_fingerprint
 from s2mirror.planning.searches import plan_searches
 
 _FACT = "area.{}"
+_PRIORITIES = "areas.priorities"
 
 
 def rescope(ledger: Ledger, areas: Sequence[WatchArea]) -> int:
@@ -16,7 +18,7 @@ def rescope(ledger: Ledger, areas: Sequence[WatchArea]) -> int:
     Nothing is removed: what no area claims is not fetched, and what is held of it stays until a
     person prunes it. What an area wants anew is found by its searches, which begin anew: one that
     comes back with an old configuration must not go on where it was, as claims were taken back
-    since. Returns how many claims were taken back.
+    since. What waits takes the priority that its areas have now. Returns how many claims were taken back.
     """
     before = {area.name: ledger.fact(_FACT.format(area.name)) for area in areas}
     changed = [area for area in areas if before[area.name] != area_fingerprint(area)]
@@ -27,7 +29,16 @@ def rescope(ledger: Ledger, areas: Sequence[WatchArea]) -> int:
         if before[area.name] is not None:
             released += _release(ledger, area)
         ledger.set_fact(_FACT.format(area.name), area_fingerprint(area))
+    _reweigh(ledger, areas)
     return released
+
+
+def _reweigh(ledger: Ledger, areas: Sequence[WatchArea]) -> None:
+    priorities = {area.name: area.priority for area in areas}
+    text = json.dumps(priorities, sort_keys=True)
+    if ledger.fact(_PRIORITIES) != text:
+        ledger.products.reweigh(priorities)
+        ledger.set_fact(_PRIORITIES, text)
 
 
 def _release(ledger: Ledger, area: WatchArea) -> int:

@@ -87,6 +87,26 @@ def test_the_highest_priority_goes_first_then_the_newest_acquisition(ledger: Led
     assert claimed[-1] is None
 
 
+def test_an_area_of_higher_priority_raises_the_products_that_it_joins(ledger: Ledger) -> None:
+    known, other = product("known", hours_ago=9), product("other", hours_ago=1)
+    queued(ledger, known, other)
+    ledger.products.record([], {"known": ["flood"]}, priorities={"flood": 5}, now=NOW)
+    ledger.products.record([], {"known": ["calm"]}, priorities={"calm": -3}, now=NOW)
+    entry = ledger.products.claim(NOW)
+    assert entry is not None
+    assert entry.product.id == "known"
+
+
+def test_what_waits_takes_the_priorities_that_areas_have_now(ledger: Ledger) -> None:
+    queued(ledger, product("was-first", hours_ago=1), areas=("alps", "gone"))
+    queued(ledger, product("now-first", hours_ago=9), areas=("flood",))
+    record(ledger, product("nobodys"), areas=())
+    ledger.products.reweigh({"alps": -1, "flood": 7})
+    entry = ledger.products.claim(NOW)
+    assert entry is not None
+    assert entry.product.id == "now-first"
+
+
 def test_a_product_in_its_back_off_is_not_claimed_before_its_time(ledger: Ledger) -> None:
     queued(ledger, product("x"))
     assert ledger.products.claim(NOW) is not None

@@ -23,6 +23,17 @@ ON CONFLICT (id) DO NOTHING
 JOIN_AREA: Final = """
 INSERT INTO membership (area, product_id) VALUES (:area, :product_id) ON CONFLICT DO NOTHING
 """
+RAISE: Final = """
+UPDATE product SET priority = :priority WHERE id = :product_id AND priority < :priority
+"""
+REWEIGH: Final = """
+UPDATE product
+   SET priority = (SELECT max(coalesce(value, 0))
+                     FROM membership LEFT JOIN json_each(:priorities) ON key = area
+                    WHERE product_id = product.id)
+ WHERE state IN ('discovered', 'queued')
+   AND EXISTS (SELECT 1 FROM membership WHERE product_id = product.id)
+"""
 # One statement, so two workers can never claim the same product.
 CLAIM: Final = """
 UPDATE product
@@ -84,14 +95,24 @@ class Products(ProductReader):
         """Add *products* as discovered, and all of *areas*' memberships, in one transaction.
 
         *areas* maps product ids, known ones too, to area names; *priorities* area names to
-        numbers. A product takes the highest priority of its areas.
+        numbers. A product takes the highest priority of its areas; a known one that an area of
+        higher priority joins rises with it.
         """
         rows = [_new_row(product, areas[product.id], priorities, now) for product in products]
-        members = [{"area": a, "product_id": i} for i, names in areas.items() for a in names]
+        members = [
+            {"area": a, "product_id": i, "priority": priorities.get(a, 0)}
+            for i, names in areas.items()
+            for a in names
+        ]
         with self._connection.atomic():
             self._connection.execute_many(INSERT, rows)
             self._connection.execute_many(LOG_DISCOVERY, rows)
             self._connection.execute_many(JOIN_AREA, members)
+            self._connection.execute_many(RAISE, members)
+
+    def reweigh(self, priorities: Mapping[str, int]) -> None:
+        """Give what waits the highest priority of its areas, as they are configured now."""
+        self._connection.execute(REWEIGH, {"priorities": json.dumps(priorities)})
 
     def claim(self, now: datetime, areas: Collection[str] = ()) -> Entry | None:
         """Move one due product to ``downloading`` and return it: priority, then newest sensing.
