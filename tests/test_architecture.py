@@ -16,7 +16,7 @@ MAX_PARAMETERS: Final = 6
 
 WORDS: Final = frozenset(
     {"errors", "lifecycle", "model", "stop", "naming", "checksum", "manifest"}
-    | {"geometry", "tiles", "safe", "area", "layout", "ports"}
+    | {"geometry", "tiles", "safe", "area", "layout", "ports", "timetable"}
 )
 # A room is a module, a package, or one adapter. What it may import is in its row, itself apart.
 MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
@@ -27,6 +27,7 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "geometry": frozenset({"errors"}),
     "safe": frozenset(),
     "area": frozenset(),
+    "timetable": frozenset(),
     "model": frozenset({"lifecycle"}),
     "tiles": frozenset({"geometry"}),
     "checksum": frozenset({"errors", "model"}),

@@ -3,21 +3,24 @@
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from s2mirror.config import kinds
 from s2mirror.config.areas import Area
 from s2mirror.config.credentials import Secrets
+from s2mirror.config.timetable import TimetableHours, Zone
 from s2mirror.config.units import GIB, duration_text
 from s2mirror.layout import check_template
 from s2mirror.model import DeletedPolicy, SupersedePolicy
+from s2mirror.timetable import Timetable
 
 _CDSE = "dataspace.copernicus.eu"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
 class ArchiveSettings(_Section):
@@ -97,6 +100,14 @@ class DownloadSettings(_Section):
     """Attempts per product before it counts as failed."""
     backoff: kinds.PositiveDuration = timedelta(minutes=1)
     backoff_cap: kinds.PositiveDuration = timedelta(hours=6)
+    timetable: tuple[TimetableHours, ...] = ()
+    """Hours of less than full speed; the first that fit decide."""
+    time_zone: Zone = ZoneInfo("UTC")
+
+    @property
+    def hours(self) -> Timetable:
+        """The timetable with its time zone."""
+        return Timetable(hours=self.timetable, zone=self.time_zone)
 
     @field_validator("backoff_cap")
     @classmethod

@@ -15,6 +15,7 @@ from s2mirror.adapters.objectstore import S3Store
 from s2mirror.area import WatchArea
 from s2mirror.config import Settings
 from s2mirror.errors import LedgerError, UsageError
+from s2mirror.planning.bandwidth import rate_at
 from s2mirror.planning.retention import Brake
 from s2mirror.planning.retry import RetryPolicy
 from s2mirror.planning.searches import Search, plan_searches
@@ -28,6 +29,7 @@ from s2mirror.steps.fetch import Fetcher
 from s2mirror.steps.poll import Poller
 from s2mirror.steps.process import Processor
 from s2mirror.steps.prune import Pruner
+from s2mirror.steps.throttle import Throttle
 from s2mirror.steps.withdraw import Withdrawer
 
 
@@ -45,6 +47,8 @@ class Mirror:
     archive: Archive
     areas: tuple[WatchArea, ...]
     searches: tuple[Search, ...]
+    throttle: Throttle
+    """Shared by every connection of the process."""
     now: Callable[[], datetime] = utc_now
 
     def searches_of(self, names: Sequence[str]) -> tuple[Search, ...]:
@@ -111,6 +115,7 @@ class Mirror:
             archive=self.archive,
             connections=connections,
             progress=progress,
+            throttle=self.throttle,
             template=self.template,
             tries_per_file=self.settings.download.tries_per_file,
             now=self.now,
@@ -201,6 +206,7 @@ def mirror_on(ledger: Ledger, settings: Settings) -> Mirror:
         archive=Archive(settings.archive.root),
         areas=areas,
         searches=plan_searches(areas),
+        throttle=Throttle(lambda: rate_at(settings.download.hours, utc_now())),
     )
 
 

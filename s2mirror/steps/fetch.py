@@ -23,6 +23,7 @@ from s2mirror.steps.staging import (
     drop_stale,
     drop_unproven,
 )
+from s2mirror.steps.throttle import Throttle
 from s2mirror.stop import StopFlag
 
 
@@ -36,6 +37,7 @@ class Fetcher:
     connections: Executor
     """Every request to the store runs in here: its threads are the connection budget."""
     progress: Progress
+    throttle: Throttle
     template: str
     tries_per_file: int
     now: Callable[[], datetime]
@@ -91,6 +93,7 @@ class Fetcher:
             stage=stage,
             tries=self.tries_per_file,
             heard=lambda size_bytes: self.progress.received(product.id, size_bytes),
+            throttle=self.throttle,
             halt=halt,
         )
 

@@ -10,6 +10,7 @@ from s2mirror.checksum import COMPUTED, Hasher, new_hasher
 from s2mirror.errors import IntegrityError, StoreUnavailable
 from s2mirror.model import Digest, ProvenFile, RemoteFile
 from s2mirror.ports import ObjectStore
+from s2mirror.steps.throttle import Throttle
 from s2mirror.stop import StopFlag
 
 _PAUSE_SECONDS: Final = 1.0
@@ -31,6 +32,7 @@ class Receiver:
     stage: Stage
     tries: int
     heard: Callable[[int], None]
+    throttle: Throttle
     halt: StopFlag
     _received_bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -99,3 +101,4 @@ class Receiver:
         with self._lock:
             self._received_bytes += size_bytes
         self.heard(size_bytes)
+        self.throttle.take(size_bytes, self.halt)

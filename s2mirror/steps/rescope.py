@@ -18,7 +18,8 @@ def rescope(ledger: Ledger, areas: Sequence[WatchArea]) -> int:
     Nothing is removed: what no area claims is not fetched, and what is held of it stays until a
     person prunes it. What an area wants anew is found by its searches, which begin anew: one that
     comes back with an old configuration must not go on where it was, as claims were taken back
-    since. What waits takes the priority that its areas have now. Returns how many claims were taken back.
+    since. What waits takes the priority that its areas have now. Returns how many claims were
+    taken back.
     """
     before = {area.name: ledger.fact(_FACT.format(area.name)) for area in areas}
     changed = [area for area in areas if before[area.name] != area_fingerprint(area)]
