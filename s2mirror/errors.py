@@ -6,11 +6,15 @@ MirrorError
 ├── OutsideError             exit 3: a service outside did not do its part
 │   ├── CatalogError         the STAC catalogue (transient or not, see ``transient``)
 │   │   └── CatalogUnavailable   transient
-│   └── StoreError           the S3 store, about one object or product
-│       ├── StoreUnavailable     transient
-│       │   ├── StoreBusy            it asks for fewer requests; no product is to blame
-│       │   └── StoreUnreachable     no request gets through at all; likewise
-│       └── StoreChanged         transient: the product must be listed anew
+│   ├── StoreError           the S3 store, about one object or product
+│   │   ├── StoreUnavailable     transient
+│   │   │   ├── StoreBusy            it asks for fewer requests; no product is to blame
+│   │   │   └── StoreUnreachable     no request gets through at all; likewise
+│   │   └── StoreChanged         transient: the product must be listed anew
+│   ├── TokenError           the token endpoint
+│   │   └── TokenUnavailable     transient
+│   └── PreviewError         the service that draws previews, or a product's own pictures
+│       └── PreviewUnavailable   transient
 ├── CredentialError          exit 6: no request is let in; no product is to blame
 │   └── KeyRefused               this very key pair is; another one may work
 ├── QuotaError               exit 7: the account's volume is used up; no product is to blame
@@ -90,6 +94,26 @@ class StoreUnreachable(StoreUnavailable):
 
 class StoreChanged(StoreError):
     """An object is no longer what was listed; list the product anew and go on."""
+
+    transient = True
+
+
+class TokenError(OutsideError):
+    """The token endpoint answered something that no retry will mend."""
+
+
+class TokenUnavailable(TokenError):
+    """The token endpoint cannot be reached or is busy; try again later."""
+
+    transient = True
+
+
+class PreviewError(OutsideError):
+    """A preview cannot be made, and a retry will not mend it."""
+
+
+class PreviewUnavailable(PreviewError):
+    """The service that draws previews cannot be reached or is busy; try again later."""
 
     transient = True
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from s2mirror.model import CatalogQuery, Deletion, Listing, Page, RemoteFile
+from s2mirror.stop import StopFlag
 
 
 class Catalog(Protocol):
@@ -44,6 +45,16 @@ class DeletionFeed(Protocol):
 
     def since(self, moment: datetime) -> Iterator[tuple[Deletion, ...]]:
         """Yield batches of deletions from *moment* on, oldest first, until the newest."""
+
+
+class TokenSource(Protocol):
+    """Gives OAuth2 tokens. Raises only TokenError and its kin, CredentialError and Stopped."""
+
+    def token(self, stop: StopFlag) -> str:
+        """Return a token that lives for a while yet: the same to all who ask meanwhile."""
+
+    def refuse(self, token: str) -> None:
+        """Take note that a service did not accept *token*: it is not given to anyone again."""
 
 
 class Progress(Protocol):

@@ -33,7 +33,7 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "checksum": frozenset({"errors", "model"}),
     "manifest": frozenset({"errors", "model", "naming", "checksum"}),
     "layout": frozenset({"errors", "model", "naming"}),
-    "ports": frozenset({"model"}),
+    "ports": frozenset({"model", "stop"}),
     "planning": WORDS - {"ports"},
     "config": WORDS - {"ports", "lifecycle"},
     "adapters": frozenset(),
@@ -44,6 +44,7 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "adapters.lock": WORDS,
     "adapters.notify": WORDS,
     "adapters.objectstore": WORDS,
+    "adapters.tokens": WORDS,
     "steps": WORDS | {"planning", "adapters.archive", "adapters.ledger"},
     "sandbox": WORDS,
 }
@@ -57,7 +58,9 @@ MAY_IMPORT |= {
 # Each library is spoken to in one place, so that leaving it means changing one place.
 HOMES: Final[dict[str, frozenset[str]]] = {
     "pystac_client": frozenset({"adapters.catalog"}),
-    "requests": frozenset({"adapters.catalog", "adapters.deletions"}),
+    "requests": frozenset({"adapters.catalog", "adapters.deletions", "adapters.tokens"}),
+    "requests_oauthlib": frozenset({"adapters.tokens"}),
+    "oauthlib": frozenset({"adapters.tokens"}),
     "boto3": frozenset({"adapters.objectstore"}),
     "botocore": frozenset({"adapters.objectstore"}),
     "urllib3": frozenset({"adapters.catalog", "adapters.objectstore"}),

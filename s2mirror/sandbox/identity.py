@@ -6,6 +6,7 @@ import hmac
 import secrets
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl, unquote
@@ -31,6 +32,12 @@ class IdentityService:
     expires_in_seconds: int = 600
     issued: list[str] = field(default_factory=list)
     """Every access token, in the order of issue."""
+    clock: Callable[[], float] = time.time
+    """Seconds since 1970; another one lets an hour pass in a moment, or goes wrong."""
+    revoked: bool = False
+    """Whether the client was switched off or has expired; its tokens die with it."""
+    claims: dict[str, str | int] = field(default_factory=dict)
+    """Said in every answer instead of the truth, such as ``expires_in``."""
     _key: OctKey = field(default_factory=lambda: OctKey.generate_key(256))
 
     def app(self) -> Starlette:
@@ -39,9 +46,15 @@ class IdentityService:
 
     def is_valid(self, token: str) -> bool:
         """Tell whether an access token is one of ours and still lives."""
-        if token not in self.issued:
+        if self.revoked or token not in self.issued:
             return False
-        return float(jwt.decode(token, self._key).claims["exp"]) > time.time()
+        return float(jwt.decode(token, self._key).claims["exp"]) > self.clock()
+
+    def reset(self) -> None:
+        """Forget every token, and be again what a new service is; the client stays."""
+        self.issued.clear()
+        self.claims.clear()
+        self.expires_in_seconds, self.clock, self.revoked = 600, time.time, False
 
     async def _token(self, request: Request) -> Response:
         fields = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
@@ -50,7 +63,7 @@ class IdentityService:
         if fields["grant_type"] != "client_credentials":
             return _refused(400, "unsupported_grant_type", "Unsupported grant_type")
         client_id, secret = _client_of(request, fields)
-        if client_id != self.client_id:
+        if client_id != self.client_id or self.revoked:
             return _refused(401, "invalid_client", "Invalid client or Invalid client credentials")
         if not hmac.compare_digest(secret.encode(), self.client_secret.encode()):
             return _refused(
@@ -59,7 +72,7 @@ class IdentityService:
         return JSONResponse(self._grant(), headers=_NO_STORE)
 
     def _grant(self) -> dict[str, str | int]:
-        now = int(time.time())
+        now = int(self.clock())
         claims = {
             "iss": self.issuer,
             "sub": str(uuid.uuid5(uuid.NAMESPACE_URL, self.client_id)),
@@ -78,6 +91,7 @@ class IdentityService:
             "token_type": "Bearer",
             "not-before-policy": 0,
             "scope": "email profile user-context",
+            **self.claims,
         }
 
 

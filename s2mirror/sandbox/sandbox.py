@@ -163,6 +163,7 @@ class Sandbox:
         self.stac.requests.clear()
         self.catalogue.clear()
         self.odata.clear()
+        self.identity.reset()
         self.store.delete(self.store.list_keys())
 
     @property

@@ -1,0 +1,62 @@
+"""Tokens and previews on a sandbox, with a clock that a test may turn."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from s2mirror.adapters.tokens import ClientTokens, TokenOptions
+from s2mirror.sandbox import Sandbox
+from s2mirror.stop import StopFlag
+
+
+class Clock:
+    """A clock that stands still until a test turns it."""
+
+    def __init__(self, moment: datetime = datetime(2026, 6, 1, 12, tzinfo=UTC)) -> None:
+        self.moment = moment
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def seconds(self) -> float:
+        return self.moment.timestamp()
+
+    def turn(self, **ahead: float) -> None:
+        self.moment += timedelta(**ahead)
+
+
+class Hurried(StopFlag):
+    """A stop flag on which nobody waits: it writes down how long they would have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def wait(self, timeout_seconds: float) -> bool:
+        self.waits.append(timeout_seconds)
+        return self.is_set()
+
+
+def options(sandbox: Sandbox, folder: Path, **changes: Any) -> TokenOptions:  # noqa: ANN401 - TokenOptions' fields
+    values: dict[str, Any] = {
+        "url": sandbox.token_url,
+        "client_id": sandbox.client_id,
+        "client_secret": sandbox.client_secret,
+        "cache_file": folder / "ledger.token",
+        "timeout_seconds": 10.0,
+        "ca_file": sandbox.ca_file,
+    }
+    return TokenOptions(**values | changes)
+
+
+def tokens(
+    sandbox: Sandbox,
+    folder: Path,
+    clock: Clock | None = None,
+    **changes: Any,  # noqa: ANN401 - TokenOptions' fields
+) -> ClientTokens:
+    """Return a token source whose clock, if given, is the sandbox's too."""
+    if clock is None:
+        return ClientTokens(options(sandbox, folder, **changes))
+    sandbox.identity.clock = clock.seconds
+    return ClientTokens(options(sandbox, folder, **changes), now=clock.now)
