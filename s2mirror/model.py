@@ -1,8 +1,10 @@
 """The words of the mirror: frozen values, units in their names, times UTC-aware."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from s2mirror.lifecycle import Event, State
 
@@ -24,10 +26,10 @@ class _Timed:
     __slots__ = ()
 
     def __post_init__(self) -> None:
-        for field in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
-            value = getattr(self, field.name)
+        for each in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+            value = getattr(self, each.name)
             if isinstance(value, datetime) and value.utcoffset() is None:
-                raise ValueError(f"{field.name} must be UTC-aware, got {value!r}")
+                raise ValueError(f"{each.name} must be UTC-aware, got {value!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,8 @@ class Page:
 
     products: tuple[Product, ...]
     rejected: tuple[Rejected, ...]
+    properties: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What each item says beyond that, by product id, as the catalogue wrote it."""
 
     @property
     def item_count(self) -> int:

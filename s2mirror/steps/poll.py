@@ -15,7 +15,7 @@ from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import CatalogError
 from s2mirror.lifecycle import TRANSITIONS, Event, State
 from s2mirror.model import CatalogQuery, Page, Product, SweepKind, SweepState, Verdict
-from s2mirror.planning.diff import diff_page
+from s2mirror.planning.diff import Diff, diff_page
 from s2mirror.planning.scope import Scope
 from s2mirror.planning.searches import Search, plan_query
 from s2mirror.planning.sweeps import SweepPolicy, due_sweep, sweep_query
@@ -169,10 +169,17 @@ class _Poll:
         self._ledger.cursors.reject(page.rejected, now=now)
         for product in diff.revised:
             self._revise(product)
+        self._keep_properties(page, diff)
         self.result.listed_count += page.item_count
         self.result.rejected_count += len(page.rejected)
         self.result.new_ids += [product.id for product in diff.new]
         return {product.id for product in diff.new}
+
+    def _keep_properties(self, page: Page, diff: Diff) -> None:
+        """Keep what the catalogue says of what may come to be held: new, republished, unkept."""
+        wanted = self._ledger.items.lacking(product.id for product in page.products)
+        wanted.update(product.id for product in diff.revised)
+        self._ledger.items.keep({i: page.properties[i] for i in wanted if i in page.properties})
 
     def _revise(self, product: Product) -> None:
         """Queue a product whose bytes changed upstream; its old version stands until then.

@@ -28,14 +28,17 @@ Json = Mapping[str, Any]
 
 def parse_page(page: Json, *, collection: str, bucket: str) -> Page:
     """Return the products of a search answer, and what could not become one, with reasons."""
-    products, rejected = [], []
+    products, rejected, properties = [], [], {}
     for item in page["features"]:
         try:
-            products.append(parse_item(item, collection=collection, bucket=bucket))
+            product = parse_item(item, collection=collection, bucket=bucket)
         except ItemRejected as error:
             reason = _storable(str(error))[:_MAX_REASON_SHOWN]
             rejected.append(Rejected(id=_shown_id(item), collection=collection, reason=reason))
-    return Page(products=tuple(products), rejected=tuple(rejected))
+        else:
+            products.append(product)
+            properties[product.id] = item["properties"]
+    return Page(products=tuple(products), rejected=tuple(rejected), properties=properties)
 
 
 def parse_item(item: object, *, collection: str, bucket: str) -> Product:

@@ -9,6 +9,7 @@ from typing import Final
 from s2mirror.adapters.ledger.connection import Connection, check_whole, prepare, stamp
 from s2mirror.adapters.ledger.cursors import Cursors
 from s2mirror.adapters.ledger.deletions import Deletions
+from s2mirror.adapters.ledger.items import Items
 from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.proofs import Proofs
 from s2mirror.adapters.ledger.sweeps import Sweeps
@@ -47,6 +48,7 @@ class Ledger:
         self.proofs = Proofs(connection)
         self.sweeps = Sweeps(connection)
         self.deletions = Deletions(connection)
+        self.items = Items(connection)
 
     def add_transfer(self, size_bytes: int, *, now: datetime) -> None:
         """Count bytes that came from the store, in their hour."""
