@@ -81,15 +81,16 @@ class Pruner:
     def _remove(self, removal: Removal, now: datetime) -> None:
         """Move one held product to the trash and record why.
 
-        Files before facts: a crash between the two is mended by the recover step.
+        Files before facts: a crash between the two is mended by the recover step, which goes by
+        what was noted before.
         """
         entry = removal.entry
         path = entry.path or ""
+        verdict = Verdict(event=removal.event, reason=removal.reason)
+        self.ledger.removals.begin(entry.product.id, verdict)
         if removal.event is Event.WITHDRAW and self.deleted is DeletedPolicy.TOMBSTONE:
             facts = {"id": entry.product.id, "reason": removal.reason, "at": now.isoformat()}
             self.archive.put_tombstone(path, json.dumps(facts, indent=2))
         self.archive.drop_marker(path, self.marker_suffix)
         self.archive.discard(entry.product.id, path, now=now)
-        verdict = Verdict(event=removal.event, reason=removal.reason)
-        self.ledger.products.advance(entry, verdict, now=now)
-        self.ledger.proofs.forget(entry.product.id)
+        self.ledger.record_removal(entry, verdict, now=now)

@@ -1,12 +1,14 @@
 """After a start: put every product that was in somebody's hands back on its road."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 
-from s2mirror.adapters.archive import Archive
+from s2mirror.adapters.archive import Archive, file_digest
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.layout import product_path
 from s2mirror.lifecycle import HELD, Event, State
-from s2mirror.model import Entry, Verdict
+from s2mirror.model import Entry, ProvenFile, Verdict
 
 _HANDED_BACK = "the mirror was stopped while it worked on this product"
 
@@ -15,8 +17,8 @@ def recover(ledger: Ledger, archive: Archive, template: str, *, now: datetime) -
     """Return how many products were left in somebody's hands by a crash or a stop.
 
     Downloads go back to the queue with their staged bytes. A verified product is published by the
-    promote step unless its bytes are gone; one whose folder was already moved is archived; one
-    whose folder was already in the trash is pruned.
+    promote step unless its bytes are gone; one whose folder was already moved is archived. One that
+    had already left the tree is what the removal under way was to make of it.
     """
     downloading = ledger.products.in_state(State.DOWNLOADING)
     for entry in downloading:
@@ -24,11 +26,10 @@ def recover(ledger: Ledger, archive: Archive, template: str, *, now: datetime) -
     verified = ledger.products.in_state(State.VERIFIED)
     for entry in verified:
         _settle_verified(entry, ledger, archive, template, now)
-    for name, trashed_at in archive.trash().items():
-        product_id = name.partition("_")[2].removesuffix(".SAFE")
-        for entry in ledger.products.find([product_id]).values():
-            _settle_trashed(entry, trashed_at, ledger, archive, now)
-    return len(downloading) + len(verified)
+    removals = ledger.removals.pending()
+    for product_id, verdict in removals.items():
+        _settle_removal(ledger.products.get(product_id), verdict, ledger, archive, now)
+    return len(downloading) + len(verified) + len(removals)
 
 
 def clear_leftovers(ledger: Ledger, archive: Archive, keep: timedelta, *, now: datetime) -> int:
@@ -53,10 +54,14 @@ def _is_leftover(ledger: Ledger, product_id: str, before: datetime) -> bool:
 def _settle_verified(
     entry: Entry, ledger: Ledger, archive: Archive, template: str, now: datetime
 ) -> None:
-    path = product_path(template, entry.product)
+    """Record the publication of a product whose folder we had moved when the mirror was stopped.
+
+    What stands in its place may also be its old version, with the new one's bytes gone.
+    """
     if archive.stage(entry.product.id).folder.is_dir():
         return
-    if archive.holds(path):
+    path, proof = product_path(template, entry.product), ledger.proofs.newest(entry.product.id)
+    if proof and archive.holds(path) and _is_whole(archive.folder(path), proof):
         ledger.proofs.publish(entry.product.id)
         reason = "published just before a stop"
         verdict = Verdict(event=Event.PROMOTE, reason=reason, attempts=0, path=path)
@@ -65,14 +70,23 @@ def _settle_verified(
         ledger.products.advance(entry, _again(), now=now)
 
 
-def _settle_trashed(
-    entry: Entry, trashed_at: datetime, ledger: Ledger, archive: Archive, now: datetime
+def _is_whole(folder: Path, proof: Sequence[ProvenFile]) -> bool:
+    return all(
+        (path := folder / file.path).is_file()
+        and path.stat().st_size == file.size_bytes
+        and file_digest(path, file.digest.algorithm) == file.digest.hexdigest
+        for file in proof
+    )
+
+
+def _settle_removal(
+    entry: Entry, verdict: Verdict, ledger: Ledger, archive: Archive, now: datetime
 ) -> None:
-    """Record the removal of a product whose folder we had moved when the mirror was stopped."""
-    moved_since = trashed_at >= entry.changed_at.replace(microsecond=0)
-    if entry.state in HELD and moved_since and not archive.holds(entry.path or ""):
-        verdict = Verdict(event=Event.PRUNE, reason="its folder was in the trash at start")
-        ledger.products.advance(entry, verdict, now=now)
+    """Record a removal if the folder is gone; else the prune step decides anew."""
+    if entry.state in HELD and not archive.holds(entry.path or ""):
+        ledger.record_removal(entry, verdict, now=now)
+    else:
+        ledger.removals.end(entry.product.id)
 
 
 def _again() -> Verdict:

@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from crashing import CrashServer
 from kit import Kit
 
 from s2mirror.sandbox import Sandbox
@@ -22,3 +23,9 @@ def sandbox(running_sandbox: Sandbox) -> Sandbox:
 @pytest.fixture
 def kit(tmp_path: Path, sandbox: Sandbox) -> Kit:
     return Kit(tmp_path, sandbox)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrashServer]:
+    with CrashServer(tmp_path_factory.mktemp("crashes")) as running:
+        yield running

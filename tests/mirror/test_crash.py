@@ -9,7 +9,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -41,12 +41,6 @@ MOMENTS = {
 }
 """When to kill a sync, as the step before which that is."""
 STAGING, QUARANTINE = ".s2mirror/staging", ".s2mirror/quarantine"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrashServer]:
-    with CrashServer(tmp_path_factory.mktemp("crashes")) as running:
-        yield running
 
 
 @dataclass(frozen=True, slots=True)

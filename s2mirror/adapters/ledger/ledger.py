@@ -12,8 +12,10 @@ from s2mirror.adapters.ledger.deletions import Deletions
 from s2mirror.adapters.ledger.items import Items
 from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.proofs import Proofs
+from s2mirror.adapters.ledger.removals import Removals
 from s2mirror.adapters.ledger.sweeps import Sweeps
 from s2mirror.errors import LedgerError
+from s2mirror.model import Entry, Verdict
 
 ADD_BYTES: Final = """
 INSERT INTO transfer (hour, size_bytes) VALUES (:hour, :size_bytes)
@@ -49,6 +51,14 @@ class Ledger:
         self.sweeps = Sweeps(connection)
         self.deletions = Deletions(connection)
         self.items = Items(connection)
+        self.removals = Removals(connection)
+
+    def record_removal(self, entry: Entry, verdict: Verdict, *, now: datetime) -> None:
+        """Record that a product's folder has left the tree, and forget its proof, in one go."""
+        with self.connection.atomic():
+            self.products.advance(entry, verdict, now=now)
+            self.proofs.forget(entry.product.id)
+            self.removals.end(entry.product.id)
 
     def add_transfer(self, size_bytes: int, *, now: datetime) -> None:
         """Count bytes that came from the store, in their hour."""

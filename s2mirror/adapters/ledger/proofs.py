@@ -55,10 +55,11 @@ class Proofs:
 
     def proof(self, product_id: str) -> tuple[ProvenFile, ...] | None:
         """Return what every file of a held product was proven to be; None if unknown."""
-        document = self._get(product_id, "proof")
-        if document is None:
-            return None
-        return tuple(ProvenFile(**{**f, "digest": Digest(**f["digest"])}) for f in document)
+        return _proven(self._get(product_id, "proof"))
+
+    def newest(self, product_id: str) -> tuple[ProvenFile, ...] | None:
+        """Return what was proven last, be it staged or held; None if unknown."""
+        return _proven(self._get(product_id, "staged") or self._get(product_id, "proof"))
 
     def forget(self, product_id: str) -> None:
         """Drop what was known, when no bytes of the product are left."""
@@ -71,6 +72,12 @@ class Proofs:
     def _get(self, product_id: str, kind: str) -> Any | None:  # noqa: ANN401 - parsed JSON
         rows = self._connection.query(_GET, {"id": product_id, "kind": kind})
         return json.loads(zlib.decompress(rows[0]["document"])) if rows else None
+
+
+def _proven(document: list[dict[str, Any]] | None) -> tuple[ProvenFile, ...] | None:
+    if document is None:
+        return None
+    return tuple(ProvenFile(**{**file, "digest": Digest(**file["digest"])}) for file in document)
 
 
 def _versions(files: list[dict[str, Any]]) -> dict[str, tuple[str, int]]:

@@ -1,0 +1,39 @@
+"""Which removals have begun: what is about to leave the tree, and why."""
+
+from typing import Final
+
+from s2mirror.adapters.ledger.connection import Connection
+from s2mirror.lifecycle import Event
+from s2mirror.model import Verdict
+
+BEGIN: Final = """
+INSERT INTO removal (product_id, event, reason) VALUES (:product_id, :event, :reason)
+ON CONFLICT (product_id) DO UPDATE SET event = excluded.event, reason = excluded.reason
+"""
+_PENDING: Final = "SELECT product_id, event, reason FROM removal"
+
+
+class Removals:
+    """The removal rows of a ledger.
+
+    A folder in the trash does not say why it is there; after a crash, this does.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def begin(self, product_id: str, verdict: Verdict) -> None:
+        """Remember why a product's folder is about to leave the tree."""
+        row = {"product_id": product_id, "event": verdict.event, "reason": verdict.reason}
+        self._connection.execute(BEGIN, row)
+
+    def end(self, product_id: str) -> None:
+        """Forget that a removal had begun: it is recorded, or was not carried out."""
+        self._connection.execute("DELETE FROM removal WHERE product_id = :id", {"id": product_id})
+
+    def pending(self) -> dict[str, Verdict]:
+        """Return by product id what has begun and is not recorded yet."""
+        return {
+            row["product_id"]: Verdict(event=Event(row["event"]), reason=row["reason"])
+            for row in self._connection.query(_PENDING)
+        }

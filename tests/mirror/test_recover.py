@@ -1,0 +1,123 @@
+"""Killed between a file and the fact: a start finds out what was meant."""
+
+import shutil
+from datetime import timedelta
+
+import pytest
+from crashing import KILLED, CrashServer
+from kit import SENSED_AT, Kit, tiny
+
+from s2mirror.sandbox import SandboxProduct
+from s2mirror.service.cycle import DELETIONS_READ_AT
+from s2mirror.service.wiring import utc_now
+
+ROW = r"^sql UPDATE product SET state = '{}'"
+"""The step that records a removal, when the folder is in the trash already."""
+
+
+def kill(kit: Kit, server: CrashServer, before: str) -> None:
+    code, _ = server.run(["sync", "--config", str(kit.config)], kit.secrets, kill_before=before)
+    assert code == KILLED
+
+
+def assert_gone(kit: Kit, product: SandboxProduct, state: str, reason: str) -> None:
+    """Assert how a removed product is recorded, and that nothing of it is left."""
+    entry = kit.entry(product)
+    assert (entry.state, entry.path) == (state, None)
+    assert reason in entry.reason
+    ledger = kit.mirror().ledger
+    assert ledger.proofs.proof(product.id) is None
+    assert ledger.removals.pending() == {}
+    kit.assert_invariants()
+
+
+def test_a_kill_between_trash_and_row_leaves_the_older_version_superseded(
+    kit: Kit, server: CrashServer
+) -> None:
+    kit.sections["supersede"] = 'policy = "newest"'
+    old = tiny(20, baseline="05.11")
+    new = tiny(20, baseline="05.12", processed_at=SENSED_AT.replace(day=28))
+    kit.sandbox.publish(old)
+    kit.cycle()
+    kit.sandbox.publish(new)
+    kill(kit, server, ROW.format("superseded"))
+    assert not kit.archive.joinpath(old.prefix).exists()
+    assert kit.cycle().exit_code == 0
+    assert_gone(kit, old, "superseded", f"superseded by {new.id}")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("policy", ["trash", "tombstone"])
+def test_a_kill_between_trash_and_row_leaves_what_was_deleted_upstream_withdrawn(
+    kit: Kit, server: CrashServer, policy: str
+) -> None:
+    kit.sections["deleted"] = f'policy = "{policy}"'
+    product = tiny(20)
+    kit.sandbox.publish(product)
+    kit.cycle()
+    kit.sandbox.withdraw(product.id, cause="Corrupted product")
+    kit.mirror().ledger.set_fact(DELETIONS_READ_AT, (utc_now() - timedelta(days=2)).isoformat())
+    kill(kit, server, ROW.format("withdrawn"))
+    assert kit.cycle().exit_code == 0
+    assert_gone(kit, product, "withdrawn", "Corrupted product")
+
+
+@pytest.mark.long
+def test_a_kill_between_trash_and_row_leaves_a_processed_product_pruned_with_its_reason(
+    kit: Kit, server: CrashServer
+) -> None:
+    kit.sections["prune"] = 'after = "0 s"'
+    product = tiny(20)
+    kit.sandbox.publish(product)
+    kit.cycle()
+    (kit.archive / product.prefix).with_suffix(".SAFE.processed").touch()
+    kill(kit, server, ROW.format("pruned"))
+    assert kit.cycle().exit_code == 0
+    assert_gone(kit, product, "pruned", "its areas no longer need it")
+
+
+@pytest.mark.long
+def test_a_removal_that_had_not_come_to_the_files_is_decided_anew(
+    kit: Kit, server: CrashServer
+) -> None:
+    kit.sections["prune"] = 'after = "0 s"'
+    product = tiny(20)
+    kit.sandbox.publish(product)
+    kit.cycle()
+    (kit.archive / product.prefix).with_suffix(".SAFE.processed").touch()
+    kill(kit, server, r"^rename .*/Sentinel-2/.*\.SAFE$")
+    kit.sections["prune"] = 'after = "7 d"'
+    assert kit.cycle().gone == ()
+    assert kit.mirror().ledger.removals.pending() == {}
+    assert kit.states() == {product.id: "processed"}
+
+
+def test_an_old_version_is_not_taken_for_the_new_one_whose_staged_bytes_are_gone(
+    kit: Kit, server: CrashServer
+) -> None:
+    old, new = tiny(20), tiny(20, seed=1)
+    kit.sandbox.publish(old)
+    kit.cycle()
+    kit.sandbox.replace(new)
+    kill(kit, server, r"^rename .*/Sentinel-2/.*\.SAFE$")
+    assert kit.states() == {new.id: "verified"}
+    shutil.rmtree(kit.archive / ".s2mirror/staging")
+    kit.assert_same_bytes(old)
+    assert kit.cycle().archived == [new.id]
+    kit.assert_same_bytes(new)
+    kit.assert_current(new)
+
+
+@pytest.mark.long
+def test_a_product_whose_rename_was_the_last_thing_done_is_not_fetched_again(
+    kit: Kit, server: CrashServer
+) -> None:
+    old, new = tiny(20), tiny(20, seed=1)
+    kit.sandbox.publish(old)
+    kit.cycle()
+    kit.sandbox.replace(new)
+    kill(kit, server, r"^sql UPDATE OR REPLACE proof")
+    assert kit.states() == {new.id: "verified"}
+    kit.assert_same_bytes(new)
+    assert kit.cycle().received_bytes == 0
+    kit.assert_current(new)
