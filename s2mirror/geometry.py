@@ -1,7 +1,7 @@
 """Areas and footprints: valid WGS 84 geometries within ±180°, split at the antimeridian."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,10 +11,12 @@ from shapely import (
     MultiPolygon,
     Polygon,
     from_wkb,
+    intersection,
     make_valid,
     to_wkb,
     union_all,
 )
+from shapely import area as area_of
 from shapely.affinity import translate
 from shapely.geometry import box, mapping, shape
 from shapely.geometry.base import BaseGeometry
@@ -114,12 +116,13 @@ def footprint(geojson: object) -> BaseGeometry:
         raise ItemRejected(f"its geometry is no usable polygon: {error}") from error
 
 
-def overlap_percent(area: BaseGeometry, found: BaseGeometry) -> float:
-    """Return how much of *area* a footprint covers, 0 to 100, by area in degrees.
+def overlap_percents(areas: Sequence[BaseGeometry], found: BaseGeometry) -> list[float]:
+    """Return how much of each of *areas* a footprint covers, 0 to 100, by area in degrees.
 
     An area lies in one latitude band as far as a product's 110 km go, so degrees do.
     """
-    return float(100.0 * area.intersection(found).area / area.area)
+    covered = area_of(intersection(areas, found)) / area_of(areas)
+    return [float(100.0 * part) for part in covered]
 
 
 def pack(geometry: BaseGeometry) -> bytes:

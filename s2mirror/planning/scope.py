@@ -2,14 +2,18 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
 
 from shapely import STRtree
-from shapely.geometry.base import BaseGeometry
 
 from s2mirror.area import WatchArea
-from s2mirror.geometry import overlap_percent, unpack
+from s2mirror.geometry import overlap_percents, unpack
 from s2mirror.model import Product
 from s2mirror.naming import baseline_number
+
+_FOOTPRINTS: Final = 256
+"""So many are remembered: more than a page has; where 500 areas overlap, some ten megabytes."""
 
 
 def area_fingerprint(area: WatchArea) -> str:
@@ -30,21 +34,52 @@ def area_fingerprint(area: WatchArea) -> str:
 
 
 class Scope:
-    """Finds the areas that want a product, fast even when there are hundreds of areas."""
+    """Finds the areas that want a product, fast even where hundreds of areas overlap.
+
+    Footprints repeat, as most products fill their tile, and so do the filters of areas: each is
+    looked at once.
+    """
 
     def __init__(self, areas: Sequence[WatchArea]) -> None:
-        self._areas = areas
+        self._areas = tuple(areas)
         self._tree = STRtree([area.geometry for area in areas])
+        self._near = lru_cache(maxsize=_FOOTPRINTS)(self._find_near)
+        numbers: dict[tuple[object, ...], int] = {}
+        self._kinds = [numbers.setdefault(_filters(area), place) for place, area in enumerate(areas)]
 
     def wanting(self, product: Product) -> tuple[str, ...]:
         """Return the names of the areas whose every filter *product* passes."""
-        footprint = unpack(product.footprint_wkb)
-        near = sorted(self._tree.query(footprint))
-        found = (self._areas[place] for place in near)
-        return tuple(area.name for area in found if _wants(area, product, footprint))
+        near = self._near(product.footprint_wkb)
+        kinds = {self._kinds[place] for place, _ in near}
+        passed = {kind for kind in kinds if _passes(self._areas[kind], product)}
+        return tuple(
+            self._areas[place].name
+            for place, percent in near
+            if self._kinds[place] in passed and _covers(self._areas[place], percent, product)
+        )
+
+    def _find_near(self, footprint_wkb: bytes) -> tuple[tuple[int, float], ...]:
+        """Return the place of every area near a footprint, with how much of it that covers."""
+        footprint = unpack(footprint_wkb)
+        places = sorted(self._tree.query(footprint).tolist())
+        percents = overlap_percents([self._areas[place].geometry for place in places], footprint)
+        return tuple(zip(places, percents, strict=True))
 
 
-def _wants(area: WatchArea, product: Product, footprint: BaseGeometry) -> bool:
+def _filters(area: WatchArea) -> tuple[object, ...]:
+    """Return what beside its place decides whether an area wants a product."""
+    return (
+        area.collections,
+        area.start_at,
+        area.end_at,
+        area.max_cloud_cover_percent,
+        area.platforms,
+        area.relative_orbits,
+        area.min_baseline,
+    )
+
+
+def _passes(area: WatchArea, product: Product) -> bool:
     return (
         product.collection in area.collections
         and area.start_at <= product.sensed_at
@@ -53,7 +88,6 @@ def _wants(area: WatchArea, product: Product, footprint: BaseGeometry) -> bool:
         and (not area.relative_orbits or product.relative_orbit in area.relative_orbits)
         and _clear_enough(area, product)
         and _new_enough(area, product)
-        and _covers(area, product, footprint)
     )
 
 
@@ -68,10 +102,9 @@ def _new_enough(area: WatchArea, product: Product) -> bool:
     return limit is None or baseline_number(product.baseline) >= baseline_number(limit)
 
 
-def _covers(area: WatchArea, product: Product, footprint: BaseGeometry) -> bool:
+def _covers(area: WatchArea, percent: float, product: Product) -> bool:
     if area.tiles and product.tile not in area.tiles:
         return False
     if area.tiles and area.min_overlap_percent == 0:
         return True
-    covered = overlap_percent(area.geometry, footprint)
-    return covered > 0 and covered >= area.min_overlap_percent
+    return percent > 0 and percent >= area.min_overlap_percent

@@ -1,7 +1,7 @@
 """How few searches find everything that all areas want."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
@@ -17,6 +17,10 @@ from s2mirror.planning.scope import area_fingerprint
 MAX_VERTICES: Final = 400
 """Outlines beyond this are sent simplified (and a little larger); matching stays exact."""
 _FIRST_TOLERANCE_DEGREES: Final = 0.001
+_NEAR_DEGREES: Final = 0.5
+"""What lies so near finds the same products: one is a degree wide."""
+_MAX_WASTE: Final = 1.5
+"""An outline may be so much larger than what lies near its areas."""
 _Bound = TypeVar("_Bound", datetime, float)
 
 
@@ -36,14 +40,19 @@ class Search:
 
 
 def plan_searches(areas: Sequence[WatchArea]) -> tuple[Search, ...]:
-    """Return one search per collection and interval, however many areas there are."""
+    """Return one search per collection and interval, however many areas there are.
+
+    More only where areas lie scattered so far that one outline, simple enough for a request, would
+    find mostly what nobody wants.
+    """
     groups: dict[tuple[str, timedelta], list[WatchArea]] = {}
     for area in areas:
         for collection in area.collections:
             groups.setdefault((collection, area.interval), []).append(area)
     return tuple(
-        _search(collection, interval, group)
-        for (collection, interval), group in sorted(groups.items(), key=lambda found: found[0])
+        _search(collection, cluster, outline)
+        for (collection, _), group in sorted(groups.items(), key=lambda found: found[0])
+        for cluster, outline in _clusters(group)
     )
 
 
@@ -59,16 +68,16 @@ def plan_query(search: Search, watermark: datetime | None, *, overlap: timedelta
     )
 
 
-def _search(collection: str, interval: timedelta, group: Sequence[WatchArea]) -> Search:
+def _search(collection: str, group: Sequence[WatchArea], outline: BaseGeometry) -> Search:
     search = Search(
         key="",
         collection=collection,
         areas=tuple(group),
-        geometry_geojson=to_geojson(_outline(area.geometry for area in group)),
+        geometry_geojson=to_geojson(outline),
         sensed_from=min(area.start_at for area in group),
         sensed_until=_loosest(area.end_at for area in group),
         max_cloud_cover_percent=_loosest(area.max_cloud_cover_percent for area in group),
-        interval=interval,
+        interval=group[0].interval,
     )
     return replace(search, key=f"{collection}:{_fingerprint(group)}")
 
@@ -80,10 +89,27 @@ def _loosest(bounds: Iterable[_Bound | None]) -> _Bound | None:
     return max(known) if len(known) == len(found) else None
 
 
-def _outline(geometries: Iterable[BaseGeometry]) -> BaseGeometry:
-    """Return an outline that covers all *geometries*, small enough for a request."""
-    whole = outline = shapely.union_all(list(geometries))
-    tolerance_degrees = _FIRST_TOLERANCE_DEGREES
+def _clusters(
+    group: Sequence[WatchArea],
+) -> Iterator[tuple[Sequence[WatchArea], BaseGeometry]]:
+    """Yield areas that lie close enough together for one outline, and that outline."""
+    whole = shapely.union_all([area.geometry for area in group])
+    outline = _outline(whole)
+    near = whole.buffer(_NEAR_DEGREES, quad_segs=1)
+    if len(group) == 1 or outline.area <= _MAX_WASTE * near.area:
+        yield group, outline
+        return
+    west, south, east, north = whole.bounds
+    axis = 0 if east - west >= north - south else 1
+    ordered = sorted(group, key=lambda area: (area.geometry.bounds[axis], area.name))
+    half = len(ordered) // 2
+    yield from _clusters(ordered[:half])
+    yield from _clusters(ordered[half:])
+
+
+def _outline(whole: BaseGeometry) -> BaseGeometry:
+    """Return an outline that covers *whole*, small enough for a request."""
+    outline, tolerance_degrees = whole, _FIRST_TOLERANCE_DEGREES
     while shapely.get_num_coordinates(outline) > MAX_VERTICES:
         # Twice as far out as simplifying may cut back in, and corners are cut by a third.
         grown = whole.buffer(2 * tolerance_degrees, quad_segs=1).simplify(tolerance_degrees)

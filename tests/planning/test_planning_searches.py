@@ -164,6 +164,39 @@ def test_many_islands_are_sent_small_and_still_covered() -> None:
     assert outline.covers(islands)
 
 
+def fields(step_degrees: float) -> "list[WatchArea]":
+    """Return five hundred small areas, so far apart."""
+    return [
+        area(f"field-{row}-{column}", collections=L2A, geometry=box(lon, lat, lon + 0.1, lat + 0.1))
+        for row in range(20)
+        for column in range(25)
+        for lon, lat in [(-20 + column * step_degrees, 0 + row * step_degrees)]
+    ]
+
+
+def test_five_hundred_areas_that_lie_together_share_one_search() -> None:
+    (found,) = plan_searches(fields(0.2))
+    assert len(found.areas) == 500
+
+
+def test_areas_all_over_a_continent_share_few_searches_and_ask_for_no_continent() -> None:
+    areas = fields(3)
+    found = plan_searches(areas)
+    assert 2 <= len(found) <= 16
+    assert sorted(a.name for s in found for a in s.areas) == sorted(a.name for a in areas)
+    for one in found:
+        outline = outline_of(one)
+        assert get_num_coordinates(outline) <= MAX_VERTICES
+        assert all(outline.covers(wanted.geometry) for wanted in one.areas)
+    continent = MultiPolygon([wanted.geometry for wanted in areas]).envelope
+    assert sum(outline_of(one).area for one in found) < 0.25 * continent.area
+
+
+def test_a_few_areas_far_apart_share_one_search() -> None:
+    (found,) = plan_searches(fields(3)[::20])
+    assert outline_of(found).area == pytest.approx(25 * 0.01)
+
+
 def test_a_simple_outline_is_sent_as_it_is() -> None:
     assert outline_of(search(area(collections=L2A))).equals(HERE)
 

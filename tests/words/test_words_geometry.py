@@ -14,7 +14,7 @@ from s2mirror.geometry import (
     footprint,
     from_bbox,
     from_geojson,
-    overlap_percent,
+    overlap_percents,
     pack,
     repaired,
     to_geojson,
@@ -153,9 +153,10 @@ def test_whatever_footprint_is_accepted_is_usable(rings: list[list[tuple[float, 
 
 def test_overlap_is_the_share_of_the_area_that_is_covered() -> None:
     area = box(0, 0, 10, 10)
-    assert overlap_percent(area, box(0, 0, 5, 10)) == pytest.approx(50)
-    assert overlap_percent(area, box(-90, -90, 90, 90)) == pytest.approx(100)
-    assert overlap_percent(area, box(10, 0, 20, 10)) == 0
+    assert overlap_percents([area, area], box(0, 0, 5, 10)) == pytest.approx([50, 50])
+    assert overlap_percents([area], box(-90, -90, 90, 90)) == pytest.approx([100])
+    assert overlap_percents([area], box(10, 0, 20, 10)) == [0]
+    assert overlap_percents([], area) == []
 
 
 def test_a_packed_geometry_comes_back_as_it_was() -> None:
