@@ -87,6 +87,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
         (S.QUARANTINED, E.REVISE): S.QUEUED,
         (S.QUARANTINED, E.WITHDRAW): S.WITHDRAWN,
         (S.PRUNED, E.REQUEUE): S.QUEUED,
+        (S.WITHDRAWN, E.REVISE): S.QUEUED,
     }
 )
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from s2mirror.lifecycle import Event, State
 
@@ -30,6 +30,10 @@ class _Timed:
             value = getattr(self, each.name)
             if isinstance(value, datetime) and value.utcoffset() is None:
                 raise ValueError(f"{each.name} must be UTC-aware, got {value!r}")
+
+
+ASKED_FOR: Final = "(asked for)"
+"""The area of what a person wants although no area does. No area can be named so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The outside as the mirror sees it, in the mirror's own words."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Protocol
 
@@ -20,6 +20,9 @@ class Catalog(Protocol):
         An exhausted iterator means a *complete* listing. Every doubt about that (a foreign answer,
         a repeated token, too many pages) is an error instead.
         """
+
+    def listed(self, collection: str, ids: Collection[str]) -> frozenset[str]:
+        """Return those of *ids* that the catalogue still lists."""
 
 
 class ObjectStore(Protocol):

@@ -81,6 +81,8 @@ def _let_happen(mirror: Mirror, product_id: str, event: Event, reason: str) -> S
     try:
         verdict = Verdict(event=event, reason=reason, attempts=0)
         mirror.ledger.products.advance(entry, verdict, now=mirror.now())
+        if event is Event.REQUEUE and not set(entry.areas) & set(mirror.area_names):
+            mirror.ledger.products.ask_for(product_id)
     except IllegalTransition as error:
         raise UsageError(f"{product_id}: {error}") from error
     return mirror.ledger.products.get(product_id).state

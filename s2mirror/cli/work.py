@@ -137,6 +137,7 @@ def _sync_facts(result: CycleResult) -> dict[str, object]:
         "received_bytes": result.received_bytes,
         "remaining": result.remaining,
         "errors": [str(error) for error in result.outside_errors],
+        "unusable": {item.id: item.reason for item in result.unusable},
         "exit_code": result.exit_code,
     }
 
@@ -155,6 +156,8 @@ def _print_sync(result: CycleResult) -> None:
         say("not everything could be asked: there may be more to come")
     if result.pruned and result.pruned.brake:
         say(f"nothing was pruned: {result.pruned.brake}. `s2mirror prune --yes` goes on")
+    for item in result.unusable:
+        complain(f"the catalogue's item {item.id} cannot be used: {item.reason}")
     if result.remaining:
         say("`s2mirror list` says of each product where it stands, and why")
 

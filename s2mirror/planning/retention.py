@@ -7,7 +7,7 @@ from typing import Final
 
 from s2mirror.area import WatchArea
 from s2mirror.lifecycle import HELD, Event, State
-from s2mirror.model import DeletedPolicy, Deletion, Entry
+from s2mirror.model import ASKED_FOR, DeletedPolicy, Deletion, Entry
 from s2mirror.planning.supersede import Supersession
 
 _NOT_NEEDED: Final = "its areas no longer need it"
@@ -132,17 +132,27 @@ def _why_kept(
     """Return why a product stays, or an empty text if every area lets it go."""
     if not entry.areas:
         return "no area claims it; `s2mirror prune --unclaimed` takes it"
+    if entry.areas == (ASKED_FOR,):
+        return "asked for by hand; `s2mirror prune --unclaimed` takes it"
     for name in entry.areas:
-        rule = rules.get(name)
-        if rule is None:
+        if name not in rules and name != ASKED_FOR:
             return f"area {name} is no longer configured; `s2mirror prune --unclaimed` takes it"
-        if rule.keep_newest is None and rule.prune_after is None:
-            return f"area {name} keeps everything"
-        if rule.keep_newest is not None and ranks[name][entry.product.id] < rule.keep_newest:
-            return f"among the newest {rule.keep_newest} of area {name}"
-        if rule.prune_after is not None and now < entry.changed_at + rule.prune_after:
-            due = entry.changed_at + rule.prune_after
-            return f"area {name} keeps it until {due:%Y-%m-%d %H:%M} UTC"
+    reasons = (
+        _why_area_keeps(rules[name], entry, ranks[name][entry.product.id], now)
+        for name in entry.areas
+        if name in rules
+    )
+    return next(filter(None, reasons), "")
+
+
+def _why_area_keeps(rule: WatchArea, entry: Entry, rank: int, now: datetime) -> str:
+    if rule.keep_newest is None and rule.prune_after is None:
+        return f"area {rule.name} keeps everything"
+    if rule.keep_newest is not None and rank < rule.keep_newest:
+        return f"among the newest {rule.keep_newest} of area {rule.name}"
+    if rule.prune_after is not None and now < entry.changed_at + rule.prune_after:
+        due = entry.changed_at + rule.prune_after
+        return f"area {rule.name} keeps it until {due:%Y-%m-%d %H:%M} UTC"
     return ""
 
 

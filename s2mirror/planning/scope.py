@@ -44,8 +44,8 @@ class Scope:
         self._areas = tuple(areas)
         self._tree = STRtree([area.geometry for area in areas])
         self._near = lru_cache(maxsize=_FOOTPRINTS)(self._find_near)
-        numbers: dict[tuple[object, ...], int] = {}
-        self._kinds = [numbers.setdefault(_filters(area), place) for place, area in enumerate(areas)]
+        first: dict[tuple[object, ...], int] = {}
+        self._kinds = [first.setdefault(_filters(area), n) for n, area in enumerate(areas)]
 
     def wanting(self, product: Product) -> tuple[str, ...]:
         """Return the names of the areas whose every filter *product* passes."""

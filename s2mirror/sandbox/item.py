@@ -88,7 +88,7 @@ def _properties(spec: ProductSpec) -> dict[str, Any]:
         "expires": "2262-01-01T00:00:00.000000Z",
         **_platform(spec),
         **_processing(spec),
-        "eo:cloud_cover": spec.cloud_cover_percent,
+        **_clouds(spec),
         "grid:code": f"MGRS-{spec.tile}",
         "eopf:datatake_id": f"G{spec.unit}_{stamp(spec.sensed_at)}"
         f"_{spec.absolute_orbit:06d}_{version}",
@@ -128,6 +128,11 @@ def _processing(spec: ProductSpec) -> dict[str, Any]:
         "product:timeliness": "PT24H",
         "product:timeliness_category": "NRT",
     }
+
+
+def _clouds(spec: ProductSpec) -> dict[str, Any]:
+    known = spec.cloud_cover_percent is not None
+    return {"eo:cloud_cover": spec.cloud_cover_percent} if known else {}
 
 
 def _l2a_only(spec: ProductSpec) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class ProductSpec:
     updated_at: datetime | None = None
     datastrip_at: datetime | None = None
     """Sensing start of the datastrip; three seconds after the datatake's unless given."""
-    cloud_cover_percent: float = 12.5
+    cloud_cover_percent: float | None = 12.5
     covers: tuple[float, float, float, float] = WHOLE_TILE
     """West, south, east, north of the part that holds data, as fractions of the tile."""
     checksum: str = "SHA3-256"

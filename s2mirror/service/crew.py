@@ -29,7 +29,7 @@ class Crew:
     progress: Progress
     stop: StopFlag
     areas: tuple[str, ...] = ()
-    """Deliver only products of these areas; empty: of all."""
+    """Deliver only products of these areas, or asked for by hand; empty: of all."""
     heard: Callable[[], None] = lambda: None
     """Called whenever work has moved on."""
     archived: list[str] = field(default_factory=list)

@@ -6,7 +6,7 @@ from typing import Final
 
 from s2mirror.errors import MirrorError, OutsideError, StoreUnreachable
 from s2mirror.lifecycle import State
-from s2mirror.model import utc
+from s2mirror.model import Rejected, utc
 from s2mirror.planning.downloads import DownloadPlan
 from s2mirror.planning.retention import PrunePlan, Removal
 from s2mirror.planning.searches import Search
@@ -50,6 +50,8 @@ class CycleResult:
     pruned: PrunePlan | None = None
     remaining: int = 0
     """Products that still wait, failed or are quarantined."""
+    unusable: list[Rejected] = field(default_factory=list)
+    """Listed items that could not become products."""
 
     @property
     def new_ids(self) -> list[str]:
@@ -68,10 +70,10 @@ class CycleResult:
 
     @property
     def exit_code(self) -> int:
-        """0 current; 1 more to come or some failed; 3 catalogue or store could not be asked."""
+        """0 current; 1 more to come, or some failed or unusable; 3 a service could not be asked."""
         if self.outside_errors:
             return self.outside_errors[0].exit_code
-        return 1 if self.remaining else 0
+        return 1 if self.remaining or self.unusable else 0
 
 
 def prepare(mirror: Mirror) -> None:
@@ -115,8 +117,8 @@ def run_cycle(
     result.processed = mirror.processor().process(stop)
     stop.raise_if_set()
     result.pruned = prune(mirror)
-    counts = mirror.ledger.products.counts()
-    result.remaining = sum(counts.get(state, (0, 0))[0] for state in _MORE_TO_COME)
+    result.remaining = mirror.ledger.products.remaining(mirror.area_names, _MORE_TO_COME)
+    result.unusable = mirror.unusable()
     return result
 
 
@@ -177,7 +179,7 @@ def deliver(
 ) -> None:
     """Fetch, prove and publish whatever is due, and note it in *result*."""
     products = mirror.ledger.products
-    if products.next_due_at() is None:
+    if products.next_due_at(areas) is None:
         return
     pool = connection_pool(mirror.settings.store.connections)
     counter = _Counter(progress)

@@ -81,8 +81,8 @@ def status(mirror: Mirror) -> Status:
         areas=_areas(mirror),
         searches=tuple(_cursors(mirror)),
         found_late=_found_late(mirror),
-        rejected=tuple(ledger.cursors.rejected()),
-        next_due_at=ledger.products.next_due_at(),
+        rejected=tuple(mirror.unusable()),
+        next_due_at=ledger.products.next_due_at(mirror.area_names),
     )
 
 

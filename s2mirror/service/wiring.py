@@ -15,6 +15,7 @@ from s2mirror.adapters.objectstore import S3Store
 from s2mirror.area import WatchArea
 from s2mirror.config import Settings
 from s2mirror.errors import LedgerError, UsageError
+from s2mirror.model import Rejected
 from s2mirror.planning.bandwidth import rate_at
 from s2mirror.planning.retention import Brake
 from s2mirror.planning.retry import RetryPolicy
@@ -68,6 +69,12 @@ class Mirror:
     def area_names(self) -> list[str]:
         """The names of all configured areas."""
         return [area.name for area in self.areas]
+
+    def unusable(self) -> list[Rejected]:
+        """Return the items that the newest sweeps listed, and that could not become products."""
+        catalog = self.settings.catalog
+        since = self.now() - catalog.sweep_all_every - catalog.sweep_recent_every
+        return self.ledger.cursors.rejected(since=since)
 
     @property
     def template(self) -> str:
@@ -158,7 +165,9 @@ class Mirror:
     def withdrawer(self) -> Withdrawer:
         """Return the withdraw step, ready to use."""
         feed = ODataDeletions(odata_options(self.settings))
-        return Withdrawer(feed=feed, ledger=self.ledger, archive=self.archive)
+        return Withdrawer(
+            feed=feed, catalog=self.catalog(), ledger=self.ledger, archive=self.archive
+        )
 
     def chooser(self) -> Chooser:
         """Return the choose step, ready to use."""

@@ -112,7 +112,7 @@ class Workers:
 
     def _fetch(self) -> None:
         """Deliver products as long as any is due, else rest."""
-        due_at = self._mirror.ledger.products.next_due_at()
+        due_at = self._mirror.ledger.products.next_due_at(self._mirror.area_names)
         if due_at is None or due_at > self._mirror.now():
             if not self._busy:
                 self._troubles.clear(FETCH)
@@ -135,6 +135,7 @@ class Workers:
             fetcher=self._mirror.fetcher(self._store(), self._pool, self._pulse),
             progress=self._pulse,
             stop=self._stop,
+            areas=tuple(self._mirror.area_names),
             heard=self._pulse.beat,
         )
 

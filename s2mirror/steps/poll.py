@@ -34,7 +34,6 @@ class PollResult:
     listed_count: int = 0
     new_ids: list[str] = field(default_factory=list)
     revised_ids: list[str] = field(default_factory=list)
-    rejected_count: int = 0
     sweep: SweepKind | None = None
     """The sweep that was due, complete now; None if none was."""
     found_late: int = 0
@@ -167,11 +166,12 @@ class _Poll:
         self._ledger.products.record(diff.new, diff.areas, priorities=priorities, now=now)
         self._ledger.products.note_published(p for p in page.products if p.id in known)
         self._ledger.cursors.reject(page.rejected, now=now)
+        self._ledger.cursors.accept(product.id for product in page.products)
         for product in diff.revised:
-            self._revise(product)
+            self._revise(product, "republished with other bytes")
+        self._welcome_back(page, diff)
         self._keep_properties(page, diff)
         self.result.listed_count += page.item_count
-        self.result.rejected_count += len(page.rejected)
         self.result.new_ids += [product.id for product in diff.new]
         return {product.id for product in diff.new}
 
@@ -181,14 +181,23 @@ class _Poll:
         wanted.update(product.id for product in diff.revised)
         self._ledger.items.keep({i: page.properties[i] for i in wanted if i in page.properties})
 
-    def _revise(self, product: Product) -> None:
+    def _welcome_back(self, page: Page, diff: Diff) -> None:
+        """Queue what was withdrawn as deleted upstream, and is listed again."""
+        back = self._ledger.products.withdrawn(diff.areas)
+        if back:
+            self._ledger.deletions.set_listed(back, listed=True)
+        for product in page.products:
+            if product.id in back:
+                self._revise(product, "listed again after it was deleted upstream")
+
+    def _revise(self, product: Product, reason: str) -> None:
         """Queue a product whose bytes changed upstream; its old version stands until then.
 
-        One in a worker's hands is left alone: the next listing shows it again. One that was pruned,
-        superseded or withdrawn stays so.
+        One in a worker's hands is left alone: the next listing shows it again. One that was pruned
+        or superseded stays so.
         """
         entry = self._ledger.products.get(product.id)
-        verdict = Verdict(event=Event.REVISE, reason="republished with other bytes", attempts=0)
+        verdict = Verdict(event=Event.REVISE, reason=reason, attempts=0)
         if (entry.state, Event.REVISE) in TRANSITIONS:
             # One transaction: new facts with the old state would never be noticed again.
             with self._ledger.connection.atomic():

@@ -166,6 +166,18 @@ class CatalogContract:
         asked = query(max_cloud_cover_percent=20.0, published_from=published_from)
         assert ids(register, asked) == [clear.id]
 
+    def test_what_does_not_tell_its_clouds_is_listed_too(self, register: Register) -> None:
+        silent = spec(0, cloud_cover_percent=None)
+        register.put(silent, spec(1, cloud_cover_percent=20.1))
+        assert ids(register, query(max_cloud_cover_percent=20.0)) == [silent.id]
+
+    def test_the_catalogue_tells_which_products_it_still_lists(self, register: Register) -> None:
+        l1c = spec(0, level="L1C")
+        register.put(*(spec(day) for day in range(7)), l1c)
+        asked = [spec(day).id for day in range(3, 9)]
+        listed = register.catalog.listed("sentinel-2-l2a", [*asked, l1c.id])
+        assert listed == {spec(day).id for day in range(3, 7)}
+
     def test_only_one_collection_is_listed(self, register: Register) -> None:
         l1c = spec(0, level="L1C")
         register.put(spec(0), l1c)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from shapely.geometry import shape
 
@@ -61,6 +61,9 @@ class FakeCatalog:
     def collections(self) -> frozenset[str]:
         return frozenset({"sentinel-2-l1c", "sentinel-2-l2a"})
 
+    def listed(self, collection: str, ids: Collection[str]) -> frozenset[str]:
+        return frozenset(p.id for p in self.products if p.collection == collection and p.id in ids)
+
     def search(self, query: CatalogQuery) -> Iterator[Page]:
         found = [product for product in self.products if _matches(product, query)]
         if query.published_from is None:
@@ -112,6 +115,6 @@ def _matches(product: Product, query: CatalogQuery) -> bool:
         and (query.published_from is None or product.published_at >= query.published_from)
         and (query.sensed_from is None or product.sensed_at >= query.sensed_from)
         and (query.sensed_until is None or product.sensed_at <= query.sensed_until)
-        and (limit is None or (clouds is not None and clouds <= limit))
+        and (limit is None or clouds is None or clouds <= limit)
         and area.intersects(unpack(product.footprint_wkb))
     )

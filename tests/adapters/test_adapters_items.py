@@ -254,7 +254,7 @@ def test_no_nasty_value_in_any_place_stops_a_poll(ledger: Ledger) -> None:
     assert page.item_count == len(PLACES) * len(NASTY)
     record(ledger, *page.products)
     ledger.cursors.reject(page.rejected, now=NOW)
-    assert all(found.reason for found in ledger.cursors.rejected())
+    assert all(found.reason for found in ledger.cursors.rejected(since=NOW))
 
 
 @settings(max_examples=100)
@@ -270,7 +270,7 @@ def test_whatever_an_item_says_it_is_recorded_as_a_product_or_with_a_reason(
     record(ledger, *page.products)
     ledger.cursors.reject(page.rejected, now=NOW)
     for found in page.rejected:
-        assert found in ledger.cursors.rejected()
+        assert found in ledger.cursors.rejected(since=NOW)
 
 
 def changed_at(path: tuple[Any, ...], value: object) -> dict[str, Any]:

@@ -265,7 +265,10 @@ def test_a_rejected_item_is_kept_once_with_its_newest_reason(ledger: Ledger) -> 
     bad = Rejected(id="x", collection="sentinel-2-l2a", reason="no time")
     ledger.cursors.reject([bad], now=NOW)
     ledger.cursors.reject([replace(bad, reason="no tile")], now=NOW)
-    assert ledger.cursors.rejected() == [replace(bad, reason="no tile")]
+    assert ledger.cursors.rejected(since=NOW) == [replace(bad, reason="no tile")]
+    assert ledger.cursors.rejected(since=NOW + 2 * MINUTE) == []
+    ledger.cursors.accept([bad.id])
+    assert ledger.cursors.rejected(since=NOW) == []
 
 
 def test_bytes_are_counted_in_their_hour(ledger: Ledger) -> None:

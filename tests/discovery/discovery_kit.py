@@ -1,7 +1,7 @@
 """What tests of discovery share: items as thin as they can be, and a catalogue that is a dict."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -124,6 +124,11 @@ class FakeCatalog:
 
     def add(self, *products: Product) -> None:
         self.products |= {product.id: product for product in products}
+
+    def listed(self, collection: str, ids: Collection[str]) -> frozenset[str]:
+        return frozenset(
+            p.id for p in self.products.values() if p.collection == collection and p.id in ids
+        )
 
     def search(self, query: CatalogQuery) -> Iterator[Page]:
         given: set[str] = set()

@@ -59,11 +59,12 @@ def test_the_brake_holds_mass_deletions(kit: Kit) -> None:
     products = [tiny(day) for day in (20, 22, 25, 27)]
     holding(kit, *products)
     for product in products[:3]:
-        kit.sandbox.odata.delete(product.id)
+        kit.sandbox.withdraw(product.id, cause=CAUSE)
     result = kit.cycle(kit.later(days=2))
     assert result.pruned is not None
     assert "3 products are due" in result.pruned.brake
-    kit.assert_current(*products)
+    assert set(kit.states().values()) == {"archived"}
+    kit.assert_invariants()
 
 
 FOREIGN = {
@@ -167,6 +168,8 @@ def test_a_deletion_dated_in_the_future_hides_no_other(kit: Kit) -> None:
     kit.sections["deleted"] = 'policy = "trash"'
     strange, usual = tiny(25), tiny(27)
     holding(kit, strange, usual)
+    for product in (strange, usual):
+        kit.sandbox.withdraw(product.id)
     kit.sandbox.odata.delete(strange.id, at=datetime.now(UTC) + timedelta(days=3650))
     kit.cycle(kit.later(days=2))
     kit.sandbox.odata.delete(usual.id, at=datetime.now(UTC) + timedelta(days=3))
@@ -181,8 +184,52 @@ def test_a_feed_of_many_pages_and_many_ties_is_read_to_its_end(kit: Kit) -> None
     for number in range(2500):
         late = number // 2300 * timedelta(seconds=1)
         kit.sandbox.odata.delete(f"S2A_{number}", at=moment + late)
+    kit.sandbox.withdraw(product.id)
     kit.sandbox.odata.delete(product.id, at=moment + timedelta(seconds=5))
     mirror = kit.later(days=1)
     mirror.withdrawer().read(now=mirror.now())
     assert set(mirror.ledger.deletions.of_held()) == {product.id}
     assert kit.sandbox.odata_proxy.traffic.count("DeletedProducts") < 8
+
+
+def test_of_two_products_of_one_name_the_deletion_of_one_takes_nothing(kit: Kit) -> None:
+    kit.sections["deleted"] = 'policy = "trash"'
+    product = tiny(27)
+    holding(kit, product)
+    kit.sandbox.odata.delete(product.id, cause="Duplicated product")
+    kit.cycle(kit.later(days=2))
+    kit.assert_current(product)
+    kit.sandbox.withdraw(product.id)
+    kit.cycle(kit.later(days=4))
+    assert kit.states() == {product.id: "withdrawn"}, "the other one is gone too"
+
+
+@pytest.mark.parametrize("policy", ["tombstone", "trash"])
+def test_a_product_listed_again_after_its_deletion_comes_back(kit: Kit, policy: str) -> None:
+    kit.sections["deleted"] = f'policy = "{policy}"'
+    product = tiny(27)
+    holding(kit, product)
+    kit.sandbox.withdraw(product.id, cause=CAUSE)
+    kit.cycle(kit.later(days=2))
+    assert kit.states() == {product.id: "withdrawn"}
+    kit.sandbox.publish(product)
+    kit.cycle(kit.later(days=10))
+    assert "listed again" in " ".join(
+        step.reason for step in kit.mirror().ledger.products.history(product.id)
+    )
+    kit.assert_current(product)
+    folder = kit.archive / product.prefix
+    assert not folder.with_name(folder.name + ".deleted").exists()
+
+
+def test_nothing_is_withdrawn_while_the_catalogue_cannot_be_asked(kit: Kit) -> None:
+    kit.sections["deleted"] = 'policy = "trash"'
+    product = tiny(27)
+    holding(kit, product)
+    kit.sandbox.withdraw(product.id, cause=CAUSE)
+    kit.sandbox.stac_proxy.inject(Fault(answer=Answer(status=400), times=None))
+    assert kit.cycle(kit.later(days=2)).exit_code == 3
+    assert kit.states() == {product.id: "archived"}
+    kit.sandbox.stac_proxy.reset()
+    kit.cycle(kit.later(days=4))
+    assert kit.states() == {product.id: "withdrawn"}

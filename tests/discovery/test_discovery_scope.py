@@ -171,12 +171,27 @@ def test_what_waits_and_is_no_longer_wanted_is_not_fetched(kit: Kit, state: str)
         mirror.chooser().choose(mirror.area_names, now=mirror.now())
     assert set(kit.states().values()) == {state}
     kit.areas = NARROW
-    kit.cycle()
+    assert kit.cycle().exit_code == 0, "what nobody wants is not still to come"
     assert kit.states() == {cloudy.id: state, clear.id: "archived"}
     assert not [key for key in kit.downloaded() if cloudy.id in key]
     kit.areas = ZURICH
     kit.cycle()
     kit.assert_current(cloudy, clear)
+
+
+def test_what_a_person_asks_for_comes_although_no_area_wants_it(kit: Kit) -> None:
+    kit.sections["prune"] = 'require_processed = false\nafter = "1 day"\nmax_percent = 100'
+    cloudy = tiny(20, cloud_cover_percent=80)
+    kit.sandbox.publish(cloudy)
+    kit.cycle()
+    kit.cycle(kit.later(days=3))
+    assert kit.states() == {cloudy.id: "pruned"}
+    kit.areas = NARROW
+    kit.cycle(kit.later(days=4))
+    assert kit.run("requeue", cloudy.id).returncode == 0
+    assert kit.entry(cloudy).areas == ("(asked for)",)
+    assert kit.cycle(kit.later(days=4)).archived == [cloudy.id]
+    kit.assert_current(cloudy)
 
 
 def test_a_removed_area_prunes_nothing(kit: Kit) -> None:

@@ -156,9 +156,9 @@ def test_an_item_that_cannot_be_parsed_is_recorded_and_stops_no_other(kit: Kit) 
         kit.sandbox.publish(replace(product, item=item))
     kit.sandbox.publish(good)
     result = kit.cycle()
-    assert result.exit_code == 0
+    assert result.exit_code == 1, "these are not held"
     assert result.archived == [good.id]
-    rejected = {item.id: item.reason for item in kit.mirror().ledger.cursors.rejected()}
+    rejected = {item.id: item.reason for item in kit.mirror().unusable()}
     assert sorted(rejected) == sorted(product.id for product in bad)
     assert [rejected[product.id] for product in bad] == list(SPOILT)
     told = kit.faults()

@@ -142,6 +142,7 @@ class Archive:
         stage.settle()
         with explained(f"publishing {product_id}"), self._tree_lock:
             make_folder(target.parent)
+            self._marker(path, TOMBSTONE_SUFFIX).unlink(missing_ok=True)
             stage.folder.rename(target)
             sync_folder(target.parent)
 

@@ -1,7 +1,7 @@
 """pystac-client, with time-outs, patience, and doubts about every answer."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -89,13 +89,30 @@ class StacCatalog:
             sortby=_order(query),
             limit=options.page_size,
         )
+        for page in self._pages(search):
+            yield parse_page(page, collection=query.collection, bucket=options.bucket)
+
+    def listed(self, collection: str, ids: Collection[str]) -> frozenset[str]:
+        """Return those of *ids* that the catalogue still lists."""
+        search = ItemSearch(
+            urljoin(self._options.url, "search"),
+            method="POST",
+            stac_io=_DoubtfulIO(self._options),
+            collections=[collection],
+            ids=list(ids),
+            limit=self._options.page_size,
+        )
+        found = {str(item.get("id")) for page in self._pages(search) for item in page["features"]}
+        return frozenset(found & set(ids))
+
+    def _pages(self, search: ItemSearch) -> Iterator[dict[str, Any]]:
         pages = search.pages_as_dicts()
         while True:
-            with _explained(options.url):
+            with _explained(self._options.url):
                 page = next(pages, None)
             if page is None:
                 return
-            yield parse_page(page, collection=query.collection, bucket=options.bucket)
+            yield page
 
 
 def _interval(query: CatalogQuery) -> tuple[Any, Any] | None:
@@ -111,8 +128,10 @@ def _filter(query: CatalogQuery) -> dict[str, Any] | None:
         bound = {"timestamp": instant.replace("+00:00", "Z")}
         conditions.append({"op": ">=", "args": [{"property": "published"}, bound]})
     if query.max_cloud_cover_percent is not None:
-        limit = query.max_cloud_cover_percent
-        conditions.append({"op": "<=", "args": [{"property": "eo:cloud_cover"}, limit]})
+        limit, clouds = query.max_cloud_cover_percent, {"property": "eo:cloud_cover"}
+        # An item that does not say is neither above nor below: it would be sifted out silently.
+        known = {"op": "<=", "args": [clouds, limit]}
+        conditions.append({"op": "or", "args": [known, {"op": "isNull", "args": [clouds]}]})
     if not conditions:
         return None
     return conditions[0] if len(conditions) == 1 else {"op": "and", "args": conditions}

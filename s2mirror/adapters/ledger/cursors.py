@@ -1,5 +1,6 @@
 """How far each search has come, and which items could not be used."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,6 +30,11 @@ REJECT: Final = """
 INSERT INTO rejected (id, collection, reason, first_seen_at, last_seen_at)
 VALUES (:id, :collection, :reason, :now, :now)
 ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, last_seen_at = excluded.last_seen_at
+"""
+
+ACCEPT: Final = "DELETE FROM rejected WHERE id IN (SELECT value FROM json_each(:ids))"
+_REJECTED: Final = """
+SELECT id, collection, reason FROM rejected WHERE last_seen_at >= :since ORDER BY id
 """
 
 
@@ -114,9 +120,13 @@ class Cursors:
         with self._connection.atomic():
             self._connection.execute_many(REJECT, rows)
 
-    def rejected(self) -> list[Rejected]:
-        """Return all items that could not become products."""
-        rows = self._connection.query("SELECT id, collection, reason FROM rejected ORDER BY id")
+    def accept(self, ids: Iterable[str]) -> None:
+        """Forget that items could not become products, as now they could."""
+        self._connection.execute(ACCEPT, {"ids": json.dumps(list(ids))})
+
+    def rejected(self, *, since: datetime) -> list[Rejected]:
+        """Return all items that could not become products, of those listed *since*."""
+        rows = self._connection.query(_REJECTED, {"since": stamp(since)})
         return [Rejected(**row) for row in rows]
 
 

@@ -10,19 +10,29 @@ from s2mirror.lifecycle import State
 from s2mirror.model import Deletion
 
 RECORD: Final = """
-INSERT INTO deletion (product_id, deleted_at, cause) VALUES (:product_id, :deleted_at, :cause)
-ON CONFLICT (product_id) DO UPDATE SET deleted_at = excluded.deleted_at, cause = excluded.cause
+INSERT INTO deletion (product_id, deleted_at, cause, listed)
+VALUES (:product_id, :deleted_at, :cause, 1)
+ON CONFLICT (product_id) DO UPDATE
+   SET deleted_at = excluded.deleted_at, cause = excluded.cause, listed = 1
+"""
+SET_LISTED: Final = """
+UPDATE deletion SET listed = :listed WHERE product_id IN (SELECT value FROM json_each(:ids))
+"""
+_DOUBTFUL: Final = """
+SELECT product_id, product.collection FROM deletion JOIN product ON product.id = product_id
+ WHERE listed AND product.published_at <= deleted_at ORDER BY product_id
 """
 _READ_UNTIL: Final = "deletions.read_until"
 # What was published anew since is there again. Text in the ledger sorts as time does.
 _OF_HELD: Final = """
 SELECT deletion.* FROM deletion JOIN product ON product.id = product_id
  WHERE product.state IN ('archived', 'processed') AND product.published_at <= deleted_at
+   AND NOT listed
 """
 _OF_ABSENT: Final = """
 SELECT deletion.* FROM deletion JOIN product ON product.id = product_id
  WHERE product.state IN (SELECT value FROM json_each(:states))
-   AND product.path IS NULL AND product.published_at <= deleted_at
+   AND product.path IS NULL AND product.published_at <= deleted_at AND NOT listed
 """
 
 
@@ -33,13 +43,27 @@ class Deletions:
         self._connection = connection
 
     def record(self, deletions: Iterable[Deletion]) -> None:
-        """Remember deletions of known products."""
+        """Remember deletions of known products, as doubtful until the catalogue was asked."""
         rows = [
             {"product_id": d.product_id, "deleted_at": stamp(d.deleted_at), "cause": d.cause}
             for d in deletions
         ]
         with self._connection.atomic():
             self._connection.execute_many(RECORD, rows)
+
+    def doubtful(self) -> dict[str, list[str]]:
+        """Return by collection the products that were deleted, and yet listed when last asked.
+
+        Of two products of one name, CDSE may delete one.
+        """
+        found: dict[str, list[str]] = {}
+        for row in self._connection.query(_DOUBTFUL):
+            found.setdefault(row["collection"], []).append(row["product_id"])
+        return found
+
+    def set_listed(self, ids: Iterable[str], *, listed: bool) -> None:
+        """Remember whether the catalogue lists products although they were deleted."""
+        self._connection.execute(SET_LISTED, {"ids": json.dumps(list(ids)), "listed": listed})
 
     def of_held(self) -> dict[str, Deletion]:
         """Return by product id what was deleted upstream of the products that are held."""

@@ -8,10 +8,15 @@ from typing import Any, Final
 
 from s2mirror import lifecycle
 from s2mirror.adapters.ledger.connection import stamp
-from s2mirror.adapters.ledger.reading import PRODUCT_FIELDS, TIMES, ProductReader
+from s2mirror.adapters.ledger.reading import (
+    PRODUCT_FIELDS,
+    TIMES,
+    ProductReader,
+    claimants,
+)
 from s2mirror.errors import IllegalTransition
 from s2mirror.lifecycle import Event, State
-from s2mirror.model import Entry, Product, Verdict
+from s2mirror.model import ASKED_FOR, Entry, Product, Verdict
 
 INSERT: Final = f"""
 INSERT INTO product ({", ".join(PRODUCT_FIELDS)},
@@ -117,10 +122,10 @@ class Products(ProductReader):
     def claim(self, now: datetime, areas: Collection[str] = ()) -> Entry | None:
         """Move one due product to ``downloading`` and return it: priority, then newest sensing.
 
-        Without *areas* any area's products may be claimed.
+        One that *areas* want, or a person asked for; without *areas*, any.
         """
         with self._connection.atomic():
-            params = {"now": stamp(now), "areas": json.dumps(list(areas))}
+            params = {"now": stamp(now), "areas": claimants(areas)}
             rows = self._connection.query(CLAIM, params)
             if not rows:
                 return None
@@ -180,6 +185,10 @@ class Products(ProductReader):
                 "next_attempt_at": stamp(next_attempt_at),
             },
         )
+
+    def ask_for(self, product_id: str) -> None:
+        """Let a person's word claim a product, whatever the areas want."""
+        self._connection.execute(JOIN_AREA, {"area": ASKED_FOR, "product_id": product_id})
 
     def release(self, area: str, ids: Iterable[str]) -> None:
         """Take back an area's claim on products."""

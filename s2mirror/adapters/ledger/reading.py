@@ -9,7 +9,7 @@ from typing import Any, Final
 from s2mirror.adapters.ledger.connection import Connection, moment, stamp
 from s2mirror.errors import UsageError
 from s2mirror.lifecycle import State
-from s2mirror.model import CatalogQuery, Entry, Product, Step
+from s2mirror.model import ASKED_FOR, CatalogQuery, Entry, Product, Step
 
 TIMES: Final = ("sensed_at", "published_at", "generated_at")
 PRODUCT_FIELDS: Final = tuple(field.name for field in fields(Product))
@@ -47,6 +47,14 @@ _LISTED: Final = f"""{_ROW}
    AND (:area = '' OR p.id IN (SELECT product_id FROM membership WHERE area = :area))
  ORDER BY p.sensed_at DESC, p.id LIMIT :limit
 """
+_REMAINING: Final = f"""
+SELECT count(*) AS products FROM product AS p
+ WHERE p.state IN (SELECT value FROM json_each(:states)) AND {_CLAIMED_BY}
+"""
+_NEXT_DUE: Final = f"""
+SELECT min(next_attempt_at) AS due FROM product AS p
+ WHERE p.state = 'queued' AND (:areas = '[]' OR {_CLAIMED_BY})
+"""
 _EXPECTED: Final = """
 SELECT count(*) AS products FROM product
  WHERE collection = :collection AND published_at >= :published_from
@@ -56,6 +64,9 @@ SELECT count(*) AS products FROM product
    AND id NOT IN (SELECT product_id FROM deletion)
 """
 _KNOWN: Final = "SELECT id, revision FROM product WHERE id IN (SELECT value FROM json_each(:ids))"
+_WITHDRAWN: Final = """
+SELECT id FROM product WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'withdrawn'
+"""
 
 
 class ProductReader:
@@ -68,6 +79,11 @@ class ProductReader:
         """Return the revision of each of *ids* that the ledger has already."""
         rows = self._connection.query(_KNOWN, {"ids": json.dumps(list(ids))})
         return {row["id"]: row["revision"] for row in rows}
+
+    def withdrawn(self, ids: Iterable[str]) -> set[str]:
+        """Return those of *ids* that were withdrawn."""
+        rows = self._connection.query(_WITHDRAWN, {"ids": json.dumps(list(ids))})
+        return {row["id"] for row in rows}
 
     def get(self, product_id: str) -> Entry:
         """Return one product. Raises UsageError if the ledger has none of that id."""
@@ -166,11 +182,21 @@ class ProductReader:
         }
         return int(self._connection.query(_EXPECTED, params)[0]["products"])
 
-    def next_due_at(self) -> datetime | None:
-        """Return when the next queued product is due; None if none is queued."""
-        sql = "SELECT min(next_attempt_at) AS due FROM product WHERE state = 'queued'"
-        due = self._connection.query(sql)[0]["due"]
+    def remaining(self, areas: Collection[str], states: Collection[State]) -> int:
+        """Return how many products in *states* are wanted by *areas*, or asked for by hand."""
+        params = {"areas": claimants(areas), "states": json.dumps(list(states))}
+        return int(self._connection.query(_REMAINING, params)[0]["products"])
+
+    def next_due_at(self, areas: Collection[str] = ()) -> datetime | None:
+        """Return when the next product that could be claimed is due; None if none is queued."""
+        params = {"areas": claimants(areas)}
+        due = self._connection.query(_NEXT_DUE, params)[0]["due"]
         return moment(due) if due else None
+
+
+def claimants(areas: Collection[str]) -> str:
+    """Return who may claim a product, as JSON: areas and the person at the keyboard, or anybody."""
+    return json.dumps([*areas, ASKED_FOR] if areas else [])
 
 
 def _entry(row: dict[str, Any]) -> Entry:

@@ -187,3 +187,9 @@ def m005_tally(db: Database) -> None:
                          FROM product WHERE id = {row}.product_id"""
         )
         db.execute(f"CREATE TRIGGER tally_{name} AFTER {event} ON membership BEGIN {change} END")
+
+
+@MIGRATIONS()
+def m011_doubtful_deletions(db: Database) -> None:
+    """Remember which deleted products the catalogue lists all the same."""
+    db.execute("ALTER TABLE deletion ADD COLUMN listed INTEGER NOT NULL DEFAULT 1")
