@@ -16,7 +16,7 @@ MAX_PARAMETERS: Final = 6
 
 WORDS: Final = frozenset(
     {"errors", "lifecycle", "model", "stop", "naming", "checksum", "manifest"}
-    | {"geometry", "tiles", "safe", "area", "layout", "ports", "timetable"}
+    | {"geometry", "projection", "tiles", "safe", "area", "layout", "ports", "timetable"}
 )
 # A room is a module, a package, or one adapter. What it may import is in its row, itself apart.
 MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
@@ -25,6 +25,7 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "stop": frozenset({"errors"}),
     "naming": frozenset({"errors"}),
     "geometry": frozenset({"errors"}),
+    "projection": frozenset(),
     "safe": frozenset(),
     "area": frozenset(),
     "timetable": frozenset(),
@@ -74,11 +75,14 @@ HOMES: Final[dict[str, frozenset[str]]] = {
     "defusedxml": frozenset({"manifest", "sandbox"}),
     "antimeridian": frozenset({"geometry"}),
     "mgrs": frozenset({"tiles"}),
-    "utm": frozenset({"tiles"}),
-    "shapely": frozenset({"geometry", "tiles", "area", "planning", "config", "sandbox"}),
+    "utm": frozenset({"tiles", "projection"}),
+    "shapely": frozenset(
+        {"geometry", "projection", "tiles", "area", "planning", "config", "sandbox"}
+    ),
+    "numpy": frozenset({"projection", "sandbox"}),
 }
 ONLY_IN_THE_SANDBOX: Final = frozenset(
-    {"moto", "starlette", "uvicorn", "trustme", "cql2", "joserfc", "werkzeug"}
+    {"moto", "starlette", "uvicorn", "trustme", "cql2", "joserfc", "werkzeug", "PIL", "quickjs"}
 )
 # The clock, the disk, the dice and the network come into a decision as arguments.
 NOT_FOR_PLANNING: Final = frozenset({"os", "time", "random", "pathlib", "socket", "subprocess"})

@@ -1,7 +1,8 @@
 r"""A Copernicus Data Space on loopback, for ``s2mirror demo`` and the tests.
 
-Catalogue, object store and token endpoint on ephemeral ports, each behind a TLS proxy that can
-harm requests and records all of them. Code under test sees endpoints and a CA, nothing else::
+Catalogue, object store, token endpoint, Process API and feed of deletions on ephemeral ports, each
+behind a TLS proxy that can harm requests and records all of them. Code under test sees endpoints
+and a CA, nothing else::
 
     with Sandbox(folder) as sandbox:
         sandbox.publish(make_product(ProductSpec(tile="32TMT")))
@@ -19,7 +20,8 @@ harm requests and records all of them. Code under test sees endpoints and a CA, 
         sandbox.replace(changed_product)
         sandbox.clear()  # all of it, faults and records too
         sandbox.store.revoke_key(); sandbox.store.renew_key()
-        sandbox.identity.expires_in_seconds = 2
+        sandbox.identity.expires_in_seconds = 2; sandbox.identity.revoked = True
+        sandbox.process.refuse_next = 3; sandbox.process.units_left = 0.5
         sandbox.catalogue.result_cap = 100
         sandbox.catalogue.restart_on_dead_token = True
 

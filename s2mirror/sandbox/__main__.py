@@ -64,6 +64,7 @@ def _endpoints(sandbox: Sandbox) -> dict[str, str]:
         "stac": sandbox.stac_url,
         "s3": sandbox.s3_endpoint,
         "token": sandbox.token_url,
+        "process": sandbox.process_url,
         "odata": sandbox.odata_url,
         "ca": str(sandbox.ca_file),
     }

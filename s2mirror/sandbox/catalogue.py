@@ -108,6 +108,11 @@ class Catalogue:
         """Return one item's record, or None."""
         return self._records.get(item_id)
 
+    def all(self) -> list[Record]:
+        """Return every record."""
+        with self._lock:
+            return list(self._records.values())
+
     def search(self, query: Query) -> Found:
         """Return the page that *query* asks for. Raises DeadToken."""
         listing = self._listing(query)

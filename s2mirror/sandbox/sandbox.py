@@ -1,4 +1,4 @@
-"""The whole Copernicus Data Space on loopback: catalogue, store, identity, each behind a proxy."""
+"""The whole Copernicus Data Space on loopback: its services, each behind a proxy."""
 
 import ssl
 from collections.abc import Iterable
@@ -15,6 +15,7 @@ from s2mirror.errors import UsageError
 from s2mirror.sandbox.catalogue import Catalogue
 from s2mirror.sandbox.identity import TOKEN_PATH, IdentityService
 from s2mirror.sandbox.odata import ODATA_PATH, ODataService
+from s2mirror.sandbox.process import PROCESS_PATH, ProcessService
 from s2mirror.sandbox.products import SandboxProduct
 from s2mirror.sandbox.proxy import Proxy
 from s2mirror.sandbox.s3 import BUCKET, ObjectStore
@@ -41,6 +42,8 @@ class Sandbox:
         self.odata = ODataService()
         self.identity_proxy = Proxy()
         self.odata_proxy = Proxy()
+        self.process = ProcessService(self.catalogue, self.identity)
+        self.process_proxy = Proxy()
 
     def __enter__(self) -> Self:
         """Start everything; it is ready when this returns."""
@@ -76,6 +79,11 @@ class Sandbox:
     def odata_url(self) -> str:
         """The OData interface's address, ending in ``/odata/v1/``."""
         return f"https://localhost:{self.odata_proxy.port}{ODATA_PATH}"
+
+    @property
+    def process_url(self) -> str:
+        """The Process API."""
+        return f"https://localhost:{self.process_proxy.port}{PROCESS_PATH}"
 
     @property
     def access_key(self) -> str:
@@ -121,7 +129,8 @@ class Sandbox:
         return (
             f'[catalog]\nurl = "{self.stac_url}"\n\n'
             f'[store]\nendpoint = "{self.s3_endpoint}"\n\n'
-            f'[endpoints]\ntoken_url = "{self.token_url}"\nodata_url = "{self.odata_url}"\n\n'
+            f'[endpoints]\ntoken_url = "{self.token_url}"\n'
+            f'process_url = "{self.process_url}"\nodata_url = "{self.odata_url}"\n\n'
             f'[network]\nca_file = "{self.ca_file}"\n'
         )
 
@@ -164,11 +173,13 @@ class Sandbox:
         self.catalogue.clear()
         self.odata.clear()
         self.identity.reset()
+        self.process.reset()
         self.store.delete(self.store.list_keys())
 
     @property
     def _proxies(self) -> tuple[Proxy, ...]:
-        return self.stac_proxy, self.s3_proxy, self.identity_proxy, self.odata_proxy
+        plain = self.stac_proxy, self.s3_proxy, self.odata_proxy
+        return *plain, self.identity_proxy, self.process_proxy
 
     def keys_of(self, product_id: str) -> list[str]:
         """Return the keys of a product's objects, sorted."""
@@ -186,6 +197,7 @@ class Sandbox:
         self.stac = StacService(self.catalogue, self.stac_url)
         self.stac_proxy.forward_to(enter(served(loop, self.stac.app())))
         self.odata_proxy.forward_to(enter(served(loop, self.odata.app())))
+        self.process_proxy.forward_to(enter(served(loop, self.process.app())))
         self.identity_proxy.forward_to(enter(served(loop, self.identity.app())))
         self.s3_proxy.forward_to(self.store.port)
 

@@ -1,0 +1,179 @@
+"""A Process API that draws as Sentinel Hub does: for tokens of the sandbox, from its catalogue."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from threading import Lock
+from typing import Any, Final
+
+import numpy as np
+from shapely import contains_xy
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from s2mirror.projection import to_degrees
+from s2mirror.sandbox.catalogue import Catalogue, Record
+from s2mirror.sandbox.evalscript import Evalscript, ScriptError
+from s2mirror.sandbox.identity import IdentityService
+from s2mirror.sandbox.picture import geotiff, jpeg, numbers, png
+from s2mirror.sandbox.process_request import BadRequest, Job, read_job
+from s2mirror.sandbox.scene import Grid, see
+
+PROCESS_PATH: Final = "/api/v1/process"
+_UNIT_PIXELS: Final = 512 * 512
+_UNIT_BANDS: Final = 3
+_MIN_AREA: Final = 0.01
+_MIN_UNITS: Final = 0.005
+
+
+@dataclass(slots=True)
+class ProcessService:
+    """Draws what the sandbox's products show, and counts the processing units."""
+
+    catalogue: Catalogue
+    identity: IdentityService
+    units_left: float = 10_000.0
+    """What is left of the month; below zero, 429."""
+    units_spent: float = 0.0
+    refuse_next: int = 0
+    """How many requests to refuse as too fast."""
+    retry_after_ms: int = 3398
+    """What such a refusal says, in milliseconds as Sentinel Hub does."""
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    """The body of every request that had a good token."""
+    _lock: Lock = field(default_factory=Lock)
+
+    def app(self) -> Starlette:
+        """Return the ASGI application."""
+        return Starlette(routes=[Route(PROCESS_PATH, self._process, methods=["POST"])])
+
+    def reset(self) -> None:
+        """Be again what a new service is."""
+        self.requests.clear()
+        self.units_left, self.units_spent = 10_000.0, 0.0
+        self.refuse_next, self.retry_after_ms = 0, 3398
+
+    async def _process(self, request: Request) -> Response:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not self.identity.is_valid(token):
+            return _wrapped(401, "COMMON_UNAUTHORIZED", "You are not authorized! Please log in.")
+        if self._refuses():
+            return _too_fast(self.retry_after_ms)
+        body = await request.body()
+        try:
+            job = read_job(body)
+            self.requests.append(json.loads(body))
+            return await asyncio.to_thread(self._draw, job)
+        except BadRequest as error:
+            return _wrapped(400, "COMMON_BAD_PAYLOAD", str(error), error.facts)
+        except ScriptError as error:
+            return _wrapped(400, "RENDERER_EXCEPTION", f"Failed to evaluate script!\n{error}")
+
+    def _refuses(self) -> bool:
+        with self._lock:
+            if self.refuse_next:
+                self.refuse_next -= 1
+                return True
+            return self.units_left <= 0
+
+    def _draw(self, job: Job) -> Response:
+        script = Evalscript(job.evalscript)
+        bands = _bands(job, script, _on_top(job, self.catalogue))
+        pixels = numbers(script.draw(bands), script.setup.sample_type)
+        units = units_of(job, script)
+        with self._lock:
+            self.units_left -= units
+            self.units_spent += units
+        headers = {"X-ProcessingUnits-Spent": f"{units:.6f}"}
+        return Response(_encoded(pixels, job), media_type=job.media, headers=headers)
+
+
+def units_of(job: Job, script: Evalscript) -> float:
+    """Return the processing units of a request: by area, by bands, twice for 32 bits."""
+    bands = [name for name in script.setup.inputs if name != "dataMask"] or ["dataMask"]
+    area = max(_MIN_AREA, job.width * job.height / _UNIT_PIXELS)
+    depth = 2 if script.setup.sample_type == "FLOAT32" else 1
+    return max(_MIN_UNITS, area * len(bands) / _UNIT_BANDS * depth)
+
+
+def _on_top(job: Job, catalogue: Catalogue) -> list[Record]:
+    """Return the products that a request may show, the one on top first."""
+    found = [
+        record
+        for record in catalogue.all()
+        if record.collection == job.collection
+        and job.time_from <= record.sensed_at <= job.time_until
+        and _cloud(record) <= job.max_cloud_percent
+    ]
+    found.sort(key=lambda record: record.sensed_at, reverse=job.order != "leastRecent")
+    return sorted(found, key=_cloud) if job.order == "leastCC" else found
+
+
+def _cloud(record: Record) -> float:
+    return float(record.item["properties"].get("eo:cloud_cover") or 0)
+
+
+def _bands(job: Job, script: Evalscript, records: list[Record]) -> dict[str, Grid]:
+    x, y = _centres(job)
+    longitude, latitude = (np.asarray(part, dtype=float) for part in to_degrees(job.crs, x, y))
+    scene = see(records, longitude, latitude)
+    if job.geometry is not None:
+        scene.mask[~contains_xy(job.geometry, x, y)] = 0
+    factor = 10_000 if script.setup.in_numbers else 1
+    offset = 0.0 if job.harmonize else 0.1
+    return {
+        name: scene.mask
+        if name == "dataMask"
+        else (scene.band(name) + offset * scene.mask * name.startswith("B")) * factor
+        for name in script.setup.inputs
+    }
+
+
+def _centres(job: Job) -> tuple[Grid, Grid]:
+    """Return x and y of the middle of every pixel, north up."""
+    west, south, east, north = job.bbox
+    across, down = (east - west) / job.width, (north - south) / job.height
+    x = west + across * (np.arange(job.width) + 0.5)
+    y = north - down * (np.arange(job.height) + 0.5)
+    grid_x, grid_y = np.meshgrid(x, y)
+    return grid_x, grid_y
+
+
+def _encoded(pixels: Any, job: Job) -> bytes:  # noqa: ANN401 - an array
+    bands = pixels.shape[2]
+    if job.media == "image/tiff":
+        return geotiff(pixels, job.bbox, job.crs)
+    if pixels.dtype != np.uint8 or bands not in (
+        (1, 3) if job.media == "image/jpeg" else (1, 3, 4)
+    ):
+        raise BadRequest("output->responses->format->type", f"{job.media} cannot hold this output")
+    return png(pixels) if job.media == "image/png" else jpeg(pixels, job.quality)
+
+
+def _wrapped(
+    status: int, code: str, message: str, facts: Mapping[str, object] | None = None
+) -> Response:
+    """Return an error as most of the API tells it."""
+    told = {
+        "status": status,
+        "reason": HTTPStatus(status).phrase,
+        "message": message,
+        "code": code,
+        **({"errors": dict(facts)} if facts else {}),
+    }
+    return JSONResponse({"error": told}, status)
+
+
+def _too_fast(retry_after_ms: int) -> Response:
+    """Return the refusal that is told without a wrapping."""
+    told = {
+        "status": 429,
+        "reason": "Too Many Requests",
+        "message": "You have exceeded your rate limit",
+        "code": "RATE_LIMIT_EXCEEDED",
+    }
+    return JSONResponse(told, 429, headers={"Retry-After": str(retry_after_ms)})
