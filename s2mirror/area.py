@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 
 from shapely.geometry.base import BaseGeometry
 
+from s2mirror.selection import WHOLE, Selection
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchArea:
@@ -29,5 +31,7 @@ class WatchArea:
     interval: timedelta = timedelta(minutes=15)
     prune_after: timedelta | None = None
     """How long a processed product stays; None for ever, unless ``keep_newest`` says otherwise."""
+    selection: Selection = WHOLE
+    """Which files of each product."""
     keep_newest: int | None = None
     """How many of the newest products stay whatever their age."""

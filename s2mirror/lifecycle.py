@@ -49,6 +49,7 @@ class Event(StrEnum):
     PRUNE = "prune"
     REQUEUE = "requeue"
     REVISE = "revise"
+    COMPLETE = "complete"
     SUPERSEDE = "supersede"
     WITHDRAW = "withdraw"
 
@@ -73,11 +74,13 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
         (S.ARCHIVED, E.PRUNE): S.PRUNED,
         (S.ARCHIVED, E.CORRUPT): S.QUARANTINED,
         (S.ARCHIVED, E.REVISE): S.QUEUED,
+        (S.ARCHIVED, E.COMPLETE): S.QUEUED,
         (S.ARCHIVED, E.SUPERSEDE): S.SUPERSEDED,
         (S.ARCHIVED, E.WITHDRAW): S.WITHDRAWN,
         (S.PROCESSED, E.PRUNE): S.PRUNED,
         (S.PROCESSED, E.CORRUPT): S.QUARANTINED,
         (S.PROCESSED, E.REVISE): S.QUEUED,
+        (S.PROCESSED, E.COMPLETE): S.QUEUED,
         (S.PROCESSED, E.SUPERSEDE): S.SUPERSEDED,
         (S.PROCESSED, E.WITHDRAW): S.WITHDRAWN,
         (S.FAILED, E.REQUEUE): S.QUEUED,
@@ -98,7 +101,8 @@ HELD: Final = frozenset({S.ARCHIVED, S.PROCESSED})
 def leaves_tree(state: State, event: Event) -> bool:
     """Tell whether a product's folder leaves the archive tree with this step.
 
-    A republished product (REVISE) does not: its old version stands until the new one is proven.
+    A product that is republished or to be completed does not: what there is of it stands until
+    there is something better.
     """
     return state in HELD and advance(state, event) not in (*HELD, S.QUEUED)
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from s2mirror.lifecycle import Event, State
+from s2mirror.selection import WHOLE, Selection
 
 
 def utc(text: str) -> datetime:
@@ -163,6 +164,8 @@ class Entry(_Timed):
     path: str | None
     """Where the folder stands, relative to the archive root; None while it does not."""
     areas: tuple[str, ...]
+    selection: Selection = WHOLE
+    """What of it stands in the folder: all, or what was chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

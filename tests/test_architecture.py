@@ -16,7 +16,8 @@ MAX_PARAMETERS: Final = 6
 
 WORDS: Final = frozenset(
     {"errors", "lifecycle", "model", "stop", "naming", "checksum", "manifest"}
-    | {"geometry", "projection", "tiles", "safe", "area", "layout", "ports", "timetable"}
+    | {"geometry", "projection", "tiles", "safe", "area", "layout", "ports"}
+    | {"timetable", "selection"}
 )
 # A room is a module, a package, or one adapter. What it may import is in its row, itself apart.
 MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
@@ -27,9 +28,10 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "geometry": frozenset({"errors"}),
     "projection": frozenset(),
     "safe": frozenset(),
-    "area": frozenset(),
+    "selection": frozenset(),
+    "area": frozenset({"selection"}),
     "timetable": frozenset(),
-    "model": frozenset({"lifecycle"}),
+    "model": frozenset({"lifecycle", "selection"}),
     "tiles": frozenset({"geometry"}),
     "checksum": frozenset({"errors", "model"}),
     "manifest": frozenset({"errors", "model", "naming", "checksum"}),

@@ -39,7 +39,11 @@ def _print_status(found: Status) -> None:
     states = [f"{number} {state}" for state, number in found.products.items() if number]
     say(f"mirror    {'current' if found.current else 'not current'}; {works}")
     say(f"products  {', '.join(states) or 'none yet'}")
-    say(f"archive   {found.archive_root}: {count(held, 'product')}, {size(found.held_bytes)}")
+    partial = f", {found.partial_products} partial by choice" if found.partial_products else ""
+    say(
+        f"archive   {found.archive_root}: {count(held, 'product')}, "
+        f"{size(found.held_bytes)}{partial}"
+    )
     say(f"disk      {size(found.free_bytes)} free")
     say(
         f"received  {size(found.received_24h_bytes)} in 24 h, "

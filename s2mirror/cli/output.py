@@ -73,6 +73,8 @@ def product_facts(entry: Entry) -> dict[str, object]:
         "changed_at": entry.changed_at,
         "path": entry.path,
         "areas": entry.areas,
+        "partial": not entry.selection.whole,
+        "files": str(entry.selection),
     }
 
 

@@ -92,12 +92,13 @@ def _check_area(mirror: Mirror, name: str) -> None:
 
 def _print_list(found: list[Entry]) -> None:
     print_table(
-        ("product", "state", ">size", ">cloud %", "areas", "reason"),
+        ("product", "state", ">size", "files", ">cloud %", "areas", "reason"),
         [
             (
                 entry.product.id,
                 entry.state,
                 size(entry.product.size_bytes),
+                _files(entry),
                 _cloud(entry),
                 ",".join(entry.areas),
                 entry.reason,
@@ -152,6 +153,8 @@ def _lines(entry: Entry, archive_root: str) -> Iterator[tuple[str, str]]:
         yield "folder", f"{archive_root}/{entry.path}"
     yield "areas", ", ".join(entry.areas) or "none"
     yield "size", f"{size(product.size_bytes)} ({product.size_bytes or 0:,} B)"
+    if entry.path:
+        yield "files", _files(entry)
     yield "sensed", f"{when(product.sensed_at)} UTC"
     yield "generated", f"{when(product.generated_at)} UTC, baseline {product.baseline}"
     yield "published", f"{when(product.published_at)} UTC"
@@ -161,6 +164,13 @@ def _lines(entry: Entry, archive_root: str) -> Iterator[tuple[str, str]]:
     yield "datatake", product.datatake_id
     yield "datastrip", product.datastrip_id
     yield "S3 prefix", product.s3_prefix
+
+
+def _files(entry: Entry) -> str:
+    """Return which files stand in the folder."""
+    if entry.path is None:
+        return ""
+    return "all" if entry.selection.whole else f"only {entry.selection}"
 
 
 def _cloud(entry: Entry) -> str:

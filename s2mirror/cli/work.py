@@ -58,6 +58,7 @@ def _plan_facts(found: Survey) -> dict[str, object]:
         "prune_bytes": _gone_bytes(found.prune),
         "brake": found.prune.brake,
         "replaced": {each.old.product.id: each.due_at for each in found.replaced},
+        "narrower": [entry.product.id for entry in found.narrower],
         "unclaimed": [entry.product.id for entry in found.unclaimed],
     }
 
@@ -78,6 +79,10 @@ def _print_plan(found: Survey) -> None:
         say(f"{replaced}, about {size(old_bytes)}, {found.replaced_when}")
         for each in found.replaced:
             say(f"  {each.old.product.id}  by {each.new.product.id}")
+    if found.narrower:
+        say(f"{count(len(found.narrower), 'held product')} with fewer files than the areas want")
+        for entry in found.narrower:
+            say(f"  {entry.product.id}  `s2mirror complete --wider` brings them")
     if found.unclaimed:
         say(f"{count(len(found.unclaimed), 'held product')} that no configured area wants: kept")
         for entry in found.unclaimed:

@@ -24,6 +24,7 @@ from s2mirror.config.outlines import (
     outline_of_wkt,
 )
 from s2mirror.geometry import Shape
+from s2mirror.selection import BANDS, RESOLUTIONS, Selection, chosen
 
 OUTLINES: Final = ("bbox", "geojson", "wkt", "tiles")
 """The keys of which an area has exactly one."""
@@ -77,6 +78,11 @@ class Area(BaseModel):
     """Higher goes first."""
     interval: kinds.OwnInterval = None
     """How often to poll, if not as often as ``catalog.interval``."""
+    bands: frozenset[Annotated[str, kinds.choice(*BANDS)]] = frozenset()
+    """Empty, with the next two: every file."""
+    resolutions: frozenset[Annotated[str, kinds.choice(*RESOLUTIONS)]] = frozenset()
+    files: frozenset[kinds.Text] = frozenset()
+    """Patterns for paths below the product folder."""
     prune_after: kinds.OverrideOrNever = None
     """A timedelta, ``"never"``, or None for what ``prune.after`` says."""
     keep_newest: Annotated[int | None, kinds.whole(1)] = None
@@ -97,6 +103,11 @@ class Area(BaseModel):
         """Where: valid, of polygons alone, within ±180°, without overlapping parts."""
         given = self.bbox or self.geojson or self.wkt
         return given.geometry if given else outline_of_tiles(self.tiles)
+
+    @property
+    def selection(self) -> Selection:
+        """Which files of each product."""
+        return chosen(bands=self.bands, resolutions=self.resolutions, files=self.files)
 
     @property
     def repairs(self) -> dict[str, tuple[str, ...]]:

@@ -64,6 +64,7 @@ def watch_area(area: Area, settings: Settings) -> WatchArea:
         priority=area.priority,
         interval=settings.poll_interval(area),
         prune_after=settings.prune_after(area),
+        selection=area.selection,
         keep_newest=settings.keep_newest(area),
     )
 

@@ -44,6 +44,8 @@ class Status:
     """What the daemon last said of itself; None if it never did."""
     products: dict[State, int]
     held_bytes: int
+    partial_products: int
+    """Held with some of their files, by choice."""
     free_bytes: int
     received_24h_bytes: int
     received_30d_bytes: int
@@ -75,6 +77,7 @@ def status(mirror: Mirror) -> Status:
         health=read_health(ledger, now=now),
         products={state: counts.get(state, (0, 0))[0] for state in State},
         held_bytes=sum(counts.get(state, (0, 0))[1] for state in HELD),
+        partial_products=ledger.selections.partial_count(),
         free_bytes=room_bytes(mirror.archive),
         received_24h_bytes=ledger.transferred_bytes(timedelta(days=1), now=now),
         received_30d_bytes=ledger.transferred_bytes(MONTH, now=now),

@@ -15,6 +15,7 @@ from s2mirror.planning.searches import Search, plan_query
 from s2mirror.planning.supersede import Supersession, plan_supersede, waiting_for_better
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.choose import QUEUE_LENGTH
+from s2mirror.steps.complete import narrower
 from s2mirror.steps.listing import list_in_windows
 
 
@@ -31,6 +32,8 @@ class Survey:
     replaced: tuple[Supersession, ...]
     """Held versions whose newer one is held, whether their time has come or not."""
     policy: SupersedePolicy
+    narrower: tuple[Entry, ...]
+    """Products that are held with fewer files than their areas want now."""
     unclaimed: tuple[Entry, ...]
     """Products that are held, but that no configured area wants (any more). They stay."""
 
@@ -80,6 +83,7 @@ def survey(mirror: Mirror, searches: Sequence[Search]) -> Survey:
         prune=prune,
         replaced=plan_supersede(held, asked, mirror.settings.supersede.grace),
         policy=policy,
+        narrower=tuple(narrower(held, mirror.wishes)),
         unclaimed=tuple(products.unclaimed(mirror.area_names)),
     )
 

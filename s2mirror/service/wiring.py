@@ -31,6 +31,7 @@ from s2mirror.steps.poll import Poller
 from s2mirror.steps.process import Processor
 from s2mirror.steps.prune import Pruner
 from s2mirror.steps.throttle import Throttle
+from s2mirror.steps.wishes import Wishes
 from s2mirror.steps.withdraw import Withdrawer
 
 
@@ -75,6 +76,11 @@ class Mirror:
         catalog = self.settings.catalog
         since = self.now() - catalog.sweep_all_every - catalog.sweep_recent_every
         return self.ledger.cursors.rejected(since=since)
+
+    @property
+    def wishes(self) -> Wishes:
+        """Which files the areas want."""
+        return Wishes.of_areas(self.areas)
 
     @property
     def template(self) -> str:
@@ -123,6 +129,7 @@ class Mirror:
             connections=connections,
             progress=progress,
             throttle=self.throttle,
+            wishes=self.wishes,
             template=self.template,
             tries_per_file=self.settings.download.tries_per_file,
             now=self.now,

@@ -1,6 +1,7 @@
 """Look whether the mirror keeps what it promises: five invariants, over ledger and disk.
 
-proven      every product folder verifies, file by file, against its manifest and its listing
+proven      every product folder verifies, file by file, against its manifest and its listing;
+            of one that is partial by choice, every file that was chosen
 whole       nothing partial or unknown stands in the tree
 ledger      ledger and disk say the same of every product
 accounted   every catalogue item in scope is known, and every failure has its reason
@@ -20,6 +21,7 @@ from s2mirror.lifecycle import HELD, State
 from s2mirror.manifest import parse_manifest
 from s2mirror.model import Entry, ProvenFile
 from s2mirror.safe import needed_folders
+from s2mirror.steps.wishes import required
 
 _WAITING = (State.DISCOVERED, State.QUEUED)
 _IN_HAND = (State.DOWNLOADING, State.VERIFIED)
@@ -129,7 +131,7 @@ class Auditor:
         except (MirrorError, OSError) as error:
             yield f"{manifest.NAME} cannot be read: {error}"
             return
-        for found in promised.values():
+        for found in required(entry.selection, promised, proven).values():
             if proven.get(found.path) != found.digest:
                 yield f"{found.path} was proven with another digest than its manifest promises"
 

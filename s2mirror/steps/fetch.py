@@ -24,6 +24,7 @@ from s2mirror.steps.staging import (
     drop_unproven,
 )
 from s2mirror.steps.throttle import Throttle
+from s2mirror.steps.wishes import Wanted, Wishes
 from s2mirror.stop import StopFlag
 
 
@@ -38,6 +39,7 @@ class Fetcher:
     """Every request to the store runs in here: its threads are the connection budget."""
     progress: Progress
     throttle: Throttle
+    wishes: Wishes
     template: str
     tries_per_file: int
     now: Callable[[], datetime]
@@ -49,7 +51,8 @@ class Fetcher:
         caller decides what becomes of the product.
         """
         product = entry.product
-        listing = self._list(product)
+        wanted = Wanted(self.wishes.of(entry, self.ledger), self._list(product))
+        listing = wanted.listing
         stage = self.archive.stage(product.id)
         known = self._known_versions(entry)
         drop_stale(stage, known, listing)
@@ -58,11 +61,13 @@ class Fetcher:
             product.id, size_bytes=listing.size_bytes, staged_bytes=stage.size_bytes()
         )
         with stop.child() as halt:
-            proof = self._fetch_all(product, listing, self._receiver(product, stage, halt), known)
+            proof = self._fetch_all(product, wanted, self._receiver(product, stage, halt), known)
         stage.make_folders(needed_folders(file.path for file in listing.files))
         stage.make_folders(listing.folders)
         stage.settle()
-        self.ledger.proofs.put_staged(product.id, proof)
+        self.ledger.proofs.put_staged(
+            product.id, proof, selection=wanted.selection, whole_bytes=wanted.whole.size_bytes
+        )
         verdict = Verdict(event=Event.VERIFY, attempts=0, size_bytes=listing.size_bytes)
         self.ledger.products.advance(entry, verdict, now=self.now())
 
@@ -78,12 +83,15 @@ class Fetcher:
     def _known_versions(self, entry: Entry) -> Versions:
         """Bring what there is of a product into staging; return what versions it is of.
 
-        While an older version stands in the tree (a republished product), it stays there.
+        What stands in the tree while more or newer bytes of it come stays there; its files are
+        lent, so that none comes again that is still right.
         """
         product_id = entry.product.id
         staged = self.ledger.proofs.staged_versions(product_id)
         if entry.path is not None:
-            return staged
+            held = self.ledger.proofs.proven_versions(product_id)
+            lent = self.archive.lend(product_id, entry.path, held)
+            return {**staged, **{path: held[path] for path in lent}}
         self.archive.reuse(product_id, product_path(self.template, entry.product))
         return staged or self.ledger.proofs.proven_versions(product_id)
 
@@ -98,12 +106,13 @@ class Fetcher:
         )
 
     def _fetch_all(
-        self, product: Product, listing: Listing, receiver: Receiver, known: Versions
+        self, product: Product, wanted: Wanted, receiver: Receiver, known: Versions
     ) -> Sequence[ProvenFile]:
         """Fetch the manifest, then everything else, largest first; return what was proven."""
+        listing = wanted.listing
         first = next(file for file in listing.files if file.path == manifest.NAME)
         head = self._run([FileJob(first)], receiver)
-        promised = parse_manifest(receiver.stage.read_bytes(manifest.NAME))
+        promised = wanted.required(parse_manifest(receiver.stage.read_bytes(manifest.NAME)))
         check_promises(promised, listing)
         drop_unproven(receiver.stage, known, promised)
         self.ledger.proofs.put_listing(product.id, listing)

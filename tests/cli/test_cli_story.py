@@ -96,7 +96,7 @@ def test_the_same_story_reads_well_for_people(cli: Cli, kit: Kit) -> None:
     assert "1 new, 1 archived" in synced
     assert "mirror    current; nobody works now" in cli("status").out
     head, row = cli("list").out.splitlines()
-    assert head.split() == ["product", "state", "size", "cloud", "%", "areas", "reason"]
+    assert head.split() == ["product", "state", "size", "files", "cloud", "%", "areas", "reason"]
     assert row.split()[:2] + row.split()[-1:] == [product.id, "archived", "zurich"]
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from s2mirror.adapters.archive.filesystem import (
     explained,
+    lend_file,
     make_folder,
     sync_folder,
     write_durably,
@@ -167,6 +168,16 @@ class Archive:
                 self._move(found, stage.folder)
                 return True
         return False
+
+    def lend(self, product_id: str, path: str, names: Iterable[str]) -> list[str]:
+        """Let what stands in the tree of these files be staged too; return which are.
+
+        A file is in both places at once, without a second copy where the file system can do that.
+        What is staged already stays as it is.
+        """
+        stage, folder = self.stage(product_id), self.folder(path)
+        with explained(f"lending {product_id}"):
+            return [name for name in names if lend_file(folder / name, stage.folder / name)]
 
     def discard(self, product_id: str, path: str, *, now: datetime) -> None:
         """Move a product from the tree to the trash, whence :meth:`empty_trash` takes it."""

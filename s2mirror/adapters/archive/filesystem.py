@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,9 @@ _ADVICE: Final[Mapping[int, str]] = {
     errno.EIO: "the disk reports an error; look into the system log",
     errno.ENAMETOOLONG: "the path is too long for this file system; choose a shorter archive root",
 }
+
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS})
+"""What file systems without hard links answer, such as exFAT and some network shares."""
 
 # Blanks, tabs, newlines and backslashes in mount points, see proc_pid_mountinfo(5).
 _MOUNT_POINT: Final = 4
@@ -66,6 +70,31 @@ def write_durably(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
     draft.replace(path)
     sync_folder(path.parent)
+
+
+def lend_file(source: Path, target: Path) -> bool:
+    """Let *target* be the same file as *source*, or its copy; tell whether it is.
+
+    A target that is there already stays.
+    """
+    if source.is_symlink() or not source.is_file() or target.exists():
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _copy_durably(source, target)
+    return True
+
+
+def _copy_durably(source: Path, target: Path) -> None:
+    draft = target.with_name(target.name + ".new")
+    shutil.copyfile(source, draft)
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.replace(target)
 
 
 def filesystem_kind(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:

@@ -13,6 +13,7 @@ from s2mirror.adapters.ledger.items import Items
 from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.proofs import Proofs
 from s2mirror.adapters.ledger.removals import Removals
+from s2mirror.adapters.ledger.selections import Selections
 from s2mirror.adapters.ledger.sweeps import Sweeps
 from s2mirror.errors import LedgerError
 from s2mirror.model import Entry, Verdict
@@ -50,6 +51,7 @@ class Ledger:
         self.proofs = Proofs(connection)
         self.sweeps = Sweeps(connection)
         self.deletions = Deletions(connection)
+        self.selections = Selections(connection)
         self.items = Items(connection)
         self.removals = Removals(connection)
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from s2mirror.adapters.ledger.connection import Connection
 from s2mirror.model import Digest, Listing, ProvenFile
+from s2mirror.selection import WHOLE, Selection, to_text
 
 PUT: Final = """
 INSERT INTO proof (product_id, kind, document) VALUES (:id, :kind, :document)
@@ -20,6 +21,15 @@ ON CONFLICT (product_id, kind) DO UPDATE SET document = excluded.document
 _GET: Final = "SELECT document FROM proof WHERE product_id = :id AND kind = :kind"
 _PUBLISH: Final = (
     "UPDATE OR REPLACE proof SET kind = 'proof' WHERE product_id = :id AND kind = 'staged'"
+)
+_PUT_STAGED_SELECTION: Final = """
+INSERT INTO selection (product_id, kind, document, whole_bytes)
+VALUES (:id, 'staged', :document, :whole_bytes)
+ON CONFLICT (product_id, kind) DO UPDATE
+   SET document = excluded.document, whole_bytes = excluded.whole_bytes
+"""
+_PUBLISH_SELECTION: Final = (
+    "UPDATE OR REPLACE selection SET kind = 'held' WHERE product_id = :id AND kind = 'staged'"
 )
 _DROP_LISTING: Final = "DELETE FROM proof WHERE product_id = :id AND kind = 'listing'"
 
@@ -43,14 +53,28 @@ class Proofs:
         """Return ETag and size in bytes, by path, of the files last held."""
         return _versions(self._get(product_id, "proof") or [])
 
-    def put_staged(self, product_id: str, files: Sequence[ProvenFile]) -> None:
-        """Remember what every file of a complete, staged product is."""
-        self._put(product_id, "staged", [asdict(file) for file in files])
+    def put_staged(
+        self,
+        product_id: str,
+        files: Sequence[ProvenFile],
+        *,
+        selection: Selection = WHOLE,
+        whole_bytes: int | None = None,
+    ) -> None:
+        """Remember what every file of a staged product is, and which of them were chosen.
+
+        *whole_bytes* is what all of its files have, chosen or not.
+        """
+        params = {"id": product_id, "document": to_text(selection), "whole_bytes": whole_bytes}
+        with self._connection.atomic():
+            self._put(product_id, "staged", [asdict(file) for file in files])
+            self._connection.execute(_PUT_STAGED_SELECTION, params)
 
     def publish(self, product_id: str) -> None:
         """Make what is known of the staged files the proof of what is held."""
         with self._connection.atomic():
             self._connection.execute(_PUBLISH, {"id": product_id})
+            self._connection.execute(_PUBLISH_SELECTION, {"id": product_id})
             self._connection.execute(_DROP_LISTING, {"id": product_id})
 
     def proof(self, product_id: str) -> tuple[ProvenFile, ...] | None:

@@ -10,12 +10,14 @@ from s2mirror.adapters.ledger.connection import Connection, moment, stamp
 from s2mirror.errors import UsageError
 from s2mirror.lifecycle import State
 from s2mirror.model import ASKED_FOR, CatalogQuery, Entry, Product, Step
+from s2mirror.selection import from_text
 
 TIMES: Final = ("sensed_at", "published_at", "generated_at")
 PRODUCT_FIELDS: Final = tuple(field.name for field in fields(Product))
 
 _ROW: Final = """
-SELECT p.*, (SELECT json_group_array(area) FROM membership WHERE product_id = p.id) AS areas
+SELECT p.*, (SELECT json_group_array(area) FROM membership WHERE product_id = p.id) AS areas,
+       (SELECT document FROM selection WHERE product_id = p.id AND kind = 'held') AS selection
   FROM product AS p
 """
 _ONE: Final = f"{_ROW} WHERE p.id = :id"
@@ -211,4 +213,5 @@ def _entry(row: dict[str, Any]) -> Entry:
         changed_at=moment(row["changed_at"]),
         path=row["path"],
         areas=tuple(sorted(json.loads(row["areas"]))),
+        selection=from_text(row["selection"] or "[]"),
     )

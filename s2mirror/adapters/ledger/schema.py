@@ -193,3 +193,20 @@ def m005_tally(db: Database) -> None:
 def m011_doubtful_deletions(db: Database) -> None:
     """Remember which deleted products the catalogue lists all the same."""
     db.execute("ALTER TABLE deletion ADD COLUMN listed INTEGER NOT NULL DEFAULT 1")
+
+
+@MIGRATIONS()
+def m007_selections(db: Database) -> None:
+    """Which files of a product were chosen: asked for by a person, staged, held. No row: all."""
+    db.execute(
+        """
+        CREATE TABLE selection (
+          product_id TEXT NOT NULL,
+          kind TEXT NOT NULL CHECK (kind IN ('asked', 'staged', 'held')),
+          document TEXT NOT NULL,
+          whole_bytes INTEGER,
+          PRIMARY KEY (product_id, kind)
+        ) STRICT, WITHOUT ROWID
+        """
+    )
+    db.execute("CREATE INDEX selection_document ON selection (document, kind)")

@@ -1,0 +1,230 @@
+"""Only the files that the areas want: partial by choice, proven all the same, completed later."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kit import ZURICH, Kit, small
+
+from s2mirror.sandbox import Fault, SandboxProduct
+from s2mirror.selection import chosen
+
+SOME = ZURICH + 'bands = ["B02", "SCL"]\n'
+RURAL = SOME.replace('"zurich"', '"rural"').replace('"B02", "SCL"', '"B11"')
+WANTED = chosen(bands=["B02", "SCL"])
+
+
+def held(kit: Kit, product: SandboxProduct) -> set[str]:
+    folder = kit.archive / product.prefix
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def told(kit: Kit, capsys: pytest.CaptureFixture[str], *words: str) -> Any:  # noqa: ANN401 - parsed JSON
+    """Run a command with ``--json`` and return what it printed."""
+    capsys.readouterr()
+    kit.call(*words, "--json")
+    return json.loads(capsys.readouterr().out)
+
+
+def files(product: SandboxProduct) -> set[str]:
+    return {path for path in product.files if not path.endswith("/")}
+
+
+def assert_right_bytes(kit: Kit, product: SandboxProduct) -> None:
+    for path in held(kit, product):
+        assert (kit.archive / product.prefix / path).read_bytes() == product.files[path], path
+
+
+@pytest.fixture
+def kit(kit: Kit) -> Kit:
+    kit.areas = SOME
+    return kit
+
+
+def test_only_the_files_that_the_area_wants_come_and_they_are_proven(kit: Kit) -> None:
+    products = [small(27), small(25, level="L1C")]
+    kit.sandbox.publish(products)
+    result = kit.cycle()
+    assert result.exit_code == 0
+    for product in products:
+        wanted = WANTED.paths(files(product))
+        assert held(kit, product) == set(wanted) < files(product)
+        assert_right_bytes(kit, product)
+        entry = kit.entry(product)
+        assert entry.selection == WANTED
+        assert entry.product.size_bytes == sum(len(product.files[path]) for path in wanted)
+    assert len(kit.downloaded()) == sum(len(held(kit, product)) for product in products)
+    kit.assert_current(*products)
+
+
+def test_a_chosen_file_that_is_lost_or_spoilt_is_a_fault_and_only_it_comes_again(kit: Kit) -> None:
+    product = small()
+    kit.sandbox.publish(product)
+    kit.cycle()
+    band = next((kit.archive / product.prefix).rglob("*_B02_10m.jp2"))
+    band.unlink()
+    (fault,) = kit.faults()
+    assert fault.startswith("proven: ")
+    assert "B02_10m.jp2 is missing" in fault
+    kit.sandbox.s3_proxy.reset()
+    assert kit.call("audit", "--repair") == 1
+    assert kit.cycle().exit_code == 0
+    assert kit.downloaded("_B02_10m.jp2") == kit.downloaded(".jp2")
+    kit.assert_current(product)
+
+
+@pytest.mark.long
+def test_two_areas_get_what_either_wants(kit: Kit) -> None:
+    kit.areas = SOME + RURAL
+    product = small()
+    kit.sandbox.publish(product)
+    kit.cycle()
+    either = WANTED | chosen(bands=["B11"])
+    assert held(kit, product) == either.paths(files(product))
+    assert kit.entry(product).selection == either
+    kit.assert_current(product)
+
+
+@pytest.mark.long
+def test_an_area_that_wants_everything_gets_it_whatever_others_want(kit: Kit) -> None:
+    kit.areas = SOME + ZURICH.replace('"zurich"', '"all"')
+    product = small()
+    kit.sandbox.publish(product)
+    kit.cycle()
+    kit.assert_same_bytes(product)
+    assert kit.entry(product).selection.whole
+    kit.assert_current(product)
+
+
+def test_a_product_is_completed_with_the_files_it_lacks_and_no_others(kit: Kit) -> None:
+    product = small()
+    kit.sandbox.publish(product)
+    kit.cycle()
+    before = held(kit, product)
+    kit.sandbox.s3_proxy.reset()
+    assert kit.call("complete", product.id) == 0
+    assert held(kit, product) == before, "what there is stands until there is more"
+    assert kit.cycle().exit_code == 0
+    kit.assert_same_bytes(product)
+    fetched = {key.partition(".SAFE/")[2] for key in kit.downloaded()}
+    assert fetched - {"manifest.safe"} == files(product) - before
+    assert kit.entry(product).selection.whole
+    assert kit.entry(product).product.size_bytes == sum(map(len, product.files.values()))
+    assert kit.call("complete", product.id) == 0
+    kit.assert_current(product)
+
+
+@pytest.mark.long
+def test_what_is_to_be_completed_stands_and_proves_as_long_as_it_cannot_be(kit: Kit) -> None:
+    kit.sections["download"] = 'backoff = "1 h"\ntries_per_file = 1'
+    product = small()
+    kit.sandbox.publish(product)
+    kit.cycle()
+    before = held(kit, product)
+    kit.call("complete", product.id)
+    kit.sandbox.s3_proxy.inject(Fault(path=r"_B03_10m", flip_byte=7, times=None))
+    assert kit.cycle().exit_code == 1
+    assert kit.entry(product).state == "quarantined"
+    assert held(kit, product) == before
+    assert kit.faults() == []
+    kit.sandbox.s3_proxy.reset()
+    kit.call("requeue", product.id)
+    assert kit.cycle().exit_code == 0
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+@pytest.mark.long
+def test_a_file_spoilt_on_disk_is_not_taken_over_when_the_rest_comes(kit: Kit) -> None:
+    product = small()
+    kit.sandbox.publish(product)
+    kit.cycle()
+    band = next((kit.archive / product.prefix).rglob("*_B02_10m.jp2"))
+    band.write_bytes(bytes(len(band.read_bytes())))
+    kit.call("complete", product.id)
+    assert kit.cycle().exit_code == 0
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+@pytest.mark.long
+def test_wider_wishes_complete_what_is_held_only_when_asked(
+    kit: Kit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product, later = small(25), small(27)
+    kit.sandbox.publish(product)
+    kit.cycle()
+    before = held(kit, product)
+    kit.areas = SOME.replace('"SCL"', '"SCL", "B11"')
+    kit.sandbox.publish(later)
+    assert kit.cycle().exit_code == 0
+    assert held(kit, product) == before
+    assert any(path.endswith("_B11_20m.jp2") for path in held(kit, later))
+    assert told(kit, capsys, "plan")["narrower"] == [product.id]
+    assert told(kit, capsys, "complete", "--wider", "--dry-run")["complete"] == [product.id]
+    assert told(kit, capsys, "complete", "--wider")["complete"] == [product.id]
+    kit.sandbox.s3_proxy.reset()
+    assert kit.cycle().exit_code == 0
+    assert [key[-12:] for key in kit.downloaded("20m.jp2")] == ["_B11_20m.jp2"]
+    assert told(kit, capsys, "plan")["narrower"] == []
+    kit.assert_current(product, later)
+
+
+@pytest.mark.long
+def test_narrower_wishes_take_nothing_away(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
+    product = small()
+    kit.sandbox.publish(product)
+    kit.cycle()
+    before = held(kit, product)
+    kit.areas = SOME.replace(', "SCL"', "")
+    assert kit.cycle().received_bytes == 0
+    assert held(kit, product) == before
+    assert told(kit, capsys, "plan")["narrower"] == []
+    kit.assert_current(product)
+
+
+@pytest.mark.long
+def test_everybody_says_what_is_partial_by_choice(
+    kit: Kit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product = small()
+    kit.sandbox.publish(product)
+    kit.cycle()
+    kit.call("list")
+    assert "only B02, SCL" in capsys.readouterr().out
+    kit.call("show", product.id)
+    assert re.search(r"files +only B02, SCL\n", capsys.readouterr().out)
+    assert told(kit, capsys, "show", product.id)["partial"] is True
+    kit.call("status")
+    assert "1 partial by choice" in capsys.readouterr().out
+    assert told(kit, capsys, "status")["partial_products"] == 1
+
+
+@pytest.mark.long
+def test_complete_wants_products_or_the_word_wider(kit: Kit) -> None:
+    product = small()
+    kit.sandbox.publish(product)
+    kit.cycle()
+    assert kit.call("complete") == 2
+    assert kit.call("complete", product.id, "--wider") == 2
+    assert kit.call("complete", "S2A_unknown") == 2
+
+
+@pytest.mark.long
+def test_a_selected_object_that_the_store_lacks_keeps_the_product_waiting(kit: Kit) -> None:
+    product = small()
+    lacking, needless = "_B02_10m.jp2", "_B05_20m.jp2"
+    path = next(path for path in product.files if path.endswith(lacking))
+    spare = next(path for path in product.files if path.endswith(needless))
+    rest = {name: data for name, data in product.files.items() if name not in (path, spare)}
+    kit.sandbox.publish(replace(product, files=rest))
+    assert kit.cycle().exit_code == 1
+    assert "the catalogue is ahead of the store" in kit.entry(product).reason
+    rest[path] = product.files[path]
+    kit.sandbox.replace(replace(product, files=rest))
+    assert kit.cycle(kit.later()).exit_code == 0
+    assert held(kit, product) == WANTED.paths(files(product))
+    assert Path(kit.archive, product.prefix, path).is_file()
