@@ -92,6 +92,10 @@ class StoreUnreachable(StoreUnavailable):
     """No request gets through to the S3 store; no product is to blame."""
 
 
+class StoreSlow(StoreUnavailable):
+    """Bytes came so slowly that the connection was given up."""
+
+
 class StoreChanged(StoreError):
     """An object is no longer what was listed; list the product anew and go on."""
 

@@ -7,6 +7,8 @@ from typing import Protocol
 from s2mirror.model import CatalogQuery, Deletion, Listing, Page, RemoteFile
 from s2mirror.stop import StopFlag
 
+Bytes = bytes | memoryview
+
 
 class Catalog(Protocol):
     """Lists products. Raises only CatalogError and its kin."""
@@ -34,9 +36,13 @@ class ObjectStore(Protocol):
     def list_product(self, s3_prefix: str) -> Listing:
         """Return every object below *s3_prefix*; empty if there is none yet."""
 
-    def read(self, file: RemoteFile, *, start_byte: int = 0) -> Iterator[bytes]:
+    def wait_seconds(self) -> float:
+        """Return for how long the next request should wait, for the account's rate."""
+
+    def read(self, file: RemoteFile, *, start_byte: int = 0) -> Iterator[Bytes]:
         """Yield the bytes of *file* from *start_byte*, of the version that was listed.
 
+        Each piece is valid only until the next is asked for: its memory is used again.
         Raises StoreError if the object changed since (``If-Match``), StoreUnavailable if the
         answer ends early. A store that ignores the range and answers with the whole object is
         read past the first *start_byte* bytes. A read that starts at the end yields nothing.

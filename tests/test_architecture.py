@@ -17,13 +17,14 @@ MAX_PARAMETERS: Final = 6
 WORDS: Final = frozenset(
     {"errors", "lifecycle", "model", "stop", "naming", "checksum", "manifest"}
     | {"geometry", "projection", "tiles", "safe", "area", "layout", "ports"}
-    | {"timetable", "selection"}
+    | {"timetable", "selection", "pace"}
 )
 # A room is a module, a package, or one adapter. What it may import is in its row, itself apart.
 MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "errors": frozenset(),
     "lifecycle": frozenset({"errors"}),
     "stop": frozenset({"errors"}),
+    "pace": frozenset(),
     "naming": frozenset({"errors"}),
     "geometry": frozenset({"errors"}),
     "projection": frozenset(),

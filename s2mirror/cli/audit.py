@@ -1,6 +1,7 @@
 """``audit``: whether the mirror keeps what it promises, and mending what it does not."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
 import typer
@@ -12,7 +13,6 @@ from s2mirror.cli.progress import new_bars
 from s2mirror.lifecycle import HELD
 from s2mirror.model import ProvenFile
 from s2mirror.service.certificates import certify, faults_of
-from s2mirror.service.crew import connection_pool
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.audit import Auditor, AuditReport, Fault
 from s2mirror.steps.certify import Certificate
@@ -49,7 +49,7 @@ def audit(
     with looking(config) as mirror:
         searches = mirror.searches_of(area or [])
         runs = holder_pid(mirror.settings.ledger.path) is not None
-        auditor = mirror.auditor(connection_pool(HASH_THREADS), mirror_runs=runs)
+        auditor = mirror.auditor(ThreadPoolExecutor(HASH_THREADS), mirror_runs=runs)
         report = _audited(auditor, mirror, quick=quick, as_json=as_json)
         faults = list(report.faults)
         certificates = certify(mirror, searches) if online or area else ()

@@ -72,6 +72,10 @@ class StoreSettings(_Section):
     connections: Annotated[int, kinds.whole(1, 64)] = 4
     connect_timeout: kinds.PositiveDuration = timedelta(seconds=10)
     read_timeout: kinds.PositiveDuration = timedelta(seconds=60)
+    slowest_bytes_per_second: kinds.SizeBytes = Field(default=10_000, alias="slowest")
+    slow_for: kinds.PositiveDuration = timedelta(seconds=60)
+    """A connection slower than that for so long is cut, and the file goes on on another."""
+    requests_per_minute: Annotated[int, kinds.whole(1)] = 2000
 
 
 class EndpointSettings(_Section):

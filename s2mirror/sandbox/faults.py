@@ -183,6 +183,7 @@ class Traffic:
             self.exchanges: list[Exchange] = []
             self.max_open_requests = 0
             self.max_open_connections = 0
+            self.opened_connections = 0
 
     def count(self, path: str = "", method: str = "") -> int:
         """Return how many requests match, *path* being a regular expression."""
@@ -224,6 +225,7 @@ class Traffic:
         """Record a new connection."""
         with self._lock:
             self.open_connections += 1
+            self.opened_connections += 1
             self.max_open_connections = max(self.max_open_connections, self.open_connections)
 
     def disconnected(self) -> None:

@@ -4,8 +4,6 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from s2mirror.errors import MirrorError, Stopped
@@ -123,14 +121,3 @@ def _bug(error: Exception) -> MirrorError:
         f"s2mirror met an error that it did not expect: {error!r}; please report it. "
         "`s2mirror requeue` tries the product again"
     )
-
-
-def connection_pool(connections: int) -> ThreadPoolExecutor:
-    """Return the threads in which every request to the store runs: the whole budget."""
-    return ThreadPoolExecutor(max_workers=connections, thread_name_prefix="s3")
-
-
-def shut(pool: ThreadPoolExecutor) -> None:
-    """Let a pool's threads end, without waiting for one that hangs on a silent socket."""
-    with suppress(RuntimeError):
-        pool.shutdown(wait=False, cancel_futures=True)

@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from s2mirror.errors import MirrorError, OutsideError, StoreUnreachable
+from s2mirror.errors import OutsideError, StoreUnreachable
 from s2mirror.lifecycle import State
 from s2mirror.model import Rejected, utc
 from s2mirror.planning.downloads import DownloadPlan
 from s2mirror.planning.retention import PrunePlan, Removal
 from s2mirror.planning.searches import Search
 from s2mirror.ports import Progress
-from s2mirror.service.crew import Crew, connection_pool, shut
+from s2mirror.service.crew import Crew
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
+from s2mirror.steps.connections import Connections
 from s2mirror.steps.poll import PollResult
 from s2mirror.steps.promote import promote
 from s2mirror.steps.recover import clear_leftovers, recover
@@ -181,11 +182,11 @@ def deliver(
     products = mirror.ledger.products
     if products.next_due_at(areas) is None:
         return
-    pool = connection_pool(mirror.settings.store.connections)
+    connections = Connections(mirror.settings.store.connections)
     counter = _Counter(progress)
     crew = Crew(
         mirror=mirror,
-        fetcher=mirror.fetcher(mirror.store(), pool, counter),
+        fetcher=mirror.fetcher(mirror.store(), connections, counter),
         progress=counter,
         stop=stop,
         areas=tuple(areas),
@@ -195,14 +196,11 @@ def deliver(
     except StoreUnreachable as error:
         log.warning("store.unreachable", reason=str(error))
         result.store_error = error
-    except MirrorError:
-        shut(pool)
-        raise
     finally:
         result.archived += crew.archived
         result.failed += crew.failed
         result.received_bytes += counter.received_bytes
-        pool.shutdown(wait=not stop.is_set(), cancel_futures=True)
+        connections.close()
 
 
 class _Counter:

@@ -43,6 +43,9 @@ def store_options(settings: Settings) -> StoreOptions:
         connections=store.connections,
         connect_timeout_seconds=store.connect_timeout.total_seconds(),
         read_timeout_seconds=store.read_timeout.total_seconds(),
+        slowest_bytes_per_second=store.slowest_bytes_per_second,
+        slow_seconds=store.slow_for.total_seconds(),
+        requests_per_minute=store.requests_per_minute,
         ca_file=settings.network.ca_file,
     )
 

@@ -26,6 +26,7 @@ from s2mirror.service.options import odata_options, stac_options, store_options,
 from s2mirror.steps.audit import Auditor
 from s2mirror.steps.certify import Certifier
 from s2mirror.steps.choose import Chooser
+from s2mirror.steps.connections import Connections
 from s2mirror.steps.fetch import Fetcher
 from s2mirror.steps.poll import Poller
 from s2mirror.steps.process import Processor
@@ -120,7 +121,7 @@ class Mirror:
         """Return the S3 store. Raises CredentialError if the keys are not there."""
         return S3Store(store_options(self.settings))
 
-    def fetcher(self, store: S3Store, connections: Executor, progress: Progress) -> Fetcher:
+    def fetcher(self, store: S3Store, connections: Connections, progress: Progress) -> Fetcher:
         """Return the fetch step, ready to use."""
         return Fetcher(
             store=store,

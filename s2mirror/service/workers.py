@@ -7,10 +7,11 @@ from typing import Final
 
 from s2mirror.adapters.objectstore import S3Store
 from s2mirror.errors import MirrorError, Stopped
-from s2mirror.service.crew import Crew, connection_pool, shut
+from s2mirror.service.crew import Crew
 from s2mirror.service.health import Troubles
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
+from s2mirror.steps.connections import Connections
 from s2mirror.stop import StopFlag
 
 FETCH: Final = "fetch"
@@ -44,7 +45,7 @@ class Workers:
         self._pace = pace
         self._stop = stop
         self._due, self._arrived = threading.Event(), threading.Event()
-        self._pool = connection_pool(mirror.settings.store.connections)
+        self._connections = Connections(mirror.settings.store.connections)
         self._making = threading.Lock()
         self._known_store: S3Store | None = None
         self._pulse = _Pulse()
@@ -84,7 +85,7 @@ class Workers:
 
     def abandon(self) -> None:
         """Leave behind whatever hangs on a silent socket."""
-        shut(self._pool)
+        self._connections.close()
 
     def _thread(self, name: str, job: str) -> threading.Thread:
         return threading.Thread(target=self._work, args=(job,), name=name, daemon=True)
@@ -132,7 +133,7 @@ class Workers:
     def _crew(self) -> Crew:
         return Crew(
             mirror=self._mirror,
-            fetcher=self._mirror.fetcher(self._store(), self._pool, self._pulse),
+            fetcher=self._mirror.fetcher(self._store(), self._connections, self._pulse),
             progress=self._pulse,
             stop=self._stop,
             areas=tuple(self._mirror.area_names),

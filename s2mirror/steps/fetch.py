@@ -1,9 +1,13 @@
 """Bring one product into staging and prove every byte of it."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Final
 
 from s2mirror import manifest
 from s2mirror.adapters.archive import Archive, Stage
@@ -15,7 +19,8 @@ from s2mirror.manifest import parse_manifest
 from s2mirror.model import Entry, Listing, Product, ProvenFile, Verdict
 from s2mirror.ports import ObjectStore, Progress
 from s2mirror.safe import needed_folders
-from s2mirror.steps.receive import FileJob, Receiver
+from s2mirror.steps.connections import Connections, Turn
+from s2mirror.steps.receive import FileJob, Receiver, await_turn
 from s2mirror.steps.staging import (
     Versions,
     accounted,
@@ -27,6 +32,9 @@ from s2mirror.steps.throttle import Throttle
 from s2mirror.steps.wishes import Wanted, Wishes
 from s2mirror.stop import StopFlag
 
+BOOK_SECONDS: Final = 1.0
+"""So often received bytes are counted in the ledger: a kill forgets no more than that of them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetcher:
@@ -35,8 +43,7 @@ class Fetcher:
     store: ObjectStore
     ledger: Ledger
     archive: Archive
-    connections: Executor
-    """Every request to the store runs in here: its threads are the connection budget."""
+    connections: Connections
     progress: Progress
     throttle: Throttle
     wishes: Wishes
@@ -51,7 +58,7 @@ class Fetcher:
         caller decides what becomes of the product.
         """
         product = entry.product
-        wanted = Wanted(self.wishes.of(entry, self.ledger), self._list(product))
+        wanted = Wanted(self.wishes.of(entry, self.ledger), self._list(product, stop))
         listing = wanted.listing
         stage = self.archive.stage(product.id)
         known = self._known_versions(entry)
@@ -71,8 +78,12 @@ class Fetcher:
         verdict = Verdict(event=Event.VERIFY, attempts=0, size_bytes=listing.size_bytes)
         self.ledger.products.advance(entry, verdict, now=self.now())
 
-    def _list(self, product: Product) -> Listing:
-        listing = self.connections.submit(self.store.list_product, product.s3_prefix).result()
+    def _list(self, product: Product, stop: StopFlag) -> Listing:
+        def ask() -> Listing:
+            await_turn(self.store, stop)
+            return self.store.list_product(product.s3_prefix)
+
+        listing = self.connections.submit(Turn.AHEAD, ask).result()
         if not any(file.path == manifest.NAME for file in listing.files):
             raise StoreUnavailable(
                 f"{product.s3_prefix} has {len(listing.files)} objects but no {manifest.NAME}: "
@@ -111,7 +122,7 @@ class Fetcher:
         """Fetch the manifest, then everything else, largest first; return what was proven."""
         listing = wanted.listing
         first = next(file for file in listing.files if file.path == manifest.NAME)
-        head = self._run([FileJob(first)], receiver)
+        head = self._run([FileJob(first)], receiver, Turn.AHEAD)
         promised = wanted.required(parse_manifest(receiver.stage.read_bytes(manifest.NAME)))
         check_promises(promised, listing)
         drop_unproven(receiver.stage, known, promised)
@@ -121,18 +132,33 @@ class Fetcher:
             for file in sorted(listing.files, key=lambda file: file.size_bytes, reverse=True)
             if file.path != manifest.NAME
         ]
-        return head + self._run(jobs, receiver)
+        return head + self._run(jobs, receiver, Turn.FILE)
 
-    def _run(self, jobs: Sequence[FileJob], receiver: Receiver) -> list[ProvenFile]:
+    def _run(self, jobs: Sequence[FileJob], receiver: Receiver, turn: Turn) -> list[ProvenFile]:
         """Receive files over the shared connections; on the first error, end the others too."""
-        futures = [self.connections.submit(receiver.receive, job) for job in jobs]
+        arrived: SimpleQueue[Future[ProvenFile]] = SimpleQueue()
+        futures = [self.connections.submit(turn, partial(receiver.receive, job)) for job in jobs]
+        for future in futures:
+            future.add_done_callback(arrived.put)
         try:
-            return [future.result() for future in as_completed(futures)]
+            return [self._finish_next(arrived, receiver) for _ in futures]
         except Exception as error:
             receiver.halt.set()
             raise _cause(error, futures) from error
         finally:
             self._count(receiver)
+
+    def _finish_next(
+        self, arrived: SimpleQueue[Future[ProvenFile]], receiver: Receiver
+    ) -> ProvenFile:
+        """Finish the next file that comes; meanwhile let the ledger know how many bytes came."""
+        while True:
+            if receiver.untold_seconds() >= BOOK_SECONDS:
+                self._count(receiver)
+            with suppress(Empty):
+                proven = arrived.get(timeout=BOOK_SECONDS).result()
+                receiver.finish(proven)
+                return proven
 
     def _count(self, receiver: Receiver) -> None:
         if size_bytes := receiver.take_received_bytes():

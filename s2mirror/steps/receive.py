@@ -1,15 +1,16 @@
 """Receive one file: go on where it stopped, hash while writing, prove, and try again."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from s2mirror.adapters.archive import Stage
 from s2mirror.checksum import COMPUTED, Hasher, new_hasher
-from s2mirror.errors import IntegrityError, StoreUnavailable
+from s2mirror.errors import IntegrityError, StoreSlow, StoreUnavailable
 from s2mirror.model import Digest, ProvenFile, RemoteFile
-from s2mirror.ports import ObjectStore
+from s2mirror.ports import Bytes, ObjectStore
 from s2mirror.steps.throttle import Throttle
 from s2mirror.stop import StopFlag
 
@@ -35,10 +36,11 @@ class Receiver:
     throttle: Throttle
     halt: StopFlag
     _received_bytes: int = 0
+    _taken_at: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def receive(self, job: FileJob) -> ProvenFile:
-        """Return the file as it was proven.
+        """Return the file as it was proven; it is still to be finished.
 
         A file whose digest is wrong is fetched anew, up to *tries* times; then IntegrityError.
         """
@@ -46,8 +48,6 @@ class Receiver:
         for _ in range(self.tries):
             found = self._bring(job)
             if job.digest in (None, found):
-                if not self.stage.has(job.file.path):
-                    self.stage.finish(job.file.path, size_bytes=job.file.size_bytes)
                 file = job.file
                 return ProvenFile(
                     path=file.path, size_bytes=file.size_bytes, etag=file.etag, digest=found
@@ -59,11 +59,21 @@ class Receiver:
             "the product is put aside. `s2mirror requeue` tries it again"
         )
 
+    def finish(self, file: ProvenFile) -> None:
+        """Make a proven file complete; the disk's work, which no connection should wait for."""
+        if not self.stage.has(file.path):
+            self.stage.finish(file.path, size_bytes=file.size_bytes)
+
     def take_received_bytes(self) -> int:
         """Return how many bytes came from the store since this was last asked."""
         with self._lock:
             taken, self._received_bytes = self._received_bytes, 0
+            self._taken_at = time.monotonic()
         return taken
+
+    def untold_seconds(self) -> float:
+        """Return how long ago somebody asked how many bytes came."""
+        return time.monotonic() - self._taken_at
 
     def _bring(self, job: FileJob) -> Digest:
         """Make all bytes of a file be there, and return what they hash to."""
@@ -80,11 +90,13 @@ class Receiver:
         failures = 0
         while True:
             start_byte = self.stage.partial_bytes(file.path)
+            await_turn(self.store, self.halt)
             try:
                 chunks = self._heeding(self.store.read(file, start_byte=start_byte))
                 self.stage.receive(file.path, chunks, hasher, self._hear)
-            except StoreUnavailable:
+            except StoreUnavailable as error:
                 moved_on = self.stage.partial_bytes(file.path) > start_byte
+                moved_on &= not isinstance(error, StoreSlow)
                 failures = 1 if moved_on else failures + 1
                 if failures >= self.tries:
                     raise
@@ -92,7 +104,7 @@ class Receiver:
             else:
                 return
 
-    def _heeding(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _heeding(self, chunks: Iterator[Bytes]) -> Iterator[Bytes]:
         for chunk in chunks:
             self.halt.raise_if_set()
             yield chunk
@@ -102,3 +114,10 @@ class Receiver:
             self._received_bytes += size_bytes
         self.heard(size_bytes)
         self.throttle.take(size_bytes, self.halt)
+
+
+def await_turn(store: ObjectStore, halt: StopFlag) -> None:
+    """Wait until the account's rate allows one more request. Raises Stopped."""
+    while (seconds := store.wait_seconds()) > 0:
+        halt.wait(seconds)
+        halt.raise_if_set()

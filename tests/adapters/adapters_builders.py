@@ -65,9 +65,9 @@ def queued(ledger: Ledger, *products: Product, areas: tuple[str, ...] = ("alps",
         step(ledger, found.id, Event.SELECT)
 
 
-def fresh_store(sandbox: Sandbox) -> S3Store:
+def fresh_store(sandbox: Sandbox, **changes: Any) -> S3Store:  # noqa: ANN401 - StoreOptions' fields
     """Return a store whose connections no other test has seen, nor will see broken."""
-    return S3Store(_options(sandbox))
+    return S3Store(_options(sandbox, **changes))
 
 
 def store(sandbox: Sandbox, **changes: Any) -> S3Store:  # noqa: ANN401 - StoreOptions' fields

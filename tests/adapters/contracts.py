@@ -39,7 +39,7 @@ class Register(Protocol):
 
 
 def read_from(store: ObjectStore, file: RemoteFile, start_byte: int) -> bytes:
-    return b"".join(store.read(file, start_byte=start_byte))
+    return b"".join(bytes(piece) for piece in store.read(file, start_byte=start_byte))
 
 
 def the_file(shelf: Shelf, content: bytes = CONTENT) -> RemoteFile:

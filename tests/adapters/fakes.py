@@ -22,6 +22,9 @@ class FakeStore:
 
     def probe(self) -> None: ...
 
+    def wait_seconds(self) -> float:
+        return 0.0
+
     def list_product(self, s3_prefix: str) -> Listing:
         below = {
             key.removeprefix(s3_prefix): content

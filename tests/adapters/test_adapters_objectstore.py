@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 from adapters_builders import fresh_store, store
+from contracts import read_from
 
 from s2mirror.adapters.objectstore import S3Store, StoreOptions
 from s2mirror.errors import (
@@ -14,6 +15,7 @@ from s2mirror.errors import (
     StoreBusy,
     StoreChanged,
     StoreError,
+    StoreSlow,
     StoreUnavailable,
     StoreUnreachable,
 )
@@ -48,7 +50,7 @@ def refuse(sandbox: Sandbox, status: int, code: str = "", *, path: str = "MTD") 
 
 def trouble(s3: S3Store, file: RemoteFile, start_byte: int = 0) -> MirrorError:
     with pytest.raises(MirrorError) as caught:
-        b"".join(s3.read(file, start_byte=start_byte))
+        read_from(s3, file, start_byte)
     return caught.value
 
 
@@ -157,9 +159,9 @@ def test_what_came_before_the_cut_has_been_handed_over(sandbox: Sandbox, file: R
     sandbox.s3_proxy.inject(Fault(path="MTD", cut_after_bytes=500, cut="shorten"))
     came: list[bytes] = []
     with pytest.raises(StoreUnavailable, match="1548 B too few of 2048 came"):
-        came += fresh_store(sandbox).read(file)
+        came += map(bytes, fresh_store(sandbox).read(file))
     assert b"".join(came) == CONTENT[:500]
-    assert b"".join(came) + b"".join(fresh_store(sandbox).read(file, start_byte=500)) == CONTENT
+    assert b"".join(came) + read_from(fresh_store(sandbox), file, 500) == CONTENT
 
 
 def test_a_store_that_ignores_the_range_is_read_past_the_start(
@@ -167,7 +169,7 @@ def test_a_store_that_ignores_the_range_is_read_past_the_start(
 ) -> None:
     sandbox.s3_proxy.inject(Fault(path="MTD", ignore_range=True, times=None))
     for start_byte in (1, 700, 2047):
-        assert b"".join(store(sandbox).read(file, start_byte=start_byte)) == CONTENT[start_byte:]
+        assert read_from(store(sandbox), file, start_byte) == CONTENT[start_byte:]
 
 
 def test_an_answer_of_another_version_is_not_taken(sandbox: Sandbox, file: RemoteFile) -> None:
@@ -285,3 +287,63 @@ def test_the_keys_are_not_shown() -> None:
         secret_key="hidden",  # noqa: S106 - none
     )
     assert repr(options) == "StoreOptions(endpoint='https://s3', bucket='eodata')"
+
+
+def test_a_connection_that_drips_is_given_up_though_it_is_never_silent(
+    sandbox: Sandbox, file: RemoteFile
+) -> None:
+    sandbox.s3_proxy.inject(Fault(path="MTD", bytes_per_second=1000))
+    slow = store(sandbox, slowest_bytes_per_second=10_000, slow_seconds=0.2)
+    error = trouble(slow, file)
+    assert type(error) is StoreSlow
+    assert "(store.slowest is 10000 B/s)" in str(error)
+
+
+def test_a_slow_connection_above_the_floor_is_kept(sandbox: Sandbox, file: RemoteFile) -> None:
+    sandbox.s3_proxy.inject(Fault(path="MTD", bytes_per_second=4000))
+    slow = store(sandbox, slowest_bytes_per_second=500, slow_seconds=0.1)
+    assert read_from(slow, file, 0) == CONTENT
+
+
+def test_a_body_in_chunks_of_unknown_length_is_read_too(sandbox: Sandbox, file: RemoteFile) -> None:
+    headers = {"Content-Length": "", "Transfer-Encoding": "chunked", "ETag": f'"{file.etag}"'}
+    body = b"400\r\n%b\r\n400\r\n%b\r\n0\r\n\r\n" % (CONTENT[:1024], CONTENT[1024:])
+    sandbox.s3_proxy.inject(
+        Fault(path="MTD", answer=Answer(status=200, body=body), headers=headers)
+    )
+    assert read_from(store(sandbox), file, 0) == CONTENT
+
+
+def test_a_body_read_to_its_end_leaves_the_connection_to_the_next(
+    sandbox: Sandbox, file: RemoteFile
+) -> None:
+    s3 = fresh_store(sandbox)
+    before = sandbox.s3_proxy.traffic.opened_connections
+    for _ in range(5):
+        assert read_from(s3, file, 0) == CONTENT
+    assert sandbox.s3_proxy.traffic.opened_connections == before + 1
+
+
+def test_requests_wait_when_the_minute_is_nearly_used_up(
+    sandbox: Sandbox, file: RemoteFile
+) -> None:
+    s3 = fresh_store(sandbox, requests_per_minute=20)
+    assert s3.wait_seconds() == 0
+    for _ in range(2):
+        read_from(s3, file, 0)
+    assert 0 < s3.wait_seconds() <= 60 / 18
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_no_request_goes_before_the_time_that_the_store_named(
+    sandbox: Sandbox, file: RemoteFile, status: int
+) -> None:
+    s3 = fresh_store(sandbox)
+    headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "31"}
+    if status == 200:
+        sandbox.s3_proxy.inject(Fault(path="MTD", headers=headers))
+        read_from(s3, file, 0)
+    else:
+        sandbox.s3_proxy.inject(Fault(path="MTD", answer=Answer(status=503, headers=headers)))
+        trouble(s3, file)
+    assert 20 < s3.wait_seconds() <= 31

@@ -48,7 +48,11 @@ class Stage:
         return part.stat().st_size if part.is_file() else 0
 
     def receive(
-        self, path: str, chunks: Iterable[bytes], hasher: Hasher, heard: Callable[[int], None]
+        self,
+        path: str,
+        chunks: Iterable[bytes | memoryview],
+        hasher: Hasher,
+        heard: Callable[[int], None],
     ) -> None:
         """Append *chunks* to an incomplete file, telling *hasher* and *heard* of each."""
         with explained(f"writing {path}"):
@@ -115,7 +119,7 @@ class Stage:
             shutil.rmtree(self._parts, ignore_errors=True)
 
 
-def _write_all(file: FileIO, chunk: bytes) -> None:
+def _write_all(file: FileIO, chunk: bytes | memoryview) -> None:
     """Write every byte: on a disk that fills up, one call may write only some and not complain."""
     rest = memoryview(chunk)
     while rest:

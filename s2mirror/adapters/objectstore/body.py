@@ -1,14 +1,52 @@
-"""How the body of an answer is read: of the right version, and every byte that is due."""
+"""How the body of an answer is read: of the right version, every byte that is due, not too slowly.
 
-from collections.abc import Iterator
+Bytes go from the socket straight into one buffer, which is yielded over and over: no copies, and no
+memory that is given back to the system and asked for again. The layers above the socket are left
+out, as each of them would wait until the buffer is full, and a slow connection would go unnoticed.
+"""
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
-from s2mirror.errors import StoreChanged, StoreUnavailable
+from s2mirror.errors import StoreChanged, StoreSlow, StoreUnavailable
 from s2mirror.model import RemoteFile
 
-# Reads of 64 to 256 KiB are the fastest that Python makes: larger ones are mapped and unmapped
-# by malloc each time.
-CHUNK_BYTES: Final = 256 * 1024
+BUFFER_BYTES: Final = 256 * 1024
+"""From 64 KiB on, larger buffers make nothing faster."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """A connection that is slower than this for so long is given up."""
+
+    bytes_per_second: int
+    seconds: float
+
+
+class _Watch:
+    """Notices when bytes come too slowly. Only waiting counts, not what is done with the bytes."""
+
+    def __init__(self, floor: Floor) -> None:
+        self._floor = floor
+        self._size_bytes = 0
+        self._waited_seconds = 0.0
+
+    def heard(self, size_bytes: int, waited_seconds: float) -> None:
+        """Take note of what came after a wait. Raises StoreSlow if it is too little by now."""
+        self._size_bytes += size_bytes
+        self._waited_seconds += waited_seconds
+        if self._waited_seconds < self._floor.seconds:
+            return
+        rate = self._size_bytes / self._waited_seconds
+        if rate < self._floor.bytes_per_second:
+            raise StoreSlow(
+                f"only {rate:.0f} B/s came for {self._waited_seconds:.0f} s "
+                f"(store.slowest is {self._floor.bytes_per_second} B/s); will be tried again on "
+                "another connection"
+            )
+        self._size_bytes, self._waited_seconds = 0, 0.0
 
 
 def check_version(answer: dict[str, Any], file: RemoteFile, start_byte: int) -> None:
@@ -31,12 +69,24 @@ def check_version(answer: dict[str, Any], file: RemoteFile, start_byte: int) -> 
         )
 
 
-def exactly(body: Any, skip: int, file: RemoteFile, start_byte: int) -> Iterator[bytes]:  # noqa: ANN401 - botocore's StreamingBody has no types
-    """Yield the bytes after *skip*, exactly as many as are wanted."""
+def read_body(
+    answer: dict[str, Any], file: RemoteFile, start_byte: int, floor: Floor
+) -> Iterator[memoryview]:
+    """Yield the bytes of *file* from *start_byte*, each piece valid until the next is asked for."""
+    with answer["Body"] as response:
+        check_version(answer, file, start_byte)
+        skip_bytes = 0 if "ContentRange" in answer else start_byte
+        yield from _exactly(_pieces(response, _Watch(floor)), skip_bytes, file, start_byte)
+
+
+def _exactly(
+    pieces: Iterator[memoryview], skip_bytes: int, file: RemoteFile, start_byte: int
+) -> Iterator[memoryview]:
+    """Yield the bytes after the first *skip_bytes*, exactly as many as are wanted."""
     due_bytes = file.size_bytes - start_byte
-    while chunk := body.read(CHUNK_BYTES):
-        wanted = chunk[skip:] if skip else chunk
-        skip = max(0, skip - len(chunk))
+    for piece in pieces:
+        wanted = piece[skip_bytes:]
+        skip_bytes = max(0, skip_bytes - len(piece))
         due_bytes -= len(wanted)
         if due_bytes < 0:
             break
@@ -47,3 +97,35 @@ def exactly(body: Any, skip: int, file: RemoteFile, start_byte: int) -> Iterator
             f"reading {file.key}: {abs(due_bytes)} B too {'few' if due_bytes > 0 else 'many'} "
             f"of {file.size_bytes} came; will be tried again"
         )
+
+
+def _pieces(response: Any, watch: _Watch) -> Iterator[memoryview]:  # noqa: ANN401 - urllib3's, below botocore
+    """Yield what comes, and let the connection be used again if all of it came."""
+    http = response._fp  # noqa: SLF001 - http.client's answer, the way botocore gets there too
+    if http.length is None:
+        # Of unknown length, or in chunks: rare (a proxy does that), so it need not be fast.
+        while piece := http.read1(BUFFER_BYTES):
+            yield memoryview(piece)
+        return
+    if (yield from _from_socket(http, http.length, watch)) == 0:
+        http.close()
+        response.release_conn()
+
+
+def _from_socket(
+    http: Any,  # noqa: ANN401 - see above
+    due_bytes: int,
+    watch: _Watch,
+) -> Generator[memoryview, None, int]:
+    """Yield what comes, and return how many bytes have not come."""
+    # What came along with the head lies in a buffer above the socket, and is read from there.
+    socket = http.fp.raw
+    buffer = memoryview(bytearray(min(due_bytes, BUFFER_BYTES)))
+    piece = memoryview(http.read1(BUFFER_BYTES))
+    while piece:
+        due_bytes -= len(piece)
+        yield piece
+        started = time.monotonic()
+        piece = buffer[: socket.readinto(buffer[:due_bytes])] if due_bytes else buffer[:0]
+        watch.heard(len(piece), time.monotonic() - started)
+    return due_bytes

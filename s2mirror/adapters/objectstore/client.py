@@ -1,5 +1,6 @@
 """The S3 store on boto3: list a product, read an object from any byte."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from s2mirror.adapters.objectstore.body import check_version, exactly
+from s2mirror.adapters.objectstore.body import Floor, read_body
 from s2mirror.adapters.objectstore.keys import check_tree, sort_in
-from s2mirror.adapters.objectstore.refusals import Refusals
+from s2mirror.adapters.objectstore.refusals import Refusals, retry_after_seconds
 from s2mirror.errors import StoreUnavailable
 from s2mirror.model import Listing, RemoteFile
+from s2mirror.pace import Pace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,11 @@ class StoreOptions:
     connections: int = 4
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 60.0
+    slowest_bytes_per_second: int = 10_000
+    """A connection that is slower than this …"""
+    slow_seconds: float = 60.0
+    """… for so long is given up."""
+    requests_per_minute: int = 2000
     ca_file: Path | None = None
 
     def __repr__(self) -> str:
@@ -43,6 +50,10 @@ class S3Store:
 
     def __init__(self, options: StoreOptions) -> None:
         self._bucket = options.bucket
+        self._floor = Floor(
+            bytes_per_second=options.slowest_bytes_per_second, seconds=options.slow_seconds
+        )
+        self._pace = Pace(options.requests_per_minute)
         self._refusals = Refusals(options.endpoint, self.probe)
         # Pre-signed URLs are refused by CDSE; path style and header signatures are what it takes.
         self._client: Any = boto3.session.Session().client(
@@ -64,6 +75,20 @@ class S3Store:
                 tcp_keepalive=True,
             ),
         )
+        events = self._client.meta.events
+        events.register("before-call.s3", self._note_request)
+        events.register("after-call.s3", self._note_answer)
+
+    def wait_seconds(self) -> float:
+        """Return how long to wait before the next request."""
+        return self._pace.wait_seconds(time.monotonic())
+
+    def _note_request(self, **_: object) -> None:
+        self._pace.sent(time.monotonic())
+
+    def _note_answer(self, http_response: Any, **_: object) -> None:  # noqa: ANN401 - botocore's
+        if seconds := retry_after_seconds(http_response.headers):
+            self._pace.hold(seconds, time.monotonic())
 
     def probe(self) -> None:
         """List one object, to prove that endpoint, bucket and keys work together."""
@@ -89,7 +114,7 @@ class S3Store:
         check_tree(s3_prefix, files, folders)
         return Listing(files=tuple(files), folders=tuple(folders))
 
-    def read(self, file: RemoteFile, *, start_byte: int = 0) -> Iterator[bytes]:
+    def read(self, file: RemoteFile, *, start_byte: int = 0) -> Iterator[memoryview]:
         """Yield the bytes of *file* from *start_byte*, of the version that was listed."""
         if start_byte >= file.size_bytes:
             return
@@ -98,7 +123,4 @@ class S3Store:
             answer = self._client.get_object(
                 Bucket=self._bucket, Key=file.key, IfMatch=f'"{file.etag}"', **wanted
             )
-            with answer["Body"] as body:
-                check_version(answer, file, start_byte)
-                skip = 0 if "ContentRange" in answer else start_byte
-                yield from exactly(body, skip, file, start_byte)
+            yield from read_body(answer, file, start_byte, self._floor)

@@ -1,0 +1,87 @@
+"""The budget of connections: threads in which every request to the store runs."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from enum import IntEnum
+from itertools import count
+from queue import Empty, PriorityQueue
+from typing import Any, Final, NamedTuple, TypeVar
+
+from s2mirror.errors import Stopped
+
+Result = TypeVar("Result")
+
+
+class Turn(IntEnum):
+    """What goes first when a connection is free; among equals, what was asked for first."""
+
+    AHEAD = 0
+    """What opens up more work: a listing, a manifest. So that the large files of the next product
+    are known when only small ones of this are left, and no connection idles in between."""
+    FILE = 1
+    END = 2
+
+
+class _Job(NamedTuple):
+    turn: Turn
+    number: int
+    future: Future[Any]
+    work: Callable[[], Any]
+
+
+class Connections:
+    """As many threads as the store allows connections, for all products together."""
+
+    def __init__(self, how_many: int) -> None:
+        self._jobs: Final[PriorityQueue[_Job]] = PriorityQueue()
+        self._numbers = count()
+        self._closed = False
+        self._lock = threading.Lock()
+        # A thread may hang on a silent socket for a while; a process that ends does not wait.
+        self._threads = [
+            threading.Thread(target=self._run, name=f"s3-{number}", daemon=True)
+            for number in range(how_many)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, turn: Turn, work: Callable[[], Result]) -> Future[Result]:
+        """Let a connection do *work* when its turn has come."""
+        job = _Job(turn, next(self._numbers), Future(), work)
+        with self._lock:
+            if self._closed:
+                _refuse(job)
+            else:
+                self._jobs.put(job)
+        return job.future
+
+    def close(self) -> None:
+        """Begin nothing new; what is under way goes on until its end."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            with suppress(Empty):
+                while True:
+                    _refuse(self._jobs.get_nowait())
+            for _ in self._threads:
+                self._jobs.put(_Job(Turn.END, next(self._numbers), Future(), lambda: None))
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()).turn is not Turn.END:
+            if not job.future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = job.work()
+            except BaseException as error:  # noqa: BLE001 - whoever waits for the future gets it
+                job.future.set_exception(error)
+            else:
+                job.future.set_result(result)
+            del job
+
+
+def _refuse(job: _Job) -> None:
+    if job.future.set_running_or_notify_cancel():
+        job.future.set_exception(Stopped("the mirror is leaving; what was fetched so far is kept"))
