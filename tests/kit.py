@@ -92,6 +92,9 @@ class Kit:
     areas: str = ZURICH
     sections: dict[str, str] = field(default_factory=dict)
     """TOML lines by section, added to or in place of what is needed for the sandbox."""
+    store_endpoint: str = ""
+    """Where the store is said to be, if not where it is."""
+    more_secrets: dict[str, str] = field(default_factory=dict)
 
     @property
     def archive(self) -> Path:
@@ -103,7 +106,7 @@ class Kit:
         lines = {
             "archive": 'root = "archive"\nreserve = "1 MB"',
             "catalog": f'url = "{self.sandbox.stac_url}"\ntries = 2',
-            "store": f'endpoint = "{self.sandbox.s3_endpoint}"',
+            "store": f'endpoint = "{self.store_endpoint or self.sandbox.s3_endpoint}"',
             "endpoints": f'token_url = "{self.sandbox.token_url}"\n'
             f'odata_url = "{self.sandbox.odata_url}"',
             "network": f'ca_file = "{self.sandbox.ca_file}"',
@@ -120,6 +123,7 @@ class Kit:
         return {
             "S2MIRROR_S3_ACCESS_KEY": self.sandbox.access_key,
             "S2MIRROR_S3_SECRET_KEY": self.sandbox.secret_key,
+            **self.more_secrets,
         }
 
     def command(self, *arguments: str) -> list[str]:

@@ -13,7 +13,8 @@ from s2mirror.lifecycle import HELD
 from s2mirror.service.health import read_health
 from s2mirror.service.report import AreaStatus, Status
 from s2mirror.service.report import status as status_of
-from s2mirror.service.wiring import open_mirror
+from s2mirror.service.ways import StoreStanding, key_notes, key_problems, store_standing
+from s2mirror.service.wiring import open_mirror, utc_now
 
 
 def register(app: typer.Typer) -> None:
@@ -49,12 +50,20 @@ def _print_status(found: Status) -> None:
         f"received  {size(found.received_24h_bytes)} in 24 h, "
         f"{size(found.received_30d_bytes)} in 30 days"
     )
+    say(f"store     {found.store.endpoint}{_way(found.store)}")
     say(f"ledger    {found.ledger_path}")
     say("")
     _print_areas(found)
     say("")
     _print_searches(found)
     _print_troubles(found)
+
+
+def _way(store: StoreStanding) -> str:
+    """Return since when and why another way to the store is taken than the preferred one."""
+    if store.preferred:
+        return ""
+    return f" with key pair {store.key} since {when(store.since)} UTC: {store.why}"
 
 
 def _print_areas(found: Status) -> None:
@@ -93,6 +102,8 @@ def _print_troubles(found: Status) -> None:
         troubles += found.health.problems
     for text in dict.fromkeys(troubles):
         say(f"trouble: {text}")
+    for text in found.key_notes:
+        say(f"note: {text}")
     if found.found_late:
         say(f"{count(found.found_late, 'product')} found late, by sweeps alone")
     for item in found.rejected:
@@ -101,12 +112,33 @@ def _print_troubles(found: Status) -> None:
 
 def health(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
     """Say whether the daemon does its work. Exit code 0: it does; 1: not."""
-    problems = _problems(read_settings(config))
+    settings = read_settings(config)
+    problems, notes = _problems_and_notes(settings)
     if as_json:
-        print_json({"ok": not problems, "problems": problems})
+        print_json({"ok": not problems, "problems": problems, "notes": notes})
     else:
-        say("healthy" if not problems else "not healthy: " + "; ".join(problems))
+        said = "healthy" if not problems else "not healthy: " + "; ".join(problems)
+        say("; ".join([said, *notes]))
     return 1 if problems else 0
+
+
+def _problems_and_notes(settings: Settings) -> tuple[list[str], list[str]]:
+    """Return what keeps the mirror from its work, and what soon may."""
+    now = utc_now()
+    problems = [*_problems(settings), *key_problems(settings, now=now)]
+    notes = [note.text for note in key_notes(settings, now=now)]
+    return problems, [*(text for text in notes if text not in problems), *_other_way(settings)]
+
+
+def _other_way(settings: Settings) -> list[str]:
+    """Say so if the store is asked by another way than the preferred one."""
+    try:
+        mirror = open_mirror(settings, create=False)
+        standing = store_standing(settings, mirror.ledger)
+        mirror.ledger.close()
+    except MirrorError:  # told among the problems
+        return []
+    return [] if standing.preferred else [f"the store is {standing.endpoint}{_way(standing)}"]
 
 
 def _problems(settings: Settings) -> list[str]:

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from s2mirror.config.faults import Fault
 from s2mirror.errors import CredentialError
 
-_NAMES: Final = ("s3_access_key", "s3_secret_key", "client_id", "client_secret")
+_FIRST: Final = ("s3_access_key", "s3_secret_key")
+_SECOND: Final = ("s3_access_key_2", "s3_secret_key_2")
+_NAMES: Final = (*_FIRST, *_SECOND, "client_id", "client_secret")
 _OTHERS_MAY_READ: Final = stat.S_IRGRP | stat.S_IROTH
 _S3_KEYS: Final = "https://eodata-s3keysmanager.dataspace.copernicus.eu"
 _CLIENTS: Final = "https://shapps.dataspace.copernicus.eu/dashboard"
@@ -24,12 +26,20 @@ class Secrets(BaseModel):
 
     s3_access_key: SecretStr | None = None
     s3_secret_key: SecretStr | None = None
+    s3_access_key_2: SecretStr | None = None
+    s3_secret_key_2: SecretStr | None = None
     client_id: SecretStr | None = None
     client_secret: SecretStr | None = None
 
-    def require_s3(self) -> tuple[str, str]:
-        """Return access key and secret key of the S3 store, or raise CredentialError."""
-        return self._pair("s3_access_key", "s3_secret_key", _S3_KEYS)
+    def require_s3(self) -> tuple[tuple[str, str], ...]:
+        """Return access key and secret key of each pair for the S3 store: one, or two.
+
+        Raises CredentialError if the first pair, or one half of the second, is not there.
+        """
+        first = self._pair(*_FIRST, _S3_KEYS)
+        if all(getattr(self, name) is None for name in _SECOND):
+            return (first,)
+        return first, self._pair(*_SECOND, _S3_KEYS)
 
     def require_client(self) -> tuple[str, str]:
         """Return id and secret of the OAuth client, or raise CredentialError."""

@@ -212,6 +212,11 @@ def _read_date(value: object) -> date:
     raise unexpected("a date such as 2026-01-31, or a time such as 2026-01-31T12:00:00Z", value)
 
 
+def _day(value: object) -> date:
+    found = _read_date(value)
+    return found.date() if isinstance(found, datetime) else found
+
+
 def _start(value: object) -> datetime:
     return _moment(value, time.min)
 
@@ -248,6 +253,7 @@ OwnFolder = Annotated[Path, BeforeValidator(_folder_of_its_own)]
 ExistingFile = Annotated[Path | None, BeforeValidator(_existing_file)]
 Layout = Annotated[str, BeforeValidator(_layout)]
 Argument = Annotated[str, BeforeValidator(_argument)]
+Day = Annotated[date | None, BeforeValidator(_day)]
 Start = Annotated[datetime, BeforeValidator(_start)]
 End = Annotated[datetime | None, BeforeValidator(_end)]
 Platform = Annotated[str, BeforeValidator(_platform)]

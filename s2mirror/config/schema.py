@@ -17,6 +17,8 @@ from s2mirror.model import DeletedPolicy, SupersedePolicy
 from s2mirror.timetable import Timetable
 
 _CDSE = "dataspace.copernicus.eu"
+_STANDS_IN = {f"https://eodata.{_CDSE}": (f"https://eodata.ams.{_CDSE}",)}
+"""CDSE's store stands in two clouds; the second name always leads to the same one of them."""
 
 
 class _Section(BaseModel):
@@ -67,6 +69,12 @@ class StoreSettings(_Section):
     """How the S3 store is read."""
 
     endpoint: kinds.Url = f"https://eodata.{_CDSE}"
+    fallback_endpoints: tuple[kinds.Url, ...] | None = None
+    """Asked, in this order, while the endpoint cannot be reached; None for CDSE's second cloud."""
+    prefer_again: kinds.PositiveDuration = timedelta(minutes=15)
+    key_expires: kinds.Day = None
+    """The last day of the key pair; None to be warned of none."""
+    key_2_expires: kinds.Day = None
     bucket: kinds.Text = "eodata"
     region: kinds.Text = "default"
     connections: Annotated[int, kinds.whole(1, 64)] = 4
@@ -76,6 +84,13 @@ class StoreSettings(_Section):
     slow_for: kinds.PositiveDuration = timedelta(seconds=60)
     """A connection slower than that for so long is cut, and the file goes on on another."""
     requests_per_minute: Annotated[int, kinds.whole(1)] = 2000
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Every endpoint, the preferred one first."""
+        more = self.fallback_endpoints
+        more = _STANDS_IN.get(self.endpoint, ()) if more is None else more
+        return tuple(dict.fromkeys((self.endpoint, *more)))
 
 
 class EndpointSettings(_Section):

@@ -83,12 +83,12 @@ class ObjectStore:
         found: list[str] = self._ask("keys", prefix)
         return found
 
-    def revoke_key(self) -> None:
-        """Make the current key pair unknown, as an expired one is at CDSE."""
-        self._ask("revoke", self.access_key)
+    def revoke_key(self, access_key: str = "") -> None:
+        """Make a key pair, the current one if none is named, unknown as an expired one is."""
+        self._ask("revoke", access_key or self.access_key)
 
     def renew_key(self) -> None:
-        """Make a new key pair and hold it in ``access_key`` and ``secret_key``."""
+        """Make one more key pair and hold it in ``access_key`` and ``secret_key``."""
         self.access_key, self.secret_key = self._ask("renew", None)
 
     def _ask(self, command: str, argument: object) -> Any:  # noqa: ANN401 - each command's own

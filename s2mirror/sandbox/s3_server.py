@@ -9,10 +9,10 @@ import argparse
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from moto import settings
 from moto.core.models import DEFAULT_ACCOUNT_ID
@@ -21,8 +21,7 @@ from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
 from moto.s3.models import s3_backends
 from werkzeug.serving import make_server
 
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+from s2mirror.sandbox.s3_gate import like_ceph
 
 BUCKET: Final = "eodata"
 _REGION: Final = "us-east-1"
@@ -44,28 +43,12 @@ def main() -> None:
     pipe = Connection(parser.parse_args().pipe_fd)
     s3_backends[DEFAULT_ACCOUNT_ID]["aws"].create_bucket(BUCKET, _REGION)
     # moto's own ThreadedMotoServer looks through all its services at every request.
-    app = _signed_only(create_backend_app("s3"))
+    app = like_ceph(create_backend_app("s3"))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=MotoRequestHandler)
     Thread(target=server.serve_forever, daemon=True).start()
     pipe.send((server.port, *_new_key_pair()))
     _obey(pipe)
     os._exit(0)  # moto's worker threads may still hold open connections
-
-
-def _signed_only(app: "WSGIApplication") -> "WSGIApplication":
-    """Refuse what CDSE refuses: anonymous requests, and signatures in the query."""
-
-    def gated(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if "HTTP_AUTHORIZATION" in environ:
-            return app(environ, start_response)
-        is_presigned = "X-Amz-Signature=" in environ.get("QUERY_STRING", "")
-        code = "InvalidAccessKeyId" if is_presigned else "AccessDenied"
-        body = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code></Error>'.encode()
-        headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]
-        start_response("403 Forbidden", headers)
-        return [body]
-
-    return gated
 
 
 def _new_key_pair() -> tuple[str, str]:
@@ -96,7 +79,12 @@ def _put(objects: dict[str, bytes]) -> None:
 
 
 def _etag(content: bytes) -> str:
-    """Return the ETag of an upload in one part: CDSE loads even small files as multipart."""
+    """Return the ETag of an upload in one part: CDSE loads even small files as multipart.
+
+    What is empty has no parts, and so a plain ETag.
+    """
+    if not content:
+        return hashlib.md5(b"", usedforsecurity=False).hexdigest()
     part = hashlib.md5(content, usedforsecurity=False).digest()
     return f"{hashlib.md5(part, usedforsecurity=False).hexdigest()}-1"
 

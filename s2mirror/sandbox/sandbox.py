@@ -39,6 +39,7 @@ class Sandbox:
         self.identity = IdentityService()
         self.stac_proxy = Proxy()
         self.s3_proxy = Proxy(read_whole=self._read_whole)
+        self.s3_second_proxy = Proxy(read_whole=self._read_whole)
         self.odata = ODataService()
         self.identity_proxy = Proxy()
         self.odata_proxy = Proxy()
@@ -69,6 +70,11 @@ class Sandbox:
     def s3_endpoint(self) -> str:
         """The store's address, for path-style access to the bucket ``eodata``."""
         return f"https://localhost:{self.s3_proxy.port}"
+
+    @property
+    def s3_second_endpoint(self) -> str:
+        """Another way to the same store, as CDSE has two."""
+        return f"https://localhost:{self.s3_second_proxy.port}"
 
     @property
     def token_url(self) -> str:
@@ -178,7 +184,8 @@ class Sandbox:
 
     @property
     def _proxies(self) -> tuple[Proxy, ...]:
-        plain = self.stac_proxy, self.s3_proxy, self.odata_proxy
+        stores = self.s3_proxy, self.s3_second_proxy
+        plain = self.stac_proxy, *stores, self.odata_proxy
         return *plain, self.identity_proxy, self.process_proxy
 
     def keys_of(self, product_id: str) -> list[str]:
@@ -199,7 +206,8 @@ class Sandbox:
         self.odata_proxy.forward_to(enter(served(loop, self.odata.app())))
         self.process_proxy.forward_to(enter(served(loop, self.process.app())))
         self.identity_proxy.forward_to(enter(served(loop, self.identity.app())))
-        self.s3_proxy.forward_to(self.store.port)
+        for proxy in (self.s3_proxy, self.s3_second_proxy):
+            proxy.forward_to(self.store.port)
 
     def _read_whole(self, path: str) -> bytes | None:
         return self.store.get(unquote(urlsplit(path).path).removeprefix(f"/{BUCKET}/"))

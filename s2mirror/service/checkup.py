@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -11,13 +12,26 @@ from s2mirror.adapters.archive import Archive, filesystem_kind
 from s2mirror.adapters.catalog import StacCatalog
 from s2mirror.adapters.ledger import open_ledger
 from s2mirror.adapters.lock import holder_pid
-from s2mirror.adapters.objectstore import S3Store
+from s2mirror.adapters.objectstore import S3Store, StoreOptions
 from s2mirror.config import Settings
-from s2mirror.errors import ArchiveError, CatalogError, LedgerError, MirrorError
+from s2mirror.errors import (
+    ArchiveError,
+    CatalogError,
+    CredentialError,
+    LedgerError,
+    MirrorError,
+)
 from s2mirror.model import Product
 from s2mirror.planning.searches import Search, plan_query, plan_searches
-from s2mirror.service.options import stac_options, store_options, watch_area
+from s2mirror.service.options import (
+    key_expiries,
+    stac_options,
+    store_options,
+    store_ways,
+    watch_area,
+)
 from s2mirror.service.survey import room_bytes
+from s2mirror.service.ways import key_notes, key_problems
 from s2mirror.service.wiring import refuse_network_file_system, utc_now
 
 MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
@@ -48,6 +62,8 @@ def checkup(settings: Settings) -> Iterator[Check]:
     yield _try("catalogue", lambda: _catalogue(catalog, searches))
     yield _try("clock", lambda: _clock(catalog.server_time(), utc_now()))
     yield _try("store", lambda: _store(settings, catalog, searches))
+    yield from _other_ways(settings)
+    yield _try("key expiry", lambda: _key_expiry(settings))
 
 
 def _try(name: str, attempt: Callable[[], str]) -> Check:
@@ -153,6 +169,38 @@ def _store(settings: Settings, catalog: StacCatalog, searches: tuple[Search, ...
         return f"the keys are good; {product.id} has no objects yet"
     read_bytes = sum(len(chunk) for chunk in store.read(smallest))
     return f"the keys are good; read {smallest.path} ({read_bytes} B) of {product.id}"
+
+
+def _other_ways(settings: Settings) -> Iterator[Check]:
+    """Try every endpoint and every key pair that stands in for the first.
+
+    A stand-in that nobody asked for by name may fail: the mirror does without it.
+    """
+    try:
+        options, ways = store_options(settings), store_ways(settings)
+    except CredentialError:  # told by the line above
+        return
+    chosen = settings.store.fallback_endpoints is not None
+    for endpoint in ways.endpoints[1:]:
+        check = _try(f"store {endpoint}", partial(_probe, replace(options, endpoint=endpoint)))
+        yield check if chosen or not check.exit_code else replace(check, exit_code=0)
+    for access_key, secret_key in ways.keys[1:]:
+        second = replace(options, access_key=access_key, secret_key=secret_key)
+        yield _try("key pair 2", partial(_probe, second))
+
+
+def _probe(options: StoreOptions) -> str:
+    S3Store(options).probe()
+    return "answers; its keys are good"
+
+
+def _key_expiry(settings: Settings) -> str:
+    if problems := key_problems(settings, now=utc_now()):
+        raise CredentialError("; ".join(problems))
+    if notes := key_notes(settings, now=utc_now()):
+        return "; ".join(note.text for note in notes)
+    last_days = [f"pair {e.number}: {e.expires_on:%Y-%m-%d}" for e in key_expiries(settings)]
+    return ", ".join(last_days) or "not known; set store.key_expires to be warned in time"
 
 
 def _any_product(catalog: StacCatalog, searches: tuple[Search, ...]) -> Product | None:

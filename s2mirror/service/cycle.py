@@ -13,6 +13,7 @@ from s2mirror.planning.searches import Search
 from s2mirror.ports import Progress
 from s2mirror.service.crew import Crew
 from s2mirror.service.logs import log
+from s2mirror.service.ways import tell_of_keys
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.connections import Connections
 from s2mirror.steps.poll import PollResult
@@ -83,6 +84,7 @@ def prepare(mirror: Mirror) -> None:
     released = rescope(mirror.ledger, mirror.areas)
     if released:
         log.info("areas.changed", released=released)
+    tell_of_keys(mirror.settings, mirror.ledger, now=now)
     recovered = recover(mirror.ledger, mirror.archive, mirror.template, now=now)
     keep = mirror.settings.prune.staging_keep
     cleared = clear_leftovers(mirror.ledger, mirror.archive, keep, now=now)

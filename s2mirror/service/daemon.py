@@ -18,6 +18,7 @@ from s2mirror.planning.searches import Search
 from s2mirror.service.cycle import prepare, prune, read_deletions
 from s2mirror.service.health import Troubles
 from s2mirror.service.logs import log
+from s2mirror.service.ways import tell_of_keys
 from s2mirror.service.wiring import Mirror, utc_now
 from s2mirror.service.workers import Pace, Workers
 from s2mirror.stop import StopFlag
@@ -28,6 +29,7 @@ _CHOOSE_EVERY: Final = timedelta(minutes=1)
 """A queue has an end, and a disk gets room, between two polls too."""
 _ASK_AGAIN: Final = timedelta(minutes=15)
 """For the feed of deletions, after it could not be read."""
+_KEYS_EVERY: Final = timedelta(hours=1)
 _STALLED: Final = "stalled"
 
 
@@ -92,7 +94,7 @@ class Daemon:
     def _scheduler(self) -> BackgroundScheduler:
         """Return the schedule. No job is ever dropped: late ones run once, as soon as they can."""
         scheduler = BackgroundScheduler(
-            executors={"default": JobExecutor(len(self._mirror.searches) + 4)},
+            executors={"default": JobExecutor(len(self._mirror.searches) + 5)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
             timezone="UTC",
         )
@@ -104,6 +106,7 @@ class Daemon:
         self._add(scheduler, self._prune, settings.prune.interval, jitter)
         every = min(settings.deleted.interval, _ASK_AGAIN)
         self._add(scheduler, self._hear_deletions, every, jitter)
+        self._add(scheduler, self._tell_of_keys, _KEYS_EVERY, jitter)
         self._add(scheduler, self._beat, _HEALTH_EVERY, timedelta())
         return scheduler
 
@@ -163,6 +166,9 @@ class Daemon:
     def _hear_deletions(self) -> None:
         if withdrawn := read_deletions(self._mirror):
             log.info("products.withdrawn", products=len(withdrawn))
+
+    def _tell_of_keys(self) -> None:
+        tell_of_keys(self._mirror.settings, self._mirror.ledger, now=self._mirror.now())
 
     def _beat(self) -> None:
         """Say how things stand, which also shows that the schedule lives."""

@@ -2,9 +2,10 @@
 
 from s2mirror.adapters.catalog import StacOptions
 from s2mirror.adapters.deletions import ODataOptions
-from s2mirror.adapters.objectstore import StoreOptions
+from s2mirror.adapters.objectstore import StoreOptions, Ways
 from s2mirror.area import WatchArea
 from s2mirror.config import Area, Settings
+from s2mirror.planning.keys import KeyExpiry
 
 
 def stac_options(settings: Settings) -> StacOptions:
@@ -32,7 +33,7 @@ def odata_options(settings: Settings) -> ODataOptions:
 
 def store_options(settings: Settings) -> StoreOptions:
     """Return how to reach the store. Raises CredentialError if the keys are not there."""
-    access_key, secret_key = settings.secrets.require_s3()
+    (access_key, secret_key), *_ = settings.secrets.require_s3()
     store = settings.store
     return StoreOptions(
         endpoint=store.endpoint,
@@ -47,6 +48,24 @@ def store_options(settings: Settings) -> StoreOptions:
         slow_seconds=store.slow_for.total_seconds(),
         requests_per_minute=store.requests_per_minute,
         ca_file=settings.network.ca_file,
+    )
+
+
+def store_ways(settings: Settings, *, started_with: str = "") -> Ways:
+    """Return every way to the store. Raises CredentialError if the keys are not there."""
+    return Ways(
+        endpoints=settings.store.endpoints,
+        keys=settings.secrets.require_s3(),
+        started_with=started_with,
+        prefer_again_seconds=settings.store.prefer_again.total_seconds(),
+    )
+
+
+def key_expiries(settings: Settings) -> tuple[KeyExpiry, ...]:
+    """Return the last day of each key pair of which it is known."""
+    days = (settings.store.key_expires, settings.store.key_2_expires)
+    return tuple(
+        KeyExpiry(number=number, expires_on=day) for number, day in enumerate(days, 1) if day
     )
 
 

@@ -13,6 +13,7 @@ from s2mirror.model import Rejected
 from s2mirror.service.certificates import Summary, last_summary
 from s2mirror.service.health import Health, read_health
 from s2mirror.service.survey import room_bytes
+from s2mirror.service.ways import StoreStanding, key_notes, store_standing
 from s2mirror.service.wiring import Mirror
 
 MONTH: Final = timedelta(days=30)
@@ -47,6 +48,9 @@ class Status:
     partial_products: int
     """Held with some of their files, by choice."""
     free_bytes: int
+    store: StoreStanding
+    key_notes: tuple[str, ...]
+    """What there is to say of key pairs that run out."""
     received_24h_bytes: int
     received_30d_bytes: int
     areas: tuple[AreaStatus, ...]
@@ -79,6 +83,8 @@ def status(mirror: Mirror) -> Status:
         held_bytes=sum(counts.get(state, (0, 0))[1] for state in HELD),
         partial_products=ledger.selections.partial_count(),
         free_bytes=room_bytes(mirror.archive),
+        store=store_standing(mirror.settings, ledger),
+        key_notes=tuple(note.text for note in key_notes(mirror.settings, now=now)),
         received_24h_bytes=ledger.transferred_bytes(timedelta(days=1), now=now),
         received_30d_bytes=ledger.transferred_bytes(MONTH, now=now),
         areas=_areas(mirror),

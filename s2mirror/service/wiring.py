@@ -11,7 +11,7 @@ from s2mirror.adapters.archive import NETWORK_KINDS, Archive, filesystem_kind
 from s2mirror.adapters.catalog import StacCatalog
 from s2mirror.adapters.deletions import ODataDeletions
 from s2mirror.adapters.ledger import Ledger, open_ledger
-from s2mirror.adapters.objectstore import S3Store
+from s2mirror.adapters.objectstore import FailoverStore
 from s2mirror.area import WatchArea
 from s2mirror.config import Settings
 from s2mirror.errors import LedgerError, UsageError
@@ -21,8 +21,9 @@ from s2mirror.planning.retention import Brake
 from s2mirror.planning.retry import RetryPolicy
 from s2mirror.planning.searches import Search, plan_searches
 from s2mirror.planning.sweeps import SweepPolicy
-from s2mirror.ports import Progress
-from s2mirror.service.options import odata_options, stac_options, store_options, watch_area
+from s2mirror.ports import ObjectStore, Progress
+from s2mirror.service.options import odata_options, stac_options, watch_area
+from s2mirror.service.ways import open_store
 from s2mirror.steps.audit import Auditor
 from s2mirror.steps.certify import Certifier
 from s2mirror.steps.choose import Chooser
@@ -117,11 +118,11 @@ class Mirror:
             now=self.now,
         )
 
-    def store(self) -> S3Store:
+    def store(self) -> FailoverStore:
         """Return the S3 store. Raises CredentialError if the keys are not there."""
-        return S3Store(store_options(self.settings))
+        return open_store(self.settings, self.ledger, self.now)
 
-    def fetcher(self, store: S3Store, connections: Connections, progress: Progress) -> Fetcher:
+    def fetcher(self, store: ObjectStore, connections: Connections, progress: Progress) -> Fetcher:
         """Return the fetch step, ready to use."""
         return Fetcher(
             store=store,

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from s2mirror.adapters.objectstore import S3Store
+from s2mirror.adapters.objectstore import FailoverStore
 from s2mirror.errors import MirrorError, Stopped
 from s2mirror.service.crew import Crew
 from s2mirror.service.health import Troubles
@@ -47,7 +47,7 @@ class Workers:
         self._due, self._arrived = threading.Event(), threading.Event()
         self._connections = Connections(mirror.settings.store.connections)
         self._making = threading.Lock()
-        self._known_store: S3Store | None = None
+        self._known_store: FailoverStore | None = None
         self._pulse = _Pulse()
         self._busy: set[str] = set()
         count = mirror.settings.download.parallel_products
@@ -140,7 +140,7 @@ class Workers:
             heard=self._pulse.beat,
         )
 
-    def _store(self) -> S3Store:
+    def _store(self) -> FailoverStore:
         with self._making:
             if self._known_store is None:
                 self._known_store = self._mirror.store()

@@ -67,14 +67,14 @@ def queued(ledger: Ledger, *products: Product, areas: tuple[str, ...] = ("alps",
 
 def fresh_store(sandbox: Sandbox, **changes: Any) -> S3Store:  # noqa: ANN401 - StoreOptions' fields
     """Return a store whose connections no other test has seen, nor will see broken."""
-    return S3Store(_options(sandbox, **changes))
+    return S3Store(options_of(sandbox, **changes))
 
 
 def store(sandbox: Sandbox, **changes: Any) -> S3Store:  # noqa: ANN401 - StoreOptions' fields
-    return _store(_options(sandbox, **changes))
+    return _store(options_of(sandbox, **changes))
 
 
-def _options(sandbox: Sandbox, **changes: Any) -> StoreOptions:  # noqa: ANN401 - StoreOptions' fields
+def options_of(sandbox: Sandbox, **changes: Any) -> StoreOptions:  # noqa: ANN401 - StoreOptions' fields
     options: dict[str, Any] = {
         "endpoint": sandbox.s3_endpoint,
         "bucket": "eodata",

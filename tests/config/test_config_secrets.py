@@ -40,7 +40,7 @@ def test_each_secret_has_its_variable(tmp_path: Path) -> None:
             "S2MIRROR_CLIENT_SECRET": "d",
         },
     )
-    assert found.require_s3() == ("a", "b")
+    assert found.require_s3() == (("a", "b"),)
     assert found.require_client() == ("c", "d")
 
 
@@ -52,7 +52,7 @@ def test_a_secret_file_is_read_without_its_line_end(tmp_path: Path) -> None:
 
 def test_systemd_credentials_are_found_by_their_names(tmp_path: Path) -> None:
     environment = systemd(tmp_path, **{"s3-access-key": "a\n", "s3-secret-key": "b\n"})
-    assert secrets(tmp_path, environment).require_s3() == ("a", "b")
+    assert secrets(tmp_path, environment).require_s3() == (("a", "b"),)
 
 
 def test_a_variable_comes_before_systemd(tmp_path: Path) -> None:
@@ -177,3 +177,18 @@ def test_without_any_client_both_halves_are_named() -> None:
         "the path of a file that holds it, or the systemd credential client-id and client-secret; "
         "make one at https://shapps.dataspace.copernicus.eu/dashboard"
     )
+
+
+def test_a_second_pair_is_given_whole_or_not_at_all(tmp_path: Path) -> None:
+    first = {"S2MIRROR_S3_ACCESS_KEY": "a", "S2MIRROR_S3_SECRET_KEY": "b"}
+    half = first | {"S2MIRROR_S3_ACCESS_KEY_2": "c"}
+    with pytest.raises(CredentialError, match="set S2MIRROR_S3_SECRET_KEY_2"):
+        secrets(tmp_path, half).require_s3()
+    whole = half | {"S2MIRROR_S3_SECRET_KEY_2": "d"}
+    assert secrets(tmp_path, whole).require_s3() == (("a", "b"), ("c", "d"))
+
+
+def test_the_second_pair_comes_from_systemd_too(tmp_path: Path) -> None:
+    names = ("s3-access-key", "s3-secret-key", "s3-access-key-2", "s3-secret-key-2")
+    found = secrets(tmp_path, systemd(tmp_path, **dict(zip(names, "abcd", strict=True))))
+    assert found.require_s3() == (("a", "b"), ("c", "d"))

@@ -66,11 +66,12 @@ def test_a_line_without_its_reason_would_be_noticed() -> None:
     ]
 
 
-def test_all_four_secrets_come_as_credentials_that_may_be_missing() -> None:
+def test_all_secrets_come_as_credentials_that_may_be_missing() -> None:
     credentials = [value for key, value in directives(UNIT.read_text()) if key == "LoadCredential"]
     names = [name for name, _, _ in (value.partition(":") for value in credentials)]
     sources = [source for _, _, source in (value.partition(":") for value in credentials)]
-    assert names == ["s3-access-key", "s3-secret-key", "client-id", "client-secret"]
+    pairs = ["s3-access-key", "s3-secret-key", "s3-access-key-2", "s3-secret-key-2"]
+    assert names == [*pairs, "client-id", "client-secret"]
     # A path with a slash would make systemd refuse to start without the file.
     assert sources == [f"s2mirror.{name}" for name in names]
 

@@ -4,8 +4,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -162,9 +163,47 @@ def test_ranges_and_conditions_work(sandbox: Sandbox, product: SandboxProduct) -
     assert code_of(client.get_object, Key=f"{key}x") == "NoSuchKey"
 
 
-def test_etags_are_those_of_multipart_uploads(sandbox: Sandbox, product: SandboxProduct) -> None:
+@pytest.mark.parametrize("wanted", ["bytes=abc", "bytes=3-1", "bytes=1-2,4-5", "lines=1-2"])
+def test_a_range_that_makes_no_sense_is_416(
+    sandbox: Sandbox, product: SandboxProduct, wanted: str
+) -> None:
+    key = f"{product.prefix}INSPIRE.xml"
+    assert code_of(s3(sandbox).get_object, Key=key, Range=wanted) == "InvalidRange"
+
+
+def test_etags_are_those_of_multipart_uploads_but_plain_where_nothing_is(
+    sandbox: Sandbox, product: SandboxProduct
+) -> None:
+    sandbox.store.put({f"{product.prefix}empty/": b""})
     listed = s3(sandbox).list_objects_v2(Bucket="eodata", Prefix=product.prefix)["Contents"]
-    assert all(entry["ETag"].endswith('-1"') for entry in listed)
+    for entry in listed:
+        assert entry["ETag"].endswith('-1"') == bool(entry["Size"]), entry["Key"]
+
+
+def test_a_page_after_a_token_that_was_never_given_is_empty(sandbox: Sandbox) -> None:
+    page = s3(sandbox).list_objects_v2(Bucket="eodata", ContinuationToken="never-given")
+    assert (page["KeyCount"], page["IsTruncated"]) == (0, False)
+
+
+@pytest.mark.parametrize("minutes", [-16, 16])
+def test_a_signature_of_another_time_is_403_request_time_too_skewed(
+    sandbox: Sandbox, product: SandboxProduct, minutes: int
+) -> None:
+    client = s3(sandbox)
+    stamp = (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y%m%dT%H%M%SZ")
+
+    def set_back(request: Any, **_: object) -> None:  # noqa: ANN401 - botocore's own
+        request.headers["X-Amz-Date"] = stamp
+
+    client.meta.events.register("before-send.s3.GetObject", set_back)
+    assert code_of(client.get_object, Key=min(product.keys)) == "RequestTimeTooSkewed"
+
+
+def test_both_ways_lead_to_the_same_store(sandbox: Sandbox, product: SandboxProduct) -> None:
+    key = min(product.keys)
+    first = s3(sandbox).get_object(Bucket="eodata", Key=key)["Body"].read()
+    second = s3(sandbox, endpoint_url=sandbox.s3_second_endpoint)
+    assert second.get_object(Bucket="eodata", Key=key)["Body"].read() == first
 
 
 def test_a_withdrawn_product_is_gone_from_catalogue_and_store(sandbox: Sandbox) -> None:

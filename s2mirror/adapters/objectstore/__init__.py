@@ -1,5 +1,6 @@
 """The S3 store."""
 
 from s2mirror.adapters.objectstore.client import S3Store, StoreOptions
+from s2mirror.adapters.objectstore.failover import FailoverStore, Way, Ways
 
-__all__ = ["S3Store", "StoreOptions"]
+__all__ = ["FailoverStore", "S3Store", "StoreOptions", "Way", "Ways"]

@@ -92,8 +92,9 @@ class S3Store:
 
     def probe(self) -> None:
         """List one object, to prove that endpoint, bucket and keys work together."""
-        with self._refusals.explained(f"listing bucket {self._bucket!r}"):
-            self._client.list_objects_v2(Bucket=self._bucket, MaxKeys=1)
+        what = f"listing bucket {self._bucket!r}"
+        with self._refusals.explained(what):
+            _check_listing(self._client.list_objects_v2(Bucket=self._bucket, MaxKeys=1), what)
 
     def list_product(self, s3_prefix: str) -> Listing:
         """Return every object below *s3_prefix*; empty if there is none yet."""
@@ -102,13 +103,10 @@ class S3Store:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=s3_prefix
         )
-        with self._refusals.explained(f"listing {s3_prefix}"):
+        what = f"listing {s3_prefix}"
+        with self._refusals.explained(what):
             for page in pages:
-                if "Name" not in page:
-                    raise StoreUnavailable(
-                        f"listing {s3_prefix}: the answer is no listing (a login or error page?); "
-                        "will be tried again"
-                    )
+                _check_listing(page, what)
                 for found in page.get("Contents", []):
                     sort_in(found, s3_prefix, files, folders)
         check_tree(s3_prefix, files, folders)
@@ -124,3 +122,10 @@ class S3Store:
                 Bucket=self._bucket, Key=file.key, IfMatch=f'"{file.etag}"', **wanted
             )
             yield from read_body(answer, file, start_byte, self._floor)
+
+
+def _check_listing(page: dict[str, Any], what: str) -> None:
+    if "Name" not in page:
+        raise StoreUnavailable(
+            f"{what}: the answer is no listing (a login or error page?); will be tried again"
+        )
