@@ -8,9 +8,10 @@ import pytest
 from adapters_builders import catalog, query
 
 from s2mirror.errors import CatalogError, CatalogUnavailable
-from s2mirror.sandbox import Answer, Fault, ProductSpec, Sandbox, make_item
+from s2mirror.sandbox import Answer, Fault, ProductSpec, Sandbox, make_item, make_product
 
 SENSED_AT = datetime(2026, 5, 1, 10, 20, 31, tzinfo=UTC)
+DAY = timedelta(days=1)
 
 
 def fill(sandbox: Sandbox, count: int) -> None:
@@ -194,3 +195,30 @@ def test_a_sensing_time_is_asked_for_to_the_microsecond(sandbox: Sandbox) -> Non
     asked = sandbox.requests[-1].body
     assert asked is not None
     assert asked["datetime"] == "2026-05-01T10:20:31Z/2026-05-01T10:20:31.999999Z"
+
+
+def real_size(sandbox: Sandbox, count: int) -> list[dict[str, Any]]:
+    """Return items as large as CDSE's."""
+    specs = [ProductSpec(sensed_at=SENSED_AT - n * DAY, scale=0.0001) for n in range(count)]
+    return [dict(sandbox.stac.served(make_product(spec).item)) for spec in specs]
+
+
+def test_an_item_that_says_where_it_lies_in_an_odd_place_is_asked_for_whole(
+    sandbox: Sandbox,
+) -> None:
+    usual, odd = real_size(sandbox, 2)
+    odd["assets"] = {"B02_10m": odd["assets"]["B02_10m"]}
+    odd["links"] = [link for link in odd["links"] if link["rel"] != "enclosure"]
+    sandbox.catalogue.put([usual, odd])
+    (found,) = catalog(sandbox).search(query())
+    assert [product.id for product in found.products] == [usual["id"], odd["id"]]
+    assert [request.method for request in sandbox.requests] == ["POST", "POST"]
+
+
+def test_only_what_the_mirror_uses_of_an_item_is_asked_for(sandbox: Sandbox) -> None:
+    whole = real_size(sandbox, 20)
+    sandbox.catalogue.put(whole)
+    (found,) = catalog(sandbox, page_size=20).search(query())
+    assert len(found.products) == 20
+    (short,) = sandbox.stac_proxy.traffic.matching("search")
+    assert short.sent_bytes < len(json.dumps(whole)) / 20

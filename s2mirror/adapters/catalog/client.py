@@ -18,7 +18,7 @@ from requests import PreparedRequest, RequestException, Response
 from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse, Retry
 
-from s2mirror.adapters.catalog.items import parse_page
+from s2mirror.adapters.catalog.items import Json, parse_page
 from s2mirror.errors import CatalogError, CatalogUnavailable
 from s2mirror.model import CatalogQuery, Page
 
@@ -33,6 +33,14 @@ _BUSY: Final = (
 # CDSE's Sentinel Hub says milliseconds in Retry-After; nobody there waits longer than this.
 _MAX_WAIT_SECONDS: Final = 120.0
 _SHOWN_CHARACTERS: Final = 300
+# An item of 2026 has 65 kB, most of it about assets that the mirror finds by listing the store.
+_FIELDS: Final = {
+    "include": [
+        *("id", "type", "stac_version", "collection", "geometry", "bbox", "properties", "links"),
+        *("assets.safe_manifest", "assets.Product"),
+    ]
+}
+_ID_ALONE: Final = {"include": ["id", "collection"]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,23 +95,46 @@ class StacCatalog:
             filter=_filter(query),
             filter_lang="cql2-json",
             sortby=_order(query),
+            fields=_FIELDS,
             limit=options.page_size,
         )
         for page in self._pages(search):
-            yield parse_page(page, collection=query.collection, bucket=options.bucket)
+            yield self._parsed(page, query)
+
+    def _parsed(self, page: Json, query: CatalogQuery) -> Page:
+        """Return the products of a page. What cannot be used in its short form is asked for whole.
+
+        An item may have what the mirror needs in another place than most.
+        """
+        where = {"collection": query.collection, "bucket": self._options.bucket}
+        found = parse_page(page, **where)
+        if not found.rejected:
+            return found
+        doubtful = [item.id for item in found.rejected]
+        whole = {item.get("id"): item for item in self._items(query.collection, doubtful)}
+        short = page["features"]
+        features = [whole.get(i.get("id"), i) if isinstance(i, dict) else i for i in short]
+        return parse_page({"features": features}, **where)
 
     def listed(self, collection: str, ids: Collection[str]) -> frozenset[str]:
         """Return those of *ids* that the catalogue still lists."""
+        found = {str(item.get("id")) for item in self._items(collection, ids, _ID_ALONE)}
+        return frozenset(found & set(ids))
+
+    def _items(
+        self, collection: str, ids: Collection[str], fields: dict[str, list[str]] | None = None
+    ) -> Iterator[Json]:
         search = ItemSearch(
             urljoin(self._options.url, "search"),
             method="POST",
             stac_io=_DoubtfulIO(self._options),
             collections=[collection],
             ids=list(ids),
+            fields=fields,
             limit=self._options.page_size,
         )
-        found = {str(item.get("id")) for page in self._pages(search) for item in page["features"]}
-        return frozenset(found & set(ids))
+        for page in self._pages(search):
+            yield from (item for item in page["features"] if isinstance(item, dict))
 
     def _pages(self, search: ItemSearch) -> Iterator[dict[str, Any]]:
         pages = search.pages_as_dicts()
