@@ -14,10 +14,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from shapely.affinity import translate
+from shapely.geometry.base import BaseGeometry
+
 from s2mirror.adapters.catalog import parse_page
 from s2mirror.adapters.ledger import open_ledger
 from s2mirror.area import WatchArea
-from s2mirror.geometry import from_bbox
+from s2mirror.geometry import from_bbox, pack, unpack
 from s2mirror.model import Product
 from s2mirror.planning.diff import diff_page
 from s2mirror.planning.scope import Scope
@@ -38,6 +41,7 @@ def main() -> None:
         fill(Path(sys.argv[2]), int(sys.argv[3]))
     else:
         parse()
+        scope()
         sizes = [int(text) for text in sys.argv[1:]] or SIZES
         with tempfile.TemporaryDirectory() as folder:
             for size in sizes:
@@ -65,6 +69,29 @@ def parse() -> None:
     seconds = time.process_time() - started
     per_minute = pages * PAGE / seconds * 60
     print(f"parse: {len(text) // PAGE / 1000:.0f} kB an item, {per_minute:,.0f} items a minute")
+
+
+def scope() -> None:
+    """Print how long it takes to match items with areas that all lie in one another's way."""
+    for count in (1, 500):
+        matcher = Scope([area(number, step_degrees=0.0001) for number in range(count)])
+        for text, shift_degrees in (("of one tile", 0.0), ("all different", 0.00001)):
+            listed = [
+                replace(found, footprint_wkb=pack(moved(found, number * shift_degrees)))
+                for number, found in enumerate(products(0, 1000))
+            ]
+            started = time.process_time()
+            wanted = sum(len(matcher.wanting(product)) for product in listed)
+            milliseconds = 1000 * (time.process_time() - started)
+            print(
+                f"match: 1,000 footprints, {text}, {count} areas, {wanted:,} matches: "
+                f"{milliseconds:.0f} ms CPU"
+            )
+
+
+def moved(product: Product, degrees: float) -> BaseGeometry:
+    """Return a product's footprint a little further east."""
+    return translate(unpack(product.footprint_wkb), xoff=degrees)
 
 
 def pattern() -> Product:
@@ -168,9 +195,9 @@ def diff(path: Path, size: int) -> None:
     )
 
 
-def area(number: int) -> WatchArea:
+def area(number: int, step_degrees: float = 0.01) -> WatchArea:
     """Return one of many areas side by side."""
-    west = 8.0 + number * 0.01
+    west = 8.0 + number * step_degrees
     return WatchArea(
         name=f"area-{number}",
         geometry=from_bbox(west, 47.2, west + 0.3, 47.5),

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PARTS = {"poll": ["poll.py"], "discovery": ["discovery.py"]}
+PARTS = {"poll": ["poll.py"], "discovery": ["discovery.py"], "search": ["search.py"]}
 
 
 def main() -> int:

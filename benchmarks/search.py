@@ -1,0 +1,173 @@
+"""Measure listing a thousand real-size items: the mirror, pystac-client, eodag, side by side.
+
+Run it by ``make bench ARGS=search``. Every client is a process of its own and asks the same
+sandbox for the same items; CPU is that of the client from the first question to the last item,
+without its imports. eodag gets a virtualenv of its own in ``build/eodag`` the first time. Bytes are
+those of the catalogue's answers as they went over the wire.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from s2mirror.sandbox import Sandbox
+
+
+HERE = Path(__file__).parent
+ITEMS = 1000
+ROUNDS = 3
+NOW = datetime(2026, 5, 27, 10, 20, 31, tzinfo=UTC)
+BBOX = [8.0, 47.2, 8.3, 47.5]
+
+
+def main() -> None:
+    """Print the figures of every client, or run the one that is named."""
+    if len(sys.argv) > 1:
+        CLIENTS[sys.argv[1]]()
+        return
+    from s2mirror.sandbox import (  # noqa: PLC0415 - eodag's interpreter has no mirror
+        ProductSpec,
+        Sandbox,
+        make_product,
+    )
+
+    interpreters = {"mirror": sys.executable, "pystac": sys.executable, "eodag": eodag_python()}
+    with tempfile.TemporaryDirectory() as name, Sandbox(Path(name)) as sandbox:
+        days = (NOW - timedelta(days=day) for day in range(ITEMS))
+        products = (make_product(ProductSpec(sensed_at=day, scale=0.0001)) for day in days)
+        sandbox.catalogue.put(sandbox.stac.served(product.item) for product in products)
+        found: dict[str, list[dict[str, float]]] = {client: [] for client in interpreters}
+        for _ in range(ROUNDS):
+            for client, python in interpreters.items():
+                found[client].append(ask(python, client, sandbox))
+    for client, rounds in found.items():
+        middle = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
+        print(
+            f"{client}: {middle['items']:.0f} items, {middle['cpu']:.2f} s CPU, "
+            f"{middle['wall']:.2f} s wall, {middle['requests']:.0f} requests, "
+            f"{middle['bytes'] / 1e6:.2f} MB received, peak {middle['peak']:.0f} MB"
+        )
+
+
+def ask(python: str, client: str, sandbox: "Sandbox") -> dict[str, float]:
+    """Run one client; return what it and the catalogue's side counted."""
+    with tempfile.TemporaryDirectory() as home:
+        environment = {
+            **os.environ,
+            "HOME": home,
+            "STAC_URL": sandbox.stac_url,
+            "REQUESTS_CA_BUNDLE": str(sandbox.ca_file),
+        }
+        traffic = sandbox.stac_proxy.traffic
+        before = traffic.matching("/")
+        done = subprocess.run(
+            [python, __file__, client], env=environment, capture_output=True, text=True, check=True
+        )
+        asked = traffic.matching("/")[len(before) :]
+    counted: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return counted | {"requests": len(asked), "bytes": sum(one.sent_bytes for one in asked)}
+
+
+def counted(work: Callable[[], int]) -> None:
+    """Print what *work*, which returns a number of items, took."""
+    cpu, wall = time.process_time(), time.monotonic()
+    items = work()
+    facts = {
+        "items": items,
+        "cpu": time.process_time() - cpu,
+        "wall": time.monotonic() - wall,
+        "peak": peak_megabytes(),
+    }
+    print(json.dumps(facts))
+
+
+def peak_megabytes() -> float:
+    """Return the most memory that this process has had.
+
+    Not by getrusage: there a new process begins with the peak of the one that made it.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000
+
+
+def mirror() -> None:
+    """List, diff and record everything, as the first poll of an area does."""
+    from s2mirror.config import parse_settings  # noqa: PLC0415 - eodag's interpreter has no mirror
+    from s2mirror.service.wiring import open_mirror  # noqa: PLC0415 - same
+    from s2mirror.stop import StopFlag  # noqa: PLC0415 - same
+
+    folder = Path(os.environ["HOME"])
+    document = {
+        "archive": {"root": str(folder / "archive"), "reserve": "1 MB"},
+        "catalog": {"url": os.environ["STAC_URL"]},
+        "network": {"ca_file": os.environ["REQUESTS_CA_BUNDLE"]},
+        "area": [{"name": "here", "bbox": BBOX, "start": "2015-06-23"}],
+    }
+    loaded = parse_settings(document, source=folder / "s2mirror.toml", environment={})
+    opened = open_mirror(loaded.settings, create=True)
+    poller = opened.poller()
+    counted(lambda: sum(len(poller.poll(s, StopFlag()).new_ids) for s in opened.searches))
+
+
+def pystac() -> None:
+    """List everything with pystac-client into a set of ids."""
+    from pystac_client import Client  # noqa: PLC0415 - eodag's interpreter need not have it
+
+    def work() -> int:
+        client = Client.open(os.environ["STAC_URL"])
+        search = client.search(collections=["sentinel-2-l2a"], bbox=BBOX, limit=200)
+        return len({item.id for item in search.items()})
+
+    counted(work)
+
+
+def eodag() -> None:
+    """List everything with eodag's search over all pages."""
+    from eodag import EODataAccessGateway  # noqa: PLC0415 - only its own interpreter has it
+
+    gateway = EODataAccessGateway()
+    options = {"type": "StacSearch", "need_auth": False}
+    gateway.add_provider("sandbox", os.environ["STAC_URL"] + "search", search=options)
+    corners = dict(zip(("lonmin", "latmin", "lonmax", "latmax"), BBOX, strict=True))
+
+    def work() -> int:
+        return len(
+            gateway.search_all(
+                provider="sandbox",
+                collection="sentinel-2-l2a",
+                geom=corners,
+                start="2015-06-23",
+                end="2026-12-31",
+            )
+        )
+
+    counted(work)
+
+
+CLIENTS = {"mirror": mirror, "pystac": pystac, "eodag": eodag}
+
+
+def eodag_python() -> str:
+    """Return an interpreter that has eodag, made if it is not there."""
+    folder = HERE.parent / "build" / "eodag"
+    python = folder / "bin" / "python"
+    if not (folder / ".ready").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        subprocess.run(
+            [str(python), "-m", "pip", "install", "--quiet", "eodag==4.10.1"], check=True
+        )
+        (folder / ".ready").touch()
+    return str(python)
+
+
+if __name__ == "__main__":
+    main()
