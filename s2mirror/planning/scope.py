@@ -61,9 +61,11 @@ class Scope:
     def _find_near(self, footprint_wkb: bytes) -> tuple[tuple[int, float], ...]:
         """Return the place of every area near a footprint, with how much of it that covers."""
         footprint = unpack(footprint_wkb)
-        places = sorted(self._tree.query(footprint).tolist())
-        percents = overlap_percents([self._areas[place].geometry for place in places], footprint)
-        return tuple(zip(places, percents, strict=True))
+        percents = dict.fromkeys(self._tree.query(footprint, predicate="contains").tolist(), 100.0)
+        others = [place for place in self._tree.query(footprint).tolist() if place not in percents]
+        shapes = [self._areas[place].geometry for place in others]
+        percents |= zip(others, overlap_percents(shapes, footprint), strict=True)
+        return tuple(sorted(percents.items()))
 
 
 def _filters(area: WatchArea) -> tuple[object, ...]:

@@ -1,7 +1,7 @@
 """How few searches find everything that all areas want."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
@@ -38,20 +38,30 @@ class Search:
     max_cloud_cover_percent: float | None
     interval: timedelta
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What each area wants, by name, in short."""
+        return {area.name: area_fingerprint(area) for area in self.areas}
 
-def plan_searches(areas: Sequence[WatchArea]) -> tuple[Search, ...]:
+
+def plan_searches(
+    areas: Sequence[WatchArea], listed: Collection[tuple[str, str]] = ()
+) -> tuple[Search, ...]:
     """Return one search per collection and interval, however many areas there are.
 
+    *listed* names areas, each after a collection, for which everything was listed before. Others
+    have a search of their own until that is so: a new area brings no old one to be listed again.
     More only where areas lie scattered so far that one outline, simple enough for a request, would
     find mostly what nobody wants.
     """
-    groups: dict[tuple[str, timedelta], list[WatchArea]] = {}
+    groups: dict[tuple[str, timedelta, bool], list[WatchArea]] = {}
     for area in areas:
         for collection in area.collections:
-            groups.setdefault((collection, area.interval), []).append(area)
+            is_new = (collection, area.name) not in listed
+            groups.setdefault((collection, area.interval, is_new), []).append(area)
     return tuple(
         _search(collection, cluster, outline)
-        for (collection, _), group in sorted(groups.items(), key=lambda found: found[0])
+        for (collection, _, _), group in sorted(groups.items(), key=lambda found: found[0])
         for cluster, outline in _clusters(group)
     )
 

@@ -19,7 +19,7 @@ from s2mirror.model import Rejected
 from s2mirror.planning.bandwidth import rate_at
 from s2mirror.planning.retention import Brake
 from s2mirror.planning.retry import RetryPolicy
-from s2mirror.planning.searches import Search, plan_searches
+from s2mirror.planning.searches import Search
 from s2mirror.planning.sweeps import SweepPolicy
 from s2mirror.ports import ObjectStore, Progress
 from s2mirror.service.options import odata_options, stac_options, watch_area
@@ -32,6 +32,7 @@ from s2mirror.steps.fetch import Fetcher
 from s2mirror.steps.poll import Poller
 from s2mirror.steps.process import Processor
 from s2mirror.steps.prune import Pruner
+from s2mirror.steps.rescope import searches_for
 from s2mirror.steps.throttle import Throttle
 from s2mirror.steps.wishes import Wishes
 from s2mirror.steps.withdraw import Withdrawer
@@ -62,7 +63,7 @@ class Mirror:
         known = {area.name: area for area in self.areas}
         if unknown := sorted(set(names) - set(known)):
             raise UsageError(f"no area is named {unknown[0]!r}; there are {', '.join(known)}")
-        return plan_searches([known[name] for name in dict.fromkeys(names)])
+        return searches_for([known[name] for name in dict.fromkeys(names)], self.ledger)
 
     def require_archive(self) -> None:
         """Raise ArchiveError unless this ledger's own archive is mounted."""
@@ -223,7 +224,7 @@ def mirror_on(ledger: Ledger, settings: Settings) -> Mirror:
         ledger=ledger,
         archive=Archive(settings.archive.root),
         areas=areas,
-        searches=plan_searches(areas),
+        searches=searches_for(areas, ledger),
         throttle=Throttle(lambda: rate_at(settings.download.hours, utc_now())),
     )
 

@@ -58,6 +58,8 @@ class Poller:
         that costs a repeated listing, never a product. Raises CatalogError, with the reason kept
         in the ledger too.
         """
+        if not self.ledger.sweeps.states(search.key):
+            self.ledger.coverage.take_over(search.collection, search.fingerprints, search.key)
         poll = _Poll(self, search, stop)
         try:
             poll.tail()
@@ -143,6 +145,9 @@ class _Poll:
         check_plausible(listed_count, self._expected(rest))
         self._move_watermark(newest)
         self._ledger.sweeps.complete(self._search.key, kind, now=self._poller.now())
+        if kind is SweepKind.FULL:
+            search = self._search
+            self._ledger.coverage.note(search.collection, search.fingerprints, search.key)
         self._complete()
 
     def _count_late(self, kind: SweepKind, page: Page, new: set[str]) -> None:

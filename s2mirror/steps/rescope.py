@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.area import WatchArea
 from s2mirror.planning.scope import Scope, area_fingerprint
-from s2mirror.planning.searches import plan_searches
+from s2mirror.planning.searches import Search, plan_searches
 
 _FACT = "area.{}"
 _PRIORITIES = "areas.priorities"
@@ -24,7 +24,9 @@ def rescope(ledger: Ledger, areas: Sequence[WatchArea]) -> int:
     before = {area.name: ledger.fact(_FACT.format(area.name)) for area in areas}
     changed = [area for area in areas if before[area.name] != area_fingerprint(area)]
     if changed:
-        ledger.forget_searches(except_for=[search.key for search in plan_searches(areas)])
+        for area in changed:
+            ledger.coverage.forget(area.name)
+        ledger.forget_searches(except_for=[search.key for search in searches_for(areas, ledger)])
     released = 0
     for area in changed:
         if before[area.name] is not None:
@@ -40,6 +42,12 @@ def _reweigh(ledger: Ledger, areas: Sequence[WatchArea]) -> None:
     if ledger.fact(_PRIORITIES) != text:
         ledger.products.reweigh(priorities)
         ledger.set_fact(_PRIORITIES, text)
+
+
+def searches_for(areas: Sequence[WatchArea], ledger: Ledger) -> tuple[Search, ...]:
+    """Return the searches that serve *areas*, given what was listed before."""
+    wanted = {area.name: area_fingerprint(area) for area in areas}
+    return plan_searches(areas, ledger.coverage.searches(wanted))
 
 
 def _release(ledger: Ledger, area: WatchArea) -> int:

@@ -439,7 +439,11 @@ def _zeroed_middle(whole: bytes) -> bytes:
     return whole[:middle] + bytes(8 * 4096) + whole[middle + 8 * 4096 :]
 
 
-@pytest.mark.parametrize("damage", [_cut, _new_head, _wild_middle, _zeroed_middle])
+def _no_text(whole: bytes) -> bytes:
+    return whole.replace(b"CREATE TABLE cursor", b"CREATE TABL\x80 cursor")
+
+
+@pytest.mark.parametrize("damage", [_cut, _new_head, _wild_middle, _zeroed_middle, _no_text])
 def test_a_damaged_ledger_is_refused_with_what_to_do(
     path: Path, damage: Callable[[bytes], bytes]
 ) -> None:

@@ -75,7 +75,7 @@ class Connection:
         """Turn SQLite's errors into LedgerError, with what to do."""
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise _explain(self.path, error) from error
 
 
@@ -90,8 +90,10 @@ def _connect(path: Path) -> Database:
         raise _explain(path, error) from error
 
 
-def _explain(path: Path, error: sqlite3.Error) -> LedgerError:
-    text = str(error)
+def _explain(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> LedgerError:
+    # Python cannot even pass on what SQLite says of a damaged name.
+    broken_text = isinstance(error, UnicodeDecodeError)
+    text = "malformed: text that is none" if broken_text else str(error)
     if "malformed" in text or "not a database" in text:
         advice = "the file is damaged; move it aside and restore a copy of it, or start a new one"
     elif "locked" in text:

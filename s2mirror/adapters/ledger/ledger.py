@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from s2mirror.adapters.ledger.connection import Connection, check_whole, prepare, stamp
+from s2mirror.adapters.ledger.coverage import Coverage
 from s2mirror.adapters.ledger.cursors import Cursors
 from s2mirror.adapters.ledger.deletions import Deletions
 from s2mirror.adapters.ledger.items import Items
@@ -27,9 +28,10 @@ DELETE FROM history
  WHERE at < :before AND product_id IN (
    SELECT id FROM product WHERE state IN ('pruned', 'superseded', 'withdrawn'))
 """
-FORGET_SEARCHES: Final = (
-    "DELETE FROM sweep WHERE search NOT IN (SELECT value FROM json_each(:keys))",
-    "DELETE FROM cursor WHERE search NOT IN (SELECT value FROM json_each(:keys))",
+FORGET_SEARCHES: Final = tuple(
+    f"DELETE FROM {table} WHERE search NOT IN (SELECT value FROM json_each(:keys))"
+    " AND search NOT IN (SELECT search FROM coverage)"
+    for table in ("sweep", "cursor")
 )
 SET_FACT: Final = """
 INSERT INTO fact (name, value) VALUES (:name, :value)
@@ -48,6 +50,7 @@ class Ledger:
         self.connection = connection
         self.products = Products(connection)
         self.cursors = Cursors(connection)
+        self.coverage = Coverage(connection)
         self.proofs = Proofs(connection)
         self.sweeps = Sweeps(connection)
         self.deletions = Deletions(connection)
@@ -80,7 +83,7 @@ class Ledger:
         return self.connection.execute(COMPACT, {"before": stamp(before)})
 
     def forget_searches(self, *, except_for: Iterable[str]) -> None:
-        """Forget how far every search has come that is not among these; it would begin anew."""
+        """Forget how far every search has come that is not among these, nor one's forerunner."""
         keys = json.dumps(list(except_for))
         with self.connection.atomic():
             for statement in FORGET_SEARCHES:

@@ -210,3 +210,19 @@ def m007_selections(db: Database) -> None:
         """
     )
     db.execute("CREATE INDEX selection_document ON selection (document, kind)")
+
+
+@MIGRATIONS()
+def m012_coverage(db: Database) -> None:
+    """Remember which search has listed everything for each area."""
+    db.execute(
+        """
+        CREATE TABLE coverage (
+          collection TEXT NOT NULL,
+          area TEXT NOT NULL,
+          fingerprint TEXT NOT NULL,
+          search TEXT NOT NULL,
+          PRIMARY KEY (collection, area)
+        ) STRICT, WITHOUT ROWID
+        """
+    )
