@@ -138,6 +138,76 @@ def test_five_hundred_areas_cost_as_many_requests_as_one(watch: Watch, sandbox: 
 # Changes of the configuration
 
 
+TICINO = ZURICH.replace('"zurich"', '"ticino"').replace(
+    "8.45, 47.2, 8.85, 47.4", "8.7, 46, 9, 46.3"
+)
+
+
+def listed_from_scratch(kit: Kit) -> int:
+    """Return how many searches of L2A asked for all, not just what was published of late."""
+    asked = [one.body for one in kit.sandbox.requests if one.method == "POST" and one.body]
+    kit.sandbox.requests.clear()
+    l2a = [body for body in asked if body["collections"] == ["sentinel-2-l2a"]]
+    return sum("published" not in json.dumps(body.get("filter")) for body in l2a)
+
+
+def test_a_new_area_is_listed_alone_and_then_shares_the_others_search(kit: Kit) -> None:
+    near, far = tiny(25), tiny(20, tile="32TMR")
+    kit.sandbox.publish([near, far])
+    kit.cycle()
+    assert listed_from_scratch(kit) == 1
+    kit.areas = ZURICH + TICINO
+    assert len(kit.mirror().searches) == 4
+    assert kit.cycle().archived == [far.id]
+    assert listed_from_scratch(kit) == 1, "only what ticino wants"
+    assert len(kit.mirror().searches) == 2, "from now on they share"
+    late = tiny(22), tiny(23, tile="32TMR")
+    kit.sandbox.publish(late)
+    assert sorted(kit.cycle().archived) == sorted(product.id for product in late)
+    assert listed_from_scratch(kit) == 0
+    kit.assert_current(near, far, *late)
+
+
+def test_an_area_that_is_taken_away_makes_the_others_list_nothing_again(kit: Kit) -> None:
+    kit.areas = ZURICH + TICINO
+    kit.sandbox.publish([tiny(25), tiny(20, tile="32TMR")])
+    kit.cycle()
+    listed_from_scratch(kit)
+    kit.areas = ZURICH
+    kit.cycle()
+    assert listed_from_scratch(kit) == 0
+
+
+def test_a_changed_area_is_listed_anew_alone(kit: Kit) -> None:
+    kit.areas = ZURICH + TICINO
+    near, far = tiny(25, cloud_cover_percent=80), tiny(20, tile="32TMR", cloud_cover_percent=80)
+    kit.sandbox.publish([near, far])
+    for text, again in (
+        (ZURICH + TICINO, 1),
+        (ZURICH + TICINO + "max_cloud_cover_percent = 10\n", 1),
+        (ZURICH + TICINO, 1),
+        (ZURICH + TICINO, 0),
+    ):
+        kit.areas = text
+        kit.cycle()
+        assert listed_from_scratch(kit) == again
+    assert {kit.entry(near).areas, kit.entry(far).areas} == {("zurich",), ("ticino",)}
+
+
+def test_an_area_changed_back_before_any_poll_is_listed_anew_too(kit: Kit) -> None:
+    kit.areas = TICINO + ZURICH
+    cloudy = tiny(10, cloud_cover_percent=80)
+    kit.sandbox.publish([cloudy, tiny(27, cloud_cover_percent=5)])
+    kit.cycle()
+    kit.areas = TICINO + NARROW
+    mirror = kit.mirror()
+    assert rescope(mirror.ledger, mirror.areas) == 1
+    assert kit.entry(cloudy).areas == ()
+    kit.areas = TICINO + ZURICH
+    kit.cycle()
+    assert kit.entry(cloudy).areas == ("zurich",)
+
+
 NARROW = ZURICH + "max_cloud_cover_percent = 10\n"
 
 
