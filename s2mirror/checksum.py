@@ -8,6 +8,7 @@ from s2mirror.model import Digest
 
 _HASHLIB_NAMES: Final = {"MD5": "md5", "SHA3-256": "sha3_256", "SHA3_256": "sha3_256"}
 _BY_HEX_DIGITS: Final = {32: "md5", 64: "sha3_256"}
+_MULTIHASH_CODES: Final = {"md5": "d50110", "sha3_256": "1620"}
 _MULTIHASH_HEADS: Final = ("d50110", "d50120", "1620", "1610")
 COMPUTED: Final = "sha3_256"
 """What we compute for a file whose manifest names no digest."""
@@ -54,6 +55,11 @@ def stac_digest(multihash: str) -> Digest | None:
     body = text[len(head) :]
     algorithm = _BY_HEX_DIGITS.get(len(body))
     return Digest(algorithm=algorithm, hexdigest=body) if algorithm else None
+
+
+def multihash(digest: Digest) -> str:
+    """Return a digest as STAC's ``file:checksum`` has it."""
+    return f"{_MULTIHASH_CODES[digest.algorithm]}{digest.hexdigest}"
 
 
 def new_hasher(algorithm: str) -> "hashlib._Hash":

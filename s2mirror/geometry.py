@@ -12,7 +12,9 @@ from shapely import (
     Polygon,
     from_wkb,
     intersection,
+    intersects,
     make_valid,
+    prepare,
     to_wkb,
     union_all,
 )
@@ -123,6 +125,26 @@ def overlap_percents(areas: Sequence[BaseGeometry], found: BaseGeometry) -> list
     """
     covered = area_of(intersection(areas, found)) / area_of(areas)
     return [float(100.0 * part) for part in covered]
+
+
+def bounding_box(geometry: BaseGeometry) -> tuple[float, float, float, float]:
+    """Return west, south, east, north in degrees; west > east where it crosses the antimeridian."""
+    west, south, east, north = geometry.bounds
+    parts = [part.bounds for part in getattr(geometry, "geoms", [])]
+    if west > -_HALF_WORLD_DEGREES or east < _HALF_WORLD_DEGREES or not parts:
+        return west, south, east, north
+    eastern = [bounds[0] for bounds in parts if bounds[0] >= 0]
+    western = [bounds[2] for bounds in parts if bounds[2] <= 0]
+    if len(eastern) + len(western) < len(parts):
+        return west, south, east, north
+    return min(eastern), south, max(western), north
+
+
+def meeting(area_wkb: bytes, footprints_wkb: Sequence[bytes]) -> list[bool]:
+    """Tell of each footprint whether it meets an area."""
+    area = from_wkb(area_wkb)
+    prepare(area)
+    return [bool(found) for found in intersects(area, from_wkb(list(footprints_wkb)))]
 
 
 def pack(geometry: BaseGeometry) -> bytes:

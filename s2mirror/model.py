@@ -248,3 +248,20 @@ class Deletion(_Timed):
     deleted_at: datetime
     cause: str
     """Such as ``Duplicated product`` or ``Corrupted product``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding(_Timed):
+    """A product that stands in the archive, with all that is known of it."""
+
+    product: Product
+    state: State
+    path: str
+    """Its folder, relative to the archive root."""
+    properties: Mapping[str, Any]
+    """What the catalogue says of it; empty if that was not kept."""
+    files: tuple[ProvenFile, ...]
+    fetched_at: datetime | None
+    """When its download began."""
+    verified_at: datetime | None
+    """When every byte of it was proven."""

@@ -14,11 +14,14 @@ from s2mirror.geometry import repaired
 
 _TILE: Final = re.compile(r"T?(?P<tile>(0?[1-9]|[1-5]\d|60)[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])")
 # A tile begins at the north-west corner of its square, moved outwards onto a 60 m grid, and has
-# 10980 pixels of 10 m: T32TMT has ULX 399960, ULY 5300040; T55WFR has 600000, 7600020.
+# 10980 pixels of 10 m: T32TMT has ULX 399960, ULY 5300040; T51CVP has 399960, 1400020.
 _GRID_METRES: Final = 60
-_WIDTH_METRES: Final = 109_800
+WIDTH_METRES: Final = 109_800
 _SQUARE_METRES: Final = 100_000
 _STEP_METRES: Final = 20_000
+_EPSG_NORTH: Final = 32_600
+_EPSG_SOUTH: Final = 32_700
+_EQUATOR_SOUTH_METRES: Final = 10_000_000
 _BANDS: Final = "CDEFGHJKLMNPQRSTUVWX"
 _EDGE_DEGREES: Final = 0.1
 """How far a square's edge may bend from the latitude at its middle."""
@@ -35,8 +38,11 @@ def normal_tile(text: str) -> str:
     return match["tile"].zfill(5)
 
 
-def tile_polygon(tile: str) -> BaseGeometry:
-    """Return the WGS 84 outline of a tile. Raises ValueError for a square that does not exist."""
+def tile_grid(tile: str) -> tuple[int, int, int]:
+    """Return a tile's EPSG code, and its west and north edge in metres of that UTM zone.
+
+    Raises ValueError for a square that does not exist.
+    """
     name = normal_tile(tile)
     try:
         with warnings.catch_warnings():
@@ -46,22 +52,31 @@ def tile_polygon(tile: str) -> BaseGeometry:
     except Exception as error:
         # mgrs raises its own errors, and bare RuntimeErrors for squares outside the grid.
         raise ValueError(f"{tile!r} is no square of the MGRS grid") from error
+    epsg = (_EPSG_NORTH if hemisphere == "N" else _EPSG_SOUTH) + int(zone)
     half = _SQUARE_METRES // 2
-    edges = [
-        utm.to_latlon(easting, northing + off, zone, northern=hemisphere == "N", strict=False)[0]
-        for off in (-half, half)
-    ]
+    edges = [_to_latlon(epsg, easting, northing + off)[0] for off in (-half, half)]
     if not _touches_band(name[2], *edges):
         raise ValueError(f"{tile!r} is no square of the MGRS grid")
     west = (easting - half) // _GRID_METRES * _GRID_METRES
-    north = -(-(northing + half) // _GRID_METRES) * _GRID_METRES
-    square = segmentize(box(west, north - _WIDTH_METRES, west + _WIDTH_METRES, north), _STEP_METRES)
-    corners = [
-        utm.to_latlon(x, y, zone, northern=hemisphere == "N", strict=False)
-        for x, y in square.exterior.coords
-    ]
-    ring = [(float(longitude), float(latitude)) for latitude, longitude in corners]
+    # In the south, the grid is counted from the equator as well, not from the zone's origin.
+    origin = 0 if hemisphere == "N" else _EQUATOR_SOUTH_METRES
+    north = -(-(northing + half - origin) // _GRID_METRES) * _GRID_METRES + origin
+    return epsg, int(west), int(north)
+
+
+def tile_polygon(tile: str) -> BaseGeometry:
+    """Return the WGS 84 outline of a tile. Raises ValueError for a square that does not exist."""
+    epsg, west, north = tile_grid(tile)
+    square = segmentize(box(west, north - WIDTH_METRES, west + WIDTH_METRES, north), _STEP_METRES)
+    corners = [_to_latlon(epsg, x, y) for x, y in square.exterior.coords]
+    ring = [(longitude, latitude) for latitude, longitude in corners]
     return repaired(Polygon(_unwrapped(ring))).geometry
+
+
+def _to_latlon(epsg: int, x: float, y: float) -> tuple[float, float]:
+    northern = epsg < _EPSG_SOUTH
+    latitude, longitude = utm.to_latlon(x, y, epsg % 100, northern=northern, strict=False)
+    return float(latitude), float(longitude)
 
 
 def _touches_band(letter: str, south: float, north: float) -> bool:

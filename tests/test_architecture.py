@@ -38,10 +38,11 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "manifest": frozenset({"errors", "model", "naming", "checksum"}),
     "layout": frozenset({"errors", "model", "naming"}),
     "ports": frozenset({"model", "stop"}),
+    "stac": WORDS - {"ports"},
     "planning": WORDS - {"ports"},
     "config": WORDS - {"ports", "lifecycle"},
     "adapters": frozenset(),
-    "adapters.archive": WORDS,
+    "adapters.archive": WORDS | {"stac"},
     "adapters.catalog": WORDS,
     "adapters.deletions": WORDS,
     "adapters.ledger": WORDS,
@@ -49,7 +50,7 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "adapters.notify": WORDS,
     "adapters.objectstore": WORDS,
     "adapters.tokens": WORDS,
-    "steps": WORDS | {"planning", "adapters.archive", "adapters.ledger"},
+    "steps": WORDS | {"planning", "stac", "adapters.archive", "adapters.ledger"},
     "sandbox": WORDS,
 }
 _BELOW_SERVICE: Final = frozenset(MAY_IMPORT) - {"sandbox"}
@@ -80,7 +81,7 @@ HOMES: Final[dict[str, frozenset[str]]] = {
     "mgrs": frozenset({"tiles"}),
     "utm": frozenset({"tiles", "projection"}),
     "shapely": frozenset(
-        {"geometry", "projection", "tiles", "area", "planning", "config", "sandbox"}
+        {"geometry", "projection", "tiles", "area", "stac", "planning", "config", "sandbox"}
     ),
     "numpy": frozenset({"projection", "sandbox"}),
 }

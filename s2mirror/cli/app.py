@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from s2mirror import __version__
-from s2mirror.cli import audit, change, complete, demo, look, products, run, setup, work
+from s2mirror.cli import audit, catalog, change, complete, demo, look, products, run, setup, work
 from s2mirror.cli.output import say
 from s2mirror.errors import UsageError
 
@@ -38,7 +38,7 @@ def begin(
         raise typer.Exit(UsageError.exit_code)
 
 
-for room in (setup, work, run, look, products, audit, change, complete, demo):
+for room in (setup, work, run, look, products, audit, change, catalog, complete, demo):
     room.register(app)
 
 

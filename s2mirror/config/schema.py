@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from s2mirror.config import kinds
 from s2mirror.config.areas import Area
 from s2mirror.config.credentials import Secrets
+from s2mirror.config.local_catalog import LocalCatalogSettings
 from s2mirror.config.timetable import TimetableHours, Zone
 from s2mirror.config.units import GIB, duration_text
 from s2mirror.layout import check_template
@@ -207,9 +208,19 @@ class Settings(_Section):
     supersede: SupersedeSettings = _section()
     deleted: DeletedSettings = _section()
     prune: PruneSettings = _section()
+    local_catalog: LocalCatalogSettings = _section()
     log: LogSettings = _section()
     area: Annotated[tuple[Area, ...], Field(min_length=1, validate_default=True)] = ()
     secrets: Secrets = Secrets()
+
+    @field_validator("local_catalog")
+    @classmethod
+    def _apart_from_products(
+        cls, found: LocalCatalogSettings, info: ValidationInfo
+    ) -> LocalCatalogSettings:
+        if archive := info.data.get("archive"):
+            found.folder_in(archive.root)
+        return found
 
     def area_named(self, name: str) -> Area:
         """Return the area of that name. Raises KeyError if there is none."""

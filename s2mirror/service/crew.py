@@ -11,6 +11,7 @@ from s2mirror.lifecycle import Event
 from s2mirror.model import Entry
 from s2mirror.planning.retry import EVERYBODYS_PROBLEM, after_error
 from s2mirror.ports import Progress
+from s2mirror.service.catalogue import keep_catalogue
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.fetch import Fetcher
@@ -87,6 +88,7 @@ class Crew:
         self.progress.ended(product_id, "archived")
         seconds = round(time.monotonic() - started, 1)
         log.info("product.archived", product=product_id, seconds=seconds, path=path)
+        keep_catalogue(mirror)
         self.heard()
 
     def _record(self, product_id: str, error: MirrorError) -> None:

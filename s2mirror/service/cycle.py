@@ -11,6 +11,7 @@ from s2mirror.planning.downloads import DownloadPlan
 from s2mirror.planning.retention import PrunePlan, Removal
 from s2mirror.planning.searches import Search
 from s2mirror.ports import Progress
+from s2mirror.service.catalogue import begin_catalogue, finish_catalogue, keep_catalogue
 from s2mirror.service.crew import Crew
 from s2mirror.service.logs import log
 from s2mirror.service.ways import tell_of_keys
@@ -93,6 +94,7 @@ def prepare(mirror: Mirror) -> None:
     for entry in mirror.ledger.products.in_state(State.VERIFIED):
         path = promote(entry, mirror.ledger, mirror.archive, mirror.template, now=now)
         log.info("product.archived", product=entry.product.id, path=path)
+    begin_catalogue(mirror)
 
 
 def run_cycle(
@@ -120,6 +122,7 @@ def run_cycle(
     result.processed = mirror.processor().process(stop)
     stop.raise_if_set()
     result.pruned = prune(mirror)
+    finish_catalogue(mirror, stop)
     result.remaining = mirror.ledger.products.remaining(mirror.area_names, _MORE_TO_COME)
     result.unusable = mirror.unusable()
     return result
@@ -128,6 +131,7 @@ def run_cycle(
 def prune(mirror: Mirror) -> PrunePlan:
     """Prune what may go, and let the ledger forget the history of what went long ago."""
     plan = mirror.pruner().prune(now=mirror.now())
+    keep_catalogue(mirror)
     mirror.ledger.compact_history(mirror.now() - mirror.settings.ledger.history_keep)
     return plan
 

@@ -27,6 +27,8 @@ _JUMP_SECONDS: Final = 30.0
 _HEALTH_EVERY: Final = timedelta(seconds=15)
 _CHOOSE_EVERY: Final = timedelta(minutes=1)
 """A queue has an end, and a disk gets room, between two polls too."""
+_CATALOGUE_EVERY: Final = timedelta(minutes=1)
+"""Each change is written at once; this is for what a full disk or a crash has left."""
 _ASK_AGAIN: Final = timedelta(minutes=15)
 """For the feed of deletions, after it could not be read."""
 _KEYS_EVERY: Final = timedelta(hours=1)
@@ -94,7 +96,7 @@ class Daemon:
     def _scheduler(self) -> BackgroundScheduler:
         """Return the schedule. No job is ever dropped: late ones run once, as soon as they can."""
         scheduler = BackgroundScheduler(
-            executors={"default": JobExecutor(len(self._mirror.searches) + 5)},
+            executors={"default": JobExecutor(len(self._mirror.searches) + 6)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
             timezone="UTC",
         )
@@ -107,6 +109,7 @@ class Daemon:
         every = min(settings.deleted.interval, _ASK_AGAIN)
         self._add(scheduler, self._hear_deletions, every, jitter)
         self._add(scheduler, self._tell_of_keys, _KEYS_EVERY, jitter)
+        self._add(scheduler, self._catalogue, _CATALOGUE_EVERY, timedelta())
         self._add(scheduler, self._beat, _HEALTH_EVERY, timedelta())
         return scheduler
 
@@ -169,6 +172,10 @@ class Daemon:
 
     def _tell_of_keys(self) -> None:
         tell_of_keys(self._mirror.settings, self._mirror.ledger, now=self._mirror.now())
+
+    def _catalogue(self) -> None:
+        """Write what the local catalogue still lacks."""
+        self._mirror.cataloguer().catch_up_all(self._stop)
 
     def _beat(self) -> None:
         """Say how things stand, which also shows that the schedule lives."""

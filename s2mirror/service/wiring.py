@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from s2mirror.adapters.archive import NETWORK_KINDS, Archive, filesystem_kind
+from s2mirror.adapters.archive import NETWORK_KINDS, Archive, Shelf, filesystem_kind
 from s2mirror.adapters.catalog import StacCatalog
 from s2mirror.adapters.deletions import ODataDeletions
 from s2mirror.adapters.ledger import Ledger, open_ledger
@@ -25,6 +25,7 @@ from s2mirror.ports import ObjectStore, Progress
 from s2mirror.service.options import odata_options, stac_options, watch_area
 from s2mirror.service.ways import open_store
 from s2mirror.steps.audit import Auditor
+from s2mirror.steps.catalogue import Cataloguer
 from s2mirror.steps.certify import Certifier
 from s2mirror.steps.choose import Chooser
 from s2mirror.steps.connections import Connections
@@ -54,6 +55,8 @@ class Mirror:
     searches: tuple[Search, ...]
     throttle: Throttle
     """Shared by every connection of the process."""
+    shelf: Shelf | None
+    """Where the local catalogue stands; None if none is wanted."""
     now: Callable[[], datetime] = utc_now
 
     def searches_of(self, names: Sequence[str]) -> tuple[Search, ...]:
@@ -200,6 +203,17 @@ class Mirror:
             template=self.template,
             workers=workers,
             mirror_runs=mirror_runs,
+            also=self.cataloguer().faults,
+        )
+
+    def cataloguer(self) -> Cataloguer:
+        """Return the catalogue step, ready to use."""
+        return Cataloguer(
+            ledger=self.ledger,
+            archive=self.archive,
+            shelf=self.shelf,
+            bucket=self.settings.store.bucket,
+            catalog_url=self.settings.catalog.url,
         )
 
 
@@ -225,8 +239,14 @@ def mirror_on(ledger: Ledger, settings: Settings) -> Mirror:
         archive=Archive(settings.archive.root),
         areas=areas,
         searches=searches_for(areas, ledger),
+        shelf=_shelf(settings),
         throttle=Throttle(lambda: rate_at(settings.download.hours, utc_now())),
     )
+
+
+def _shelf(settings: Settings) -> Shelf | None:
+    wanted, root = settings.local_catalog, settings.archive.root
+    return Shelf(wanted.folder_in(root)) if wanted.enabled else None
 
 
 def refuse_network_file_system(path: Path) -> None:

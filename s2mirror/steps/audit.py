@@ -8,7 +8,7 @@ accounted   every catalogue item in scope is known, and every failure has its re
 idempotent  nothing that stands in the tree is about to be fetched again
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -58,6 +58,8 @@ class Auditor:
     """Reads and hashes files side by side."""
     mirror_runs: bool
     """Whether another process may be at work: then products may be in its hands."""
+    also: Callable[[], Iterable[Fault]] = tuple
+    """What else is to be looked at."""
 
     def audit(
         self, *, read_bytes: bool = True, heard: Callable[[ProvenFile], None] = lambda _: None
@@ -76,6 +78,7 @@ class Auditor:
             size_bytes += sum(file.size_bytes for file in proof)
         faults += self._unknown_folders(held)
         faults += self._loose_ends()
+        faults += self.also()
         return AuditReport(
             products=len(held), files=files, size_bytes=size_bytes, faults=tuple(faults)
         )

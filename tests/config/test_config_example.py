@@ -70,7 +70,7 @@ def test_an_option_shows_its_true_default_or_is_off(
     off, line, _ = OPTIONS[option]
     minimal = load(tmp_path, ARCHIVE + AREA).settings
     default = value_in(minimal, *option)
-    assert off is isinstance(default, NoneType) or 'after = "never"' in line
+    assert off is isinstance(default, NoneType) or '= "never"' in line
     if not off:
         (tmp_path / "s2mirror.toml").write_text(EXAMPLE.read_text())
         shown = load_settings(tmp_path / "s2mirror.toml", environment={}).settings

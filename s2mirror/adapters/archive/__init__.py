@@ -2,6 +2,21 @@
 
 from s2mirror.adapters.archive.archive import Archive
 from s2mirror.adapters.archive.filesystem import NETWORK_KINDS, filesystem_kind
+from s2mirror.adapters.archive.lists import GEOPARQUET, Extent, joined
+from s2mirror.adapters.archive.shelf import Place, Shelf, Written, place_of
 from s2mirror.adapters.archive.stage import Stage, file_digest
 
-__all__ = ["NETWORK_KINDS", "Archive", "Stage", "file_digest", "filesystem_kind"]
+__all__ = [
+    "GEOPARQUET",
+    "NETWORK_KINDS",
+    "Archive",
+    "Extent",
+    "Place",
+    "Shelf",
+    "Stage",
+    "Written",
+    "file_digest",
+    "filesystem_kind",
+    "joined",
+    "place_of",
+]

@@ -19,6 +19,7 @@ from s2mirror.adapters.archive.filesystem import (
 )
 from s2mirror.adapters.archive.stage import Stage
 from s2mirror.errors import ArchiveError
+from s2mirror.layout import CATALOGUE_FOLDER
 from s2mirror.naming import check_product_id, check_relative_path
 
 WORKROOM: Final = ".s2mirror"
@@ -112,8 +113,8 @@ class Archive:
     def product_paths(self) -> Iterator[str]:
         """Yield every ``.SAFE`` folder in the tree, relative to the root."""
         for folder, names, _ in os.walk(self.root):
-            if Path(folder) == self.root and WORKROOM in names:
-                names.remove(WORKROOM)
+            if Path(folder) == self.root:
+                names[:] = [name for name in names if name not in (WORKROOM, CATALOGUE_FOLDER)]
             for name in [n for n in names if n.endswith(".SAFE")]:
                 names.remove(name)
                 yield Path(folder, name).relative_to(self.root).as_posix()

@@ -63,13 +63,18 @@ def make_folder(folder: Path) -> None:
 
 def write_durably(path: Path, data: bytes) -> None:
     """Replace the file at *path* in one step that lasts."""
+    write_whole(path, data)
+    sync_folder(path.parent)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace the file at *path* in one step, which lasts once its folder is synced."""
     draft = path.with_name(path.name + ".new")
     with draft.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
-    sync_folder(path.parent)
 
 
 def lend_file(source: Path, target: Path) -> bool:

@@ -10,6 +10,7 @@ from s2mirror.adapters.ledger.connection import Connection, check_whole, prepare
 from s2mirror.adapters.ledger.coverage import Coverage
 from s2mirror.adapters.ledger.cursors import Cursors
 from s2mirror.adapters.ledger.deletions import Deletions
+from s2mirror.adapters.ledger.holdings import Changes, Holdings
 from s2mirror.adapters.ledger.items import Items
 from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.proofs import Proofs
@@ -56,6 +57,8 @@ class Ledger:
         self.deletions = Deletions(connection)
         self.selections = Selections(connection)
         self.items = Items(connection)
+        self.holdings = Holdings(connection)
+        self.changes = Changes(connection)
         self.removals = Removals(connection)
 
     def record_removal(self, entry: Entry, verdict: Verdict, *, now: datetime) -> None:

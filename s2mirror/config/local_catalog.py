@@ -1,0 +1,33 @@
+"""The options of the local STAC catalogue."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from s2mirror.config import kinds
+from s2mirror.layout import CATALOGUE_FOLDER
+
+
+class LocalCatalogSettings(BaseModel):
+    """The STAC catalogue of what the archive holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: kinds.Flag = True
+    folder: kinds.AnyPath | None = None
+    """None for the folder ``catalog`` of the archive."""
+    geoparquet_every: kinds.DurationOrNever = None
+    """How often all items are written to one GeoParquet file per collection; None for never."""
+
+    def folder_in(self, root: Path) -> Path:
+        """Return where the catalogue stands.
+
+        Raises ValueError if that is among the products: neither may be within the other.
+        """
+        own = root / CATALOGUE_FOLDER
+        folder = self.folder or own
+        if folder != own and (folder.is_relative_to(root) or root.is_relative_to(folder)):
+            raise ValueError(
+                f"expected a folder apart from the archive {root}, or {own}; got {folder}"
+            )
+        return folder

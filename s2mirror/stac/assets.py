@@ -1,0 +1,148 @@
+"""Which files of a SAFE are assets, under which keys, and what can be said of each.
+
+Keys, titles and roles are those of CDSE's own items, so that what reads those reads these.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final
+
+from s2mirror.tiles import WIDTH_METRES
+
+_IMAGE: Final = re.compile(
+    r"GRANULE/.*/IMG_DATA/.*_(?P<key>(?:B\d[\dA]|AOT|SCL|TCI|WVP)(?:_\d\dm)?)\.jp2"
+)
+_PROBABILITY: Final = re.compile(r"GRANULE/.*/QI_DATA/MSK_(?P<name>CLD|SNW)PRB_(?P<gsd>\d\dm)\.jp2")
+_METADATA: Final = (
+    (re.compile(r"manifest\.safe"), "safe_manifest"),
+    (re.compile(r"INSPIRE\.xml"), "inspire_metadata"),
+    (re.compile(r"MTD_MSIL\w+\.xml"), "product_metadata"),
+    (re.compile(r"GRANULE/[^/]+/MTD_TL\.xml"), "granule_metadata"),
+    (re.compile(r"DATASTRIP/[^/]+/MTD_DS\.xml"), "datastrip_metadata"),
+)
+_SIZES: Final = MappingProxyType({10: 10_980, 20: 5_490, 60: 1_830})
+_FIRST_OFFSET_BASELINE: Final = "04.00"
+"""Since this baseline 1000 is added to every reflectance, so that none is below zero."""
+_BANDS: Final[Mapping[str, tuple[str, str, float, int]]] = MappingProxyType(
+    {
+        "B01": ("Coastal aerosol (band 1)", "coastal", 0.443, 60),
+        "B02": ("Blue (band 2)", "blue", 0.493, 10),
+        "B03": ("Green (band 3)", "green", 0.56, 10),
+        "B04": ("Red (band 4)", "red", 0.665, 10),
+        "B05": ("Red edge 1 (band 5)", "rededge071", 0.704, 20),
+        "B06": ("Red edge 2 (band 6)", "rededge075", 0.741, 20),
+        "B07": ("Red edge 3 (band 7)", "rededge078", 0.783, 20),
+        "B08": ("NIR 1 (band 8)", "nir", 0.833, 10),
+        "B8A": ("NIR 2 (band 8A)", "nir08", 0.865, 20),
+        "B09": ("NIR 3 (band 9)", "nir09", 0.945, 60),
+        "B10": ("Cirrus (band 10)", "cirrus", 1.377, 60),
+        "B11": ("SWIR 1 (band 11)", "swir16", 1.614, 20),
+        "B12": ("SWIR 2 (band 12)", "swir22", 2.202, 20),
+    }
+)
+"""Title, common name, centre in micrometres and own resolution in metres of each band."""
+_MAPS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = MappingProxyType(
+    {
+        "AOT": ("Aerosol optical thickness", {"raster:scale": 0.001, "raster:offset": 0}),
+        "WVP": ("Water vapour", {"raster:scale": 0.001, "raster:offset": 0}),
+        "CLD": ("Cloud probability", {"data_type": "uint8", "unit": "%"}),
+        "SNW": ("Snow probability", {"data_type": "uint8", "unit": "%"}),
+    }
+)
+_SCENE_CLASSES: Final = (
+    *("no_data", "saturated_or_defective", "dark_area_pixels", "cloud_shadows", "vegetation"),
+    *("not_vegetated", "water", "unclassified", "cloud_medium_probability"),
+    *("cloud_high_probability", "thin_cirrus", "snow"),
+)
+
+
+def asset_key(path: str) -> str:
+    """Return the key of a file's asset, ``""`` for a file that is none."""
+    if match := _IMAGE.fullmatch(path):
+        return match["key"]
+    if match := _PROBABILITY.fullmatch(path):
+        return f"{match['name']}_{match['gsd']}"
+    if path.endswith("-ql.jpg") and "/" not in path:
+        return "thumbnail"
+    if path.endswith("_PVI.jp2"):
+        return "PVI"
+    return next((key for pattern, key in _METADATA if pattern.fullmatch(path)), "")
+
+
+@lru_cache(maxsize=1024)
+def asset_facts(key: str, baseline: str) -> Mapping[str, Any]:
+    """Return what is true of every asset of that key, apart from where it is."""
+    if key == "thumbnail":
+        roles = ["thumbnail", "overview"]
+        return {"type": "image/jpeg", "title": "Quicklook", "roles": roles}
+    if key == "PVI":
+        return {"type": "image/jp2", "title": "Preview image", "roles": ["overview"]}
+    if key.endswith(("_metadata", "_manifest")):
+        return {"type": "application/xml", "roles": ["metadata"]}
+    return {"type": "image/jp2", **_image_facts(key, baseline)}
+
+
+@lru_cache(maxsize=1024)
+def asset_grid(key: str, grid: tuple[int, int, int]) -> Mapping[str, Any]:
+    """Return where an image lies, by its tile's EPSG code and north-west corner in metres."""
+    step, (epsg, west, north) = _gsd(key), grid
+    if key in {"PVI", "thumbnail"} or not step:
+        return {}
+    return {
+        "proj:code": f"EPSG:{epsg}",
+        "proj:shape": [_SIZES[step], _SIZES[step]],
+        "proj:transform": [step, 0, west, 0, -step, north],
+        "proj:bbox": [west, north - WIDTH_METRES, west + WIDTH_METRES, north],
+    }
+
+
+def _gsd(key: str) -> int:
+    """Return an image's pixel size in metres; 0 for what is no image."""
+    name, _, told = key.partition("_")
+    if told.endswith("m") and told[:-1].isdigit():
+        gsd = int(told[:-1])
+        return gsd if gsd in _SIZES else 0
+    if name == "TCI":
+        return 10
+    return _BANDS[name][3] if name in _BANDS and not told else 0
+
+
+def _image_facts(key: str, baseline: str) -> dict[str, Any]:
+    name, gsd = key.partition("_")[0], _gsd(key)
+    facts = {"roles": ["data", f"gsd:{gsd}m"], "gsd": gsd, "nodata": 0, "data_type": "uint16"}
+    if name in _BANDS:
+        offset = -0.1 if baseline >= _FIRST_OFFSET_BASELINE else 0
+        facts |= {
+            "title": f"{_BANDS[name][0]} - {gsd}m",
+            "roles": ["data", "reflectance", f"gsd:{gsd}m"],
+            "bands": [_band(name)],
+            "raster:scale": 0.0001,
+            "raster:offset": offset,
+        }
+    elif name == "TCI":
+        bands = [_band("B04"), _band("B03"), _band("B02")]
+        facts |= {"title": f"True color image - {gsd}m", "bands": bands, "data_type": "uint8"}
+        facts["roles"] = ["visual", f"gsd:{gsd}m"]
+    elif name == "SCL":
+        classes = [{"value": n, "name": name} for n, name in enumerate(_SCENE_CLASSES)]
+        facts |= {"title": f"Scene classification map (SCL) - {gsd}m", "data_type": "uint8"}
+        facts["classification:classes"] = classes
+    else:
+        title, more = _MAPS[name]
+        facts |= {"title": f"{title} ({name}) - {gsd}m", **more}
+        facts["bands"] = [{"name": name, "description": title}]
+        if name in {"CLD", "SNW"}:
+            del facts["nodata"]
+    return facts
+
+
+def _band(name: str) -> dict[str, Any]:
+    title, common, centre, _ = _BANDS[name]
+    return {
+        "name": name,
+        "description": title,
+        "eo:common_name": common,
+        "eo:center_wavelength": centre,
+    }

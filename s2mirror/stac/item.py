@@ -1,0 +1,124 @@
+"""One product of the archive as a STAC item: what CDSE says of it, and where its files are here."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+from shapely.geometry import mapping
+
+from s2mirror import __version__
+from s2mirror.checksum import multihash
+from s2mirror.geometry import bounding_box, unpack
+from s2mirror.model import Holding, Product
+from s2mirror.stac.assets import asset_facts, asset_grid, asset_key
+from s2mirror.tiles import tile_grid
+
+_HOST: Final = "https://stac-extensions.github.io"
+_OF_ASSETS: Final = frozenset(
+    f"{_HOST}/{name}/schema.json"
+    for name in ("file/v2.1.0", "projection/v2.0.0", "raster/v2.0.0", "eo/v2.0.0")
+)
+_OF_PROPERTIES: Final = {
+    "auth": f"{_HOST}/authentication/v1.1.0/schema.json",
+    "eopf": "https://cs-si.github.io/eopf-stac-extension/v1.2.0/schema.json",
+    "expires": f"{_HOST}/timestamps/v1.1.0/schema.json",
+    "grid": f"{_HOST}/grid/v1.1.0/schema.json",
+    "processing": f"{_HOST}/processing/v1.2.0/schema.json",
+    "product": f"{_HOST}/product/v1.0.0/schema.json",
+    "published": f"{_HOST}/timestamps/v1.1.0/schema.json",
+    "sat": f"{_HOST}/sat/v1.1.0/schema.json",
+    "storage": f"{_HOST}/storage/v2.0.0/schema.json",
+    "view": f"{_HOST}/view/v1.1.0/schema.json",
+}
+_CLASSES: Final = f"{_HOST}/classification/v2.0.0/schema.json"
+
+
+def item(
+    holding: Holding, *, folder: str, links: Sequence[Mapping[str, str]], bucket: str
+) -> dict[str, Any]:
+    """Return a product that stands in the archive as a STAC item.
+
+    *folder* is where its files are, as they are to be named from the item: a path, relative or
+    absolute, without a slash at its end.
+    """
+    footprint = unpack(holding.product.footprint_wkb)
+    properties = item_properties(holding, bucket=bucket)
+    assets = assets_of(holding, folder=folder)
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": _extensions(properties, assets),
+        "id": holding.product.id,
+        "geometry": mapping(footprint),
+        "bbox": list(bounding_box(footprint)),
+        "properties": properties,
+        "links": list(links),
+        "assets": assets,
+        "collection": holding.product.collection,
+    }
+
+
+def item_properties(holding: Holding, *, bucket: str) -> dict[str, Any]:
+    """Return what the catalogue says of a product as it wrote it, and whence our bytes are."""
+    return {
+        **(holding.properties or _known_properties(holding.product)),
+        "s2mirror:source": f"s3://{bucket}/{holding.product.s3_prefix}",
+        "s2mirror:fetched_at": _time(holding.fetched_at),
+        "s2mirror:verified_at": _time(holding.verified_at),
+        "s2mirror:version": __version__,
+    }
+
+
+def assets_of(holding: Holding, *, folder: str) -> dict[str, dict[str, Any]]:
+    """Return an asset for each image, metadata file and preview, with proven size and digest."""
+    baseline, grid = holding.product.baseline, _grid(holding.product.tile)
+    assets = {}
+    for file in holding.files:
+        if key := asset_key(file.path):
+            assets[key] = {
+                "href": f"{folder}/{file.path}",
+                **asset_facts(key, baseline),
+                **(asset_grid(key, grid) if grid else {}),
+                "file:size": file.size_bytes,
+                "file:checksum": multihash(file.digest),
+            }
+    return dict(sorted(assets.items()))
+
+
+@lru_cache(maxsize=4096)
+def _grid(tile: str) -> tuple[int, int, int] | None:
+    try:
+        return tile_grid(tile)
+    except ValueError:
+        return None
+
+
+def _extensions(properties: Mapping[str, Any], assets: Mapping[str, Any]) -> list[str]:
+    used = {_OF_PROPERTIES.get(name.partition(":")[0]) for name in properties}
+    classes = {_CLASSES} if any(key.startswith("SCL") for key in assets) else set()
+    return sorted(_OF_ASSETS | classes | {uri for uri in used if uri})
+
+
+def _known_properties(product: Product) -> dict[str, Any]:
+    """Return what the ledger knows, for a product whose own properties were not kept."""
+    clouds = product.cloud_cover_percent
+    return {
+        "datetime": _time(product.sensed_at),
+        "published": _time(product.published_at),
+        "platform": product.platform,
+        "constellation": "sentinel-2",
+        "instruments": ["msi"],
+        "gsd": 10,
+        "grid:code": f"MGRS-{product.tile}",
+        "sat:relative_orbit": product.relative_orbit,
+        "processing:datetime": _time(product.generated_at),
+        "processing:version": product.baseline,
+        **({} if clouds is None else {"eo:cloud_cover": clouds}),
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,168 @@
+"""What readers find in the catalogue, by libraries that nobody here wrote."""
+
+from pathlib import Path
+
+import pystac_client
+import pytest
+from catalog_kit import (
+    PRUNED_AT_ONCE,
+    dangling,
+    documents,
+    faults_in,
+    folder_of,
+    held,
+    items_of,
+    multihash,
+    opened,
+)
+from kit import Kit, small, tiny
+
+
+def test_every_held_product_has_an_item_with_the_catalogues_own_properties(kit: Kit) -> None:
+    products = held(kit, 20, 22)
+    items = items_of(kit)
+    assert set(items) == {product.id for product in products}
+    for product in products:
+        ours = items[product.id].to_dict(transform_hrefs=False)["properties"]
+        assert product.item["properties"].items() <= ours.items()
+
+
+@pytest.mark.long
+def test_an_item_leads_to_every_image_and_knows_its_size_and_digest(kit: Kit) -> None:
+    products = [small(20), small(22, level="L1C")]
+    kit.sandbox.publish(products)
+    kit.cycle()
+    for product in products:
+        item = items_of(kit)[product.id].make_asset_hrefs_absolute()
+        upstream = set(product.item["assets"]) - {"Product"}
+        assert set(item.assets) == upstream | {"PVI"}
+        for asset in item.assets.values():
+            content = Path(asset.href).read_bytes()
+            path = asset.href.partition(".SAFE/")[2]
+            assert content == product.files[path]
+            assert asset.extra_fields["file:size"] == len(content)
+            assert asset.extra_fields["file:checksum"] in multihash(content)
+
+
+@pytest.mark.long
+def test_an_item_says_of_its_images_what_the_catalogue_says_of_them(kit: Kit) -> None:
+    product = small(20)
+    kit.sandbox.publish(product)
+    kit.cycle()
+    ours = items_of(kit)[product.id].to_dict(transform_hrefs=False)["assets"]
+    for key in ("B02_10m", "B8A_20m", "AOT_60m"):
+        theirs = product.item["assets"][key]
+        shared = ("type", "gsd", "nodata", "data_type", "proj:code", "proj:shape")
+        assert {name: ours[key][name] for name in shared} == {n: theirs[n] for n in shared}
+        assert ours[key]["bands"][0]["name"] == theirs["bands"][0]["name"]
+
+
+@pytest.mark.parametrize(("baseline", "offset"), [("02.14", 0), ("05.12", -0.1)])
+def test_reflectances_have_the_offset_of_their_baseline(
+    kit: Kit, baseline: str, offset: float
+) -> None:
+    product = tiny(20, baseline=baseline)
+    kit.sandbox.publish(product)
+    kit.cycle()
+    asset = items_of(kit)[product.id].assets["B02_10m"]
+    assert (asset.extra_fields["raster:scale"], asset.extra_fields["raster:offset"]) == (
+        0.0001,
+        offset,
+    )
+
+
+def test_an_item_says_whence_its_bytes_are_and_when_they_were_proven(kit: Kit) -> None:
+    (product,) = held(kit, 20)
+    history = {step.event: step.at for step in kit.mirror().ledger.products.history(product.id)}
+    properties = items_of(kit)[product.id].properties
+    assert properties["s2mirror:source"] == f"s3://eodata/{product.prefix}"
+    for name, event in (("fetched_at", "claim"), ("verified_at", "verify")):
+        assert properties[f"s2mirror:{name}"] == history[event].isoformat().replace("+00:00", "Z")
+
+
+def test_the_quicklook_is_an_overview(kit: Kit) -> None:
+    (product,) = held(kit, 20)
+    (asset,) = items_of(kit)[product.id].get_assets(role="overview").values()
+    assert asset.href.endswith(f"{product.id}.SAFE/{product.id}-ql.jpg")
+
+
+def test_a_product_over_the_antimeridian_has_a_box_that_crosses_it(kit: Kit) -> None:
+    kit.areas = '[[area]]\nname = "a"\ntiles = ["01WCP"]\nstart = 2020-01-01\n'
+    product = tiny(20, tile="01WCP")
+    kit.sandbox.publish(product)
+    kit.cycle()
+    west, _, east, _ = items_of(kit)[product.id].bbox or [0.0] * 4
+    assert west > 170
+    assert east < -170
+
+
+def test_the_validator_has_nothing_against_any_document(kit: Kit) -> None:
+    products = [tiny(20), tiny(22, level="L1C"), tiny(24, item_style="2025")]
+    kit.sandbox.publish(products)
+    kit.cycle()
+    found = {str(path): faults_in(path) for path, _ in documents(folder_of(kit))}
+    assert len(found) >= len(products) + 3
+    assert {name: faults for name, faults in found.items() if faults} == {}
+
+
+def test_the_validator_would_say_what_is_wrong(kit: Kit, tmp_path: Path) -> None:
+    held(kit, 20)
+    path = next(path for path, found in documents(folder_of(kit)) if found["type"] == "Feature")
+    broken = tmp_path / "broken.json"
+    broken.write_text(path.read_text().replace('"geometry"', '"geometrie"'))
+    assert faults_in(broken)
+
+
+@pytest.mark.filterwarnings("ignore:Falling back to pystac")
+def test_pystac_client_opens_it_as_a_file(kit: Kit) -> None:
+    products = held(kit, 20, 22)
+    client = pystac_client.Client.from_file(str(folder_of(kit) / "catalog.json"))
+    assert {item.id for item in client.get_items(recursive=True)} == {p.id for p in products}
+    assert [found.id for found in client.get_collections()] == ["sentinel-2-l2a"]
+
+
+def test_items_are_sorted_by_month_and_tile(kit: Kit) -> None:
+    kit.sandbox.publish([tiny(20), tiny(22, level="L1C")])
+    kit.cycle()
+    titles = [title for _, title in sorted((c.id, c.title) for c in opened(kit).get_children())]
+    assert titles == ["Sentinel-2 Level-1C", "Sentinel-2 Level-2A"]
+    (month,) = next(iter(opened(kit).get_children())).get_children()
+    (tile,) = month.get_children()
+    assert (month.title, tile.title) == (
+        "sentinel-2-l1c, 2026-05",
+        "sentinel-2-l1c, 2026-05, tile 32TMT",
+    )
+
+
+def test_a_collection_reaches_over_all_that_it_has(kit: Kit) -> None:
+    held(kit, 20, 22)
+    (found,) = opened(kit).get_collections()
+    assert found.extent.spatial.bboxes == [[7, 46, 10, 48]]
+    assert found.extent.temporal.to_dict() == {"interval": [["2026-05-01T00:00:00Z", None]]}
+
+
+def test_what_is_pruned_leaves_and_no_link_dangles(kit: Kit) -> None:
+    products = held(kit, 20, 22)
+    (kit.archive / products[0].prefix).with_suffix(".SAFE.processed").touch()
+    kit.sections["prune"] = 'after = "0 s"'
+    kit.cycle()
+    assert set(items_of(kit)) == {products[1].id}
+    assert dangling(folder_of(kit)) == []
+
+
+def test_when_nothing_is_left_the_catalogue_is_empty_but_there(kit: Kit) -> None:
+    kit.sections["prune"] = PRUNED_AT_ONCE
+    held(kit, 20, 22)
+    assert [path.name for path, _ in documents(folder_of(kit))] == ["catalog.json"]
+    assert items_of(kit) == {}
+
+
+def test_a_republished_product_has_the_item_of_its_new_bytes(kit: Kit) -> None:
+    kit.sandbox.publish(tiny(20))
+    kit.cycle()
+    new = tiny(20, seed=1)
+    kit.sandbox.replace(new)
+    kit.cycle(kit.later(days=8))
+    asset = items_of(kit)[new.id].make_asset_hrefs_absolute().assets["B02_10m"]
+    path = asset.href.partition(".SAFE/")[2]
+    assert asset.extra_fields["file:checksum"] in multihash(new.files[path])

@@ -1,0 +1,193 @@
+"""The catalogue follows the archive, whatever happens in between, and says so when it does not."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from catalog_kit import dangling, folder_of, held, item_file, items_of, restarted
+from kit import Kit, tiny
+
+from s2mirror.errors import ConfigError, HostileInput
+from s2mirror.layout import check_template, product_path
+
+OFF = "enabled = false"
+
+
+def rebuilt(kit: Kit) -> None:
+    assert kit.call("catalog", "rebuild") == 0
+
+
+def test_a_mirror_that_had_none_gets_a_catalogue_of_all_that_it_holds(kit: Kit) -> None:
+    kit.sections["local_catalog"] = OFF
+    products = held(kit, 20, 22)
+    assert not folder_of(kit).exists()
+    del kit.sections["local_catalog"]
+    restarted(kit)
+    assert set(items_of(kit)) == {product.id for product in products}
+
+
+def test_a_catalogue_that_was_switched_off_meanwhile_forgets_nothing(kit: Kit) -> None:
+    held(kit, 20)
+    kit.sections["local_catalog"] = OFF
+    later = tiny(22)
+    kit.sandbox.publish(later)
+    kit.cycle()
+    assert later.id not in items_of(kit)
+    del kit.sections["local_catalog"]
+    kit.cycle()
+    assert later.id in items_of(kit)
+    kit.assert_invariants()
+
+
+def test_a_catalogue_somewhere_else_is_written_there_with_links_that_hold(kit: Kit) -> None:
+    kit.sections["local_catalog"] = 'folder = "elsewhere/stac"'
+    held(kit, 20)
+    folder = kit.folder / "elsewhere/stac"
+    assert dangling(folder) == []
+    assert not folder_of(kit).exists()
+    (path,) = folder.glob("*/*/*/S2*.json")
+    for asset in json.loads(path.read_text())["assets"].values():
+        assert (path.parent / asset["href"]).is_file()
+    kit.assert_invariants()
+
+
+@pytest.mark.parametrize("folder", ["archive/stac", "/", "."])
+def test_a_catalogue_among_the_products_is_refused(kit: Kit, folder: str) -> None:
+    kit.sections["local_catalog"] = f'folder = "{folder}"'
+    with pytest.raises(ConfigError, match="expected a folder apart from the archive"):
+        kit.mirror()
+
+
+def test_an_archive_that_was_moved_keeps_its_catalogue_as_it_is(kit: Kit) -> None:
+    (product,) = held(kit, 20)
+    written = item_file(kit, product).stat().st_mtime_ns
+    moved = replace(kit, folder=kit.folder / "moved")
+    moved.folder.mkdir()
+    kit.archive.rename(moved.archive)
+    for path in kit.folder.glob("s2mirror.sqlite*"):
+        path.rename(moved.folder / path.name)
+    restarted(moved)
+    assert item_file(moved, product).stat().st_mtime_ns == written
+    moved.assert_invariants()
+
+
+def test_a_catalogue_that_was_thrown_away_comes_back(kit: Kit) -> None:
+    products = held(kit, 20, 22)
+    shutil.rmtree(folder_of(kit))
+    restarted(kit)
+    assert set(items_of(kit)) == {product.id for product in products}
+
+
+def test_trouble_with_the_catalogue_keeps_no_product_away(kit: Kit) -> None:
+    held(kit, 20)
+    folder = folder_of(kit)
+    folder.rename(kit.folder / "aside")
+    folder.write_text("a file where a folder should be")
+    second = tiny(22)
+    kit.sandbox.publish(second)
+    kit.cycle()
+    assert kit.states()[second.id] == "archived"
+    folder.unlink()
+    (kit.folder / "aside").rename(folder)
+    kit.cycle()
+    assert second.id in items_of(kit)
+    kit.assert_invariants()
+
+
+def test_a_rebuild_mends_whatever_was_done_to_the_catalogue(kit: Kit) -> None:
+    products = held(kit, 20, 22, 24)
+    paths = [item_file(kit, product) for product in products]
+    paths[0].unlink()
+    paths[1].write_text("{}")
+    shutil.copy(paths[2], paths[2].with_name("S2C_STRAY.json"))
+    (paths[2].parent / "notes.txt").write_text("somebody's own")
+    (paths[2].parent / "S2C_DRAFT.json.new").write_text("half an item")
+    (paths[2].parent / "catalog.json").write_text("{}")
+    rebuilt(kit)
+    assert set(items_of(kit)) == {product.id for product in products}
+    left = {path.name for path in paths[2].parent.iterdir()}
+    assert left == {"catalog.json", "notes.txt", *(path.name for path in paths)}
+    kit.assert_invariants()
+
+
+def test_a_rebuild_removes_nothing_that_is_not_ours(kit: Kit) -> None:
+    (product,) = held(kit, 20)
+    foreign = item_file(kit, product).with_name("foreign.json")
+    foreign.write_text('{"type": "Feature", "properties": {}}')
+    rebuilt(kit)
+    assert foreign.is_file()
+
+
+def test_a_rebuild_makes_a_collection_reach_no_further_than_what_is_left(kit: Kit) -> None:
+    held(kit, 20)
+    path = folder_of(kit) / "sentinel-2-l2a/collection.json"
+    found = json.loads(path.read_text())
+    found["extent"]["spatial"]["bbox"] = [[-20, -20, 60, 60]]
+    path.write_text(json.dumps(found))
+    rebuilt(kit)
+    assert json.loads(path.read_text())["extent"]["spatial"]["bbox"] == [[7, 46, 10, 48]]
+
+
+def faults_after(kit: Kit, damage: str) -> list[str]:
+    products = held(kit, 20, 22)
+    path = item_file(kit, products[0])
+    if damage == "gone":
+        path.unlink()
+    elif damage == "stray":
+        shutil.copy(path, path.with_name("S2C_STRAY.json"))
+    elif damage == "altered":
+        path.write_text(path.read_text().replace('"file:size":', '"file:size":1'))
+    elif damage == "unlinked":
+        shutil.copy(folder_of(kit) / "catalog.json", path.parent / "catalog.json")
+    return kit.faults()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("gone", "has no item in the catalogue"),
+        ("stray", "has an item, but is not held"),
+        ("altered", "does not lead to the files that were proven"),
+        ("unlinked", "no link leads to its item"),
+    ],
+)
+def test_the_audit_says_where_the_catalogue_disagrees(kit: Kit, damage: str, words: str) -> None:
+    found = faults_after(kit, damage)
+    assert found
+    assert all(fault.startswith("catalogue: ") for fault in found)
+    assert all("`s2mirror catalog rebuild` writes it anew" in fault for fault in found)
+    assert any(words in fault for fault in found)
+    rebuilt(kit)
+    assert kit.faults() == []
+
+
+def test_no_layout_and_no_product_may_stand_in_the_catalogue() -> None:
+    with pytest.raises(ValueError, match="the folder catalog/ is for the local catalogue alone"):
+        check_template("catalog/{name}.SAFE")
+
+
+def test_a_product_whose_key_leads_into_the_catalogue_is_not_fetched(kit: Kit) -> None:
+    (held_product,) = held(kit, 20)
+    known = kit.mirror().ledger.products.get(held_product.id).product
+    hostile = replace(known, s3_prefix=f"catalog/{known.id}.SAFE/")
+    with pytest.raises(HostileInput, match="would stand in the local catalogue"):
+        product_path("{s3_prefix}", hostile)
+
+
+def test_a_rebuild_says_what_it_wrote_and_where(
+    kit: Kit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held(kit, 20, 22)
+    capsys.readouterr()
+    assert kit.call("catalog", "rebuild", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"items": 2, "folder": str(folder_of(kit))}
+
+
+def test_a_rebuild_of_what_is_switched_off_is_refused(
+    kit: Kit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit.sections["local_catalog"] = OFF
+    assert kit.call("catalog", "rebuild") == 2
+    assert "local_catalog.enabled is false" in capsys.readouterr().err
