@@ -170,7 +170,10 @@ def fill(path: Path, size: int) -> None:
 def diff(path: Path, size: int) -> None:
     """Print what it costs to diff a listing of 10,000 items, half of them known."""
     ledger = open_ledger(path)
-    listing = products(size - LISTING // 2, LISTING)
+    listing = [
+        replace(found, footprint_wkb=pack(moved(found, number * 0.00001)))
+        for number, found in enumerate(products(size - LISTING // 2, LISTING))
+    ]
     scope = Scope([area(n) for n in range(1)])
     started, wall = time.process_time(), time.monotonic()
     new = 0
