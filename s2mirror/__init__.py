@@ -1,3 +1,18 @@
 """s2mirror keeps a local Sentinel-2 archive current, every byte proven."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from s2mirror.api import Mirror
+
+__all__ = ["Mirror", "__version__"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """Bring :class:`Mirror` when it is asked for: the command line must not wait for it."""
+    if name == "Mirror":
+        from s2mirror.api import Mirror  # noqa: PLC0415 - see above
+
+        return Mirror
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

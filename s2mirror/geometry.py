@@ -59,6 +59,11 @@ def from_geojson(value: Any) -> Iterator[BaseGeometry]:  # noqa: ANN401 - JSON f
         yield shape(value["geometry"])
 
 
+def united(value: Any) -> BaseGeometry:  # noqa: ANN401 - JSON from outside
+    """Return the area of all polygons in a GeoJSON object. Raises as :func:`from_geojson` does."""
+    return repaired(union_all(list(from_geojson(value)))).geometry
+
+
 def repaired(geometry: BaseGeometry) -> Shape:
     """Return *geometry* valid, polygonal and within ±180°, with a word on each repair.
 

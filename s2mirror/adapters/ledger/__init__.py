@@ -2,7 +2,7 @@
 
 from s2mirror.adapters.ledger.connection import Connection
 from s2mirror.adapters.ledger.cursors import Cursor
-from s2mirror.adapters.ledger.holdings import Selection
+from s2mirror.adapters.ledger.holdings import HoldingQuery
 from s2mirror.adapters.ledger.ledger import Ledger, open_ledger
 
-__all__ = ["Connection", "Cursor", "Ledger", "Selection", "open_ledger"]
+__all__ = ["Connection", "Cursor", "HoldingQuery", "Ledger", "open_ledger"]

@@ -41,7 +41,7 @@ NOTE_ALL: Final = "INSERT INTO change (product_id) SELECT id FROM product WHERE 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class HoldingQuery:
     """Which holdings are meant. What is None or empty lets everything through."""
 
     start: datetime | None = None
@@ -63,20 +63,20 @@ class Holdings:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def ids(self, selection: Selection) -> list[str]:
+    def ids(self, query: HoldingQuery) -> list[str]:
         """Return the ids of what is selected, oldest sensing first."""
-        index = "INDEXED BY product_image" if selection.tile else "INDEXED BY product_held"
+        index = "INDEXED BY product_image" if query.tile else "INDEXED BY product_held"
         params = {
-            "start": stamp(selection.start) if selection.start else "",
-            "end": stamp(selection.end) if selection.end else "9",
-            "tile": selection.tile,
-            "area": selection.area,
-            "collections": json.dumps(selection.collections),
-            "state": selection.state or "",
+            "start": stamp(query.start) if query.start else "",
+            "end": stamp(query.end) if query.end else "9",
+            "tile": query.tile,
+            "area": query.area,
+            "collections": json.dumps(query.collections),
+            "state": query.state or "",
         }
         rows = self._connection.query(_IDS.format(index=index), params)
-        if selection.outline_wkb is not None and rows:
-            meets = meeting(selection.outline_wkb, [row["footprint_wkb"] for row in rows])
+        if query.outline_wkb is not None and rows:
+            meets = meeting(query.outline_wkb, [row["footprint_wkb"] for row in rows])
             rows = [row for row, meets_it in zip(rows, meets, strict=True) if meets_it]
         return [row["id"] for row in rows]
 
@@ -85,9 +85,9 @@ class Holdings:
         rows = self._connection.query(_THESE, {"ids": json.dumps(list(ids))})
         return {row["id"]: _holding(row) for row in rows}
 
-    def selected(self, selection: Selection) -> Iterator[Holding]:
+    def selected(self, query: HoldingQuery) -> Iterator[Holding]:
         """Yield what is selected, oldest sensing first, a few hundred at a time."""
-        ids = self.ids(selection)
+        ids = self.ids(query)
         for at in range(0, len(ids), _AT_ONCE):
             found = self.find(ids[at : at + _AT_ONCE])
             yield from (found[name] for name in ids[at : at + _AT_ONCE] if name in found)

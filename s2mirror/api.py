@@ -1,0 +1,218 @@
+"""The mirror from Python: what is held, as pystac items; say what is done; wait for more.
+
+It works beside a running daemon, from any number of processes, and needs no account.
+
+    >>> from s2mirror import Mirror
+    >>> with Mirror("s2mirror.toml") as mirror:
+    ...     for item in mirror.items(tile="32TMT", start="2026-05-01", end="2026-05-31"):
+    ...         blue = item.assets["B02_10m"].href
+    ...         print(item.id, item.properties["eo:cloud_cover"], blue.endswith("_B02_10m.jp2"))
+    ...         mirror.mark_processed(item)
+    S2C_MSIL2A_20260527T102031_N0512_R065_T32TMT_20260527T132031 12.5 True
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from datetime import time as time_of_day
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import pystac
+
+from s2mirror.adapters.ledger import HoldingQuery, open_ledger
+from s2mirror.config import load_settings
+from s2mirror.errors import UsageError
+from s2mirror.geometry import from_bbox, pack, united
+from s2mirror.lifecycle import State
+from s2mirror.model import Holding
+from s2mirror.stac import item
+from s2mirror.steps.mark import mark_processed
+from s2mirror.tiles import normal_tile
+
+Area = str | Sequence[float] | Mapping[str, Any]
+"""Name of an area of the configuration; or west, south, east, north in degrees (WGS 84; a west
+greater than the east crosses the antimeridian); or any GeoJSON object with polygons."""
+Moment = str | date | datetime
+"""A day (UTC) as ``date`` or ``"2026-05-27"``, or an instant with its zone as ``datetime`` or
+``"2026-05-27T10:20:31Z"``."""
+
+_LOOK_SECONDS: Final = 1.0
+_BOX_NUMBERS: Final = 4
+
+
+class Mirror:
+    """An archive and its ledger, to look at and to mark.
+
+    *config* is the path of the configuration file. Raises :class:`~s2mirror.errors.ConfigError` if
+    that cannot be used, :class:`~s2mirror.errors.LedgerError` if the mirror has never run, or its
+    ledger cannot be used. Any thread may use it; each must :meth:`close` it.
+    """
+
+    def __init__(self, config: str | Path = "s2mirror.toml") -> None:
+        self._settings = load_settings(Path(config), environment={}).settings
+        self._ledger = open_ledger(self._settings.ledger.path, create=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def root(self) -> Path:
+        """The folder of the archive."""
+        return self._settings.archive.root
+
+    def items(
+        self,
+        *,
+        area: Area | None = None,
+        tile: str = "",
+        start: Moment | None = None,
+        end: Moment | None = None,
+        collections: Sequence[str] = (),
+    ) -> Iterator[pystac.Item]:
+        """Yield what the archive holds, oldest sensing first.
+
+        *area* is where footprints must be: a name stands for the products that this area wants,
+        an outline for all whose footprints meet it. *tile* is one tile of the Sentinel-2 grid, as
+        ``"32TMT"``. *start* and *end* are the first and last sensing time, both included; a day
+        as *end* is wanted as a whole. *collections* are such as ``"sentinel-2-l2a"``. What is not
+        given lets everything through.
+
+        Each item has CDSE's own properties, and of each asset the absolute path of the file,
+        ``file:size`` in bytes, and for images the grid (``proj:code``, ``proj:shape`` as rows and
+        columns, ``proj:transform`` in metres) and the numbers that turn pixels into reflectances
+        (``raster:scale``, ``raster:offset``).
+
+        Raises :class:`~s2mirror.errors.UsageError` for an area, tile or time that is none.
+        """
+        query = self._query(area, tile, start, end, collections)
+        return map(self._item, self._ledger.holdings.selected(query))
+
+    def mark_processed(self, *items: str | pystac.Item) -> None:
+        """Say that you are done with these products, by id or as items, so that they may be pruned.
+
+        To say it twice does no harm. Raises :class:`~s2mirror.errors.UsageError` for the first
+        that the mirror does not hold; those before it are marked.
+        """
+        for each in items:
+            name = each if isinstance(each, str) else each.id
+            mark_processed(
+                self._ledger,
+                name.removesuffix(".SAFE"),
+                reason="marked from Python",
+                now=datetime.now(UTC),
+            )
+
+    def wait_for_new(
+        self,
+        *,
+        timeout_seconds: float | None = None,
+        area: Area | None = None,
+        tile: str = "",
+        collections: Sequence[str] = (),
+    ) -> Iterator[pystac.Item]:
+        """Yield every product that is not marked as processed, those that come later included.
+
+        Each is yielded once, as soon as it is in the archive; so a consumer that marks what it has
+        done and begins anew, after a crash perhaps, misses nothing and repeats at most one. Ends
+        when nothing has come for *timeout_seconds*; None waits for ever, 0 does not wait. The
+        filters are those of :meth:`items`.
+
+        Raises :class:`~s2mirror.errors.UsageError` as :meth:`items` does.
+        """
+        query = self._query(area, tile, None, None, collections, State.ARCHIVED)
+        return self._waiting(query, timeout_seconds)
+
+    def close(self) -> None:
+        """Close this thread's connection to the ledger; it opens again when needed."""
+        self._ledger.close()
+
+    def _waiting(self, query: HoldingQuery, timeout_seconds: float | None) -> Iterator[pystac.Item]:
+        seen: set[str] = set()
+        waited_from = time.monotonic()
+        while True:
+            there = self._ledger.holdings.ids(query)
+            for name in [name for name in there if name not in seen]:
+                for found in self._ledger.holdings.find([name]).values():
+                    yield self._item(found)
+                    waited_from = time.monotonic()
+            # What is processed and fetched anew is new again.
+            seen = set(there)
+            waited_seconds = time.monotonic() - waited_from
+            if timeout_seconds is not None and waited_seconds >= timeout_seconds:
+                return
+            rest = _LOOK_SECONDS if timeout_seconds is None else timeout_seconds - waited_seconds
+            time.sleep(min(_LOOK_SECONDS, rest))
+
+    def _query(
+        self,
+        area: Area | None,
+        tile: str,
+        start: Moment | None,
+        end: Moment | None,
+        collections: Sequence[str],
+        state: State | None = None,
+    ) -> HoldingQuery:
+        name = area if isinstance(area, str) else ""
+        if name and name not in {known.name for known in self._settings.area}:
+            known_names = ", ".join(known.name for known in self._settings.area)
+            raise UsageError(f"no area is named {name!r}; there are {known_names}")
+        try:
+            return HoldingQuery(
+                start=_moment(start, time_of_day.min),
+                end=_moment(end, time_of_day.max),
+                tile=normal_tile(tile) if tile else "",
+                area=name,
+                collections=tuple(collections),
+                state=state,
+                outline_wkb=None if area is None or isinstance(area, str) else _outline(area),
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+    def _item(self, holding: Holding) -> pystac.Item:
+        folder = str(self.root / holding.path)
+        bucket = self._settings.store.bucket
+        document = item(holding, folder=folder, links=[], bucket=bucket)
+        return pystac.Item.from_dict(document, preserve_dict=False, migrate=False)
+
+
+def _moment(given: Moment | None, at_day: time_of_day) -> datetime | None:
+    if given is None:
+        return None
+    if isinstance(given, str):
+        return _moment(_read(given), at_day)
+    if not isinstance(given, datetime):
+        return datetime.combine(given, at_day, UTC)
+    if given.tzinfo is None:
+        raise ValueError(f"{given!r} has no time zone; datetime.now(UTC) would have one")
+    return given
+
+
+def _read(text: str) -> date | datetime:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return datetime.fromisoformat(text)
+
+
+def _outline(area: Sequence[float] | Mapping[str, Any]) -> bytes:
+    """Return an area as WKB. Raises ValueError for what is none."""
+    try:
+        if isinstance(area, Mapping):
+            return pack(united(area))
+        if len(area) == _BOX_NUMBERS:
+            return pack(from_bbox(*(float(number) for number in area)))
+    except Exception as error:
+        # shapely raises many kinds of error on what is no geometry.
+        raise ValueError(f"the area is no GeoJSON with polygons: {error}") from error
+    raise ValueError(f"an area is a name, GeoJSON or [west, south, east, north]; got {area!r}")
