@@ -113,7 +113,16 @@ class TokenUnavailable(TokenError):
 
 
 class PreviewError(OutsideError):
-    """A preview cannot be made, and a retry will not mend it."""
+    """A preview cannot be made, and a retry will not mend it.
+
+    ``units`` is what the try has cost all the same; ``wait_seconds`` how long the service wants to
+    be left alone.
+    """
+
+    def __init__(self, text: str, *, units: float = 0.0, wait_seconds: float = 0.0) -> None:
+        super().__init__(text)
+        self.units = units
+        self.wait_seconds = wait_seconds
 
 
 class PreviewUnavailable(PreviewError):

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
-from s2mirror.model import CatalogQuery, Deletion, Listing, Page, RemoteFile
+from s2mirror.drawing import Drawing, DrawRequest
+from s2mirror.model import CatalogQuery, Deletion, Listing, Page, Product, RemoteFile
 from s2mirror.stop import StopFlag
 
 Bytes = bytes | memoryview
@@ -64,6 +66,23 @@ class TokenSource(Protocol):
 
     def refuse(self, token: str) -> None:
         """Take note that a service did not accept *token*: it is not given to anyone again."""
+
+
+class Painter(Protocol):
+    """Draws pictures of any area. Raises PreviewError and its kin, TokenError, CredentialError."""
+
+    def draw(self, request: DrawRequest, stop: StopFlag) -> Drawing:
+        """Return the picture that *request* asks for, and what it cost."""
+
+
+class Pictures(Protocol):
+    """Finds the pictures that products bring along. Raises only PreviewError."""
+
+    def quicklook(self, folder: Path, product: Product) -> Drawing:
+        """Return the small JPEG of the product in *folder*."""
+
+    def tci(self, folder: Path, *, longest_pixels: int, form: str) -> Drawing:
+        """Return the true-colour band of the product in *folder*, made smaller."""
 
 
 class Progress(Protocol):

@@ -108,6 +108,7 @@ class Kit:
             "catalog": f'url = "{self.sandbox.stac_url}"\ntries = 2',
             "store": f'endpoint = "{self.store_endpoint or self.sandbox.s3_endpoint}"',
             "endpoints": f'token_url = "{self.sandbox.token_url}"\n'
+            f'process_url = "{self.sandbox.process_url}"\n'
             f'odata_url = "{self.sandbox.odata_url}"',
             "network": f'ca_file = "{self.sandbox.ca_file}"',
         }
@@ -123,6 +124,8 @@ class Kit:
         return {
             "S2MIRROR_S3_ACCESS_KEY": self.sandbox.access_key,
             "S2MIRROR_S3_SECRET_KEY": self.sandbox.secret_key,
+            "S2MIRROR_CLIENT_ID": self.sandbox.client_id,
+            "S2MIRROR_CLIENT_SECRET": self.sandbox.client_secret,
             **self.more_secrets,
         }
 

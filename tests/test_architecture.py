@@ -18,6 +18,7 @@ WORDS: Final = frozenset(
     {"errors", "lifecycle", "model", "stop", "naming", "checksum", "manifest"}
     | {"geometry", "projection", "tiles", "safe", "area", "layout", "ports"}
     | {"timetable", "selection", "pace"}
+    | {"drawing"}
 )
 # A room is a module, a package, or one adapter. What it may import is in its row, itself apart.
 MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
@@ -37,7 +38,8 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "checksum": frozenset({"errors", "model"}),
     "manifest": frozenset({"errors", "model", "naming", "checksum"}),
     "layout": frozenset({"errors", "model", "naming"}),
-    "ports": frozenset({"model", "stop"}),
+    "drawing": frozenset({"model"}),
+    "ports": frozenset({"model", "stop", "drawing"}),
     "stac": WORDS - {"ports"},
     "planning": WORDS - {"ports"},
     "config": WORDS - {"ports", "lifecycle"},
@@ -49,6 +51,7 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "adapters.lock": WORDS,
     "adapters.notify": WORDS,
     "adapters.objectstore": WORDS,
+    "adapters.previews": WORDS,
     "adapters.tokens": WORDS,
     "steps": WORDS | {"planning", "stac", "adapters.archive", "adapters.ledger"},
     "sandbox": WORDS,
@@ -65,7 +68,9 @@ MAY_IMPORT |= {
 HOMES: Final[dict[str, frozenset[str]]] = {
     "pystac": frozenset({"api"}),
     "pystac_client": frozenset({"adapters.catalog"}),
-    "requests": frozenset({"adapters.catalog", "adapters.deletions", "adapters.tokens"}),
+    "requests": frozenset(
+        {"adapters.catalog", "adapters.deletions", "adapters.previews", "adapters.tokens"}
+    ),
     "requests_oauthlib": frozenset({"adapters.tokens"}),
     "oauthlib": frozenset({"adapters.tokens"}),
     "boto3": frozenset({"adapters.objectstore"}),
@@ -85,7 +90,8 @@ HOMES: Final[dict[str, frozenset[str]]] = {
     "shapely": frozenset(
         {"geometry", "projection", "tiles", "area", "stac", "planning", "config", "sandbox"}
     ),
-    "numpy": frozenset({"projection", "sandbox"}),
+    "numpy": frozenset({"projection", "adapters.previews", "sandbox"}),
+    "rasterio": frozenset({"adapters.previews"}),
 }
 ONLY_IN_THE_SANDBOX: Final = frozenset(
     {"moto", "starlette", "uvicorn", "trustme", "cql2", "joserfc", "werkzeug", "PIL", "quickjs"}

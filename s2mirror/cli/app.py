@@ -5,7 +5,19 @@ from typing import Annotated
 import typer
 
 from s2mirror import __version__
-from s2mirror.cli import audit, catalog, change, complete, demo, look, products, run, setup, work
+from s2mirror.cli import (
+    audit,
+    catalog,
+    change,
+    complete,
+    demo,
+    look,
+    preview,
+    products,
+    run,
+    setup,
+    work,
+)
 from s2mirror.cli.output import say
 from s2mirror.errors import UsageError
 
@@ -38,7 +50,10 @@ def begin(
         raise typer.Exit(UsageError.exit_code)
 
 
-for room in (setup, work, run, look, products, audit, change, catalog, complete, demo):
+for room in (
+    *(setup, work, run, look, products, preview),
+    *(audit, change, catalog, complete, demo),
+):
     room.register(app)
 
 

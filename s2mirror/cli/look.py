@@ -11,6 +11,7 @@ from s2mirror.config import Settings
 from s2mirror.errors import MirrorError
 from s2mirror.lifecycle import HELD
 from s2mirror.service.health import read_health
+from s2mirror.service.previews import PreviewStatus
 from s2mirror.service.report import AreaStatus, Status
 from s2mirror.service.report import status as status_of
 from s2mirror.service.ways import StoreStanding, key_notes, key_problems, store_standing
@@ -51,6 +52,7 @@ def _print_status(found: Status) -> None:
         f"{size(found.received_30d_bytes)} in 30 days"
     )
     say(f"store     {found.store.endpoint}{_way(found.store)}")
+    say(f"previews  {_previews(found.previews)}")
     say(f"ledger    {found.ledger_path}")
     say("")
     _print_areas(found)
@@ -64,6 +66,18 @@ def _way(store: StoreStanding) -> str:
     if store.preferred:
         return ""
     return f" with key pair {store.key} since {when(store.since)} UTC: {store.why}"
+
+
+def _previews(found: PreviewStatus) -> str:
+    """Return how many there are, and what drawn ones have cost, if any were."""
+    told = [f"{number} {outcome}" for outcome, number in found.outcomes.items() if number]
+    told += [f"of {count(found.due, 'product')} still to come"] if found.due else []
+    if found.spent.requests:
+        told.append(
+            f"{found.spent.units:.1f} of {found.allowance.units:g} processing units spent "
+            f"in {found.month}"
+        )
+    return ", ".join(told) or "none yet"
 
 
 def _print_areas(found: Status) -> None:

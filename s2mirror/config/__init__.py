@@ -3,6 +3,7 @@
 from s2mirror.config.areas import Area
 from s2mirror.config.credentials import Secrets
 from s2mirror.config.load import Loaded, example_text, load_settings, parse_settings
+from s2mirror.config.previews import PreviewSettings, TokenSettings, crs_named, script_named
 from s2mirror.config.schema import (
     ArchiveSettings,
     CatalogSettings,
@@ -28,16 +29,20 @@ __all__ = [
     "Loaded",
     "LogSettings",
     "NetworkSettings",
+    "PreviewSettings",
     "ProcessSettings",
     "PruneSettings",
     "Secrets",
     "Settings",
     "StoreSettings",
+    "TokenSettings",
+    "crs_named",
     "duration_text",
     "example_text",
     "load_settings",
     "parse_duration",
     "parse_settings",
     "parse_size",
+    "script_named",
     "size_text",
 ]

@@ -15,7 +15,7 @@ from pydantic import (
 )
 from shapely.geometry.base import BaseGeometry
 
-from s2mirror.config import kinds
+from s2mirror.config import kinds, previews
 from s2mirror.config.outlines import (
     checked_tile,
     outline_of_bbox,
@@ -87,6 +87,12 @@ class Area(BaseModel):
     """A timedelta, ``"never"``, or None for what ``prune.after`` says."""
     keep_newest: Annotated[int | None, kinds.whole(1)] = None
     """None for what ``prune.keep_newest`` says."""
+    preview: previews.OwnSource = None
+    """None for what ``preview.source`` says."""
+    preview_of: previews.OwnOf = None
+    """None for what ``preview.of`` says."""
+    preview_evalscript: previews.OwnEvalscript = None
+    """None for what ``preview.evalscript`` says."""
 
     @field_validator("end")
     @classmethod

@@ -11,6 +11,7 @@ from s2mirror.config import kinds
 from s2mirror.config.areas import Area
 from s2mirror.config.credentials import Secrets
 from s2mirror.config.local_catalog import LocalCatalogSettings
+from s2mirror.config.previews import PreviewSettings, TokenSettings
 from s2mirror.config.timetable import TimetableHours, Zone
 from s2mirror.config.units import GIB, duration_text
 from s2mirror.layout import check_template
@@ -209,6 +210,8 @@ class Settings(_Section):
     deleted: DeletedSettings = _section()
     prune: PruneSettings = _section()
     local_catalog: LocalCatalogSettings = _section()
+    preview: PreviewSettings = _section()
+    tokens: TokenSettings = _section()
     log: LogSettings = _section()
     area: Annotated[tuple[Area, ...], Field(min_length=1, validate_default=True)] = ()
     secrets: Secrets = Secrets()

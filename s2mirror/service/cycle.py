@@ -14,6 +14,7 @@ from s2mirror.ports import Progress
 from s2mirror.service.catalogue import begin_catalogue, finish_catalogue, keep_catalogue
 from s2mirror.service.crew import Crew
 from s2mirror.service.logs import log
+from s2mirror.service.previews import make_all_due
 from s2mirror.service.ways import tell_of_keys
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.connections import Connections
@@ -51,6 +52,8 @@ class CycleResult:
     """Products that were deleted upstream before they could be fetched."""
     processed: list[str] = field(default_factory=list)
     pruned: PrunePlan | None = None
+    previews: int = 0
+    """How many were made."""
     remaining: int = 0
     """Products that still wait, failed or are quarantined."""
     unusable: list[Rejected] = field(default_factory=list)
@@ -100,7 +103,7 @@ def prepare(mirror: Mirror) -> None:
 def run_cycle(
     mirror: Mirror, areas: Sequence[str], progress: Progress, stop: StopFlag
 ) -> CycleResult:
-    """Poll, choose, fetch, prove, archive, process, prune: everything that is due now.
+    """Poll, choose, fetch, prove, archive, process, prune, preview: everything that is due now.
 
     With *areas*, only theirs are polled and fetched.
 
@@ -122,6 +125,7 @@ def run_cycle(
     result.processed = mirror.processor().process(stop)
     stop.raise_if_set()
     result.pruned = prune(mirror)
+    result.previews = make_all_due(mirror, stop)
     finish_catalogue(mirror, stop)
     result.remaining = mirror.ledger.products.remaining(mirror.area_names, _MORE_TO_COME)
     result.unusable = mirror.unusable()

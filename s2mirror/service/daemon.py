@@ -18,6 +18,7 @@ from s2mirror.planning.searches import Search
 from s2mirror.service.cycle import prepare, prune, read_deletions
 from s2mirror.service.health import Troubles
 from s2mirror.service.logs import log
+from s2mirror.service.previews import PreviewJob
 from s2mirror.service.ways import tell_of_keys
 from s2mirror.service.wiring import Mirror, utc_now
 from s2mirror.service.workers import Pace, Workers
@@ -32,7 +33,9 @@ _CATALOGUE_EVERY: Final = timedelta(minutes=1)
 _ASK_AGAIN: Final = timedelta(minutes=15)
 """For the feed of deletions, after it could not be read."""
 _KEYS_EVERY: Final = timedelta(hours=1)
+_PREVIEW_EVERY: Final = timedelta(seconds=15)
 _STALLED: Final = "stalled"
+_PREVIEWS: Final = "previews"
 
 
 @dataclass(slots=True)
@@ -66,6 +69,7 @@ class Daemon:
         self._stop = StopFlag()
         self._troubles = Troubles(mirror.ledger, mirror.now)
         self._workers = Workers(mirror, self._troubles, self._pace, self._stop)
+        self._previews = PreviewJob(mirror, self._stop, self._hear_of_previews)
         self._choosing = threading.Lock()
         self._held = 0
         self._beat_at = time.monotonic()
@@ -96,7 +100,7 @@ class Daemon:
     def _scheduler(self) -> BackgroundScheduler:
         """Return the schedule. No job is ever dropped: late ones run once, as soon as they can."""
         scheduler = BackgroundScheduler(
-            executors={"default": JobExecutor(len(self._mirror.searches) + 6)},
+            executors={"default": JobExecutor(len(self._mirror.searches) + 7)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
             timezone="UTC",
         )
@@ -110,6 +114,7 @@ class Daemon:
         self._add(scheduler, self._hear_deletions, every, jitter)
         self._add(scheduler, self._tell_of_keys, _KEYS_EVERY, jitter)
         self._add(scheduler, self._catalogue, _CATALOGUE_EVERY, timedelta())
+        self._add(scheduler, self._preview, _PREVIEW_EVERY, timedelta())
         self._add(scheduler, self._beat, _HEALTH_EVERY, timedelta())
         return scheduler
 
@@ -176,6 +181,15 @@ class Daemon:
     def _catalogue(self) -> None:
         """Write what the local catalogue still lacks."""
         self._mirror.cataloguer().catch_up_all(self._stop)
+
+    def _preview(self) -> None:
+        self._previews.turn()
+
+    def _hear_of_previews(self, trouble: str) -> None:
+        if trouble:
+            self._troubles.set(_PREVIEWS, trouble)
+        else:
+            self._troubles.clear(_PREVIEWS)
 
     def _beat(self) -> None:
         """Say how things stand, which also shows that the schedule lives."""

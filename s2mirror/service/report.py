@@ -12,6 +12,7 @@ from s2mirror.lifecycle import HELD, State
 from s2mirror.model import Rejected
 from s2mirror.service.certificates import Summary, last_summary
 from s2mirror.service.health import Health, read_health
+from s2mirror.service.previews import PreviewStatus, status_now
 from s2mirror.service.survey import room_bytes
 from s2mirror.service.ways import StoreStanding, key_notes, store_standing
 from s2mirror.service.wiring import Mirror
@@ -57,6 +58,7 @@ class Status:
     searches: tuple[Cursor, ...]
     found_late: int
     """Products that only sweeps have found: the tail alone would have missed them."""
+    previews: PreviewStatus
     rejected: tuple[Rejected, ...]
     next_due_at: datetime | None
 
@@ -90,6 +92,7 @@ def status(mirror: Mirror) -> Status:
         areas=_areas(mirror),
         searches=tuple(_cursors(mirror)),
         found_late=_found_late(mirror),
+        previews=status_now(mirror),
         rejected=tuple(mirror.unusable()),
         next_due_at=ledger.products.next_due_at(mirror.area_names),
     )

@@ -20,7 +20,8 @@ NOBODY_LISTENS = "https://127.0.0.1:9/token"
 class Services:
     """A catalogue of stac-fastapi-pgstac and a store of Ceph RGW, as one Copernicus Data Space."""
 
-    token_url = NOBODY_LISTENS
+    token_url = process_url = NOBODY_LISTENS
+    client_id = client_secret = "nobody"  # noqa: S105 - as it says
     ca_file = Path(certifi.where())
     """Not needed: both servers speak plain HTTP on loopback."""
 

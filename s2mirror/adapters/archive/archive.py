@@ -99,6 +99,13 @@ class Archive:
         with explained(f"removing the marker of {path}"):
             self._marker(path, suffix).unlink(missing_ok=True)
 
+    def put_file(self, path: str, content: bytes) -> None:
+        """Put a small file beside the products, or replace it, in one step that lasts."""
+        target = self.root / check_relative_path(path)
+        with explained(f"writing {target}"):
+            make_folder(target.parent)
+            write_durably(target, content)
+
     def put_tombstone(self, path: str, text: str) -> None:
         """Leave a small file in place of a product: its name plus ``.deleted``."""
         with explained(f"writing the tombstone of {path}"):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlite_utils import Database
 
-from s2mirror.adapters.ledger.schema_removals import MIGRATIONS
+from s2mirror.adapters.ledger.schema_previews import MIGRATIONS
 from s2mirror.errors import LedgerError
 
 BUSY_SECONDS: Final = 30

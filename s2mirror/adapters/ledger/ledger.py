@@ -12,6 +12,7 @@ from s2mirror.adapters.ledger.cursors import Cursors
 from s2mirror.adapters.ledger.deletions import Deletions
 from s2mirror.adapters.ledger.holdings import Changes, Holdings
 from s2mirror.adapters.ledger.items import Items
+from s2mirror.adapters.ledger.previews import Previews
 from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.proofs import Proofs
 from s2mirror.adapters.ledger.removals import Removals
@@ -60,6 +61,7 @@ class Ledger:
         self.holdings = Holdings(connection)
         self.changes = Changes(connection)
         self.removals = Removals(connection)
+        self.previews = Previews(connection)
 
     def record_removal(self, entry: Entry, verdict: Verdict, *, now: datetime) -> None:
         """Record that a product's folder has left the tree, and forget its proof, in one go."""

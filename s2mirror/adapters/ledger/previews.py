@@ -1,0 +1,138 @@
+"""Previews in the ledger: which are due, what came of them, what they have cost."""
+
+import json
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Final
+
+from s2mirror.adapters.ledger.connection import Connection, Row, moment, stamp
+from s2mirror.drawing import Outcome, Preview, Spending
+
+_DUE: Final = """
+SELECT preview_due.product_id, preview_due.attempts
+  FROM preview_due JOIN product ON product.id = product_id
+ WHERE preview_due.next_attempt_at <= :now
+ ORDER BY preview_due.next_attempt_at, product.sensed_at DESC LIMIT :limit
+"""
+_LATER: Final = """
+UPDATE preview_due SET next_attempt_at = :next_attempt_at, attempts = :attempts
+ WHERE product_id = :id
+"""
+_ENQUEUE: Final = """
+INSERT OR IGNORE INTO preview_due (product_id, next_attempt_at)
+SELECT id, '' FROM product
+ WHERE state IN ('archived', 'processed')
+   AND id IN (SELECT product_id FROM membership
+               WHERE area IN (SELECT value FROM json_each(:areas)))
+"""
+_RECORD: Final = """
+INSERT OR REPLACE INTO preview (subject, name, outcome, paths, reason, made_at, units)
+VALUES (:subject, :name, :outcome, :paths, :reason, :made_at, :units)
+"""
+_OPEN_MONTH: Final = """
+INSERT INTO preview_spending (month, requests, units) VALUES (:month, 0, 0)
+ON CONFLICT (month) DO NOTHING
+"""
+# One statement, so that two processes together never go beyond the allowance.
+_RESERVE: Final = """
+UPDATE preview_spending SET requests = requests + 1, units = units + :units
+ WHERE month = :month AND requests + 1 <= :max_requests AND units + :units <= :max_units
+"""
+_CORRECT: Final = """
+UPDATE preview_spending
+   SET requests = max(0, requests + :requests), units = max(0.0, units + :units)
+ WHERE month = :month
+"""
+
+
+class Previews:
+    """The preview rows of a ledger."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def due(self, now: datetime, limit: int) -> dict[str, int]:
+        """Return attempts so far by product id, of products to look at: newest sensing first."""
+        rows = self._connection.query(_DUE, {"now": stamp(now), "limit": limit})
+        return {row["product_id"]: row["attempts"] for row in rows}
+
+    def due_count(self) -> int:
+        """Return how many products are still to be looked at, now or later."""
+        return int(self._connection.query("SELECT count(*) AS n FROM preview_due")[0]["n"])
+
+    def settle(self, product_id: str) -> None:
+        """Forget that a product is due: all that can be made of it now is made."""
+        sql = "DELETE FROM preview_due WHERE product_id = :id"
+        self._connection.execute(sql, {"id": product_id})
+
+    def later(self, product_id: str, *, attempts: int, next_attempt_at: datetime) -> None:
+        """Look at a product again, but not before then."""
+        row = {"id": product_id, "attempts": attempts, "next_attempt_at": stamp(next_attempt_at)}
+        self._connection.execute(_LATER, row)
+
+    def enqueue(self, areas: Collection[str]) -> int:
+        """Look again at every product held for *areas*; return how many were not due before."""
+        return self._connection.execute(_ENQUEUE, {"areas": json.dumps(list(areas))})
+
+    def record(self, preview: Preview) -> None:
+        """Write down what came of a wish, in place of what came of it before."""
+        self._connection.execute(
+            _RECORD,
+            {
+                "subject": preview.subject,
+                "name": preview.name,
+                "outcome": preview.outcome,
+                "paths": json.dumps(preview.paths),
+                "reason": preview.reason,
+                "made_at": stamp(preview.made_at),
+                "units": preview.units,
+            },
+        )
+
+    def of(self, subject: str) -> dict[str, Preview]:
+        """Return by name what there is of a product or of an area at a time."""
+        sql = "SELECT * FROM preview WHERE subject = :subject ORDER BY name"
+        rows = self._connection.query(sql, {"subject": subject})
+        return {row["name"]: _preview(row) for row in rows}
+
+    def counts(self) -> Mapping[Outcome, int]:
+        """Return how many previews have come to each outcome."""
+        sql = "SELECT outcome, count(*) AS n FROM preview GROUP BY outcome"
+        return {Outcome(row["outcome"]): row["n"] for row in self._connection.query(sql)}
+
+    def reserve(self, month: str, units: float, *, allowance: Spending) -> bool:
+        """Count one request of *units*, unless the month's allowance has no room for it.
+
+        Tells whether it had.
+        """
+        row = {
+            "month": month,
+            "units": units,
+            "max_requests": allowance.requests,
+            "max_units": allowance.units,
+        }
+        self._connection.execute(_OPEN_MONTH, {"month": month})
+        return self._connection.execute(_RESERVE, row) == 1
+
+    def correct(self, month: str, units: float, *, requests: int = 0) -> None:
+        """Add what a reserved request cost more, or less, than was thought."""
+        row = {"month": month, "units": units, "requests": requests}
+        self._connection.execute(_CORRECT, row)
+
+    def spending(self, month: str) -> Spending:
+        """Return what previews have cost in a month."""
+        sql = "SELECT requests, units FROM preview_spending WHERE month = :month"
+        rows = self._connection.query(sql, {"month": month})
+        return Spending(**rows[0]) if rows else Spending(requests=0, units=0.0)
+
+
+def _preview(row: Row) -> Preview:
+    return Preview(
+        subject=row["subject"],
+        name=row["name"],
+        outcome=Outcome(row["outcome"]),
+        paths=tuple(json.loads(row["paths"])),
+        reason=row["reason"],
+        made_at=moment(row["made_at"]),
+        units=row["units"],
+    )

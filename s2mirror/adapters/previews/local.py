@@ -1,0 +1,105 @@
+"""The pictures that products bring along: the quicklook, and the true-colour band."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from s2mirror.adapters.previews.decoding import is_picture
+from s2mirror.drawing import FORMATS, Drawing, Frame
+from s2mirror.errors import PreviewError
+from s2mirror.model import Product
+from s2mirror.projection import check_crs
+from s2mirror.tiles import WIDTH_METRES, tile_grid
+
+_QUICKLOOK_PIXELS: Final = 343
+"""It shows the whole tile, 320 m a pixel."""
+_MAX_QUICKLOOK_BYTES: Final = 16 * 1024**2
+_TCI: Final = ("GRANULE/*/IMG_DATA/R10m/*_TCI_10m.jp2", "GRANULE/*/IMG_DATA/*_TCI.jp2")
+_DRIVERS: Final = {"png": "PNG", "jpeg": "JPEG", "tiff": "GTiff"}
+
+
+class ProductPictures:
+    """The port for pictures within products. It spends nothing."""
+
+    def quicklook(self, folder: Path, product: Product) -> Drawing:
+        """Return the small JPEG of the product in *folder*."""
+        path = folder / f"{product.id}-ql.jpg"
+        try:
+            with path.open("rb") as file:
+                content = file.read(_MAX_QUICKLOOK_BYTES + 1)
+        except OSError as error:
+            raise PreviewError(
+                f"{path.name} of {product.id} cannot be read: {error.strerror}; "
+                'the product has no quicklook. Set preview.source to "tci" or "process"'
+            ) from error
+        if len(content) > _MAX_QUICKLOOK_BYTES or not is_picture(content, "jpeg"):
+            raise PreviewError(f"{path.name} of {product.id} is no JPEG of a quicklook's size")
+        return Drawing(content=content, form="jpeg", frame=_tile_frame(product))
+
+    def tci(self, folder: Path, *, longest_pixels: int, form: str) -> Drawing:
+        """Return the true-colour band of the product in *folder*, made smaller.
+
+        JPEG 2000 holds the picture at half, a quarter … of its size too: only what is needed is
+        decoded.
+        """
+        rasterio = _rasterio()
+        found = [path for pattern in _TCI for path in sorted(folder.glob(pattern))]
+        if not found:
+            raise PreviewError(f"{folder.name} has no true-colour band (TCI); nothing was drawn")
+        try:
+            with rasterio.open(found[0], driver="JP2OpenJPEG") as band:
+                crs = check_crs(f"EPSG:{band.crs.to_epsg()}")
+                scale = max(band.width, band.height, longest_pixels) / longest_pixels
+                width, height = round(band.width / scale), round(band.height / scale)
+                pixels = band.read((1, 2, 3), out_shape=(3, height, width))
+                frame = Frame(crs=crs, bbox=tuple(band.bounds), width=width, height=height)
+            return Drawing(
+                content=_encoded(rasterio, pixels, frame, form),
+                form=form,
+                frame=frame,
+                is_empty=not pixels.any(),
+            )
+        except (rasterio.errors.RasterioError, AttributeError, ValueError) as error:
+            raise PreviewError(f"{found[0].name} cannot be made smaller: {error}") from error
+
+
+def _rasterio() -> Any:  # noqa: ANN401 - the library has no types
+    try:
+        import rasterio  # noqa: PLC0415 - an optional extra
+        import rasterio.errors  # noqa: PLC0415 - likewise
+        import rasterio.io  # noqa: PLC0415 - likewise
+        import rasterio.transform  # noqa: PLC0415 - likewise
+    except ImportError as error:
+        raise PreviewError(
+            'previews from the true-colour band need rasterio; run: pip install "s2mirror[preview]"'
+            ', or set preview.source to "quicklook"'
+        ) from error
+    return rasterio
+
+
+def _encoded(rasterio: Any, pixels: Any, frame: Frame, form: str) -> bytes:  # noqa: ANN401 - see above
+    place = rasterio.transform.from_bounds(*frame.bbox, frame.width, frame.height)
+    how: dict[str, Any] = {
+        "driver": _DRIVERS[form],
+        "width": frame.width,
+        "height": frame.height,
+        "count": 3,
+        "dtype": "uint8",
+        "crs": frame.crs,
+        "transform": place,
+    }
+    if form == "tiff":
+        how |= {"compress": "deflate", "photometric": "rgb"}
+    with rasterio.io.MemoryFile(ext=FORMATS[form].suffix) as file:
+        with file.open(**how) as picture:
+            picture.write(pixels)
+        return bytes(file.read())
+
+
+def _tile_frame(product: Product) -> Frame:
+    epsg, west, north = tile_grid(product.tile)
+    return Frame(
+        crs=f"EPSG:{epsg}",
+        bbox=(west, north - WIDTH_METRES, west + WIDTH_METRES, north),
+        width=_QUICKLOOK_PIXELS,
+        height=_QUICKLOOK_PIXELS,
+    )

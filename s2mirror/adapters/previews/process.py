@@ -1,0 +1,207 @@
+"""Sentinel Hub's Process API: one request, one picture, and what it cost."""
+
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from json import loads
+from pathlib import Path
+from typing import Any, Final
+
+import requests
+from requests.auth import AuthBase
+
+from s2mirror.adapters.previews.answers import explain
+from s2mirror.adapters.previews.decoding import is_empty, require_decoder
+from s2mirror.drawing import FORMATS, Drawing, DrawRequest, Frame
+from s2mirror.errors import PreviewError, PreviewUnavailable
+from s2mirror.ports import TokenSource
+from s2mirror.stop import StopFlag
+
+LONGEST_WAIT_SECONDS: Final = 60.0
+"""Who is told to wait longer than this gives up for now: the caller has other work."""
+_MAX_PICTURE_BYTES: Final = 256 * 1024**2
+_CHUNK_BYTES: Final = 256 * 1024
+_UNAUTHORIZED: Final = 401
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubOptions:
+    """Where pictures are drawn, and how patiently to ask."""
+
+    url: str
+    timeout_seconds: float = 60.0
+    tries: int = 5
+    backoff_seconds: float = 1.0
+    ca_file: Path | None = None
+
+
+class _Bearer(AuthBase):
+    """Sends the token. As an object, because of a plain header a ``.netrc`` file would win."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class SentinelHub:
+    """The painter port on the Process API. Any thread may use it."""
+
+    def __init__(
+        self,
+        options: HubOptions,
+        tokens: TokenSource,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._options = options
+        self._tokens = tokens
+        self._clock = clock
+        self._quiet_until = -math.inf
+        self._refusal: PreviewUnavailable | None = None
+
+    def draw(self, request: DrawRequest, stop: StopFlag) -> Drawing:
+        """Return the picture that *request* asks for.
+
+        Waits as long as the service says, or ever longer, and gives up after some tries. What was
+        drawn but did not arrive is not asked for again here: it has been paid for.
+        """
+        require_decoder(request.form)
+        if self._refusal is not None and self._clock() < self._quiet_until:
+            raise self._refusal
+        attempt = 1
+        while True:
+            stop.raise_if_set()
+            try:
+                return self._ask(request, stop)
+            except PreviewUnavailable as error:
+                if error.units:
+                    raise
+                self._wait(error, attempt, stop)
+            attempt += 1
+
+    def _wait(self, error: PreviewUnavailable, attempt: int, stop: StopFlag) -> None:
+        doubled_seconds = self._options.backoff_seconds * 2.0 ** (attempt - 1)
+        dice = random.random()  # noqa: S311 - jitter
+        wait_seconds = max(error.wait_seconds, doubled_seconds * (0.5 + dice / 2))
+        if attempt == self._options.tries or wait_seconds > LONGEST_WAIT_SECONDS:
+            self._quiet_until, self._refusal = self._clock() + error.wait_seconds, error
+            raise error
+        stop.wait(wait_seconds)
+
+    def _ask(self, request: DrawRequest, stop: StopFlag) -> Drawing:
+        """Ask with a good token: one that the service does not take is renewed once."""
+        token = self._tokens.token(stop)
+        answer = self._post(request, token)
+        if answer.status_code == _UNAUTHORIZED:
+            answer.close()
+            self._tokens.refuse(token)
+            answer = self._post(request, self._tokens.token(stop))
+        with answer:
+            if not answer.ok or answer.is_redirect:
+                raise explain(self._options.url, answer)
+            return _drawing(answer, request)
+
+    def _post(self, request: DrawRequest, token: str) -> requests.Response:
+        options = self._options
+        try:
+            return requests.post(
+                options.url,
+                json=body_of(request),
+                auth=_Bearer(token),
+                headers={"Accept": FORMATS[request.form].media_type},
+                timeout=options.timeout_seconds,
+                verify=str(options.ca_file) if options.ca_file else True,
+                allow_redirects=False,
+                stream=True,
+            )
+        except requests.exceptions.SSLError as error:
+            raise PreviewError(
+                f"asking {options.url} for a preview: its certificate is not one that this machine "
+                "trusts; set network.ca_file if it is signed by a CA of your own"
+            ) from error
+        except requests.RequestException as error:
+            raise PreviewUnavailable(
+                f"asking {options.url} for a preview: {error}; will be tried again"
+            ) from error
+
+
+def _drawing(answer: requests.Response, request: DrawRequest) -> Drawing:
+    units = _units(answer)
+    try:
+        content = _content(answer)
+        empty = is_empty(content, request.form)
+    except (requests.RequestException, ValueError) as error:
+        raise PreviewUnavailable(
+            f"a preview came from {answer.url}, but cannot be used: {error}; will be tried again",
+            units=units,
+        ) from error
+    return Drawing(
+        content=content, form=request.form, frame=request.frame, is_empty=empty, units=units
+    )
+
+
+def _content(answer: requests.Response) -> bytes:
+    pieces, size_bytes = [], 0
+    for piece in answer.iter_content(_CHUNK_BYTES):
+        size_bytes += len(piece)
+        if size_bytes > _MAX_PICTURE_BYTES:
+            raise ValueError(f"it has more than {_MAX_PICTURE_BYTES} B")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _units(answer: requests.Response) -> float:
+    """Return what the service says it cost; an odd header costs nothing."""
+    try:
+        units = float(answer.headers.get("X-ProcessingUnits-Spent", ""))
+    except ValueError:
+        return 0.0
+    return units if 0 <= units < 1e6 else 0.0  # noqa: PLR2004 - a hundred months' allowance
+
+
+def body_of(request: DrawRequest) -> dict[str, Any]:
+    """Return the JSON document that asks for a picture."""
+    chosen: dict[str, Any] = {
+        "timeRange": {"from": _stamp(request.time_from), "to": _stamp(request.time_until)},
+        "mosaickingOrder": request.mosaicking_order,
+    }
+    if request.max_cloud_cover_percent is not None:
+        chosen["maxCloudCoverage"] = request.max_cloud_cover_percent
+    form = {"type": FORMATS[request.form].media_type}
+    return {
+        "input": {
+            "bounds": _bounds(request.frame, request.geometry_geojson),
+            "data": [
+                {
+                    "type": request.collection,
+                    "dataFilter": chosen,
+                    # Takes the offset of baselines since 04.00 away, so that years compare.
+                    "processing": {"harmonizeValues": True},
+                }
+            ],
+        },
+        "output": {
+            "width": request.frame.width,
+            "height": request.frame.height,
+            "responses": [{"identifier": "default", "format": form}],
+        },
+        "evalscript": request.script.text,
+    }
+
+
+def _bounds(frame: Frame, geometry_geojson: str) -> dict[str, Any]:
+    code = frame.crs.partition(":")[2]
+    bounds: dict[str, Any] = {
+        "bbox": list(frame.bbox),
+        "properties": {"crs": f"http://www.opengis.net/def/crs/EPSG/0/{code}"},
+    }
+    return bounds | ({"geometry": loads(geometry_geojson)} if geometry_geojson else {})
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,155 @@
+"""How previews are made, and how tokens for them are had."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
+
+from s2mirror.config import kinds
+from s2mirror.config.faults import faults_in
+from s2mirror.drawing import FORMATS, PreviewSource, Script
+from s2mirror.errors import HostileInput, UsageError
+from s2mirror.naming import check_relative_path
+from s2mirror.projection import check_crs
+
+OWN_UTM: Final = "utm"
+_MAX_SIDE: Final = 20_000
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+_OF: Final = ("product", "area")
+
+
+def built_in_scripts() -> dict[str, str]:
+    """Return where the evalscripts that come with s2mirror are, by name."""
+    found = files("s2mirror").joinpath("evalscripts").iterdir()
+    return {Path(str(path)).stem: str(path) for path in found if path.name.endswith(".js")}
+
+
+def script_named(value: object, folder: Path) -> Script:
+    """Return the evalscript of that name, or the one in a file. Raises ValueError for neither."""
+    known = built_in_scripts()
+    text = value if isinstance(value, str) else ""
+    if text in known:
+        return Script(name=text, text=Path(known[text]).read_text("utf-8"))
+    path = folder / Path(text).expanduser()
+    expected = f"one of {', '.join(sorted(known))}, or the path of a .js file"
+    if not text.endswith(".js") or not path.is_file():
+        raise kinds.unexpected(expected, value)
+    if not _NAME.fullmatch(path.stem):
+        raise kinds.unexpected("a file named with letters, digits, - and _ alone", value)
+    try:
+        script = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise kinds.unexpected("a .js file that can be read as UTF-8", value) from error
+    if not script.lstrip().startswith("//VERSION=3"):
+        raise kinds.unexpected("an evalscript that begins with //VERSION=3", value)
+    return Script(name=path.stem, text=script)
+
+
+def crs_named(value: object) -> str:
+    """Return a system by its EPSG code, or ``utm``. Raises ValueError for one we do not know."""
+    if value == OWN_UTM:
+        return OWN_UTM
+    try:
+        return check_crs(value if isinstance(value, str) else "")
+    except ValueError:
+        expected = '"utm", "EPSG:4326", "EPSG:3857" or a UTM zone such as "EPSG:32632"'
+        raise kinds.unexpected(expected, value) from None
+
+
+def _script(value: object, info: ValidationInfo) -> Script:
+    return value if isinstance(value, Script) else script_named(value, kinds.folder_of(info))
+
+
+def _inner_folder(value: object) -> str:
+    text = value if isinstance(value, str) else ""
+    try:
+        path = check_relative_path(text)
+    except HostileInput:
+        path = "."
+    if path.startswith(".") or "{" in path:
+        raise kinds.unexpected('a folder within the archive, such as "previews"', value)
+    return path
+
+
+def _above_zero(value: Any) -> float:  # noqa: ANN401 - anything may stand in the file
+    if not kinds.is_number(value) or value <= 0:
+        raise kinds.unexpected("a number above zero", value)
+    return float(value)
+
+
+def _from_zero(value: Any) -> float:  # noqa: ANN401 - anything may stand in the file
+    if not kinds.is_number(value) or value < 0:
+        raise kinds.unexpected("a number, zero or above", value)
+    return float(value)
+
+
+Evalscript = Annotated[Script, BeforeValidator(_script)]
+OwnEvalscript = Annotated[Script | None, BeforeValidator(_script)]
+Source = Annotated[PreviewSource, kinds.choice(*PreviewSource)]
+OwnSource = Annotated[PreviewSource | None, kinds.choice(*PreviewSource)]
+Of = Annotated[str, kinds.choice(*_OF)]
+OwnOf = Annotated[str | None, kinds.choice(*_OF)]
+Side = kinds.whole(1, _MAX_SIDE)
+ORDERS: Final = ("mostRecent", "leastRecent", "leastCC")
+
+
+class PreviewSettings(BaseModel):
+    """Which previews there are, where from, and what they may cost."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Source = PreviewSource.QUICKLOOK
+    of: Of = "product"
+    folder: Annotated[str, BeforeValidator(_inner_folder)] = "previews"
+    evalscript: Evalscript = Field(default="true-color", validate_default=True)
+    format: Annotated[str, kinds.choice(*FORMATS)] = "png"
+    width: Annotated[int, Side] = 512
+    height: Annotated[int | None, Side] = None
+    metres_per_pixel: Annotated[float | None, BeforeValidator(_above_zero)] = None
+    crs: Annotated[str, BeforeValidator(crs_named)] = "EPSG:4326"
+    time_margin: kinds.PositiveDuration = timedelta(minutes=45)
+    max_cloud_cover_percent: kinds.PercentOrAll = None
+    mosaicking_order: Annotated[str, kinds.choice(*ORDERS)] = "mostRecent"
+    every: kinds.OwnInterval = None
+    window: kinds.PositiveDuration = timedelta(days=10)
+    monthly_units: Annotated[float, BeforeValidator(_from_zero)] = 9000.0
+    monthly_requests: Annotated[int, kinds.whole(0)] = 9000
+    max_attempts: Annotated[int, kinds.whole(1, 1000)] = 5
+    timeout: kinds.PositiveDuration = timedelta(seconds=60)
+
+
+class TokenSettings(BaseModel):
+    """How OAuth2 tokens are had."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    client_auth: Annotated[str, kinds.choice("body", "basic")] = "body"
+    renew_before: kinds.Duration = timedelta(seconds=60)
+    timeout: kinds.PositiveDuration = timedelta(seconds=30)
+    tries: Annotated[int, kinds.whole(1, 20)] = 5
+
+
+def overridden(
+    preview: PreviewSettings, given: Mapping[str, object], folder: Path
+) -> PreviewSettings:
+    """Return *preview* with some options changed, checked as those in the file are.
+
+    Paths begin at *folder*. Raises UsageError with every fault.
+    """
+    try:
+        checked = PreviewSettings.model_validate(given, context={"folder": folder})
+    except ValidationError as error:
+        faults = (fault.told("") for fault in faults_in(error, PreviewSettings))
+        raise UsageError("\n".join(faults)) from error
+    return preview.model_copy(update={name: getattr(checked, name) for name in given})

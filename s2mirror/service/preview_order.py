@@ -1,0 +1,156 @@
+"""Previews made by hand: of products, of areas, of any outline."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from s2mirror.adapters.archive import Archive
+from s2mirror.config.previews import overridden
+from s2mirror.drawing import FORMATS, Outcome, Preview, PreviewSource
+from s2mirror.errors import UsageError
+from s2mirror.geometry import Shape, pack
+from s2mirror.planning.frames import units_of
+from s2mirror.planning.previews import (
+    PreviewRule,
+    Wish,
+    of_area,
+    of_outline,
+    of_product,
+    requests_of,
+)
+from s2mirror.service.previews import picture_maker, preview_rule
+from s2mirror.service.wiring import Mirror
+from s2mirror.steps.picture import put
+from s2mirror.stop import StopFlag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be made."""
+
+    ids: tuple[str, ...] = ()
+    areas: tuple[str, ...] = ()
+    outline: Shape | None = None
+    since: datetime | None = None
+    """Images from then on; None for as long back as ``preview.window`` says."""
+    until: datetime | None = None
+    """Images up to then; None for now."""
+    collection: str = "sentinel-2-l2a"
+    """Of an outline."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Options of [preview] that are other than configured, as they stand in the file."""
+    output: Path | None = None
+    """A file of one's own; without it, pictures go to the archive's folder of previews."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What one picture would be, and cost."""
+
+    subject: str
+    name: str
+    crs: str
+    bbox: tuple[float, ...]
+    width: int
+    height: int
+    units: float
+
+
+def wishes(mirror: Mirror, order: Order) -> list[Wish]:
+    """Return the previews that an order is about. Raises UsageError."""
+    if bool(order.ids) + bool(order.areas) + (order.outline is not None) != 1:
+        raise UsageError("say of what: product names, --area, --bbox or --geometry; one of these")
+    options = dict(order.options)
+    if order.output is not None:
+        options.setdefault("format", _format_of(order.output))
+    preview = overridden(mirror.settings.preview, options, Path.cwd())
+    settings = mirror.settings.model_copy(update={"preview": preview})
+    changed = replace(mirror, settings=settings)
+    found = _of_products(changed, order) if order.ids else _of_places(changed, order)
+    if order.output is not None and len(found) > 1:
+        raise UsageError(f"--output is for one preview; there would be {len(found)}")
+    return found
+
+
+def estimates(found: list[Wish]) -> list[Estimate]:
+    """Return each picture that would be drawn, with what it would cost. Raises UsageError."""
+    return [
+        Estimate(
+            subject=wish.subject,
+            name=wish.name,
+            crs=request.frame.crs,
+            bbox=request.frame.bbox,
+            width=request.frame.width,
+            height=request.frame.height,
+            units=units_of(request.frame, request.script),
+        )
+        for wish in found
+        if wish.rule.source is PreviewSource.PROCESS
+        for request in requests_of(wish)
+    ]
+
+
+def carry_out(
+    mirror: Mirror, found: list[Wish], output: Path | None, stop: StopFlag
+) -> list[Preview]:
+    """Make the previews of an order, whether there are such already or not."""
+    maker = picture_maker(mirror)
+    if output is None:
+        mirror.require_archive()
+        return [maker.make(wish, stop) for wish in found]
+    drawings = [drawing for wish in found for drawing in maker.draw(wish, stop)]
+    kept = [drawing for drawing in drawings if not drawing.is_empty]
+    place = Archive(output.absolute().parent)
+    paths = tuple(
+        str(place.root / put(place, output.stem, number, each)) for number, each in enumerate(kept)
+    )
+    outcome = Outcome.MADE if paths else Outcome.EMPTY
+    done = maker.outcome(found[0], outcome, paths=paths, units=sum(d.units for d in drawings))
+    return [done]
+
+
+def _of_products(mirror: Mirror, order: Order) -> list[Wish]:
+    entries = [mirror.ledger.products.get(product_id) for product_id in order.ids]
+    return [of_product(entry, _rule(mirror, order, entry.areas)) for entry in entries]
+
+
+def _of_places(mirror: Mirror, order: Order) -> list[Wish]:
+    until = order.until or mirror.now()
+    period = order.since or until - mirror.settings.preview.window, until
+    if period[0] >= until:
+        raise UsageError(f"--from {period[0]:%Y-%m-%d} is not before --to {until:%Y-%m-%d}")
+    if order.outline is not None:
+        rule = _drawn(preview_rule(mirror.settings))
+        outline = order.outline.geometry
+        name = f"by-hand-{hashlib.sha256(pack(outline)).hexdigest()[:8]}"
+        return [of_outline(name, outline, rule, order.collection, period)]
+    known = {area.name: area for area in mirror.areas}
+    mirror.searches_of(order.areas)  # raises UsageError for a name that is none
+    return [
+        of_area(known[name], _drawn(_rule(mirror, order, (name,))), period) for name in order.areas
+    ]
+
+
+def _drawn(rule: PreviewRule) -> PreviewRule:
+    """Return the rule for places, of which no product brings a picture along."""
+    return replace(rule, source=PreviewSource.PROCESS)
+
+
+def _rule(mirror: Mirror, order: Order, areas: tuple[str, ...]) -> PreviewRule:
+    """Return the rule of the first of *areas*; what was ordered has the last word."""
+    configured = {area.name: area for area in mirror.settings.area}
+    area = next((configured[name] for name in areas if name in configured), None)
+    rule, ordered = preview_rule(mirror.settings, area), preview_rule(mirror.settings)
+    if "source" in order.options or rule.source is PreviewSource.NONE:
+        rule = replace(rule, source=ordered.source)
+    return replace(rule, script=ordered.script) if "evalscript" in order.options else rule
+
+
+def _format_of(path: Path) -> str:
+    found = [name for name, form in FORMATS.items() if form.suffix == path.suffix.lower()]
+    if not found:
+        endings = ", ".join(form.suffix for form in FORMATS.values())
+        raise UsageError(f"--output {path}: no format has that ending; known are {endings}")
+    return found[0]

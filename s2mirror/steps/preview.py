@@ -1,0 +1,146 @@
+"""Make the previews that are due: of what was archived, and of areas. Nothing waits for them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from s2mirror.adapters.ledger import Ledger
+from s2mirror.area import WatchArea
+from s2mirror.drawing import Outcome, Preview, PreviewSource
+from s2mirror.errors import (
+    CredentialError,
+    MirrorError,
+    PreviewError,
+    QuotaError,
+    TokenError,
+    UsageError,
+)
+from s2mirror.lifecycle import HELD
+from s2mirror.model import Entry
+from s2mirror.planning.previews import PreviewRule, Wish, of_area, wishes_of
+from s2mirror.planning.retry import RetryPolicy, next_attempt_at
+from s2mirror.steps.picture import PictureMaker
+from s2mirror.stop import StopFlag
+
+BATCH: Final = 100
+"""So many products are looked at in one go."""
+_EVERYBODYS_PROBLEM: Final = (CredentialError, TokenError, QuotaError)
+"""No picture can be bought for a while: not this one, nor the next."""
+_REST: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When an area is drawn apart from what is archived, and from which images."""
+
+    every: timedelta
+    window: timedelta
+    """How far back images are looked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Previewer:
+    """Knows which previews are due, and what becomes of those that fail."""
+
+    ledger: Ledger
+    maker: PictureMaker
+    rules: Mapping[str, PreviewRule]
+    """By area."""
+    areas: Mapping[str, WatchArea]
+    """By name."""
+    schedule: Schedule | None
+    policy: RetryPolicy
+    now: Callable[[], datetime]
+    dice: Callable[[], float]
+
+    def make_due(self, stop: StopFlag) -> Iterator[Preview]:
+        """Make what is due; yield what comes of each wish.
+
+        A wish that fails is tried again later, or recorded with its reason, and keeps no other
+        from its turn. When no picture can be bought, those that cost nothing are made all the
+        same, and the reason is raised at the end: CredentialError, TokenError, QuotaError or
+        PreviewUnavailable.
+        """
+        turn = _Turn(self, stop)
+        yield from turn.make_products()
+        yield from turn.make_areas()
+        if turn.trouble is not None:
+            raise turn.trouble
+
+
+class _Turn:
+    """One look at what is due."""
+
+    def __init__(self, previewer: Previewer, stop: StopFlag) -> None:
+        self._previewer = previewer
+        self._previews = previewer.ledger.previews
+        self._stop = stop
+        self.trouble: MirrorError | None = None
+
+    def make_products(self) -> Iterator[Preview]:
+        """Make what is due of products, the newest first."""
+        due = self._previews.due(self._previewer.now(), BATCH)
+        entries = self._previewer.ledger.products.find(due)
+        for product_id, attempts in due.items():
+            yield from self._make_all(entries[product_id], attempts)
+
+    def make_areas(self) -> Iterator[Preview]:
+        """Make the pictures of areas whose time has come; one that fails has its turn again."""
+        schedule, now = self._previewer.schedule, self._previewer.now()
+        if schedule is None:
+            return
+        for name, rule in self._previewer.rules.items():
+            fact = f"preview.scheduled.{name}"
+            last = self._previewer.ledger.fact(fact)
+            is_due = last is None or now - datetime.fromisoformat(last) >= schedule.every
+            if rule.source is PreviewSource.PROCESS and is_due and self.trouble is None:
+                wish = of_area(self._previewer.areas[name], rule, (now - schedule.window, now))
+                for preview in self._try(wish, final=False):
+                    self._previewer.ledger.set_fact(fact, now.isoformat())
+                    yield preview
+
+    def _make_all(self, entry: Entry, attempts: int) -> Iterator[Preview]:
+        """Make every picture that a product's areas want and that is not there yet."""
+        rules, areas = self._previewer.rules, self._previewer.areas
+        wishes = wishes_of(entry, rules, areas) if entry.state in HELD else ()
+        missing = [w for w in wishes if w.name not in self._previews.of(w.subject)]
+        failed = 0
+        for wish in missing:
+            made = list(self._try(wish, final=attempts + 1 >= self._previewer.policy.max_attempts))
+            failed += not made
+            yield from made
+        if failed:
+            self._later(entry.product.id, attempts)
+        else:
+            self._previews.settle(entry.product.id)
+
+    def _try(self, wish: Wish, *, final: bool) -> Iterator[Preview]:
+        """Yield what comes of a wish; nothing, if it is to be tried again later."""
+        self._stop.raise_if_set()
+        if self.trouble is not None and wish.rule.source is PreviewSource.PROCESS:
+            return
+        try:
+            yield self._previewer.maker.make(wish, self._stop)
+        except _EVERYBODYS_PROBLEM as error:
+            self.trouble = error
+        except (PreviewError, UsageError) as error:
+            if error.transient and not getattr(error, "units", 0.0):
+                self.trouble = error
+            elif final or not error.transient:
+                yield self._failed(wish, error)
+
+    def _failed(self, wish: Wish, error: MirrorError) -> Preview:
+        preview = self._previewer.maker.outcome(wish, Outcome.FAILED, reason=str(error))
+        self._previews.record(preview)
+        return preview
+
+    def _later(self, product_id: str, attempts: int) -> None:
+        """Let a product have another turn; what is everybody's problem is no attempt of its own."""
+        previewer = self._previewer
+        now = previewer.now()
+        if self.trouble is not None:
+            self._previews.later(product_id, attempts=attempts, next_attempt_at=now + _REST)
+            return
+        at = next_attempt_at(attempts + 1, previewer.policy, now=now, dice=previewer.dice())
+        self._previews.later(product_id, attempts=attempts + 1, next_attempt_at=at)

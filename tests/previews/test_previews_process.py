@@ -1,0 +1,362 @@
+"""The Process API as the mirror uses it: what it asks, what it makes of answers and refusals."""
+
+import io
+import json
+import struct
+import zlib
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+from previews_kit import Clock, Hurried, tokens
+from rasterio.io import MemoryFile
+
+from s2mirror.adapters.previews import HubOptions, SentinelHub
+from s2mirror.adapters.previews.answers import retry_after_seconds
+from s2mirror.adapters.previews.decoding import is_empty
+from s2mirror.config.previews import built_in_scripts, script_named
+from s2mirror.drawing import DrawRequest, Frame
+from s2mirror.errors import CredentialError, PreviewError, PreviewUnavailable, Stopped
+from s2mirror.sandbox import Answer, Fault, ProductSpec, Sandbox, make_item
+from s2mirror.stop import StopFlag
+
+STOP = StopFlag()
+FRAME = Frame(crs="EPSG:4326", bbox=(8.5, 47.1, 8.8, 47.3), width=24, height=16)
+
+
+def request(**changes: Any) -> DrawRequest:  # noqa: ANN401 - DrawRequest's fields
+    values: dict[str, Any] = {
+        "frame": FRAME,
+        "geometry_geojson": "",
+        "collection": "sentinel-2-l2a",
+        "time_from": datetime(2026, 5, 27, 9, tzinfo=UTC),
+        "time_until": datetime(2026, 5, 27, 12, tzinfo=UTC),
+        "max_cloud_cover_percent": None,
+        "mosaicking_order": "mostRecent",
+        "script": script_named("true-color", Path()),
+        "form": "png",
+    }
+    return DrawRequest(**values | changes)
+
+
+def hub(sandbox: Sandbox, folder: Path, **changes: Any) -> SentinelHub:  # noqa: ANN401 - options
+    options = HubOptions(url=sandbox.process_url, ca_file=sandbox.ca_file, **changes)
+    return SentinelHub(options, tokens(sandbox, folder))
+
+
+@pytest.fixture(autouse=True)
+def _one_product(sandbox: Sandbox) -> None:
+    sandbox.publish(make_item(ProductSpec(tile="32TMT")))
+
+
+def asked(sandbox: Sandbox) -> int:
+    return sandbox.process_proxy.traffic.count()
+
+
+def pixels(content: bytes) -> Any:  # noqa: ANN401 - an array
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+@pytest.mark.parametrize("name", sorted(built_in_scripts()))
+@pytest.mark.parametrize("form", ["png", "jpeg", "tiff"])
+def test_every_evalscript_that_comes_along_draws_in_every_format(
+    sandbox: Sandbox, tmp_path: Path, name: str, form: str
+) -> None:
+    script = script_named(name, Path())
+    fit = script.without_alpha() if form == "jpeg" else script
+    drawing = hub(sandbox, tmp_path).draw(request(script=fit, form=form), STOP)
+    seen = pixels(drawing.content)
+    assert seen.shape == (16, 24, 3 if form == "jpeg" else 4)
+    assert not drawing.is_empty
+    assert drawing.units == pytest.approx(sandbox.process.units_spent, rel=1e-3)
+
+
+def test_the_request_says_what_is_wanted_and_takes_the_offset_away(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    ring = [[8.5, 47.1], [8.8, 47.1], [8.5, 47.3], [8.5, 47.1]]
+    outline = {"type": "Polygon", "coordinates": [ring]}
+    wanted = request(
+        geometry_geojson=json.dumps(outline),
+        max_cloud_cover_percent=60.0,
+        mosaicking_order="leastCC",
+    )
+    hub(sandbox, tmp_path).draw(wanted, STOP)
+    (body,) = sandbox.process.requests
+    del body["evalscript"]
+    assert body == {
+        "input": {
+            "bounds": {
+                "bbox": [8.5, 47.1, 8.8, 47.3],
+                "properties": {"crs": "http://www.opengis.net/def/crs/EPSG/0/4326"},
+                "geometry": outline,
+            },
+            "data": [
+                {
+                    "type": "sentinel-2-l2a",
+                    "dataFilter": {
+                        "timeRange": {
+                            "from": "2026-05-27T09:00:00Z",
+                            "to": "2026-05-27T12:00:00Z",
+                        },
+                        "mosaickingOrder": "leastCC",
+                        "maxCloudCoverage": 60.0,
+                    },
+                    "processing": {"harmonizeValues": True},
+                }
+            ],
+        },
+        "output": {
+            "width": 24,
+            "height": 16,
+            "responses": [{"identifier": "default", "format": {"type": "image/png"}}],
+        },
+    }
+
+
+def test_a_geotiff_lies_where_it_was_asked_for(sandbox: Sandbox, tmp_path: Path) -> None:
+    bbox = (461_000.0, 5_216_000.0, 485_000.0, 5_238_000.0)
+    frame = Frame(crs="EPSG:32632", bbox=bbox, width=24, height=22)
+    drawing = hub(sandbox, tmp_path).draw(request(frame=frame, form="tiff"), STOP)
+    with MemoryFile(drawing.content) as file, file.open() as picture:
+        assert picture.crs.to_epsg() == 32632
+        assert tuple(picture.bounds) == bbox
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg", "tiff"])
+def test_an_empty_picture_is_recognised_and_has_cost_all_the_same(
+    sandbox: Sandbox, tmp_path: Path, form: str
+) -> None:
+    script = script_named("true-color", Path())
+    wanted = request(
+        form=form,
+        script=script.without_alpha() if form == "jpeg" else script,
+        time_until=datetime(2026, 5, 27, 10, tzinfo=UTC),
+    )
+    drawing = hub(sandbox, tmp_path).draw(wanted, STOP)
+    assert drawing.is_empty
+    assert drawing.units > 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "empty"),
+    [
+        ("RGBA", (0, 0, 0, 0), True),
+        ("RGBA", (9, 9, 9, 0), True),
+        ("RGBA", (0, 0, 0, 1), False),
+        ("RGB", (0, 0, 0), True),
+        ("RGB", (0, 1, 0), False),
+        ("L", 0, True),
+        ("L", 4, False),
+        ("LA", (200, 0), True),
+        ("P", 0, False),
+    ],
+)
+def test_only_a_png_that_shows_nothing_is_empty(mode: str, colour: Any, *, empty: bool) -> None:  # noqa: ANN401 - as Pillow takes it
+    out = io.BytesIO()
+    Image.new(mode, (7, 5), colour).save(out, "PNG")
+    assert is_empty(out.getvalue(), "png") is empty
+
+
+def test_one_pixel_is_not_nothing() -> None:
+    out = io.BytesIO()
+    picture = Image.new("RGBA", (300, 200))
+    picture.putpixel((299, 199), (0, 0, 0, 255))
+    picture.save(out, "PNG")
+    assert not is_empty(out.getvalue(), "png")
+
+
+def bomb() -> bytes:
+    """Return a small PNG that says it has 100,000 by 100,000 pixels."""
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 6, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes(10_000))),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + b"\0\0\0\0" for kind, body in chunks
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(status=200, body=b"<html>log in</html>"),
+        Answer(status=200, body=b"\x89PNG\r\n\x1a\n"),
+        Answer(status=200, body=bomb()),
+        Answer(status=200, body=b""),
+    ],
+    ids=["a login page", "a cut PNG", "a bomb", "nothing"],
+)
+def test_what_is_no_picture_is_never_taken_for_one(
+    sandbox: Sandbox, tmp_path: Path, answer: Answer
+) -> None:
+    sandbox.process_proxy.inject(Fault(answer=answer, times=None))
+    with pytest.raises(PreviewUnavailable, match="cannot be used"):
+        hub(sandbox, tmp_path, tries=1).draw(request(), STOP)
+
+
+def test_a_picture_that_was_cut_off_is_paid_for_and_not_asked_for_again(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.process_proxy.inject(Fault(cut_after_bytes=100))
+    with pytest.raises(PreviewUnavailable, match="cannot be used") as caught:
+        hub(sandbox, tmp_path).draw(request(), STOP)
+    assert caught.value.units == pytest.approx(0.01)
+    assert asked(sandbox) == 1
+
+
+def test_retry_after_is_taken_for_milliseconds_never_for_an_hour(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.process.refuse_next = 2
+    stop = Hurried()
+    assert hub(sandbox, tmp_path).draw(request(), stop).content
+    assert stop.waits == [3.398, 3.398]
+    assert retry_after_seconds("3398") == 3.398
+    assert retry_after_seconds("soon") == 0
+    assert retry_after_seconds("9" * 40) == 31 * 86_400
+
+
+def test_a_service_that_wants_long_to_be_left_alone_is_left_alone(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    clock, stop = Clock(), Hurried()
+    options = HubOptions(url=sandbox.process_url, ca_file=sandbox.ca_file)
+    painter = SentinelHub(options, tokens(sandbox, tmp_path), clock=clock.seconds)
+    sandbox.process.refuse_next, sandbox.process.retry_after_ms = 1, 7_200_000
+    for _ in range(3):
+        with pytest.raises(PreviewUnavailable, match="RATE_LIMIT_EXCEEDED") as caught:
+            painter.draw(request(), stop)
+        assert caught.value.wait_seconds == 7200
+        clock.turn(minutes=39)
+    assert (asked(sandbox), stop.waits) == (1, [])
+    clock.turn(minutes=10)
+    assert painter.draw(request(), stop).content
+
+
+def test_a_service_that_is_away_is_asked_again_ever_later_and_then_given_up(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.process_proxy.inject(Fault(answer=Answer(status=503), times=None))
+    stop = Hurried()
+    with pytest.raises(PreviewUnavailable, match="it answered 503; will be tried again"):
+        hub(sandbox, tmp_path).draw(request(), stop)
+    assert asked(sandbox) == 5
+    assert stop.waits == sorted(stop.waits)
+
+
+def test_a_token_that_died_in_mid_run_is_renewed_once_and_the_picture_comes(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    painter = hub(sandbox, tmp_path)
+    painter.draw(request(), STOP)
+    sandbox.identity.issued.clear()
+    assert painter.draw(request(), STOP).content
+    assert len(sandbox.identity.issued) == 1
+    assert asked(sandbox) == 3
+
+
+def test_a_client_that_is_revoked_in_mid_run_is_told_as_a_wrong_credential(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    painter = hub(sandbox, tmp_path)
+    painter.draw(request(), STOP)
+    sandbox.identity.revoked = True
+    with pytest.raises(CredentialError, match="has expired or was revoked"):
+        painter.draw(request(), STOP)
+
+
+def test_a_client_without_the_right_to_draw_is_told_so_and_not_asked_again(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    told = {"error": {"status": 403, "code": "COMMON_INSUFFICIENT_PERMISSIONS", "message": "no"}}
+    answer = Answer(status=403, body=json.dumps(told).encode())
+    sandbox.process_proxy.inject(Fault(answer=answer))
+    with pytest.raises(CredentialError, match="COMMON_INSUFFICIENT_PERMISSIONS: no"):
+        hub(sandbox, tmp_path).draw(request(), STOP)
+    assert asked(sandbox) == 1
+
+
+def test_a_wrong_request_is_told_with_the_parameter_and_not_tried_again(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    wanted = request(frame=replace(FRAME, width=2501))
+    with pytest.raises(PreviewError, match="output->width: must be from 1 to 2500") as caught:
+        hub(sandbox, tmp_path).draw(wanted, STOP)
+    assert not caught.value.transient
+    assert asked(sandbox) == 1
+
+
+def test_an_evalscript_that_does_not_run_is_told_in_the_services_words(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.js"
+    own.write_text("//VERSION=3\nfunction setup( {")
+    with pytest.raises(PreviewError, match=r"RENDERER_EXCEPTION: .*SyntaxError"):
+        hub(sandbox, tmp_path).draw(request(script=script_named(str(own), Path())), STOP)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Answer(status=404), "check endpoints.process_url"),
+        (Answer(status=302, headers={"Location": "https://localhost:1/"}), "it answered 302"),
+        (Answer(status=400, body=b'{"error": "plain words"}'), r"400 \(plain words\)"),
+        (Answer(status=400, body=b"[1]"), "400; the request"),
+    ],
+)
+def test_other_answers_say_what_came_and_what_to_do(
+    sandbox: Sandbox, tmp_path: Path, answer: Answer, words: str
+) -> None:
+    sandbox.process_proxy.inject(Fault(answer=answer))
+    with pytest.raises(PreviewError, match=words):
+        hub(sandbox, tmp_path).draw(request(), STOP)
+
+
+def test_a_netrc_file_does_not_take_the_place_of_the_token(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine localhost login somebody password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert hub(sandbox, tmp_path).draw(request(), STOP).content
+
+
+def test_who_waits_for_a_picture_stops_when_told_to(sandbox: Sandbox, tmp_path: Path) -> None:
+    stop = StopFlag()
+    stop.set()
+    with pytest.raises(Stopped):
+        hub(sandbox, tmp_path).draw(request(), stop)
+    assert asked(sandbox) == 0
+
+
+def test_without_rasterio_a_jpeg_is_refused_before_it_costs_anything(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert rasterio.__version__
+    monkeypatch.setattr("s2mirror.adapters.previews.decoding.find_spec", lambda _: None)
+    with pytest.raises(PreviewError, match=r"s2mirror\[preview\]"):
+        hub(sandbox, tmp_path).draw(request(form="jpeg"), STOP)
+    assert asked(sandbox) == 0
+
+
+@pytest.mark.long
+def test_a_thousand_previews_in_an_hour_take_as_few_tokens_as_their_lives_need(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    clock = Clock()
+    options = HubOptions(url=sandbox.process_url, ca_file=sandbox.ca_file)
+    painter = SentinelHub(options, tokens(sandbox, tmp_path, clock))
+    wanted = request(frame=replace(FRAME, width=2, height=2, bbox=(8.5, 47.1, 8.51, 47.11)))
+    for _ in range(1000):
+        assert painter.draw(wanted, STOP).content
+        clock.turn(seconds=3.6)
+    # Each lives 600 s and is renewed 60 s before its end: 3600 / 540, rounded up.
+    assert len(sandbox.identity.issued) == 7

@@ -1,0 +1,354 @@
+"""Previews beside the main job: they come by themselves, and hold nothing up."""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import rasterio
+from kit import ZURICH, Kit, tiny
+from PIL import Image
+
+from s2mirror.drawing import Outcome, Preview, Spending
+from s2mirror.errors import ArchiveError, CredentialError, PreviewUnavailable, QuotaError
+from s2mirror.lifecycle import Event, State
+from s2mirror.model import Verdict
+from s2mirror.sandbox import Answer, Fault, ProductSpec, SandboxProduct, make_item
+from s2mirror.service.previews import make_all_due, previewer
+from s2mirror.service.wiring import Mirror
+from s2mirror.stop import StopFlag
+from s2mirror.tiles import WIDTH_METRES, tile_grid
+
+STOP = StopFlag()
+DRAWN = 'source = "process"\nwidth = 90\n'
+
+
+def with_picture(made: SandboxProduct, colour: str = "green") -> SandboxProduct:
+    """Return a product whose quicklook is a real JPEG."""
+    out = io.BytesIO()
+    Image.new("RGB", (343, 343), colour).save(out, "JPEG")
+    return replace(made, files=dict(made.files) | {f"{made.id}-ql.jpg": out.getvalue()})
+
+
+def of(mirror: Mirror, made: SandboxProduct) -> dict[str, Preview]:
+    return mirror.ledger.previews.of(made.id)
+
+
+def asked(kit: Kit) -> int:
+    return kit.sandbox.process_proxy.traffic.count()
+
+
+def tile_bounds() -> tuple[int, int, int, int]:
+    _, west, north = tile_grid("32TMT")
+    return west, north - WIDTH_METRES, west + WIDTH_METRES, north
+
+
+@pytest.fixture
+def drawing(kit: Kit) -> Kit:
+    """Return a kit whose previews are drawn."""
+    kit.sections["preview"] = DRAWN
+    return kit
+
+
+def test_each_archived_product_has_its_quicklook_as_preview_for_nothing(kit: Kit) -> None:
+    made = with_picture(tiny())
+    kit.sandbox.publish(made)
+    assert kit.cycle().previews == 1
+    (preview,) = of(kit.mirror(), made).values()
+    assert (preview.outcome, preview.units) == (Outcome.MADE, 0)
+    assert preview.paths == (f"previews/2026/05/{made.id}.quicklook.jpg",)
+    held = (kit.archive / preview.paths[0]).read_bytes()
+    assert held == made.files[f"{made.id}-ql.jpg"]
+    assert kit.sandbox.identity_proxy.traffic.count() == 0
+    kit.assert_current(made)
+
+
+@pytest.mark.long
+def test_a_quicklook_lies_on_its_tile(kit: Kit) -> None:
+    made = with_picture(tiny())
+    kit.sandbox.publish(made)
+    kit.cycle()
+    (preview,) = of(kit.mirror(), made).values()
+    with rasterio.open(kit.archive / preview.paths[0]) as picture:
+        assert picture.crs.to_epsg() == 32632
+        assert tuple(picture.bounds) == pytest.approx(tile_bounds())
+
+
+@pytest.mark.long
+def test_a_product_without_a_quicklook_is_archived_all_the_same(kit: Kit) -> None:
+    made = tiny()
+    files = {path: content for path, content in made.files.items() if "-ql" not in path}
+    kit.sandbox.publish(replace(made, files=files))
+    assert kit.cycle().exit_code == 0
+    (preview,) = of(kit.mirror(), made).values()
+    assert preview.outcome is Outcome.FAILED
+    assert "the product has no quicklook" in preview.reason
+    assert make_all_due(kit.mirror(), STOP) == 0
+
+
+def real_tci() -> bytes:
+    """Return a small JPEG 2000 that lies where its tile does, as the band of a product."""
+    west, south, east, north = tile_bounds()
+    pixels = np.zeros((3, 366, 366), dtype="uint8")
+    pixels[0, :, :183], pixels[1, :183, :], pixels[2] = 200, 120, 40
+    place = rasterio.transform.from_bounds(west, south, east, north, 366, 366)
+    how = {"width": 366, "height": 366, "count": 3, "dtype": "uint8", "crs": "EPSG:32632"}
+    with rasterio.io.MemoryFile(ext=".jp2") as file:
+        with file.open(driver="JP2OpenJPEG", transform=place, QUALITY="100", **how) as band:
+            band.write(pixels)
+        return bytes(file.read())
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg", "tiff"])
+@pytest.mark.long
+def test_the_true_colour_band_is_made_smaller_and_keeps_its_place(kit: Kit, form: str) -> None:
+    kit.sections["preview"] = f'source = "tci"\nformat = "{form}"\nwidth = 61'
+    made = tiny()
+    kit.sandbox.publish(made)
+    kit.cycle()
+    assert "no true-colour band (TCI)" in of(kit.mirror(), made)["tci"].reason
+    mirror = kit.mirror()
+    band = kit.archive / made.prefix / "GRANULE/L2A/IMG_DATA/R10m/T32TMT_TCI_10m.jp2"
+    band.parent.mkdir(parents=True, exist_ok=True)
+    band.write_bytes(real_tci())
+    mirror.ledger.previews.enqueue(["zurich"])
+    mirror.ledger.connection.execute("DELETE FROM preview")
+    assert make_all_due(mirror, STOP) == 1
+    (preview,) = of(mirror, made).values()
+    with rasterio.open(kit.archive / preview.paths[0]) as picture:
+        assert (picture.width, picture.height, picture.count) == (61, 61, 3)
+        assert picture.crs.to_epsg() == 32632
+        assert tuple(picture.bounds) == pytest.approx(tile_bounds())
+        west, east = picture.read(1)[30, 5], picture.read(1)[30, 55]
+    assert (west > 150, east > 50) == (True, False)
+
+
+def test_drawn_previews_come_with_each_product_and_once_only(drawing: Kit) -> None:
+    made = tiny()
+    drawing.sandbox.publish([made, tiny(day=22)])
+    assert drawing.cycle().previews == 2
+    (preview,) = of(drawing.mirror(), made).values()
+    assert preview.paths == (f"previews/2026/05/{made.id}.true-color.png",)
+    assert preview.units > 0
+    drawing.cycle()
+    make_all_due(drawing.mirror(), STOP)
+    assert asked(drawing) == 2
+    assert len(drawing.sandbox.identity.issued) == 1
+
+
+@pytest.mark.long
+def test_an_area_has_one_picture_per_overpass_whatever_tiles_it_has(drawing: Kit) -> None:
+    area = 'name = "both"\ntiles = ["32TMT", "32TNT"]\nstart = 2020-01-01\n'
+    drawing.areas = f'[[area]]\n{area}preview_of = "area"\npreview_evalscript = "ndvi"\n'
+    drawing.sections["preview"] = 'source = "process"\nwidth = 200\n'
+    drawing.sandbox.publish([tiny(), tiny(tile="32TNT"), tiny(day=22)])
+    assert drawing.cycle().previews == 2
+    pictures = sorted(path.name for path in (drawing.archive / "previews/both").rglob("*.png"))
+    assert pictures == ["20260522T102031_l2a.ndvi.png", "20260527T102031_l2a.ndvi.png"]
+
+
+@pytest.mark.long
+def test_units_are_spent_only_where_an_area_wants_it(kit: Kit) -> None:
+    kit.areas = ZURICH + 'preview = "process"\n\n' + ZURICH.replace("zurich", "free").replace(
+        "8.45, 47.2, 8.85, 47.4", "9.6, 46.6, 9.7, 46.7"
+    )  # fmt: skip
+    kit.sections["preview"] = "width = 90"
+    drawn, free = tiny(), with_picture(tiny(tile="32TNS"))
+    kit.sandbox.publish([drawn, free])
+    kit.cycle()
+    assert set(of(kit.mirror(), drawn)) == {"true-color"}
+    assert set(of(kit.mirror(), free)) == {"quicklook"}
+    assert asked(kit) == 1
+
+
+def test_an_empty_picture_is_not_kept_and_not_drawn_again(drawing: Kit) -> None:
+    made = tiny()
+    drawing.sections["preview"] = DRAWN + "max_cloud_cover_percent = 5"
+    drawing.sandbox.publish(made)
+    drawing.cycle()
+    (preview,) = of(drawing.mirror(), made).values()
+    assert (preview.outcome, preview.paths) == (Outcome.EMPTY, ())
+    assert preview.units > 0
+    assert not (drawing.archive / "previews").exists()
+    drawing.cycle()
+    assert asked(drawing) == 1
+
+
+def test_the_months_allowance_is_never_passed_and_the_rest_waits_for_the_next(
+    drawing: Kit,
+) -> None:
+    drawing.sections["preview"] = DRAWN + "monthly_units = 0.05"
+    drawing.sandbox.publish([tiny(day=day) for day in (12, 17, 22, 27)])
+    result = drawing.cycle()
+    assert (result.exit_code, result.previews) == (0, 1)
+    mirror = drawing.mirror()
+    assert drawing.sandbox.process.units_spent <= 0.05
+    with pytest.raises(QuotaError, match=r"of 0\.05 units and 1 of 9000 requests are spent"):
+        list(previewer(drawing.later(minutes=20)).make_due(STOP))
+    assert asked(drawing) == 1
+    assert mirror.ledger.previews.due_count() == 3
+    assert make_all_due(drawing.later(days=32), STOP) == 1
+
+
+def test_what_is_reserved_by_two_at_once_never_passes_the_allowance(kit: Kit) -> None:
+    previews, allowance = kit.mirror().ledger.previews, Spending(requests=3, units=1.0)
+    assert previews.reserve("2026-06", 0.6, allowance=allowance)
+    assert not previews.reserve("2026-06", 0.6, allowance=allowance)
+    previews.correct("2026-06", -0.5)
+    assert previews.reserve("2026-06", 0.6, allowance=allowance)
+    assert previews.reserve("2026-06", 0.1, allowance=allowance)
+    assert not previews.reserve("2026-06", 0.01, allowance=allowance)
+    assert previews.spending("2026-06") == Spending(requests=3, units=pytest.approx(0.8))
+    assert previews.spending("2026-07") == Spending(requests=0, units=0)
+
+
+@pytest.mark.long
+def test_what_the_service_says_it_cost_is_what_is_counted(drawing: Kit) -> None:
+    headers = {"X-ProcessingUnits-Spent": "0.75"}
+    drawing.sandbox.process_proxy.inject(Fault(headers=headers))
+    drawing.sandbox.publish(tiny())
+    mirror = drawing.mirror()
+    drawing.cycle(mirror)
+    assert mirror.ledger.previews.spending(f"{mirror.now():%Y-%m}").units == pytest.approx(0.75)
+
+
+@pytest.mark.long
+def test_a_refused_request_costs_nothing(drawing: Kit) -> None:
+    refusal = Answer(status=400, body=b'{"error": {"message": "no"}}')
+    drawing.sandbox.process_proxy.inject(Fault(answer=refusal))
+    made = tiny()
+    drawing.sandbox.publish(made)
+    mirror = drawing.mirror()
+    drawing.cycle(mirror)
+    assert of(mirror, made)["true-color"].outcome is Outcome.FAILED
+    assert mirror.ledger.previews.spending(f"{mirror.now():%Y-%m}").units == 0
+
+
+def revoked(kit: Kit) -> None:
+    kit.sandbox.identity.revoked = True
+
+
+def tokens_refused(kit: Kit) -> None:
+    answer = Answer(status=429, headers={"Retry-After": "3600"})
+    kit.sandbox.identity_proxy.inject(Fault(answer=answer, times=None))
+
+
+def too_fast(kit: Kit) -> None:
+    kit.sandbox.process.refuse_next = 99
+    kit.sandbox.process.retry_after_ms = 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("break_it", "kind"),
+    [
+        (revoked, CredentialError),
+        (tokens_refused, Exception),
+        (too_fast, PreviewUnavailable),
+    ],
+)
+@pytest.mark.long
+def test_when_nothing_can_be_bought_the_mirror_goes_on_and_free_previews_come(
+    drawing: Kit, break_it: Callable[[Kit], None], kind: type[Exception]
+) -> None:
+    drawing.areas = ZURICH + "\n" + ZURICH.replace("zurich", "free").replace(
+        "8.45, 47.2, 8.85, 47.4", "9.6, 46.6, 9.7, 46.7"
+    ) + 'preview = "quicklook"\n'  # fmt: skip
+    products = [tiny(), tiny(day=22), with_picture(tiny(tile="32TNS", day=12))]
+    drawing.sandbox.publish(products)
+    break_it(drawing)
+    result = drawing.cycle()
+    assert (result.exit_code, len(result.archived)) == (0, 3)
+    mirror = drawing.mirror()
+    assert set(of(mirror, products[2])) == {"quicklook"}
+    assert mirror.ledger.previews.due_count() == 2
+    requests = drawing.sandbox.identity_proxy.traffic.count() + asked(drawing)
+    assert requests <= 2
+    make_all_due(mirror, STOP)
+    assert drawing.sandbox.identity_proxy.traffic.count() + asked(drawing) == requests
+    with pytest.raises(kind):
+        list(previewer(drawing.later(minutes=11)).make_due(STOP))
+    drawing.sandbox.identity.revoked = False
+    drawing.sandbox.identity_proxy.reset()
+    drawing.sandbox.process.refuse_next = 0
+    assert make_all_due(drawing.later(hours=2), STOP) == 2
+
+
+@pytest.mark.long
+def test_a_preview_that_cannot_be_made_is_given_up_with_its_reason(drawing: Kit) -> None:
+    drawing.sandbox.process_proxy.inject(Fault(cut_after_bytes=10, times=None))
+    drawing.sections["preview"] = DRAWN + "max_attempts = 2"
+    made = tiny()
+    drawing.sandbox.publish(made)
+    drawing.cycle()
+    assert of(drawing.mirror(), made) == {}
+    make_all_due(drawing.later(days=1), STOP)
+    (preview,) = of(drawing.mirror(), made).values()
+    assert preview.outcome is Outcome.FAILED
+    assert "cannot be used" in preview.reason
+    make_all_due(drawing.later(days=2), STOP)
+    assert asked(drawing) == 2
+
+
+@pytest.mark.long
+def test_republished_bytes_get_a_new_preview(drawing: Kit) -> None:
+    made = tiny()
+    drawing.sandbox.publish(made)
+    drawing.cycle()
+    mirror = drawing.mirror()
+    entry = mirror.ledger.products.get(made.id)
+    mirror.ledger.products.advance(entry, Verdict(event=Event.REVISE), now=mirror.now())
+    assert mirror.ledger.products.get(made.id).state is State.QUEUED
+    assert drawing.cycle().previews == 1
+    assert asked(drawing) == 2
+
+
+@pytest.mark.long
+def test_another_evalscript_in_the_configuration_is_drawn_of_what_is_held_too(
+    drawing: Kit,
+) -> None:
+    made = tiny()
+    drawing.sandbox.publish(made)
+    drawing.cycle()
+    drawing.sections["preview"] = DRAWN + 'evalscript = "false-color"'
+    assert drawing.cycle().previews == 1
+    assert set(of(drawing.mirror(), made)) == {"true-color", "false-color"}
+
+
+@pytest.mark.long
+def test_an_area_is_drawn_on_schedule_from_the_images_of_the_days_before(drawing: Kit) -> None:
+    drawing.sections["preview"] = DRAWN + 'every = "7 d"\nwindow = "20 d"'
+    mirror = drawing.later(days=0)
+    recent = mirror.now().replace(microsecond=0)
+    drawing.areas = ZURICH.replace("start = 2020-01-01", "start = 2090-01-01")
+    drawing.sandbox.publish(make_item(ProductSpec(tile="32TMT", sensed_at=recent)))
+    assert make_all_due(drawing.later(days=1), STOP) == 1
+    assert make_all_due(drawing.later(days=2), STOP) == 0
+    assert make_all_due(drawing.later(days=9), STOP) == 1
+    assert len(list((drawing.archive / "previews/zurich").rglob("*.png"))) == 2
+
+
+@pytest.mark.long
+def test_previews_leave_the_reserve_of_disk_alone(drawing: Kit) -> None:
+    drawing.sections["preview"] = 'source = "none"'
+    drawing.sandbox.publish(tiny())
+    drawing.cycle()
+    drawing.sections["preview"] = DRAWN
+    mirror = drawing.mirror()
+    mirror.ledger.previews.enqueue(["zurich"])
+    step = previewer(mirror)
+    full = replace(step, maker=replace(step.maker, reserve_bytes=10**18))
+    with pytest.raises(ArchiveError, match=r"less than archive\.reserve is free"):
+        list(full.make_due(STOP))
+    assert asked(drawing) == 0
+
+
+@pytest.mark.long
+def test_a_new_ledger_version_makes_previews_of_what_was_held_before(kit: Kit) -> None:
+    made = with_picture(tiny())
+    kit.sandbox.publish(made)
+    kit.sections["preview"] = 'source = "none"'
+    kit.cycle()
+    assert of(kit.mirror(), made) == {}
+    del kit.sections["preview"]
+    assert kit.cycle().previews == 1
