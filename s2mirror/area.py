@@ -28,6 +28,8 @@ class WatchArea:
     min_overlap_percent: float = 0.0
     """How much of the area a footprint must cover at least."""
     priority: int = 0
+    share: int = 1
+    """Of what areas of one priority get together."""
     interval: timedelta = timedelta(minutes=15)
     prune_after: timedelta | None = None
     """How long a processed product stays; None for ever, unless ``keep_newest`` says otherwise."""

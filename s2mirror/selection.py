@@ -169,8 +169,6 @@ def _image(path: str) -> tuple[str, str]:
 def _is_metadata(path: str) -> bool:
     """Tell whether a file describes the product rather than being a part of it to choose."""
     folder, _, name = path.rpartition("/")
-    if folder.split("/")[0] in ("HTML", "rep_info"):
-        return False
     return name.endswith((".xml", ".safe")) or folder.endswith("/AUX_DATA")
 
 

@@ -10,9 +10,10 @@ from s2mirror.cli.output import count, print_json, print_table, say, size, when
 from s2mirror.config import Settings
 from s2mirror.errors import MirrorError
 from s2mirror.lifecycle import HELD
+from s2mirror.planning.bandwidth import Allowance
 from s2mirror.service.health import read_health
 from s2mirror.service.previews import PreviewStatus
-from s2mirror.service.report import AreaStatus, Status
+from s2mirror.service.report import AreaStatus, QuotaStatus, Status
 from s2mirror.service.report import status as status_of
 from s2mirror.service.ways import StoreStanding, key_notes, key_problems, store_standing
 from s2mirror.service.wiring import open_mirror, utc_now
@@ -53,6 +54,11 @@ def _print_status(found: Status) -> None:
     )
     say(f"store     {found.store.endpoint}{_way(found.store)}")
     say(f"previews  {_previews(found.previews)}")
+    say(f"account   {_account(found.quota)}")
+    if found.bandwidth.bytes_per_second is not None:
+        say(f"speed     {_speed(found.bandwidth)}")
+    for hold in found.holds:
+        say(f"waiting   {count(hold.products, 'product')}, the first {hold.reason}")
     say(f"ledger    {found.ledger_path}")
     say("")
     _print_areas(found)
@@ -78,6 +84,24 @@ def _previews(found: PreviewStatus) -> str:
             f"in {found.month}"
         )
     return ", ".join(told) or "none yet"
+
+
+def _account(quota: QuotaStatus) -> str:
+    if quota.limit_bytes is None:
+        return f"{size(quota.spent_bytes)} received in 30 days, of any number"
+    later = f", more from about {when(quota.more_at)} UTC on" if quota.more_at else ""
+    return (
+        f"{size(quota.spent_bytes)} of {size(quota.limit_bytes)} received in 30 days; "
+        f"{size(quota.left_for_backfill_bytes)} left for the backfill, "
+        f"{size(quota.left_bytes)} for the newest images{later}"
+    )
+
+
+def _speed(allowance: Allowance) -> str:
+    until = f" until {when(allowance.until)} UTC" if allowance.until else ""
+    rate = allowance.bytes_per_second
+    words = f"at most {size(rate)}/s" if rate else "nothing new begins"
+    return f"{words} by the timetable{until}"
 
 
 def _print_areas(found: Status) -> None:

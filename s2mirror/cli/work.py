@@ -51,7 +51,7 @@ def plan(
 
 def _plan_facts(found: Survey) -> dict[str, object]:
     return {
-        "fetch": [entry.product.id for entry in (*found.queued, *found.downloads.start)],
+        "fetch": [entry.product.id for entry in found.downloads.start],
         "fetch_bytes": found.fetch_bytes,
         "held": found.downloads.held,
         "prune": [gone.entry.product.id for gone in found.prune.removals],
@@ -65,7 +65,7 @@ def _plan_facts(found: Survey) -> dict[str, object]:
 
 def _print_plan(found: Survey) -> None:
     say(f"would fetch {count(found.fetch_count, 'product')}, about {size(found.fetch_bytes)}")
-    for entry in (*found.queued, *found.downloads.start):
+    for entry in found.downloads.start:
         waits = f"  {entry.state}: {entry.reason}" if entry.reason else ""
         say(f"  {entry.product.id}  {size(entry.product.size_bytes)}{waits}")
     if found.downloads.held:

@@ -76,6 +76,8 @@ class Area(BaseModel):
     min_overlap_percent: kinds.Percent = 0.0
     priority: Annotated[int, kinds.whole(-1000, 1000)] = 0
     """Higher goes first."""
+    share: Annotated[int, kinds.whole(1, 1000)] = 1
+    """Of what areas of the same priority get together, in bytes."""
     interval: kinds.OwnInterval = None
     """How often to poll, if not as often as ``catalog.interval``."""
     bands: frozenset[Annotated[str, kinds.choice(*BANDS)]] = frozenset()

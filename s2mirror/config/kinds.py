@@ -17,6 +17,7 @@ from s2mirror.layout import check_template
 from s2mirror.naming import check_relative_path
 
 NEVER: Final = "never"
+UNLIMITED: Final = "unlimited"
 _HUGE: Final = 10**15
 _URL: Final = "a URL such as https://example.org/path"
 _DURATION: Final = 'a duration with its unit, such as "15 min" or "24 h"'
@@ -84,6 +85,10 @@ def _size(value: object) -> int:
         return parse_size(value if isinstance(value, str) else "")
     except ValueError:
         raise unexpected('a size with its unit, such as "200 GiB" or "64 KiB"', value) from None
+
+
+def _size_or_unlimited(value: object) -> int | None:
+    return None if value == UNLIMITED else _size(value)
 
 
 def pattern(regex: str, expected: str) -> BeforeValidator:
@@ -245,6 +250,7 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 PositiveDuration = Annotated[timedelta, BeforeValidator(_positive_duration)]
 DurationOrNever = Annotated[timedelta | None, BeforeValidator(_duration_or_never)]
 OverrideOrNever = Annotated[timedelta | str | None, BeforeValidator(_override_or_never)]
+SizeOrUnlimited = Annotated[int | None, BeforeValidator(_size_or_unlimited)]
 SizeBytes = Annotated[int, BeforeValidator(_size)]
 Url = Annotated[str, BeforeValidator(_url)]
 Text = Annotated[str, BeforeValidator(_text)]

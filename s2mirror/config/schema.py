@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from s2mirror.config import kinds
 from s2mirror.config.areas import Area
 from s2mirror.config.credentials import Secrets
 from s2mirror.config.local_catalog import LocalCatalogSettings
 from s2mirror.config.previews import PreviewSettings, TokenSettings
+from s2mirror.config.quota import QuotaSettings
+from s2mirror.config.section import Section
 from s2mirror.config.timetable import TimetableHours, Zone
 from s2mirror.config.units import GIB, duration_text
 from s2mirror.layout import check_template
@@ -23,11 +25,7 @@ _STANDS_IN = {f"https://eodata.{_CDSE}": (f"https://eodata.ams.{_CDSE}",)}
 """CDSE's store stands in two clouds; the second name always leads to the same one of them."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-
-class ArchiveSettings(_Section):
+class ArchiveSettings(Section):
     """Where products stand on disk."""
 
     root: kinds.OwnFolder = Field(
@@ -43,7 +41,7 @@ class ArchiveSettings(_Section):
         return check_template(self.layout)
 
 
-class LedgerSettings(_Section):
+class LedgerSettings(Section):
     """Where the ledger stands."""
 
     path: kinds.AnyPath = Field(default=Path("s2mirror.sqlite"), validate_default=True)
@@ -51,7 +49,7 @@ class LedgerSettings(_Section):
     """How long the history of products that are gone is kept; the products stay known."""
 
 
-class CatalogSettings(_Section):
+class CatalogSettings(Section):
     """How the STAC catalogue is polled."""
 
     url: kinds.Url = f"https://stac.{_CDSE}/v1/"
@@ -67,7 +65,7 @@ class CatalogSettings(_Section):
     tries: Annotated[int, kinds.whole(1, 100)] = 6
 
 
-class StoreSettings(_Section):
+class StoreSettings(Section):
     """How the S3 store is read."""
 
     endpoint: kinds.Url = f"https://eodata.{_CDSE}"
@@ -95,7 +93,7 @@ class StoreSettings(_Section):
         return tuple(dict.fromkeys((self.endpoint, *more)))
 
 
-class EndpointSettings(_Section):
+class EndpointSettings(Section):
     """The services beside catalogue and store."""
 
     token_url: kinds.Url = (
@@ -105,14 +103,14 @@ class EndpointSettings(_Section):
     odata_url: kinds.Url = f"https://catalogue.{_CDSE}/odata/v1/"
 
 
-class NetworkSettings(_Section):
+class NetworkSettings(Section):
     """What every connection shares."""
 
     ca_file: kinds.ExistingFile = None
     """Certificates of a private authority, PEM; None for the system's own."""
 
 
-class DownloadSettings(_Section):
+class DownloadSettings(Section):
     """How products are fetched, and fetched again."""
 
     parallel_products: Annotated[int, kinds.whole(1, 64)] = 2
@@ -140,7 +138,7 @@ class DownloadSettings(_Section):
         return cap
 
 
-class ProcessSettings(_Section):
+class ProcessSettings(Section):
     """The user's own processing of each archived product."""
 
     command: tuple[kinds.Argument, ...] = ()
@@ -152,7 +150,7 @@ class ProcessSettings(_Section):
     ] = ".processed"
 
 
-class SupersedeSettings(_Section):
+class SupersedeSettings(Section):
     """What becomes of an older version when a newer one of the same image is held."""
 
     policy: Annotated[SupersedePolicy, kinds.choice(*SupersedePolicy)] = (
@@ -161,14 +159,14 @@ class SupersedeSettings(_Section):
     grace: kinds.Duration = timedelta(days=30)
 
 
-class DeletedSettings(_Section):
+class DeletedSettings(Section):
     """What becomes of a held product that was deleted upstream."""
 
     policy: Annotated[DeletedPolicy, kinds.choice(*DeletedPolicy)] = DeletedPolicy.KEEP
     interval: kinds.PositiveDuration = timedelta(days=1)
 
 
-class PruneSettings(_Section):
+class PruneSettings(Section):
     """What may be deleted, and how much at once."""
 
     after: kinds.DurationOrNever = None
@@ -183,7 +181,7 @@ class PruneSettings(_Section):
     interval: kinds.PositiveDuration = timedelta(hours=1)
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """How the mirror speaks."""
 
     level: Annotated[str, kinds.choice("debug", "info", "warning", "error")] = "info"
@@ -195,7 +193,7 @@ def _section() -> Any:  # noqa: ANN401 - stands for a field of any section's typ
     return Field(default_factory=dict, validate_default=True)
 
 
-class Settings(_Section):
+class Settings(Section):
     """The whole configuration: one TOML file, plus the secrets from elsewhere."""
 
     archive: ArchiveSettings = _section()
@@ -205,6 +203,7 @@ class Settings(_Section):
     endpoints: EndpointSettings = _section()
     network: NetworkSettings = _section()
     download: DownloadSettings = _section()
+    quota: QuotaSettings = _section()
     process: ProcessSettings = _section()
     supersede: SupersedeSettings = _section()
     deleted: DeletedSettings = _section()

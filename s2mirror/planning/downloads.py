@@ -1,60 +1,134 @@
 """Which waiting products may start, and why the others wait."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
+from s2mirror.lifecycle import State
 from s2mirror.model import Entry
 
 ASSUMED_BYTES: Final = 1_000_000_000
 """For a product whose catalogue item gives no size: ESA states 700 to 800 MB."""
+ASSUMED_INODES: Final = 150
+"""Files and folders of a product: about 125 with all that CDSE adds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What is left for products that have not begun."""
+
+    disk_bytes: int
+    inodes: int | None = None
+    """None where the file system has no limit."""
+    fresh_bytes: int | None = None
+    """Of the account's volume, for images sensed since *fresh_since*. None: no limit."""
+    backfill_bytes: int | None = None
+    """Likewise for older ones."""
+    fresh_since: datetime | None = None
+    quota_words: str = ""
+    """How the account's volume stands, for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadPlan:
-    """What to queue now, and why the rest waits."""
+    """What may start now, and why the rest waits."""
 
     start: tuple[Entry, ...]
     held: dict[str, str]
+    size_bytes: int = 0
+    """How many bytes are to come, as far as anybody can tell."""
+    held_by_quota: frozenset[str] = frozenset()
+    """Those of *held* that wait for the account's volume alone."""
 
     @property
-    def size_bytes(self) -> int:
-        """Sum of what is to start, as far as the catalogue tells."""
-        return sum(expected_bytes(entry) for entry in self.start)
+    def news(self) -> tuple[Entry, ...]:
+        """Those that start and were not in the queue before."""
+        return tuple(entry for entry in self.start if entry.state is State.DISCOVERED)
+
+    @property
+    def only_quota_holds(self) -> bool:
+        """Whether nothing can start, and nothing but the account's volume is why."""
+        return not self.start and bool(self.held) and set(self.held) == self.held_by_quota
+
+    def at_most(self, news: int) -> "DownloadPlan":
+        """Return the plan with so many that were not in the queue before."""
+        later = {entry.product.id for entry in self.news[max(0, news) :]}
+        return replace(self, start=tuple(e for e in self.start if e.product.id not in later))
+
+
+def expected_bytes(entry: Entry) -> int:
+    """Return how much disk a product will need, if all of its files come."""
+    return entry.product.size_bytes or ASSUMED_BYTES
 
 
 def plan_downloads(
     waiting: Iterable[Entry],
+    room: Room,
     *,
-    promised_bytes: int,
-    free_bytes: int,
-    reserve_bytes: int,
+    needed_bytes: Callable[[Entry], int] = expected_bytes,
     held_back: Mapping[str, str] = MappingProxyType({}),
 ) -> DownloadPlan:
-    """Take waiting products in the given order as far as the disk has room.
+    """Take waiting products in the given order as far as disk and account have room.
 
-    *promised_bytes* is what products queued earlier will still need; *held_back* says by product
-    id why some are not to start now. A product that does not fit
+    *held_back* says by product id why some are not to start now. A product that does not fit
     waits, and a smaller one after it may go.
     """
     start: list[Entry] = []
     held: dict[str, str] = {}
-    room_bytes = free_bytes - reserve_bytes - promised_bytes
+    by_quota: set[str] = set()
+    total_bytes = 0
     for entry in waiting:
-        needed_bytes = expected_bytes(entry)
-        if entry.product.id in held_back:
-            held[entry.product.id] = held_back[entry.product.id]
-        elif needed_bytes > room_bytes:
-            held[entry.product.id] = (
-                f"needs {needed_bytes} B of disk, {max(room_bytes, 0)} B are to spare"
-            )
+        name, size_bytes = entry.product.id, needed_bytes(entry)
+        if name in held_back:
+            held[name] = held_back[name]
+        elif why := _no_disk(size_bytes, room):
+            held[name] = why
+        elif why := _no_volume(entry, size_bytes, room):
+            held[name] = why
+            by_quota.add(name)
         else:
             start.append(entry)
-            room_bytes -= needed_bytes
-    return DownloadPlan(start=tuple(start), held=held)
+            total_bytes += size_bytes
+            room = _less(room, size_bytes)
+    return DownloadPlan(
+        start=tuple(start), held=held, size_bytes=total_bytes, held_by_quota=frozenset(by_quota)
+    )
 
 
-def expected_bytes(entry: Entry) -> int:
-    """Return how much disk a product will need."""
-    return entry.product.size_bytes or ASSUMED_BYTES
+def _no_disk(size_bytes: int, room: Room) -> str:
+    """Return why the disk cannot take a product; nothing if it can."""
+    if size_bytes > room.disk_bytes:
+        return f"needs {size_bytes} B of disk, {max(room.disk_bytes, 0)} B are to spare"
+    if room.inodes is not None and room.inodes < ASSUMED_INODES:
+        return (
+            f"needs about {ASSUMED_INODES} inodes (files and folders) of the disk, "
+            f"{max(room.inodes, 0)} are to spare"
+        )
+    return ""
+
+
+def _no_volume(entry: Entry, size_bytes: int, room: Room) -> str:
+    """Return why the account cannot take a product; nothing if it can."""
+    fresh = room.fresh_since is None or entry.product.sensed_at >= room.fresh_since
+    left_bytes = room.fresh_bytes if fresh else room.backfill_bytes
+    if left_bytes is None or size_bytes <= left_bytes:
+        return ""
+    return (
+        f"needs {size_bytes} B of the account's volume, {left_bytes} B are left {room.quota_words}"
+    )
+
+
+def _less(room: Room, size_bytes: int) -> Room:
+    return replace(
+        room,
+        disk_bytes=room.disk_bytes - size_bytes,
+        inodes=None if room.inodes is None else room.inodes - ASSUMED_INODES,
+        fresh_bytes=_minus(room.fresh_bytes, size_bytes),
+        backfill_bytes=_minus(room.backfill_bytes, size_bytes),
+    )
+
+
+def _minus(left_bytes: int | None, size_bytes: int) -> int | None:
+    return None if left_bytes is None else max(0, left_bytes - size_bytes)

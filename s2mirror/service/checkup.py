@@ -30,7 +30,7 @@ from s2mirror.service.options import (
     store_ways,
     watch_area,
 )
-from s2mirror.service.survey import room_bytes
+from s2mirror.service.survey import existing
 from s2mirror.service.ways import key_notes, key_problems
 from s2mirror.service.wiring import refuse_network_file_system, utc_now
 
@@ -88,7 +88,7 @@ def _ledger(path: Path) -> str:
 
 def _archive(settings: Settings) -> str:
     archive = Archive(settings.archive.root)
-    free_bytes, reserve_bytes = room_bytes(archive), settings.archive.reserve_bytes
+    free_bytes, reserve_bytes = existing(archive).free_bytes(), settings.archive.reserve_bytes
     room = f"{free_bytes / 1e9:.1f} GB free, {reserve_bytes / 1e9:.1f} GB of it kept free"
     if free_bytes <= reserve_bytes:
         raise ArchiveError(

@@ -64,7 +64,7 @@ class Crew:
         """
         if self.stop.is_set():
             return False
-        entry = self.mirror.ledger.products.claim(self.mirror.now(), self.areas)
+        entry = self.mirror.claimer.claim(self.areas, now=self.mirror.now())
         if entry is None:
             return False
         started = time.monotonic()

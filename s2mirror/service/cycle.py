@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from s2mirror.errors import OutsideError, StoreUnreachable
+from s2mirror.errors import OutsideError, QuotaError, StoreUnreachable
 from s2mirror.lifecycle import State
 from s2mirror.model import Rejected, utc
 from s2mirror.planning.downloads import DownloadPlan
@@ -32,6 +32,10 @@ _MORE_TO_COME = (
     State.FAILED,
     State.QUARANTINED,
 )
+_TROUBLED = (State.FAILED, State.QUARANTINED)
+
+_UNCOUNTED_BYTES: Final = 20_000_000
+"""Per connection: what CDSE lets through in the second between two counts."""
 
 DELETIONS_READ_AT: Final = "deletions.read_at"
 
@@ -56,6 +60,8 @@ class CycleResult:
     """How many were made."""
     remaining: int = 0
     """Products that still wait, failed or are quarantined."""
+    troubled: int = 0
+    """Those of them that failed or are quarantined."""
     unusable: list[Rejected] = field(default_factory=list)
     """Listed items that could not become products."""
 
@@ -75,10 +81,19 @@ class CycleResult:
         return [*self.poll_errors, *([self.store_error] if self.store_error else [])]
 
     @property
+    def only_quota_holds(self) -> bool:
+        """Whether all that is still to come waits for the account's volume alone."""
+        found = self.downloads
+        in_trouble = self.troubled or self.unusable
+        return found is not None and found.only_quota_holds and not in_trouble
+
+    @property
     def exit_code(self) -> int:
-        """0 current; 1 more to come, or some failed or unusable; 3 a service could not be asked."""
+        """0 current; 1 more to come, failed or unusable; 3 a service was not there; 7 quota."""
         if self.outside_errors:
             return self.outside_errors[0].exit_code
+        if self.only_quota_holds:
+            return QuotaError.exit_code
         return 1 if self.remaining or self.unusable else 0
 
 
@@ -89,6 +104,9 @@ def prepare(mirror: Mirror) -> None:
     if released:
         log.info("areas.changed", released=released)
     tell_of_keys(mirror.settings, mirror.ledger, now=now)
+    if mirror.ledger.products.in_state(State.DOWNLOADING):
+        # A kill forgets what came since bytes were last counted: at least so much is assumed.
+        mirror.ledger.add_transfer(mirror.settings.store.connections * _UNCOUNTED_BYTES, now=now)
     recovered = recover(mirror.ledger, mirror.archive, mirror.template, now=now)
     keep = mirror.settings.prune.staging_keep
     cleared = clear_leftovers(mirror.ledger, mirror.archive, keep, now=now)
@@ -120,7 +138,7 @@ def run_cycle(
     while more:
         result.downloads = mirror.chooser().choose(names, now=mirror.now())
         deliver(mirror, names, progress, stop, result)
-        more = bool(result.downloads.start) and not stop.is_set() and not result.store_error
+        more = bool(result.downloads.news) and not stop.is_set() and not result.store_error
     stop.raise_if_set()
     result.processed = mirror.processor().process(stop)
     stop.raise_if_set()
@@ -128,6 +146,7 @@ def run_cycle(
     result.previews = make_all_due(mirror, stop)
     finish_catalogue(mirror, stop)
     result.remaining = mirror.ledger.products.remaining(mirror.area_names, _MORE_TO_COME)
+    result.troubled = mirror.ledger.products.remaining(mirror.area_names, _TROUBLED)
     result.unusable = mirror.unusable()
     return result
 

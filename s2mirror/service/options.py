@@ -84,6 +84,7 @@ def watch_area(area: Area, settings: Settings) -> WatchArea:
         min_baseline=area.min_baseline,
         min_overlap_percent=area.min_overlap_percent,
         priority=area.priority,
+        share=area.share,
         interval=settings.poll_interval(area),
         prune_after=settings.prune_after(area),
         selection=area.selection,

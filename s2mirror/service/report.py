@@ -10,10 +10,13 @@ from s2mirror.adapters.ledger import Cursor
 from s2mirror.adapters.lock import holder_pid
 from s2mirror.lifecycle import HELD, State
 from s2mirror.model import Rejected
+from s2mirror.planning.bandwidth import Allowance, allowance_at
+from s2mirror.planning.downloads import ASSUMED_BYTES
+from s2mirror.planning.quota import WINDOW, backfill_at, spent_bytes
 from s2mirror.service.certificates import Summary, last_summary
 from s2mirror.service.health import Health, read_health
 from s2mirror.service.previews import PreviewStatus, status_now
-from s2mirror.service.survey import room_bytes
+from s2mirror.service.survey import existing
 from s2mirror.service.ways import StoreStanding, key_notes, store_standing
 from s2mirror.service.wiring import Mirror
 
@@ -35,6 +38,27 @@ class AreaStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaStatus:
+    """How the account's volume of thirty days stands."""
+
+    limit_bytes: int | None
+    spent_bytes: int
+    left_bytes: int | None
+    left_for_backfill_bytes: int | None
+    more_at: datetime | None
+    """From when on there is some for the backfill again; None if there is, or never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Some products that wait for the same thing."""
+
+    products: int
+    reason: str
+    """Of the first of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """How the mirror stands."""
 
@@ -52,6 +76,11 @@ class Status:
     store: StoreStanding
     key_notes: tuple[str, ...]
     """What there is to say of key pairs that run out."""
+    quota: QuotaStatus
+    bandwidth: Allowance
+    """What the timetable allows now."""
+    holds: tuple[Hold, ...]
+    """Why products wait, as far as it is disk, account or a better version."""
     received_24h_bytes: int
     received_30d_bytes: int
     areas: tuple[AreaStatus, ...]
@@ -83,8 +112,11 @@ def status(mirror: Mirror) -> Status:
         health=read_health(ledger, now=now),
         products={state: counts.get(state, (0, 0))[0] for state in State},
         held_bytes=sum(counts.get(state, (0, 0))[1] for state in HELD),
+        quota=quota_status(mirror),
+        bandwidth=allowance_at(mirror.settings.download.hours, now),
+        holds=tuple(_holds(mirror)),
         partial_products=ledger.selections.partial_count(),
-        free_bytes=room_bytes(mirror.archive),
+        free_bytes=existing(mirror.archive).free_bytes(),
         store=store_standing(mirror.settings, ledger),
         key_notes=tuple(note.text for note in key_notes(mirror.settings, now=now)),
         received_24h_bytes=ledger.transferred_bytes(timedelta(days=1), now=now),
@@ -96,6 +128,30 @@ def status(mirror: Mirror) -> Status:
         rejected=tuple(mirror.unusable()),
         next_due_at=ledger.products.next_due_at(mirror.area_names),
     )
+
+
+def quota_status(mirror: Mirror) -> QuotaStatus:
+    """Return how the account's volume stands."""
+    now, policy = mirror.now(), mirror.claimer.rooms.quota
+    hours = mirror.ledger.transfers(WINDOW, now=now)
+    spent = spent_bytes(hours, now)
+    return QuotaStatus(
+        limit_bytes=policy.limit_bytes,
+        spent_bytes=spent,
+        left_bytes=policy.left_bytes(spent, fresh=True),
+        left_for_backfill_bytes=policy.left_bytes(spent, fresh=False),
+        more_at=backfill_at(policy, hours, ASSUMED_BYTES, now=now),
+    )
+
+
+def _holds(mirror: Mirror) -> Iterator[Hold]:
+    """Yield why products wait, the account's volume apart from everything else."""
+    chooser = mirror.chooser(at=existing(mirror.archive))
+    plan = chooser.look(mirror.area_names, now=mirror.now())
+    others = [why for name, why in plan.held.items() if name not in plan.held_by_quota]
+    for reasons in (others, [plan.held[name] for name in plan.held if name in plan.held_by_quota]):
+        if reasons:
+            yield Hold(products=len(reasons), reason=reasons[0])
 
 
 def _cursors(mirror: Mirror) -> Iterator[Cursor]:

@@ -4,17 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from s2mirror.adapters.archive import Archive
-from s2mirror.errors import ArchiveError
 from s2mirror.lifecycle import HELD, State
 from s2mirror.model import Entry, Product, SupersedePolicy
 from s2mirror.planning.diff import diff_page
-from s2mirror.planning.downloads import DownloadPlan, expected_bytes, plan_downloads
+from s2mirror.planning.downloads import DownloadPlan
 from s2mirror.planning.retention import PrunePlan
 from s2mirror.planning.scope import Scope
 from s2mirror.planning.searches import Search, plan_query
-from s2mirror.planning.supersede import Supersession, plan_supersede, waiting_for_better
+from s2mirror.planning.supersede import Supersession, plan_supersede
 from s2mirror.service.wiring import Mirror
-from s2mirror.steps.choose import QUEUE_LENGTH
 from s2mirror.steps.complete import narrower
 from s2mirror.steps.listing import list_in_windows
 
@@ -25,8 +23,6 @@ class Survey:
 
     new: tuple[Entry, ...]
     """Products that the catalogue has and the ledger does not."""
-    queued: tuple[Entry, ...]
-    """Products that are in the queue already."""
     downloads: DownloadPlan
     prune: PrunePlan
     replaced: tuple[Supersession, ...]
@@ -48,37 +44,30 @@ class Survey:
     @property
     def fetch_count(self) -> int:
         """How many products would be fetched."""
-        return len(self.queued) + len(self.downloads.start)
+        return len(self.downloads.start)
 
     @property
     def fetch_bytes(self) -> int:
         """About how many bytes would be fetched."""
-        return self.downloads.size_bytes + sum(expected_bytes(entry) for entry in self.queued)
+        return self.downloads.size_bytes
 
 
 def survey(mirror: Mirror, searches: Sequence[Search]) -> Survey:
     """List the catalogue as the next cycle would, and plan with what it shows."""
     products = mirror.ledger.products
     new = tuple(_new_entries(mirror, searches))
-    queued = tuple(products.in_state(State.QUEUED, State.DOWNLOADING))
+    queued = products.in_state(State.QUEUED)
     names = [area.name for search in searches for area in search.areas]
-    known = products.waiting(names, QUEUE_LENGTH)
-    waiting = sorted((*known, *new), key=_turn, reverse=True)
+    chooser = mirror.chooser(at=existing(mirror.archive))
+    waiting = [*chooser.waiting(names), *new]
     policy = mirror.settings.supersede.policy
     versions = [*products.versions(waiting), *new]
-    downloads = plan_downloads(
-        waiting,
-        held_back=waiting_for_better(versions, policy),
-        promised_bytes=sum(expected_bytes(entry) for entry in queued),
-        free_bytes=room_bytes(mirror.archive),
-        reserve_bytes=mirror.settings.archive.reserve_bytes,
-    )
+    downloads = chooser.plan(queued, waiting, versions, now=mirror.now())
     prune = mirror.pruner().plan(now=mirror.now())
     held = products.in_state(*HELD)
     asked = SupersedePolicy.NEWEST if policy is SupersedePolicy.ALL else policy
     return Survey(
         new=new,
-        queued=queued,
         downloads=downloads,
         prune=prune,
         replaced=plan_supersede(held, asked, mirror.settings.supersede.grace),
@@ -88,19 +77,12 @@ def survey(mirror: Mirror, searches: Sequence[Search]) -> Survey:
     )
 
 
-def room_bytes(archive: Archive) -> int:
-    """Return the free bytes where the archive is or will be."""
+def existing(archive: Archive) -> Archive:
+    """Return the archive, or in place of one that is yet to be made the folder where it will be."""
     folder = archive.root
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    try:
-        return Archive(folder).free_bytes()
-    except OSError as error:
-        raise ArchiveError(f"cannot ask for the room at {folder}: {error}") from error
-
-
-def _turn(entry: Entry) -> tuple[object, ...]:
-    return entry.product.sensed_at, entry.product.id
+    return Archive(folder)
 
 
 def _new_entries(mirror: Mirror, searches: Sequence[Search]) -> Iterator[Entry]:

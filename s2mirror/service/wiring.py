@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,12 +22,14 @@ from s2mirror.planning.retry import RetryPolicy
 from s2mirror.planning.searches import Search
 from s2mirror.planning.sweeps import SweepPolicy
 from s2mirror.ports import ObjectStore, Progress
+from s2mirror.service.governing import claimer_of
 from s2mirror.service.options import odata_options, stac_options, watch_area
 from s2mirror.service.ways import open_store
 from s2mirror.steps.audit import Auditor
 from s2mirror.steps.catalogue import Cataloguer
 from s2mirror.steps.certify import Certifier
 from s2mirror.steps.choose import Chooser
+from s2mirror.steps.claim import Claimer
 from s2mirror.steps.connections import Connections
 from s2mirror.steps.fetch import Fetcher
 from s2mirror.steps.poll import Poller
@@ -53,6 +55,7 @@ class Mirror:
     archive: Archive
     areas: tuple[WatchArea, ...]
     searches: tuple[Search, ...]
+    claimer: Claimer
     throttle: Throttle
     """Shared by every connection of the process."""
     shelf: Shelf | None
@@ -182,12 +185,14 @@ class Mirror:
             feed=feed, catalog=self.catalog(), ledger=self.ledger, archive=self.archive
         )
 
-    def chooser(self) -> Chooser:
-        """Return the choose step, ready to use."""
+    def chooser(self, *, at: Archive | None = None) -> Chooser:
+        """Return the choose step, ready to use; *at* is where to look for room, if elsewhere."""
+        rooms = replace(self.claimer.rooms, archive=at or self.archive)
         return Chooser(
             ledger=self.ledger,
             archive=self.archive,
-            reserve_bytes=self.settings.archive.reserve_bytes,
+            rooms=rooms,
+            turns=self.claimer.turns,
             supersede=self.settings.supersede.policy,
         )
 
@@ -233,13 +238,15 @@ def open_mirror(settings: Settings, *, create: bool) -> Mirror:
 def mirror_on(ledger: Ledger, settings: Settings) -> Mirror:
     """Return the mirror that *settings* describe, on an open ledger."""
     areas = tuple(watch_area(area, settings) for area in settings.area)
+    archive = Archive(settings.archive.root)
     return Mirror(
         settings=settings,
         ledger=ledger,
-        archive=Archive(settings.archive.root),
+        archive=archive,
         areas=areas,
         searches=searches_for(areas, ledger),
         shelf=_shelf(settings),
+        claimer=claimer_of(settings, ledger, archive, areas),
         throttle=Throttle(lambda: rate_at(settings.download.hours, utc_now())),
     )
 

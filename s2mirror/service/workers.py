@@ -124,11 +124,16 @@ class Workers:
         self._busy.add(name)
         try:
             crew = self._crew()
+            delivered = False
             while crew.deliver_one():
+                delivered = True
                 self._arrived.set()
                 self._troubles.clear(FETCH)
         finally:
             self._busy.discard(name)
+        if not delivered:
+            # It is due, but disk, account or timetable let it wait.
+            self._rest(self._due, self._pace.idle_seconds)
 
     def _crew(self) -> Crew:
         return Crew(

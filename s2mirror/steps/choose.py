@@ -1,6 +1,6 @@
 """Decide which discovered products go into the queue."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -9,14 +9,19 @@ from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.lifecycle import HELD, Event, State
 from s2mirror.model import Entry, SupersedePolicy, Verdict
-from s2mirror.planning.downloads import DownloadPlan, expected_bytes, plan_downloads
+from s2mirror.planning.downloads import DownloadPlan, plan_downloads
 from s2mirror.planning.supersede import plan_supersede, waiting_for_better
+from s2mirror.planning.turns import order_turns
+from s2mirror.steps.claim import Turns
+from s2mirror.steps.room import Rooms
 
 QUEUE_LENGTH: Final = 500
 """So many products are looked at in one go: a long queue would only grow stale.
 
 Those that wait for another attempt do not count: they must not keep the others from their turn.
 """
+FEWEST: Final = 10
+"""So many of each area are always looked at, however many areas there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,31 +30,60 @@ class Chooser:
 
     ledger: Ledger
     archive: Archive
-    reserve_bytes: int
+    rooms: Rooms
+    turns: Turns
     supersede: SupersedePolicy
 
     def choose(self, areas: Collection[str], *, now: datetime) -> DownloadPlan:
-        """Queue products that one of *areas* claims, as far as the disk has room.
+        """Queue products that one of *areas* claims, as far as disk and account have room.
 
         Versions that a newer, held one has replaced are not fetched at all; those whose newer one
-        is on its way wait for it. Returns what was queued, and why others wait. When something was
-        queued there may be more to choose.
+        is on its way wait for it. Returns what may start, and why others wait. When there were
+        news in it there may be more to choose.
         """
-        queued = self.ledger.products.in_state(State.QUEUED, State.DOWNLOADING)
+        queued = self.ledger.products.in_state(State.QUEUED)
         due = sum(entry.next_attempt_at <= now for entry in queued)
-        waiting = self.ledger.products.waiting(areas, max(0, QUEUE_LENGTH - due))
+        waiting = self.waiting(areas)
         versions = self.ledger.products.versions(waiting)
         replaced = self._pass_over_replaced(versions, now)
-        plan = plan_downloads(
-            [entry for entry in waiting if entry.product.id not in replaced],
-            held_back=waiting_for_better(versions, self.supersede),
-            promised_bytes=sum(self._still_needed_bytes(entry) for entry in queued),
-            free_bytes=self.archive.free_bytes(),
-            reserve_bytes=self.reserve_bytes,
-        )
-        for entry in plan.start:
+        waiting = [entry for entry in waiting if entry.product.id not in replaced]
+        plan = self.plan(queued, waiting, versions, now=now)
+        plan = plan.at_most(QUEUE_LENGTH - due)
+        for entry in plan.news:
             self.ledger.products.advance(entry, Verdict(event=Event.SELECT), now=now)
         return plan
+
+    def look(self, areas: Collection[str], *, now: datetime) -> DownloadPlan:
+        """Return what would start now, and why others wait; change nothing."""
+        queued, waiting = self.ledger.products.in_state(State.QUEUED), self.waiting(areas)
+        return self.plan(queued, waiting, self.ledger.products.versions(waiting), now=now)
+
+    def plan(
+        self,
+        queued: Iterable[Entry],
+        waiting: Iterable[Entry],
+        versions: Iterable[Entry],
+        *,
+        now: datetime,
+    ) -> DownloadPlan:
+        """Give room to what is *queued* and *waiting*, in the order of their turns.
+
+        *versions* are all known ones of the images that wait.
+        """
+        needs = self.rooms.needs()
+        under_way = self.ledger.products.in_state(State.DOWNLOADING)
+        rules = self.turns.rules(needs, self.rooms.quota.fresh_since(now))
+        turns = order_turns([*queued, *waiting], self.turns.clocks(), rules)
+        return plan_downloads(
+            [turn.entry for turn in turns],
+            self.rooms.room(under_way, needs, now=now),
+            needed_bytes=needs,
+            held_back=waiting_for_better(list(versions), self.supersede),
+        )
+
+    def waiting(self, areas: Collection[str]) -> list[Entry]:
+        """Return the newest of every area, together about as many as the queue takes."""
+        return self.ledger.products.waiting(areas, FEWEST + QUEUE_LENGTH // max(1, len(areas)))
 
     def _pass_over_replaced(self, versions: list[Entry], now: datetime) -> set[str]:
         """Supersede what a newer, held version makes needless; return the ids."""
@@ -66,7 +100,3 @@ class Chooser:
 
     def _stands(self, entry: Entry) -> bool:
         return entry.path is not None and self.archive.holds(entry.path)
-
-    def _still_needed_bytes(self, entry: Entry) -> int:
-        staged_bytes = self.archive.stage(entry.product.id).size_bytes()
-        return max(0, expected_bytes(entry) - staged_bytes)

@@ -58,7 +58,10 @@ class Fetcher:
         caller decides what becomes of the product.
         """
         product = entry.product
-        wanted = Wanted(self.wishes.of(entry, self.ledger), self._list(product, stop))
+        wanted = Wanted(
+            self.wishes.of(entry, self.ledger.selections.asked(product.id)),
+            self._list(product, stop),
+        )
         listing = wanted.listing
         stage = self.archive.stage(product.id)
         known = self._known_versions(entry)

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from s2mirror.adapters.ledger import Ledger
 from s2mirror.area import WatchArea
 from s2mirror.manifest import ManifestObject
-from s2mirror.model import Entry, Listing
+from s2mirror.model import ASKED_FOR, Entry, Listing
 from s2mirror.selection import WHOLE, Selection
 
 
@@ -18,8 +17,8 @@ class Wishes:
 
     @classmethod
     def of_areas(cls, areas: Iterable[WatchArea]) -> "Wishes":
-        """Return what *areas* want."""
-        return cls({area.name: area.selection for area in areas})
+        """Return what *areas* want; who asks for a product by name wants all of it."""
+        return cls({area.name: area.selection for area in areas} | {ASKED_FOR: WHOLE})
 
     def wanted_by_areas(self, entry: Entry) -> Selection:
         """Return what the areas of a product want together; of nobody's product, everything."""
@@ -29,10 +28,13 @@ class Wishes:
             wanted |= more
         return wanted
 
-    def of(self, entry: Entry, ledger: Ledger) -> Selection:
-        """Return what to fetch of a product: never less than what stands in the tree already."""
+    def of(self, entry: Entry, asked: Selection | None) -> Selection:
+        """Return what to fetch of a product that a person *asked* for, or None did.
+
+        Never less than what stands in the tree already.
+        """
         wanted = self.wanted_by_areas(entry)
-        if asked := ledger.selections.asked(entry.product.id):
+        if asked is not None:
             wanted |= asked
         return wanted | entry.selection if entry.path is not None else wanted
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from kit import ZURICH, Kit, small
 
-from s2mirror.sandbox import Fault, SandboxProduct
-from s2mirror.selection import chosen
+from s2mirror.sandbox import Answer, Fault, SandboxProduct
+from s2mirror.selection import chosen, to_text
 
 SOME = ZURICH + 'bands = ["B02", "SCL"]\n'
 RURAL = SOME.replace('"zurich"', '"rural"').replace('"B02", "SCL"', '"B11"')
@@ -110,7 +110,7 @@ def test_a_product_is_completed_with_the_files_it_lacks_and_no_others(kit: Kit) 
     assert kit.cycle().exit_code == 0
     kit.assert_same_bytes(product)
     fetched = {key.partition(".SAFE/")[2] for key in kit.downloaded()}
-    assert fetched - {"manifest.safe"} == files(product) - before
+    assert fetched == files(product) - before
     assert kit.entry(product).selection.whole
     assert kit.entry(product).product.size_bytes == sum(map(len, product.files.values()))
     assert kit.call("complete", product.id) == 0
@@ -125,8 +125,14 @@ def test_what_is_to_be_completed_stands_and_proves_as_long_as_it_cannot_be(kit: 
     kit.cycle()
     before = held(kit, product)
     kit.call("complete", product.id)
+    refused = Fault(path=r"_B03_10m", answer=Answer(status=500), times=None)
+    kit.sandbox.s3_proxy.inject(refused)
+    kit.cycle()
+    assert kit.entry(product).state == "queued"
+    assert held(kit, product) == before
+    kit.sandbox.s3_proxy.reset()
     kit.sandbox.s3_proxy.inject(Fault(path=r"_B03_10m", flip_byte=7, times=None))
-    assert kit.cycle().exit_code == 1
+    assert kit.cycle(kit.later()).exit_code == 1
     assert kit.entry(product).state == "quarantined"
     assert held(kit, product) == before
     assert kit.faults() == []
@@ -183,7 +189,12 @@ def test_narrower_wishes_take_nothing_away(kit: Kit, capsys: pytest.CaptureFixtu
     assert kit.cycle().received_bytes == 0
     assert held(kit, product) == before
     assert told(kit, capsys, "plan")["narrower"] == []
-    kit.assert_current(product)
+    new = small(seed=1)
+    kit.sandbox.replace(new)
+    kit.cycle(kit.later())
+    assert_right_bytes(kit, new)
+    assert held(kit, new) == before, "what is republished comes as it was held"
+    kit.assert_current(new)
 
 
 @pytest.mark.long
@@ -228,3 +239,40 @@ def test_a_selected_object_that_the_store_lacks_keeps_the_product_waiting(kit: K
     assert kit.cycle(kit.later()).exit_code == 0
     assert held(kit, product) == WANTED.paths(files(product))
     assert Path(kit.archive, product.prefix, path).is_file()
+
+
+@pytest.mark.long
+def test_a_product_in_a_workers_hands_cannot_be_completed(kit: Kit) -> None:
+    product = small()
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path=r"list-type", answer=Answer(status=500), times=None))
+    kit.cycle()
+    mirror = kit.later()
+    mirror.ledger.products.claim(mirror.now())
+    assert kit.call("complete", product.id) == 2
+    assert mirror.ledger.selections.asked(product.id) is None
+
+
+@pytest.mark.long
+def test_a_product_that_waits_comes_whole_once_that_was_asked(kit: Kit) -> None:
+    product = small()
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path=r"list-type", answer=Answer(status=500), times=None))
+    kit.cycle()
+    assert kit.call("complete", product.id) == 0
+    kit.sandbox.s3_proxy.reset()
+    assert kit.cycle(kit.later()).exit_code == 0
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+@pytest.mark.long
+def test_a_ledger_that_says_more_was_chosen_than_is_there_is_a_fault(kit: Kit) -> None:
+    product = small()
+    kit.sandbox.publish(product)
+    kit.cycle()
+    claimed = to_text(WANTED | chosen(bands=["B11"]))
+    kit.mirror().ledger.connection.execute(
+        "UPDATE selection SET document = :claimed", {"claimed": claimed}
+    )
+    assert any("B11_20m.jp2 was proven with another digest" in fault for fault in kit.faults())

@@ -79,6 +79,12 @@ class Archive:
         with explained(f"asking for the room on {self.root}"):
             return shutil.disk_usage(self.root).free
 
+    def free_inodes(self) -> int | None:
+        """Return how many files and folders may still be made; None if there is no limit."""
+        with explained(f"asking for the room on {self.root}"):
+            found = os.statvfs(self.root)
+        return found.f_favail if found.f_files else None
+
     def folder(self, path: str) -> Path:
         """Return the folder of a product from its path relative to the root.
 

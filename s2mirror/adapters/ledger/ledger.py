@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from s2mirror.adapters.ledger.connection import Connection, check_whole, prepare, stamp
+from s2mirror.adapters.ledger.connection import Connection, check_whole, moment, prepare, stamp
 from s2mirror.adapters.ledger.coverage import Coverage
 from s2mirror.adapters.ledger.cursors import Cursors
 from s2mirror.adapters.ledger.deletions import Deletions
@@ -44,6 +44,8 @@ _RECENT_BYTES: Final = """
 SELECT coalesce(sum(size_bytes), 0) AS size_bytes FROM transfer WHERE hour >= :since
 """
 
+_RECENT_HOURS: Final = "SELECT * FROM transfer WHERE hour >= :since ORDER BY hour"
+
 
 class Ledger:
     """Everything that the mirror knows. Any thread may use it."""
@@ -79,6 +81,12 @@ class Ledger:
         """Return how many bytes came from the store within the last *window*."""
         params = {"since": stamp(_hour(now - window))}
         return int(self.connection.query(_RECENT_BYTES, params)[0]["size_bytes"])
+
+    def transfers(self, window: timedelta, *, now: datetime) -> list[tuple[datetime, int]]:
+        """Return how many bytes came from the store in each hour within the last *window*."""
+        params = {"since": stamp(_hour(now - window))}
+        rows = self.connection.query(_RECENT_HOURS, params)
+        return [(moment(row["hour"]), row["size_bytes"]) for row in rows]
 
     def compact_history(self, before: datetime) -> int:
         """Forget what happened before then to products that are gone; return how many lines.

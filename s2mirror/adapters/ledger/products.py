@@ -44,7 +44,7 @@ CLAIM: Final = """
 UPDATE product
    SET state = 'downloading', changed_at = :now
  WHERE id = (SELECT id FROM product
-              WHERE state = 'queued' AND next_attempt_at <= :now
+              WHERE state = 'queued' AND next_attempt_at <= :now AND :only IN ('', id)
                 AND (:areas = '[]' OR EXISTS (
                   SELECT 1 FROM membership
                    WHERE product_id = product.id
@@ -119,13 +119,14 @@ class Products(ProductReader):
         """Give what waits the highest priority of its areas, as they are configured now."""
         self._connection.execute(REWEIGH, {"priorities": json.dumps(priorities)})
 
-    def claim(self, now: datetime, areas: Collection[str] = ()) -> Entry | None:
+    def claim(self, now: datetime, areas: Collection[str] = (), *, only: str = "") -> Entry | None:
         """Move one due product to ``downloading`` and return it: priority, then newest sensing.
 
-        One that *areas* want, or a person asked for; without *areas*, any.
+        One that *areas* want, or a person asked for; without *areas*, any. With *only*, that
+        product or none.
         """
         with self._connection.atomic():
-            params = {"now": stamp(now), "areas": claimants(areas)}
+            params = {"now": stamp(now), "areas": claimants(areas), "only": only}
             rows = self._connection.query(CLAIM, params)
             if not rows:
                 return None

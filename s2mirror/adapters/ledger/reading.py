@@ -30,9 +30,20 @@ _CLAIMED_BY: Final = """EXISTS (
    SELECT 1 FROM membership WHERE product_id = p.id
       AND area IN (SELECT value FROM json_each(:areas)))"""
 _FIND: Final = f"{_ROW} WHERE p.id IN (SELECT value FROM json_each(:ids))"
+# The newest of every area: one that has much to come must not hide the others.
 _WAITING: Final = f"""{_ROW}
- WHERE p.state = 'discovered' AND {_CLAIMED_BY}
- ORDER BY p.priority DESC, p.sensed_at DESC LIMIT :limit
+ WHERE p.id IN (
+   SELECT product_id
+     FROM (SELECT product_id,
+                  row_number() OVER (PARTITION BY area ORDER BY sensed_at DESC) AS place
+             FROM product JOIN membership ON product_id = id
+            WHERE state = 'discovered' AND area IN (SELECT value FROM json_each(:areas)))
+    WHERE place <= :limit)
+ ORDER BY p.priority DESC, p.sensed_at DESC
+"""
+_DUE: Final = f"""{_ROW}
+ WHERE p.state = 'queued' AND p.next_attempt_at <= :now AND (:areas = '[]' OR {_CLAIMED_BY})
+ ORDER BY p.priority DESC, p.sensed_at DESC
 """
 _VERSIONS: Final = f"""{_ROW}
  WHERE (p.tile, p.sensed_at, p.collection, p.platform) IN (
@@ -102,9 +113,14 @@ class ProductReader:
         return {row["id"]: _entry(row) for row in rows}
 
     def waiting(self, areas: Collection[str], limit: int) -> list[Entry]:
-        """Return at most *limit* discovered products of *areas*, in the order of their turn."""
+        """Return the newest discovered products of *areas*, at most *limit* of each."""
         params = {"areas": json.dumps(list(areas)), "limit": limit}
         return [_entry(row) for row in self._connection.query(_WAITING, params)]
+
+    def due(self, areas: Collection[str], *, now: datetime) -> list[Entry]:
+        """Return the queued products that are due, of *areas* or asked for; without, of any."""
+        params = {"areas": claimants(areas), "now": stamp(now)}
+        return [_entry(row) for row in self._connection.query(_DUE, params)]
 
     def versions(self, entries: Iterable[Entry]) -> list[Entry]:
         """Return every product that is of the same tile and datatake as one of *entries*."""

@@ -10,6 +10,7 @@ INSERT INTO selection (product_id, kind, document) VALUES (:id, 'asked', :docume
 ON CONFLICT (product_id, kind) DO UPDATE SET document = excluded.document
 """
 _ASKED: Final = "SELECT document FROM selection WHERE product_id = :id AND kind = 'asked'"
+_ALL_ASKED: Final = "SELECT product_id, document FROM selection WHERE kind = 'asked'"
 _WHOLE_BYTES: Final = "SELECT whole_bytes FROM selection WHERE product_id = :id AND kind = 'held'"
 _SHARE: Final = """
 SELECT sum(size_bytes) AS held_bytes, sum(whole_bytes) AS whole_bytes
@@ -37,6 +38,11 @@ class Selections:
         """Return which files a person asked for; None if nobody did."""
         rows = self._connection.query(_ASKED, {"id": product_id})
         return from_text(rows[0]["document"]) if rows else None
+
+    def all_asked(self) -> dict[str, Selection]:
+        """Return by product id which files persons asked for."""
+        rows = self._connection.query(_ALL_ASKED)
+        return {row["product_id"]: from_text(row["document"]) for row in rows}
 
     def whole_bytes(self, product_id: str) -> int | None:
         """Return what all files of a held product would have; None if that is not known."""

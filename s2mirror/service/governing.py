@@ -1,0 +1,39 @@
+"""Puts together what decides which product starts when."""
+
+from collections.abc import Iterable
+
+from s2mirror.adapters.archive import Archive
+from s2mirror.adapters.ledger import Ledger
+from s2mirror.area import WatchArea
+from s2mirror.config import Settings
+from s2mirror.planning.quota import QuotaPolicy
+from s2mirror.planning.turns import Claims
+from s2mirror.steps.claim import Claimer, Turns
+from s2mirror.steps.room import Rooms
+from s2mirror.steps.wishes import Wishes
+
+
+def claimer_of(
+    settings: Settings, ledger: Ledger, archive: Archive, areas: Iterable[WatchArea]
+) -> Claimer:
+    """Return the claim step, ready to use; one for all threads of the process."""
+    areas = tuple(areas)
+    rooms = Rooms(
+        ledger=ledger,
+        archive=archive,
+        reserve_bytes=settings.archive.reserve_bytes,
+        quota=quota_policy(settings),
+        wishes=Wishes.of_areas(areas),
+    )
+    claims = {area.name: Claims(priority=area.priority, share=area.share) for area in areas}
+    turns = Turns(ledger=ledger, areas=claims)
+    return Claimer(ledger=ledger, rooms=rooms, turns=turns, hours=settings.download.hours)
+
+
+def quota_policy(settings: Settings) -> QuotaPolicy:
+    """Return what the account may receive."""
+    return QuotaPolicy(
+        limit_bytes=settings.quota.per_30_days,
+        reserve_percent=settings.quota.reserve_percent,
+        fresh=settings.quota.fresh,
+    )

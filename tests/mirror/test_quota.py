@@ -1,0 +1,154 @@
+"""The account's volume: counted, kept under its limit, and shared fairly."""
+
+import copy
+import json
+import time
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from kit import SENSED_AT, ZURICH, Kit
+from kit import tiny as made
+
+from s2mirror.sandbox import Fault, SandboxProduct
+from s2mirror.service.wiring import utc_now
+
+DAYS = (21, 23, 25, 27)
+BERN = """
+[[area]]
+name = "bern"
+tiles = ["32TLT"]
+start = 2020-01-01
+"""
+
+
+def tiny(day: int = 27, **facts: Any) -> SandboxProduct:  # noqa: ANN401 - ProductSpec's fields
+    """Make a product of which the catalogue tells the true size."""
+    product = made(day, **facts)
+    item = copy.deepcopy(dict(product.item))
+    item["properties"]["_private"]["product_size"] = bytes_of(product)
+    item["assets"]["Product"]["file:size"] = bytes_of(product)
+    return replace(product, item=item)
+
+
+def bytes_of(product: SandboxProduct) -> int:
+    return sum(map(len, product.files.values()))
+
+
+def fresh(hours_ago: float = 30, **facts: Any) -> SandboxProduct:  # noqa: ANN401 - likewise
+    moment = (utc_now() - timedelta(hours=hours_ago)).replace(microsecond=0)
+    return tiny(sensed_at=moment, **facts)
+
+
+def limit(kit: Kit, size_bytes: int, *, reserve_percent: float = 0) -> None:
+    kit.sections["quota"] = (
+        f'per_30_days = "{size_bytes} B"\nreserve_percent = {reserve_percent}\nfresh = "7 d"'
+    )
+
+
+def test_downloads_stop_at_the_limit_with_exit_7_and_go_on_when_old_bytes_no_longer_count(
+    kit: Kit,
+) -> None:
+    products = [tiny(day) for day in DAYS]
+    kit.sandbox.publish(products)
+    limit(kit, 2 * max(map(bytes_of, products)))
+    result = kit.cycle()
+    assert sorted(result.archived) == sorted(p.id for p in products[2:]), "the newest two"
+    assert result.exit_code == 7
+    assert result.downloads is not None
+    assert "of the account's volume" in result.downloads.held[products[0].id]
+    assert "is free again from about" in result.downloads.held[products[0].id]
+    assert kit.cycle(kit.later(days=29)).exit_code == 7
+    assert kit.cycle(kit.later(days=31)).exit_code == 0
+    kit.assert_current(*products)
+
+
+def test_what_is_kept_for_the_newest_images_goes_to_them_alone(kit: Kit) -> None:
+    old, new = tiny(27), fresh()
+    kit.sandbox.publish([old, new])
+    limit(kit, 2 * bytes_of(new) + 100, reserve_percent=100)
+    result = kit.cycle()
+    assert result.archived == [new.id]
+    assert result.exit_code == 7
+    limit(kit, 2 * bytes_of(old) + bytes_of(new))
+    assert kit.cycle().exit_code == 0
+    kit.assert_current(old, new)
+
+
+def test_a_failed_product_is_not_put_down_to_the_quota(kit: Kit) -> None:
+    kit.sandbox.publish([tiny(27), tiny(25)])
+    limit(kit, bytes_of(tiny(27)))
+    kit.cycle()
+    mirror = kit.mirror()
+    assert mirror.ledger.products.claim(mirror.now()) is None, "it is not even in the queue"
+    mirror.ledger.connection.execute(
+        "UPDATE product SET state = 'failed', reason = 'x' WHERE state = 'archived'"
+    )
+    assert kit.cycle().exit_code == 1
+
+
+def test_status_and_plan_say_what_the_account_has_left(
+    kit: Kit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit.sandbox.publish([tiny(27), tiny(25)])
+    limit(kit, bytes_of(tiny(27)) + 500, reserve_percent=1)
+    kit.cycle()
+    capsys.readouterr()
+    assert kit.call("status") == 1
+    told = capsys.readouterr().out
+    assert "left for the backfill" in told
+    assert "waiting   1 product, the first needs" in told
+    kit.call("plan", "--json")
+    plan = json.loads(capsys.readouterr().out)
+    assert "of the account's volume" in plan["held"][tiny(25).id]
+
+
+def test_three_products_do_not_wait_behind_many_of_another_area(kit: Kit) -> None:
+    kit.areas = ZURICH + BERN
+    kit.sections["download"] = "parallel_products = 1"
+    many = [tiny(day) for day in range(5, 29)]
+    few = [tiny(day, tile="32TLT", sensed_at=SENSED_AT.replace(month=3, day=day)) for day in DAYS]
+    kit.sandbox.publish([*many, *few])
+    result = kit.cycle()
+    assert {p.id for p in few} <= set(result.archived[: 2 * len(few) + 1])
+    kit.assert_current(*many, *few)
+
+
+def test_an_area_of_higher_priority_that_joins_later_raises_what_waits(kit: Kit) -> None:
+    kit.areas = ZURICH + BERN
+    kit.sections["download"] = "parallel_products = 1"
+    kit.sandbox.publish([tiny(27), tiny(21, tile="32TLT")])
+    limit(kit, 0)
+    assert kit.cycle().exit_code == 7
+    kit.areas = ZURICH + BERN + BERN.replace('"bern"', '"flood"') + "priority = 5\n"
+    del kit.sections["quota"]
+    assert kit.cycle().archived == [tiny(21, tile="32TLT").id, tiny(27).id]
+
+
+def test_a_pause_in_the_timetable_begins_nothing_and_loses_nothing(kit: Kit) -> None:
+    kit.sections["download"] = 'timetable = ["00:00-24:00 pause"]'
+    kit.sandbox.publish(tiny())
+    assert kit.cycle().exit_code == 1
+    assert kit.downloads() == []
+    kit.sections["download"] = ""
+    assert kit.cycle().exit_code == 0
+    kit.assert_current(tiny())
+
+
+@pytest.mark.long
+def test_a_kill_loses_no_byte_of_what_was_spent(kit: Kit) -> None:
+    product = tiny(band_bytes=3_000_000)
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path="B03_10m", silent=True))
+    first = kit.start("sync")
+    while not any("B02" in seen.path and seen.ended for seen in kit.downloads()):
+        assert first.poll() is None
+        time.sleep(0.02)
+    first.kill()
+    first.communicate()
+    kit.cycle()
+    mirror = kit.mirror()
+    spent = mirror.ledger.transferred_bytes(timedelta(days=1), now=mirror.now())
+    sent = sum(exchange.sent_bytes for exchange in kit.downloads())
+    assert spent >= sent >= bytes_of(product)
