@@ -682,9 +682,10 @@ def test_a_disk_that_fills_up_at_publishing_claims_nothing_and_loses_nothing(kit
     kit.sections["store"] = "connections = 1"
     product = tiny()
     kit.sandbox.publish(product)
-    with small_disk(kit.archive, "size=30m,nr_inodes=36"):
+    with small_disk(kit.archive, "size=30m,nr_inodes=1000"):
+        fill_up = OnFirstByte(lambda: remount(kit.archive, "nr_inodes=36"))
         with pytest.raises(ArchiveError, match=f"publishing {product.id}") as caught:
-            kit.cycle()
+            kit.cycle(progress=fill_up)
         assert caught.value.exit_code == 5
         assert kit.archive.joinpath("a").is_dir(), "it came as far as the folders"
         assert list(kit.archive.glob("a/**/*.SAFE")) == []
