@@ -4,6 +4,8 @@ A step is anything that changes what a crash would leave behind: a file opened f
 written, an fsync, a rename, a folder made or removed, a file removed, an SQL statement that writes.
 Steps are counted by an audit hook and SQLite's own trace, so the program is the one that users run.
 The process ends itself, with a real SIGKILL, right before step *n*; before *n + 1* is after *n*.
+A statement inside a transaction is recorded but not counted: until its COMMIT, which is, nothing of
+it is on disk, so a kill before it leaves just what a kill before that COMMIT leaves.
 
 Run as a program, this is the server that forks a process per command: imports are paid once.
 """
@@ -18,7 +20,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -37,6 +41,8 @@ class Step:
     target: str
     other: str = ""
     """Where a rename leads."""
+    inside: bool = False
+    """Whether it is a statement inside a transaction, which leaves nothing before the COMMIT."""
 
 
 class CrashServer:
@@ -71,23 +77,30 @@ class CrashServer:
     ) -> tuple[int, list[Step]]:
         """Run a command; return its exit code (KILLED if it was) and the steps that it made.
 
-        It is killed before the step of that number, or the first one whose kind and target, with a
-        space between, match that regular expression.
+        It is killed before the step of that number, counted from 1, or the first one whose kind and
+        target, with a space between, match that regular expression.
         """
-        assert self._process is not None
         record = self._folder / "steps.jsonl"
-        order = {
-            "arguments": arguments,
-            "environment": environment,
-            "kill_before": kill_before,
-            "kill_after_seconds": kill_after_seconds,
-            "record": str(record),
-        }
-        self._pipe(self._process.stdin).write(json.dumps(order) + "\n")
-        self._pipe(self._process.stdin).flush()
-        code = int(self._pipe(self._process.stdout).readline())
+        code = self._order(
+            arguments=arguments,
+            environment=environment,
+            kill_before=kill_before,
+            kill_after_seconds=kill_after_seconds,
+            record=str(record),
+            warms_up=False,
+        )
         lines = record.read_text(encoding="utf-8").splitlines()
         return code, [Step(*json.loads(line)) for line in lines]
+
+    def warm_up(self, arguments: list[str], environment: dict[str, str]) -> int:
+        """Run a command in the server itself, so that later ones begin sooner."""
+        return self._order(arguments=arguments, environment=environment, warms_up=True)
+
+    def _order(self, **order: object) -> int:
+        assert self._process is not None
+        self._pipe(self._process.stdin).write(json.dumps(order) + "\n")
+        self._pipe(self._process.stdin).flush()
+        return int(self._pipe(self._process.stdout).readline())
 
     @staticmethod
     def _pipe(pipe: IO[str] | None) -> IO[str]:
@@ -103,22 +116,21 @@ class _Steps:
         self._record = record
         self._kill_before = kill_before
         self._count = 0
-        self._statement = ""
         self._lock = threading.Lock()
 
-    def step(self, kind: str, target: object, other: object = "") -> None:
+    def step(self, kind: str, target: object, other: object = "", *, inside: bool = False) -> None:
         with self._lock:
-            self._count += 1
+            self._count += not inside
             name = os.fsdecode(target)  # type: ignore[arg-type]
-            if self._is_last(f"{kind} {name}"):
+            if self._is_last(f"{kind} {name}", inside=inside):
                 os.kill(os.getpid(), signal.SIGKILL)
-            line = json.dumps([kind, name, os.fsdecode(other)])  # type: ignore[arg-type]
+            line = json.dumps([kind, name, os.fsdecode(other), inside])  # type: ignore[arg-type]
             os.write(self._descriptor, line.encode() + b"\n")
 
-    def _is_last(self, text: str) -> bool:
+    def _is_last(self, text: str, *, inside: bool) -> bool:
         if isinstance(self._kill_before, str):
             return re.search(self._kill_before, text) is not None
-        return self._count == self._kill_before
+        return self._count == self._kill_before and not inside
 
     def watch(self) -> None:
         """Begin to count."""
@@ -138,19 +150,12 @@ class _Steps:
             other = arguments[1] if event == "os.rename" else ""
             self.step(event.removeprefix("os."), arguments[0], other)
 
-    def _hear_sql(self, statement: str) -> None:
-        # A statement that fires a trigger is told again for each statement of the trigger.
-        text = " ".join(statement.split())[:_SHOWN]
-        if text.upper().startswith(_STATEMENTS) and text != self._statement:
-            self.step("sql", text)
-        self._statement = text
-
     def _wrap_connect(self) -> None:
         real = sqlite3.connect
 
         def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:  # noqa: ANN401
             connection = real(*arguments, **options)
-            connection.set_trace_callback(self._hear_sql)
+            connection.set_trace_callback(_Statements(self).hear)
             return connection
 
         sqlite3.connect = connect
@@ -181,16 +186,44 @@ class _Steps:
         Stage.receive = receive  # type: ignore[method-assign, assignment]
 
 
+class _Statements:
+    """What one connection says that it runs."""
+
+    def __init__(self, steps: _Steps) -> None:
+        self._steps = steps
+        self._last = ""
+        self._inside = False
+
+    def hear(self, statement: str) -> None:
+        # A statement that fires a trigger is told again for each statement of the trigger.
+        text = " ".join(statement.split())[:_SHOWN]
+        word = text.upper().partition(" ")[0]
+        if word == "BEGIN":
+            self._inside = True
+        elif word in ("COMMIT", "ROLLBACK") and " TO " not in text.upper():
+            self._inside = False
+        if word in _STATEMENTS and text != self._last:
+            self._steps.step("sql", text, inside=self._inside)
+        self._last = text
+
+
 def _is_ours(path: str | bytes) -> bool:
     return not os.fsdecode(path).startswith(("/dev/", "/proc/"))
 
 
 def _serve() -> None:
-    from s2mirror.cli import app  # noqa: F401, PLC0415 - the price of starting, paid once
+    import botocore.loaders  # noqa: PLC0415 - the price of starting, paid once
+
+    from s2mirror.cli import app  # noqa: F401, PLC0415 - likewise
     from s2mirror.cli.main import main  # noqa: PLC0415 - likewise
 
+    # What boto3 reads of its own files to make a client, it reads once.
+    botocore.loaders.create_loader = cache(botocore.loaders.create_loader)
     for line in sys.stdin:
         order = json.loads(line)
+        if order["warms_up"]:
+            _warm_up(order, main)
+            continue
         child = os.fork()
         if child == 0:
             _obey(order, main)
@@ -199,6 +232,14 @@ def _serve() -> None:
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 - the answer
+
+
+def _warm_up(order: dict[str, Any], main: Callable[[list[str]], int]) -> None:
+    """Be the command in the server itself, so that all it loads is there for the processes."""
+    os.environ.update(order["environment"])
+    with open(os.devnull, "w", encoding="utf-8") as null, redirect_stdout(null):  # noqa: PTH123
+        code = main(order["arguments"])
+    print(code, flush=True)  # noqa: T201 - the answer
 
 
 def _obey(order: dict[str, Any], main: Callable[[list[str]], int]) -> None:

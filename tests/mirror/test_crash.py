@@ -9,10 +9,11 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from crashing import KILLED, CrashServer, Step
@@ -22,7 +23,7 @@ from s2mirror.sandbox import Fault, SandboxProduct
 
 pytestmark = pytest.mark.long
 
-BAND_BYTES = 300_000
+BAND_BYTES = 60_000
 PUBLISH = r"^rename .*/staging/[^/]*\.SAFE$"
 PUBLISHED = r"^sql UPDATE OR REPLACE proof"
 MOMENTS = {
@@ -46,6 +47,21 @@ MOMENTS = {
 }
 """When to kill a sync, as the step before which that is."""
 STAGING, QUARANTINE = ".s2mirror/staging", ".s2mirror/quarantine"
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder in memory where there is such a thing: a kill does not ask for a real disk.
+
+    Each of these tests syncs thousands of files to it.
+    """
+    memory = Path("/dev/shm")  # noqa: S108 - the file system is what is wanted
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with TemporaryDirectory(prefix="s2mirror-crash-", dir=memory) as folder:
+        (mirror := Path(folder, "mirror")).mkdir()
+        yield mirror
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +180,20 @@ def revision(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
     return [new]
 
 
+def supersession(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
+    """A product that is held, and a newer version of it to fetch that replaces it."""
+    kit.sections["supersede"] = 'policy = "newest"'
+    new_at = SENSED_AT.replace(day=28)
+    products = [tiny(20, baseline="05.11"), tiny(20, baseline="05.12", processed_at=new_at)]
+    kit.sandbox.publish(products[0])
+    assert sync(kit, server) == 0
+    kit.sandbox.publish(products[1])
+    return products
+
+
 SCENARIOS: dict[str, Callable[[Kit, CrashServer], list[SandboxProduct]]] = {
     scenario.__name__: scenario
-    for scenario in (fresh, prune, reuse, quarantine, recovery, publication, revision)
+    for scenario in (fresh, prune, reuse, quarantine, recovery, publication, revision, supersession)
 }
 
 
@@ -193,6 +220,11 @@ def rehearse(kit: Kit, server: CrashServer) -> tuple[dict[str, str], list[Step]]
     states = copy.states()
     shutil.rmtree(copy.folder)
     return states, steps
+
+
+def counted(steps: list[Step]) -> int:
+    """Return before how many of these steps a kill leaves something of its own."""
+    return sum(not step.inside for step in steps)
 
 
 def assert_survives(
@@ -236,7 +268,7 @@ def test_a_kill_at_some_step_loses_nothing_and_repeats_nothing(
     products = SCENARIOS[name](kit, server)
     ending, steps = rehearse(kit, server)
     dice = random.Random(name)  # noqa: S311 - no secret
-    assert_survives(kit, server, products, ending, dice.randint(1, len(steps)))
+    assert_survives(kit, server, products, ending, dice.randint(1, counted(steps)))
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -245,7 +277,7 @@ def test_a_kill_at_every_step_loses_nothing_and_repeats_nothing(
 ) -> None:
     products = SCENARIOS[name](kit, server)
     ending, steps = rehearse(kit, server)
-    for at in range(1, len(steps) + 1):
+    for at in range(1, counted(steps) + 1):
         assert_survives(kit, server, products, ending, at)
 
 
@@ -253,24 +285,24 @@ def test_a_kill_at_every_step_loses_nothing_and_repeats_nothing(
 
 
 def kill_at_random_moments(
-    kit: Kit, kills: int, killed_sync: Callable[[float], object], span_seconds: tuple[float, float]
-) -> list[dict[str, str]]:
+    kit: Kit, dice: random.Random, kills: int, killed_sync: Callable[[float], object]
+) -> set[str]:
     """Let product after product come, kill each sync somewhere, let the next end; then look.
 
     Each round has one product to fetch and one to prune, so that kills meet all kinds of work.
-    Returns the states that each kill left.
+    *killed_sync* is told at what share of a whole sync to kill. Returns the states that kills left.
     """
     kit.sections["prune"] = 'after = "0 s"\ntrash_keep = "0 s"'
-    dice = random.Random(kills)  # noqa: S311 - no secret
     products: list[SandboxProduct] = []
-    found: list[dict[str, str]] = []
+    found: set[str] = set()
     for number in range(kills):
         later = timedelta(minutes=number)
         products.append(tiny(sensed_at=SENSED_AT + later, band_bytes=BAND_BYTES))
         kit.sandbox.publish(products[-1])
-        killed_sync(dice.uniform(*span_seconds))
-        start, left = requests_so_far(kit), left_by(kit, products)
-        found.append(kit.states() if kit.folder.joinpath("s2mirror.sqlite").exists() else {})
+        killed_sync(dice.random())
+        start, left = requests_so_far(kit), left_by(kit, products[-3:])
+        if kit.folder.joinpath("s2mirror.sqlite").exists():
+            found.update(kit.states().values())
         assert kit.cycle().exit_code == 0
         assert_went_on(kit, left, start, products)
         for product in products[-3:-2]:
@@ -288,40 +320,59 @@ def kill_at_random_moments(
 
 def slow_down(kit: Kit) -> None:
     """Let bands come slowly, so that much of a sync is spent in the middle of them."""
-    kit.sandbox.s3_proxy.inject(Fault(path="_10m.jp2", bytes_per_second=2 * BAND_BYTES, times=None))
+    kit.sandbox.s3_proxy.inject(Fault(path="_10m.jp2", bytes_per_second=6 * BAND_BYTES, times=None))
+
+
+def seconds_of(sync: Callable[[Kit], int], kit: Kit) -> float:
+    """Return how long a whole sync takes on this machine now."""
+    rehearsal = copy_of(kit, "rehearsal")
+    product = tiny(1, band_bytes=BAND_BYTES)
+    rehearsal.sandbox.publish(product)
+    started = time.monotonic()
+    assert sync(rehearsal) == 0
+    rehearsal.sandbox.withdraw(product.id)
+    return time.monotonic() - started
+
+
+def kills_by_the_server(kit: Kit, server: CrashServer, seed: int, kills: int) -> set[str]:
+    slow_down(kit)
+    whole_seconds = seconds_of(lambda mirror: sync(mirror, server), kit)
+
+    def killed_sync(share: float) -> None:
+        arguments = ["sync", *config(kit)]
+        server.run(arguments, kit.secrets, kill_after_seconds=share * whole_seconds)
+
+    return kill_at_random_moments(kit, random.Random(seed), kills, killed_sync)  # noqa: S311 - no secret
 
 
 def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(
     kit: Kit, server: CrashServer
 ) -> None:
-    slow_down(kit)
+    kills_by_the_server(kit, server, seed=0, kills=4)
 
-    def killed_sync(after_seconds: float) -> None:
-        arguments = ["sync", *config(kit)]
-        server.run(arguments, kit.secrets, kill_after_seconds=after_seconds)
 
-    kill_at_random_moments(kit, 4, killed_sync, (0.2, 1.2))
+@pytest.mark.parametrize("seed", range(1, 10))
+def test_another_fifty_kills_at_random_moments_lose_nothing_and_repeat_nothing(
+    kit: Kit, server: CrashServer, seed: int
+) -> None:
+    met = kills_by_the_server(kit, server, seed, kills=50)
+    assert {"downloading", "archived", "pruned"} <= met
 
 
 def test_fifty_kills_of_the_command_at_random_moments_lose_nothing_and_repeat_nothing(
     kit: Kit,
 ) -> None:
     slow_down(kit)
-    rehearsal = copy_of(kit, "rehearsal")
-    rehearsal.sandbox.publish(tiny(20, band_bytes=BAND_BYTES))
-    started = time.monotonic()
-    assert rehearsal.run("sync").returncode == 0
-    whole_seconds = time.monotonic() - started
-    rehearsal.sandbox.withdraw(tiny(20).id)
+    whole_seconds = seconds_of(lambda mirror: mirror.run("sync").returncode, kit)
 
-    def killed_sync(after_seconds: float) -> None:
+    def killed_sync(share: float) -> None:
         process = kit.start("sync")
-        time.sleep(after_seconds)
+        # Much of its time goes into starting.
+        time.sleep(whole_seconds * (0.3 + 0.7 * share))
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
 
-    found = kill_at_random_moments(kit, 50, killed_sync, (whole_seconds * 0.3, whole_seconds))
-    met = {state for states in found for state in states.values()}
+    met = kill_at_random_moments(kit, random.Random(50), 50, killed_sync)  # noqa: S311 - no secret
     assert {"downloading", "archived", "pruned"} <= met
 
 
@@ -431,5 +482,5 @@ def test_a_power_cut_at_every_step_costs_a_repetition_and_no_truth(
 ) -> None:
     products = fresh(kit, server)
     _, steps = rehearse(kit, server)
-    for at in range(1, len(steps) + 1):
+    for at in range(1, counted(steps) + 1):
         assert_survives_power_cut(kit, server, products, at)
