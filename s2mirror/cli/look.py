@@ -57,6 +57,8 @@ def _print_status(found: Status) -> None:
     say(f"account   {_account(found.quota)}")
     if found.bandwidth.bytes_per_second is not None:
         say(f"speed     {_speed(found.bandwidth)}")
+    if found.slow:
+        say(f"slow      {found.slow}")
     for hold in found.holds:
         say(f"waiting   {count(hold.products, 'product')}, the first {hold.reason}")
     say(f"ledger    {found.ledger_path}")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from s2mirror.errors import MirrorError, Stopped
+from s2mirror.errors import MirrorError, Stopped, StoreBusy, StoreUnavailable
 from s2mirror.lifecycle import Event
 from s2mirror.model import Entry
 from s2mirror.planning.retry import EVERYBODYS_PROBLEM, after_error
@@ -94,6 +94,9 @@ class Crew:
     def _record(self, product_id: str, error: MirrorError) -> None:
         """Decide what becomes of a product after *error*, files before facts."""
         mirror = self.mirror
+        if mirror.throttle.slow and isinstance(error, StoreUnavailable):
+            # A slow account is nobody's fault but takes patience, however often it breaks off.
+            error = StoreBusy(str(error))
         entry = mirror.ledger.products.get(product_id)
         now = mirror.now()
         verdict = after_error(error, entry, mirror.retry_policy, now=now, dice=random.random())  # noqa: S311 - jitter

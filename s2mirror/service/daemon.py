@@ -19,6 +19,7 @@ from s2mirror.service.cycle import prepare, prune, read_deletions
 from s2mirror.service.health import Troubles
 from s2mirror.service.logs import log
 from s2mirror.service.previews import PreviewJob
+from s2mirror.service.slowness import slow_words
 from s2mirror.service.ways import tell_of_keys
 from s2mirror.service.wiring import Mirror, utc_now
 from s2mirror.service.workers import Pace, Workers
@@ -35,6 +36,7 @@ _ASK_AGAIN: Final = timedelta(minutes=15)
 _KEYS_EVERY: Final = timedelta(hours=1)
 _PREVIEW_EVERY: Final = timedelta(seconds=15)
 _STALLED: Final = "stalled"
+_SLOW: Final = "slow"
 _PREVIEWS: Final = "previews"
 
 
@@ -199,6 +201,10 @@ class Daemon:
             self._troubles.set(_STALLED, f"no download has moved for {minutes:.0f} min")
         else:
             self._troubles.clear(_STALLED)
+        if words := slow_words(self._mirror.ledger, now=self._mirror.now()):
+            self._troubles.set(_SLOW, words)
+        else:
+            self._troubles.clear(_SLOW)
         self._troubles.say()
 
     def _stalled(self) -> bool:

@@ -1,15 +1,19 @@
 """Puts together what decides which product starts when."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.area import WatchArea
 from s2mirror.config import Settings
+from s2mirror.planning.bandwidth import rate_at
 from s2mirror.planning.quota import QuotaPolicy
 from s2mirror.planning.turns import Claims
+from s2mirror.service.slowness import SlownessWatch
 from s2mirror.steps.claim import Claimer, Turns
 from s2mirror.steps.room import Rooms
+from s2mirror.steps.throttle import Throttle
 from s2mirror.steps.wishes import Wishes
 
 
@@ -28,6 +32,16 @@ def claimer_of(
     claims = {area.name: Claims(priority=area.priority, share=area.share) for area in areas}
     turns = Turns(ledger=ledger, areas=claims)
     return Claimer(ledger=ledger, rooms=rooms, turns=turns, hours=settings.download.hours)
+
+
+def throttle_of(settings: Settings, ledger: Ledger) -> Throttle:
+    """Return the throttle of all connections."""
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    watch = SlownessWatch(ledger=ledger, quota=quota_policy(settings), now=now)
+    return Throttle(lambda: rate_at(settings.download.hours, now()), watch.is_slow)
 
 
 def quota_policy(settings: Settings) -> QuotaPolicy:

@@ -16,6 +16,7 @@ from s2mirror.planning.quota import WINDOW, backfill_at, spent_bytes
 from s2mirror.service.certificates import Summary, last_summary
 from s2mirror.service.health import Health, read_health
 from s2mirror.service.previews import PreviewStatus, status_now
+from s2mirror.service.slowness import slow_words
 from s2mirror.service.survey import existing
 from s2mirror.service.ways import StoreStanding, key_notes, store_standing
 from s2mirror.service.wiring import Mirror
@@ -77,6 +78,8 @@ class Status:
     key_notes: tuple[str, ...]
     """What there is to say of key pairs that run out."""
     quota: QuotaStatus
+    slow: str
+    """What was seen of an account made slow within the last hour; empty if it is not."""
     bandwidth: Allowance
     """What the timetable allows now."""
     holds: tuple[Hold, ...]
@@ -113,6 +116,7 @@ def status(mirror: Mirror) -> Status:
         products={state: counts.get(state, (0, 0))[0] for state in State},
         held_bytes=sum(counts.get(state, (0, 0))[1] for state in HELD),
         quota=quota_status(mirror),
+        slow=slow_words(ledger, now=now),
         bandwidth=allowance_at(mirror.settings.download.hours, now),
         holds=tuple(_holds(mirror)),
         partial_products=ledger.selections.partial_count(),

@@ -16,13 +16,12 @@ from s2mirror.area import WatchArea
 from s2mirror.config import Settings
 from s2mirror.errors import LedgerError, UsageError
 from s2mirror.model import Rejected
-from s2mirror.planning.bandwidth import rate_at
 from s2mirror.planning.retention import Brake
 from s2mirror.planning.retry import RetryPolicy
 from s2mirror.planning.searches import Search
 from s2mirror.planning.sweeps import SweepPolicy
 from s2mirror.ports import ObjectStore, Progress
-from s2mirror.service.governing import claimer_of
+from s2mirror.service.governing import claimer_of, throttle_of
 from s2mirror.service.options import odata_options, stac_options, watch_area
 from s2mirror.service.ways import open_store
 from s2mirror.steps.audit import Auditor
@@ -247,7 +246,7 @@ def mirror_on(ledger: Ledger, settings: Settings) -> Mirror:
         searches=searches_for(areas, ledger),
         shelf=_shelf(settings),
         claimer=claimer_of(settings, ledger, archive, areas),
-        throttle=Throttle(lambda: rate_at(settings.download.hours, utc_now())),
+        throttle=throttle_of(settings, ledger),
     )
 
 

@@ -92,8 +92,9 @@ class Receiver:
             start_byte = self.stage.partial_bytes(file.path)
             await_turn(self.store, self.halt)
             try:
-                chunks = self._heeding(self.store.read(file, start_byte=start_byte))
-                self.stage.receive(file.path, chunks, hasher, self._hear)
+                with self.throttle.turn(self.halt):
+                    chunks = self._heeding(self.store.read(file, start_byte=start_byte))
+                    self.stage.receive(file.path, chunks, hasher, self._hear)
             except StoreUnavailable as error:
                 moved_on = self.stage.partial_bytes(file.path) > start_byte
                 moved_on &= not isinstance(error, StoreSlow)

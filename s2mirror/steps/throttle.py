@@ -2,21 +2,41 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
 
 from s2mirror.stop import StopFlag
+
+_LOOK_SECONDS: Final = 10.0
+_WINDOW_SECONDS: Final = 600.0
+_IDLE_SECONDS: Final = 5.0
+"""Without a byte for so long, nobody was at work."""
+_POLL_SECONDS: Final = 0.5
 
 
 class Throttle:
     """Holds whoever takes bytes to a speed that may change at any time. Any thread may use it.
 
-    *rate* says how many bytes per second all together may take now; None for any number.
+    *rate* says how many bytes per second all together may take now; None for any number. *is_slow*
+    is asked now and then whether so many bytes in so many seconds of work are a slow account; then
+    :meth:`turn` lets one connection work at a time.
     """
 
-    def __init__(self, rate: Callable[[], int | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        rate: Callable[[], int | None] = lambda: None,
+        is_slow: Callable[[int, float], bool] = lambda _bytes, _seconds: False,
+    ) -> None:
         self._rate = rate
+        self._is_slow = is_slow
         self._lock = threading.Lock()
         self._free_at = 0.0
+        self._meter = Meter()
+        self._look_at = 0.0
+        self._one = threading.Lock()
+        self.slow = False
 
     def take(self, size_bytes: int, halt: StopFlag) -> None:
         """Return when *size_bytes* that came may have come at the speed allowed, or at a stop.
@@ -24,10 +44,67 @@ class Throttle:
         Nothing is saved up: after a rest, nobody may go faster than without one.
         """
         rate = self._rate()
-        if not rate:
-            return
+        wait_seconds, look = 0.0, False
         with self._lock:
             now = time.monotonic()
-            self._free_at = max(self._free_at, now) + size_bytes / rate
-            wait_seconds = self._free_at - now
-        halt.wait(wait_seconds)
+            if rate:
+                self._free_at = max(self._free_at, now) + size_bytes / rate
+                wait_seconds = self._free_at - now
+                self._meter.forget()  # how slow that is says nothing of the account
+            else:
+                self._meter.add(size_bytes, now)
+                look = now >= self._look_at
+                self._look_at = now + _LOOK_SECONDS if look else self._look_at
+            found = self._meter.found
+        if look:
+            self.slow = self._is_slow(*found)
+        if wait_seconds:
+            halt.wait(wait_seconds)
+
+    @contextmanager
+    def turn(self, halt: StopFlag) -> Iterator[None]:
+        """Let the caller use a connection: at once, or while the account is slow, one by one.
+
+        Raises Stopped.
+        """
+        mine = False
+        while self.slow and not (mine := self._one.acquire(timeout=_POLL_SECONDS)):
+            halt.raise_if_set()
+        try:
+            yield
+        finally:
+            if mine:
+                self._one.release()
+
+
+class Meter:
+    """Remembers the bytes of the last minutes, and for how much of them anybody was at work."""
+
+    def __init__(self, window_seconds: float = _WINDOW_SECONDS) -> None:
+        self._window_seconds = window_seconds
+        self._slots: deque[tuple[float, int, float]] = deque()
+        self._last_at: float | None = None
+
+    def add(self, size_bytes: int, now: float) -> None:
+        """Note bytes that came at *now*, in seconds of a clock that never goes back."""
+        busy_seconds = now - self._last_at if self._last_at is not None else _IDLE_SECONDS
+        self._last_at = now
+        if busy_seconds >= _IDLE_SECONDS:
+            size_bytes, busy_seconds = 0, 0.0
+        if self._slots and now - self._slots[-1][0] < _LOOK_SECONDS:
+            at, slot_bytes, slot_seconds = self._slots.pop()
+            self._slots.append((at, slot_bytes + size_bytes, slot_seconds + busy_seconds))
+        else:
+            self._slots.append((now, size_bytes, busy_seconds))
+        while now - self._slots[0][0] > self._window_seconds:
+            self._slots.popleft()
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._slots.clear()
+        self._last_at = None
+
+    @property
+    def found(self) -> tuple[int, float]:
+        """The bytes, and the seconds of work."""
+        return sum(slot[1] for slot in self._slots), sum(slot[2] for slot in self._slots)
