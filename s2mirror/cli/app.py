@@ -27,7 +27,7 @@ app = typer.Typer(
     "every byte proven.",
     epilog="Exit codes: 0 current; 1 more to come, or something failed; 2 configuration or usage; "
     "3 an outside service cannot be reached; 4 another instance runs; 5 disk or ledger; "
-    "6 credentials; 70 a bug; 130 stopped on request, what was fetched so far is kept.",
+    "6 credentials; 7 quota; 70 a bug; 130 stopped on request, what was fetched so far is kept.",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

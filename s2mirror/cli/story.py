@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from s2mirror.cli import audit, change, context, look, products, work
+from s2mirror.cli import audit, change, context, look, preview, products, work
 from s2mirror.cli.output import console, say
 from s2mirror.errors import UsageError
 from s2mirror.sandbox import ProductSpec, Sandbox, SandboxProduct, make_product
@@ -35,6 +35,7 @@ endpoint = "{s3_endpoint}"
 
 [endpoints]
 token_url = "{token_url}"
+process_url = "{process_url}"
 odata_url = "{odata_url}"
 
 [network]
@@ -74,6 +75,7 @@ def tell(folder: Path, *, keep: bool) -> int:
         _publish_news(sandbox)
         _second_sync(config)
         _prune(config)
+        _preview(config)
         _run("audit --online", lambda: audit.audit(config, online=True))
         _run("status", lambda: look.status(config))
         _close(folder, config, started, keep=keep)
@@ -106,13 +108,14 @@ def tell_recorded(folder: Path, items: Path, *, keep: bool) -> int:
 def _stage(folder: Path, areas: str) -> Iterator[tuple[Sandbox, Path]]:
     """Start the services, and write the configuration that leads to them."""
     _make_anew(folder)
-    _tell("Starting a Copernicus Data Space on loopback: catalogue, S3 store, token endpoint.")
+    _tell("Starting a Copernicus Data Space on loopback: catalogue, S3 store, tokens, Process API.")
     with Sandbox(folder) as sandbox:
         config = folder / "s2mirror.toml"
         text = _CONFIG.format(
             stac_url=sandbox.stac_url,
             s3_endpoint=sandbox.s3_endpoint,
             token_url=sandbox.token_url,
+            process_url=sandbox.process_url,
             odata_url=sandbox.odata_url,
             ca_file=sandbox.ca_file.name,
         )
@@ -224,6 +227,16 @@ def _prune(config: Path) -> None:
     _run("prune", lambda: work.prune(config))
     _tell("Pruned products stay known, so the next sync does not bring them back:")
     _run("sync", lambda: work.sync(config))
+
+
+def _preview(config: Path) -> None:
+    _tell("A picture of an area, drawn by the Process API with the token of an OAuth client:")
+    day = "2026-05-28"
+    words = preview.Words(config=config, area=["lake-zurich"], since=day, until=day, width=160)
+    _run(
+        f"preview --area lake-zurich --from {day} --to {day} --width 160",
+        lambda: preview.preview(words),
+    )
 
 
 def _run(words: str, command: Callable[[], int]) -> None:

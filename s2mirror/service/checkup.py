@@ -14,6 +14,7 @@ from s2mirror.adapters.ledger import open_ledger
 from s2mirror.adapters.lock import holder_pid
 from s2mirror.adapters.objectstore import S3Store, StoreOptions
 from s2mirror.config import Settings
+from s2mirror.drawing import PreviewSource
 from s2mirror.errors import (
     ArchiveError,
     CatalogError,
@@ -30,9 +31,11 @@ from s2mirror.service.options import (
     store_ways,
     watch_area,
 )
+from s2mirror.service.previews import preview_rules
 from s2mirror.service.survey import existing
 from s2mirror.service.ways import key_notes, key_problems
 from s2mirror.service.wiring import refuse_network_file_system, utc_now
+from s2mirror.stop import StopFlag
 
 MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
 """Beyond 15 minutes S3 refuses every signature; long before, somebody should know."""
@@ -64,6 +67,8 @@ def checkup(settings: Settings) -> Iterator[Check]:
     yield _try("store", lambda: _store(settings, catalog, searches))
     yield from _other_ways(settings)
     yield _try("key expiry", lambda: _key_expiry(settings))
+    if any(rule.source is PreviewSource.PROCESS for rule in preview_rules(settings).values()):
+        yield _try("previews", lambda: _previews(settings))
 
 
 def _try(name: str, attempt: Callable[[], str]) -> Check:
@@ -201,6 +206,14 @@ def _key_expiry(settings: Settings) -> str:
         return "; ".join(note.text for note in notes)
     last_days = [f"pair {e.number}: {e.expires_on:%Y-%m-%d}" for e in key_expiries(settings)]
     return ", ".join(last_days) or "not known; set store.key_expires to be warned in time"
+
+
+def _previews(settings: Settings) -> str:
+    """Get a token, which costs nothing; a picture would."""
+    from s2mirror.service.painting import new_tokens  # noqa: PLC0415 - see there
+
+    new_tokens(settings, utc_now).token(StopFlag())
+    return f"{settings.endpoints.token_url} gives the OAuth client a token"
 
 
 def _any_product(catalog: StacCatalog, searches: tuple[Search, ...]) -> Product | None:
