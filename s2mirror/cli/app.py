@@ -11,6 +11,7 @@ from s2mirror.cli import (
     change,
     complete,
     demo,
+    forecast,
     look,
     preview,
     products,
@@ -52,7 +53,7 @@ def begin(
 
 for room in (
     *(setup, work, run, look, products, preview),
-    *(audit, change, catalog, complete, demo),
+    *(audit, change, catalog, complete, forecast, demo),
 ):
     room.register(app)
 

@@ -152,3 +152,25 @@ def test_a_kill_loses_no_byte_of_what_was_spent(kit: Kit) -> None:
     spent = mirror.ledger.transferred_bytes(timedelta(days=1), now=mirror.now())
     sent = sum(exchange.sent_bytes for exchange in kit.downloads())
     assert spent >= sent >= bytes_of(product)
+
+
+def test_the_forecast_tells_of_what_waits_and_what_it_assumes(
+    kit: Kit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit.areas = ZURICH + BERN
+    kit.sandbox.publish([tiny(27), tiny(25), tiny(25, tile="32TLT")])
+    limit(kit, bytes_of(tiny(27)))
+    assert kit.cycle().exit_code == 7
+    capsys.readouterr()
+    assert kit.call("forecast", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    waiting = {area["name"]: area["products"] for area in told["forecast"]["areas"]}
+    assert sum(waiting.values()) == 2
+    assert told["median_bytes"] == bytes_of(tiny(27))
+    assert told["measured"] is True
+    assert told["forecast"]["quota_full_at"] is not None
+    assert told["forecast"]["done_at"] > told["forecast"]["quota_full_at"]
+    assert kit.call("forecast") == 0
+    text = capsys.readouterr().out
+    assert "backfill  ends about" in text
+    assert "assumes: the pace is that of the busier hours of the last 7 days" in text

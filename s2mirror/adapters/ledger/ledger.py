@@ -12,6 +12,7 @@ from s2mirror.adapters.ledger.cursors import Cursors
 from s2mirror.adapters.ledger.deletions import Deletions
 from s2mirror.adapters.ledger.holdings import Changes, Holdings
 from s2mirror.adapters.ledger.items import Items
+from s2mirror.adapters.ledger.outlook import Outlook
 from s2mirror.adapters.ledger.previews import Previews
 from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.proofs import Proofs
@@ -59,6 +60,7 @@ class Ledger:
         self.sweeps = Sweeps(connection)
         self.deletions = Deletions(connection)
         self.selections = Selections(connection)
+        self.outlook = Outlook(connection)
         self.items = Items(connection)
         self.holdings = Holdings(connection)
         self.changes = Changes(connection)
