@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def show_forecast(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
-    """Tell when the backfill ends, and when disk or quota are full, if all goes on as it does."""
+    """Tell when the backfill ends, and when disk or quota are full."""
     with looking(config) as mirror:
         found = outlook(mirror)
     if as_json:
