@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from s2mirror.adapters.objectstore import FailoverStore
-from s2mirror.errors import MirrorError, Stopped
+from s2mirror.errors import MirrorError, Stopped, StoreUnreachable
 from s2mirror.service.crew import Crew
 from s2mirror.service.health import Troubles
 from s2mirror.service.logs import log
@@ -24,6 +24,8 @@ class Pace:
 
     pause_seconds: float = 300.0
     """Rest after a problem that every product would meet."""
+    away_seconds: float = 30.0
+    """Rest after the store could not be reached: it comes back by itself."""
     stall_seconds: float = 900.0
     """Work that has not moved for so long hangs: the watchdog is no longer fed."""
     leave_seconds: float = 6.5
@@ -99,17 +101,19 @@ class Workers:
             except Stopped:
                 break
             except MirrorError as error:
-                seconds = self._pace.pause_seconds
+                is_away = isinstance(error, StoreUnreachable)
+                seconds = self._pace.away_seconds if is_away else self._pace.pause_seconds
                 log.error("work.paused", job=job, seconds=seconds, reason=str(error))
-                self._pause(job, str(error))
+                self._pause(job, str(error), seconds)
             except Exception as error:  # noqa: BLE001 - a bug must not end the service; it is told
                 log.exception("work.crashed", job=job)
-                self._pause(job, f"{job} crashed: {error!r}; the log has more")
+                text = f"{job} crashed: {error!r}; the log has more"
+                self._pause(job, text, self._pace.pause_seconds)
         self._mirror.ledger.close()
 
-    def _pause(self, job: str, text: str) -> None:
+    def _pause(self, job: str, text: str, seconds: float) -> None:
         self._troubles.set(job, text)
-        self._stop.wait(self._pace.pause_seconds)
+        self._stop.wait(seconds)
 
     def _fetch(self) -> None:
         """Deliver products as long as any is due, else rest."""

@@ -168,6 +168,14 @@ def test_a_single_endpoint_that_is_down_says_so_in_its_own_words(
     assert heard.moves == []
 
 
+def test_a_single_endpoint_that_answers_nothing_but_5xx_is_no_products_fault(
+    sandbox: Sandbox, heard: Heard
+) -> None:
+    break_down(sandbox)
+    told = fails(by(sandbox, heard, sandbox.s3_endpoint), StoreUnreachable)
+    assert "answered 503" in str(told)
+
+
 def test_the_preferred_endpoint_is_taken_again_once_it_answers(
     sandbox: Sandbox, heard: Heard
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from kit import SENSED_AT, Kit, tiny
 
 from s2mirror.sandbox import Answer, Fault, SandboxProduct
+from s2mirror.sandbox.faults import Cut
 
 SEARCH = r"/v1/search"
 
@@ -52,6 +53,10 @@ FAULTY: dict[str, Callable[[Kit], Answer]] = {
     "500": lambda _: Answer(status=500, body=b'{"code":"InternalServerError"}'),
     "503 with HTML": lambda _: Answer(status=503, body=b"<html>maintenance</html>"),
     "400": lambda _: Answer(status=400, body=b'{"code":"BadRequest"}'),
+    "422": lambda _: Answer(status=422, body=b'{"detail":[{"loc":["body"],"msg":"no"}]}'),
+    "500 in plain text": lambda _: Answer(
+        status=500, headers={"Content-Type": "text/plain"}, body=b"Internal Server Error"
+    ),
     "HTML with 200": lambda _: Answer(status=200, body=b"<html>Please sign in</html>"),
     "half of a JSON document": lambda _: Answer(status=200, body=b'{"type":"FeatureCollection",'),
     "JSON of something else": lambda _: Answer(status=200, body=b'{"message":"quota"}'),
@@ -88,6 +93,19 @@ def test_a_listing_that_cannot_be_trusted_moves_no_watermark_and_loses_nothing(k
     assert kit.cycle().exit_code == 0
     assert not any(cursor.error for cursor in kit.mirror().ledger.cursors.all())
     kit.assert_current(old, new)
+
+
+@pytest.mark.parametrize("cut", ["reset", "close", "shorten"])
+def test_an_error_whose_connection_breaks_off_is_an_error_and_the_next_request_goes_through(
+    kit: Kit, cut: Cut
+) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    crash = Answer(status=500, headers={"Content-Type": "text/plain"}, body=b"Internal Server")
+    fault = Fault(path=SEARCH, answer=crash, cut_after_bytes=4, cut=cut)
+    kit.sandbox.stac_proxy.inject(fault)
+    assert kit.cycle().exit_code == 0
+    kit.assert_current(product)
 
 
 def test_an_endless_listing_is_ended_by_the_page_limit(kit: Kit) -> None:

@@ -1,6 +1,7 @@
 """The store misbehaves, one way per test: what becomes of the product, and of all the others."""
 
 import copy
+import json
 import os
 import shutil
 import subprocess
@@ -14,18 +15,19 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
-from kit import Kit, OnFirstByte, tiny
+from kit import SENSED_AT, Kit, OnFirstByte, tiny
 
 from s2mirror.errors import ArchiveError, CredentialError, Stopped
 from s2mirror.sandbox import Answer, Fault, SandboxProduct
-from s2mirror.sandbox.faults import Cut
 from s2mirror.stop import StopFlag
 
 pytestmark = pytest.mark.long
 
 B02 = "B02_10m.jp2"
 MIB = 1024 * 1024
+STAMP = "%Y%m%dT%H%M%S"
 LISTING = r"list-type=2"
+AGAIN = "will be tried again"
 HTML = b"<!DOCTYPE html><html><body><h1>Please sign in</h1></body></html>"
 
 
@@ -60,166 +62,6 @@ def claiming(product: SandboxProduct, size_bytes: int) -> SandboxProduct:
         item["assets"]["Product"]["file:size"] = size_bytes
 
     return with_item(product, change)
-
-
-# A body that is not what it should be
-
-
-@pytest.mark.parametrize("cut", ["reset", "close", "shorten"])
-def test_a_body_that_ends_early_goes_on_from_the_byte_where_it_stopped(kit: Kit, cut: Cut) -> None:
-    product = tiny(band_bytes=2 * MIB)
-    kit.sandbox.publish(product)
-    kit.sandbox.s3_proxy.inject(Fault(path=B02, cut_after_bytes=MIB + 5, cut=cut))
-    assert kit.cycle().exit_code == 0
-    first, second = [found.range for found in kit.downloads() if B02 in found.path]
-    assert first == ""
-    start_byte = int(second.removeprefix("bytes=").removesuffix("-"))
-    assert MIB - 256 * 1024 <= start_byte <= MIB + 5
-    kit.assert_same_bytes(product)
-    kit.assert_current(product)
-
-
-def test_a_store_that_ignores_the_range_doubles_no_byte(kit: Kit) -> None:
-    product = tiny(band_bytes=2 * MIB)
-    kit.sandbox.publish(product)
-    kit.sandbox.s3_proxy.inject(
-        Fault(path=B02, cut_after_bytes=MIB), Fault(path=B02, ignore_range=True)
-    )
-    assert kit.cycle().exit_code == 0
-    assert len(kit.downloaded(B02)) == 2
-    kit.assert_same_bytes(product)
-    kit.assert_current(product)
-
-
-def test_an_answer_for_another_range_is_not_used(kit: Kit) -> None:
-    product = tiny(band_bytes=2 * MIB)
-    kit.sandbox.publish(product)
-    kit.sandbox.s3_proxy.inject(
-        Fault(path=B02, cut_after_bytes=MIB),
-        Fault(path=B02, headers={"Content-Range": f"bytes 0-{2 * MIB - 1}/{2 * MIB}"}),
-    )
-    result = kit.cycle()
-    assert result.exit_code == 1
-    assert "asked for bytes" in kit.entry(product).reason
-    kit.cycle(kit.later())
-    kit.assert_same_bytes(product)
-    kit.assert_current(product)
-
-
-def test_an_object_replaced_between_two_tries_is_fetched_anew_and_never_mixed(kit: Kit) -> None:
-    old, new = tiny(band_bytes=2 * MIB), tiny(band_bytes=2 * MIB, seed=1)
-    kit.sandbox.publish(old)
-    cut = Fault(path=B02, cut_after_bytes=MIB)
-    refused = Fault(path=B02, answer=Answer(status=503), times=2)
-    kit.sandbox.s3_proxy.inject(cut, refused)
-    assert kit.cycle().exit_code == 1
-    assert kit.archive.joinpath(".s2mirror/staging", f"{old.id}.part").is_dir()
-    kit.sandbox.replace(new)
-    kit.sandbox.s3_proxy.reset()
-    assert kit.cycle(kit.later()).exit_code == 0
-    assert [found.range for found in kit.downloads() if B02 in found.path] == [""]
-    kit.assert_same_bytes(new)
-    kit.assert_current(new)
-
-
-def test_an_object_replaced_between_listing_and_reading_makes_the_product_be_listed_anew(
-    kit: Kit,
-) -> None:
-    old, new = tiny(), tiny(seed=1)
-    kit.sandbox.publish(old)
-    kit.cycle(progress=OnFirstByte(lambda: kit.sandbox.replace(new)))
-    assert "412" in kit.entry(new).reason
-    assert "will be listed anew" in kit.entry(new).reason
-    assert kit.cycle(kit.later()).exit_code == 0
-    kit.assert_same_bytes(new)
-    kit.assert_current(new)
-
-
-def test_an_answer_with_another_etag_is_not_used(kit: Kit) -> None:
-    product = tiny()
-    kit.sandbox.publish(product)
-    kit.sandbox.s3_proxy.inject(Fault(path=B02, headers={"ETag": '"0123"'}))
-    assert kit.cycle().exit_code == 1
-    assert 'its ETag is "0123"' in kit.entry(product).reason
-    assert kit.cycle(kit.later()).exit_code == 0
-    kit.assert_current(product)
-
-
-ERROR_PAGES = {
-    "html": Answer(status=200, headers={"Content-Type": "text/html"}, body=HTML),
-    "xml": Answer(
-        status=200,
-        headers={"Content-Type": "application/xml"},
-        body=b"<?xml version='1.0'?><Error><Code>InternalError</Code></Error>",
-    ),
-    "nothing": Answer(status=200, body=b""),
-}
-
-
-@pytest.mark.parametrize("name", ERROR_PAGES)
-def test_an_error_page_with_status_200_is_no_file_no_manifest_and_no_listing(
-    kit: Kit, name: str
-) -> None:
-    products = {
-        LISTING: tiny(21),
-        "manifest.safe": tiny(22),
-        B02: tiny(23),
-    }
-    for path, product in products.items():
-        kit.sandbox.publish(product)
-        where = f"{path}.*{product.id}|{product.id}.*{path}"
-        kit.sandbox.s3_proxy.inject(Fault(path=where, answer=ERROR_PAGES[name], times=None))
-    assert kit.cycle().exit_code == 1
-    for path, product in products.items():
-        entry = kit.entry(product)
-        assert (entry.state, entry.attempts) == ("queued", 1), path
-        assert entry.reason.endswith("will be tried again"), path
-    kit.sandbox.s3_proxy.reset()
-    assert kit.cycle(kit.later()).exit_code == 0
-    kit.assert_same_bytes(*products.values())
-    kit.assert_current(*products.values())
-
-
-def test_one_flipped_bit_costs_one_more_request_for_that_file_alone(kit: Kit) -> None:
-    product = tiny()
-    kit.sandbox.publish(product)
-    kit.sandbox.s3_proxy.inject(Fault(path=B02, flip_byte=700))
-    assert kit.cycle().exit_code == 0
-    asked = kit.downloaded()
-    assert len(kit.downloaded(B02)) == 2
-    assert len(asked) == len(set(asked)) + 1
-    kit.assert_same_bytes(product)
-    kit.assert_current(product)
-
-
-def test_a_bit_flipped_for_ever_puts_that_product_aside_with_its_reason(kit: Kit) -> None:
-    bad, good = tiny(27), tiny(25)
-    kit.sandbox.publish([bad, good])
-    kit.sandbox.s3_proxy.inject(Fault(path=f"{bad.id}.*{B02}", flip_byte=700, times=None))
-    assert kit.cycle().exit_code == 1
-    assert kit.states() == {bad.id: "quarantined", good.id: "archived"}
-    assert f"{B02} has the sha3_256 digest" in kit.entry(bad).reason
-    assert "after 2 downloads" in kit.entry(bad).reason
-    assert len(kit.downloaded(B02)) == 3
-    kit.assert_invariants()
-
-
-def test_a_requeued_product_brings_its_bad_file_and_nothing_that_was_good(kit: Kit) -> None:
-    product = tiny()
-    kit.sandbox.publish(product)
-    late = Fault(path=B02, flip_byte=700, delay_seconds=0.5, times=None)
-    kit.sandbox.s3_proxy.inject(late)
-    kit.cycle()
-    aside = kit.archive / f".s2mirror/quarantine/{product.id}.SAFE"
-    good = {f"{product.prefix}{f.relative_to(aside)}" for f in aside.rglob("*") if f.is_file()}
-    assert len(good) > 2
-    kit.sandbox.s3_proxy.reset()
-    assert kit.call("requeue", product.id) == 0
-    assert kit.cycle().exit_code == 0
-    assert len(kit.downloaded(B02)) == 1
-    assert good.isdisjoint(kit.downloaded())
-    kit.assert_same_bytes(product)
-    kit.assert_current(product)
 
 
 # Catalogue, listing and manifest disagree
@@ -356,21 +198,52 @@ def test_429_and_503_with_and_without_headers_are_waited_out(kit: Kit) -> None:
     kit.assert_current(product)
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_store_that_stays_busy_delays_the_product_and_says_so(kit: Kit, status: int) -> None:
-    kit.sections["download"] += "\nparallel_products = 1"
+def test_a_store_that_stays_busy_delays_the_product_and_charges_it_nothing(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
-    kit.sandbox.s3_proxy.inject(Fault(path=LISTING, answer=Answer(status=status), times=None))
+    kit.sandbox.s3_proxy.inject(Fault(path=LISTING, answer=Answer(status=429), times=None))
     assert kit.cycle().exit_code == 1
     entry = kit.entry(product)
-    assert (entry.state, entry.attempts) == ("queued", 0 if status == 429 else 1)
-    assert f"answered {status}" in entry.reason
-    assert entry.reason.endswith("will be tried again")
+    assert (entry.state, entry.attempts) == ("queued", 0)
+    assert "answered 429" in entry.reason
     assert timedelta() < entry.next_attempt_at - datetime.now(UTC) < timedelta(hours=1)
     kit.sandbox.s3_proxy.reset()
     assert kit.cycle(kit.later()).exit_code == 0
     kit.assert_current(product)
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_store_that_answers_nothing_else_is_exit_3_and_charges_no_product(
+    kit: Kit, status: int
+) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path=LISTING, answer=Answer(status=status), times=None))
+    result = kit.cycle()
+    assert result.exit_code == 3
+    assert f"answered {status}" in str(result.store_error)
+    assert (kit.entry(product).state, kit.entry(product).attempts) == ("queued", 0)
+    kit.sandbox.s3_proxy.reset()
+    assert kit.cycle().exit_code == 0
+    kit.assert_current(product)
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_one_product_that_cannot_be_listed_waits_longer_each_time_and_says_so(
+    kit: Kit, status: int
+) -> None:
+    bad, good = tiny(27), tiny(25)
+    kit.sandbox.publish([bad, good])
+    fault = Fault(path=f"{LISTING}.*{bad.id}", answer=Answer(status=status), times=None)
+    kit.sandbox.s3_proxy.inject(fault)
+    assert kit.cycle().exit_code == 1
+    assert kit.states() == {bad.id: "queued", good.id: "archived"}
+    entry = kit.entry(bad)
+    assert (entry.attempts, entry.reason[-len(AGAIN) :]) == (1, AGAIN)
+    assert timedelta() < entry.next_attempt_at - datetime.now(UTC) < timedelta(hours=1)
+    kit.sandbox.s3_proxy.reset()
+    assert kit.cycle(kit.later()).exit_code == 0
+    kit.assert_current(bad, good)
 
 
 def test_a_silent_socket_is_given_up_after_the_read_timeout(kit: Kit) -> None:
@@ -387,21 +260,77 @@ def test_a_silent_socket_is_given_up_after_the_read_timeout(kit: Kit) -> None:
 # Poison, deletion, hostility
 
 
+def test_the_accounts_rate_is_kept_by_the_headers_that_tell_it(kit: Kit) -> None:
+    """Of all that may pass in a window, none is wasted on a refusal that was told before."""
+    products = [tiny(day) for day in (20, 21, 22)]
+    kit.sandbox.publish(products)
+    kit.sandbox.s3_proxy.rate_limit.requests = 12
+    kit.sandbox.s3_proxy.rate_limit.window_seconds = 2
+    try:
+        assert kit.cycle().exit_code == 0
+    finally:
+        kit.sandbox.s3_proxy.rate_limit.requests = None
+        kit.sandbox.s3_proxy.rate_limit.window_seconds = 60
+    assert {kit.entry(product).attempts for product in products} == {0}
+    kit.assert_current(*products)
+
+
+def test_an_account_throttled_to_1_mb_per_second_is_slow_and_nothing_else(kit: Kit) -> None:
+    product = tiny(band_bytes=2 * MIB)
+    kit.sandbox.publish(product)
+    kit.sections["store"] = 'read_timeout = "1 s"\nconnections = 1'
+    kit.sandbox.s3_proxy.inject(Fault(path="jp2", bytes_per_second=10**6, times=None))
+    assert kit.cycle().exit_code == 0
+    assert len(kit.downloads()) == len(product.files), "no file was asked for twice"
+    kit.assert_current(product)
+
+
 def test_a_poisoned_product_never_stops_the_line(kit: Kit) -> None:
-    kit.sections["download"] = "tries_per_file = 1\nmax_attempts = 2"
+    patient = 'backoff = "23 h"\nbackoff_cap = "23 h"'
+    kit.sections["download"] = f"tries_per_file = 1\nmax_attempts = 2\n{patient}"
     poison = tiny(28)
-    others = [tiny(day) for day in range(10, 20)]
+    others = [tiny(sensed_at=SENSED_AT + timedelta(minutes=n)) for n in range(99)]
     kit.sandbox.publish([poison, *others])
     kit.sandbox.s3_proxy.inject(
         Fault(path=f"{poison.id}.*{B02}", answer=Answer(status=500), times=None)
     )
     result = kit.cycle()
-    assert (result.exit_code, len(result.archived)) == (1, 10)
+    assert (result.exit_code, len(result.archived)) == (1, 99)
     assert kit.entry(poison).state == "queued"
     assert kit.cycle(kit.later()).failed == [poison.id]
     assert kit.entry(poison).state == "failed"
     assert "gave up after 2 attempts; the last: reading" in kit.entry(poison).reason
     kit.assert_invariants()
+
+
+def test_a_good_product_comes_after_a_thousand_bad_ones(kit: Kit) -> None:
+    made = tiny(28)
+    bad = [
+        named(
+            made, made.id.replace("20260528T102031", f"{SENSED_AT + timedelta(seconds=n):{STAMP}}")
+        )
+        for n in range(1000)
+    ]
+    good = tiny(1)
+    for product in bad:
+        kit.sandbox.catalogue.put([kit.sandbox.stac.served(product.item)])
+    kit.sandbox.publish(good)
+    result = kit.cycle()
+    assert (result.exit_code, result.archived) == (1, [good.id])
+    states = kit.states()
+    assert [states[product.id] for product in bad] == ["queued"] * 1000
+    assert "the catalogue is ahead of the store" in kit.entry(bad[0]).reason
+    assert kit.faults() == []
+
+
+def named(product: SandboxProduct, name: str) -> SandboxProduct:
+    """Return *product* under another name; its sensing time is in it."""
+    text = json.dumps(dict(product.item)).replace(product.id, name)
+    item = json.loads(text)
+    moment = datetime.strptime(name[11:26], STAMP).replace(tzinfo=UTC)
+    for key in ("datetime", "start_datetime", "end_datetime"):
+        item["properties"][key] = moment.isoformat().replace("+00:00", "Z")
+    return replace(product, id=name, item=item)
 
 
 def test_an_error_that_nobody_foresaw_fails_its_product_and_stops_no_other(kit: Kit) -> None:

@@ -116,6 +116,17 @@ class CephStore:
         """Let the suspended user in again."""
         self._admin("user", "enable")
 
+    def add_key(self, pair: tuple[str, str] | None = None) -> tuple[str, str]:
+        """Give the user one more key pair, this one or a new one; return it."""
+        access_key, secret_key = pair or (secrets.token_hex(10).upper(), secrets.token_urlsafe(30))
+        given = ("--access-key", access_key, "--secret-key", secret_key)
+        self._admin("key", "create", "--key-type", "s3", *given)
+        return access_key, secret_key
+
+    def remove_key(self, access_key: str) -> None:
+        """Take a key pair away: it is unknown from now on."""
+        self._admin("key", "rm", "--key-type", "s3", "--access-key", access_key)
+
     def answered(self) -> list[Answered]:
         """Return every request that was answered since :meth:`forget`, in order."""
         with self._gateway.log.open("rb") as log:

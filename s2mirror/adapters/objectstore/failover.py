@@ -188,7 +188,8 @@ def _no_way(tried: dict[Way, MirrorError]) -> MirrorError:
     """Return the error that says of every way why it is closed."""
     *_, last = tried.values()
     if len(tried) == 1:
-        return last
-    kind = KeyRefused if isinstance(last, KeyRefused) else StoreUnreachable
-    texts = (f"{way.endpoint} with key pair {way.key}: {error}" for way, error in tried.items())
-    return kind("; ".join(texts))
+        told = str(last)
+    else:
+        texts = (f"{way.endpoint} with key pair {way.key}: {error}" for way, error in tried.items())
+        told = "; ".join(texts)
+    return KeyRefused(told) if isinstance(last, KeyRefused) else StoreUnreachable(told)

@@ -1,0 +1,68 @@
+"""What the daemon says of itself while the store misbehaves, and after."""
+
+import pytest
+from daemon_kit import Running, wait_until
+from kit import Kit, tiny
+
+from s2mirror.sandbox import Answer, Fault
+
+pytestmark = pytest.mark.long
+
+KEY = b"<Error><Code>InvalidAccessKeyId</Code></Error>"
+SKEWED = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Answer(status=503), "answered 503"),
+        (Answer(status=200, body=b"<html>sign in</html>"), "the answer is no listing"),
+        (Answer(status=403, body=KEY), "403 InvalidAccessKeyId"),
+        (Answer(status=403, body=SKEWED), "this machine's clock is wrong"),
+    ],
+    ids=["503", "login page", "key", "clock"],
+)
+def test_a_store_that_lets_nothing_through_makes_health_red_and_no_product_pays(
+    daemon: Running, kit: Kit, answer: Answer, said: str
+) -> None:
+    product = tiny(25)
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(answer=answer, times=None))
+    daemon.start()
+    wait_until(lambda: daemon.health()[0] == 1 and said in daemon.health()[1], said)
+    assert kit.entry(product).attempts == 0
+    assert daemon.log("work.paused")[0]["seconds"] == (30 if answer.status != 403 else 300)
+    kit.sandbox.s3_proxy.reset()
+    daemon.stop()
+    daemon.start()
+    daemon.wait_until_held(product.id)
+    wait_until(lambda: daemon.health() == (0, "healthy\n"), "health")
+    daemon.stop()
+    kit.assert_current(product)
+
+
+def test_a_product_that_alone_fails_leaves_health_green(daemon: Running, kit: Kit) -> None:
+    kit.sections["download"] = "tries_per_file = 1"
+    poison, good = tiny(25), tiny(27)
+    kit.sandbox.publish([poison, good])
+    bad = Fault(path=f"{poison.id}.*B02", answer=Answer(status=500), times=None)
+    kit.sandbox.s3_proxy.inject(bad)
+    daemon.start()
+    wait_until(lambda: kit.states().get(good.id) == "archived", "the good one")
+    wait_until(lambda: kit.entry(poison).attempts, "the first attempt")
+    assert daemon.health() == (0, "healthy\n")
+    daemon.stop()
+    kit.assert_invariants()
+
+
+def test_a_store_that_comes_back_is_found_without_a_hand(daemon: Running, kit: Kit) -> None:
+    product = tiny(25)
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(answer=Answer(status=503), times=None))
+    daemon.start()
+    wait_until(lambda: daemon.health()[0] == 1, "red")
+    kit.sandbox.s3_proxy.reset()
+    daemon.wait_until_held(product.id, seconds=120)
+    wait_until(lambda: daemon.health()[0] == 0, "green")
+    daemon.stop()
+    kit.assert_current(product)

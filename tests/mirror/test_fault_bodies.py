@@ -1,0 +1,219 @@
+"""Bodies that are not what they should be: only what is proven is ever held."""
+
+import pytest
+from kit import Kit, OnFirstByte, tiny
+
+from s2mirror.sandbox import Answer, Fault
+from s2mirror.sandbox.faults import Cut
+
+B02 = "B02_10m.jp2"
+MIB = 1024 * 1024
+LISTING = r"list-type=2"
+HTML = b"<!DOCTYPE html><html><body><h1>Please sign in</h1></body></html>"
+
+
+@pytest.fixture
+def kit(kit: Kit) -> Kit:
+    kit.sections = {
+        "download": 'backoff = "1 h"\nmax_attempts = 3\ntries_per_file = 2',
+    }
+    return kit
+
+
+@pytest.mark.parametrize("cut", ["reset", "close", "shorten"])
+def test_a_body_that_ends_early_goes_on_from_the_byte_where_it_stopped(kit: Kit, cut: Cut) -> None:
+    product = tiny(band_bytes=2 * MIB)
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path=B02, cut_after_bytes=MIB + 5, cut=cut))
+    assert kit.cycle().exit_code == 0
+    first, second = [found.range for found in kit.downloads() if B02 in found.path]
+    assert first == ""
+    start_byte = int(second.removeprefix("bytes=").removesuffix("-"))
+    assert MIB - 256 * 1024 <= start_byte <= MIB + 5
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+def test_a_store_that_ignores_the_range_doubles_no_byte(kit: Kit) -> None:
+    product = tiny(band_bytes=2 * MIB)
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(
+        Fault(path=B02, cut_after_bytes=MIB), Fault(path=B02, ignore_range=True)
+    )
+    assert kit.cycle().exit_code == 0
+    assert len(kit.downloaded(B02)) == 2
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+@pytest.mark.long
+def test_an_answer_for_another_range_is_not_used(kit: Kit) -> None:
+    product = tiny(band_bytes=2 * MIB)
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(
+        Fault(path=B02, cut_after_bytes=MIB),
+        Fault(path=B02, headers={"Content-Range": f"bytes 0-{2 * MIB - 1}/{2 * MIB}"}),
+    )
+    result = kit.cycle()
+    assert result.exit_code == 1
+    assert "asked for bytes" in kit.entry(product).reason
+    kit.cycle(kit.later())
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+@pytest.mark.long
+def test_an_object_replaced_between_two_tries_is_fetched_anew_and_never_mixed(kit: Kit) -> None:
+    old, new = tiny(band_bytes=2 * MIB), tiny(band_bytes=2 * MIB, seed=1)
+    kit.sandbox.publish(old)
+    cut = Fault(path=B02, cut_after_bytes=MIB)
+    refused = Fault(path=B02, answer=Answer(status=503), times=2)
+    kit.sandbox.s3_proxy.inject(cut, refused)
+    assert kit.cycle().exit_code == 1
+    assert kit.archive.joinpath(".s2mirror/staging", f"{old.id}.part").is_dir()
+    kit.sandbox.replace(new)
+    kit.sandbox.s3_proxy.reset()
+    assert kit.cycle(kit.later()).exit_code == 0
+    assert [found.range for found in kit.downloads() if B02 in found.path] == [""]
+    kit.assert_same_bytes(new)
+    kit.assert_current(new)
+
+
+@pytest.mark.long
+def test_an_object_of_another_size_between_two_tries_is_fetched_anew(kit: Kit) -> None:
+    old, new = tiny(band_bytes=2 * MIB), tiny(band_bytes=MIB + 7)
+    kit.sandbox.publish(old)
+    cut = Fault(path=B02, cut_after_bytes=MIB)
+    refused = Fault(path=B02, answer=Answer(status=503), times=2)
+    kit.sandbox.s3_proxy.inject(cut, refused)
+    assert kit.cycle().exit_code == 1
+    kit.sandbox.replace(new)
+    kit.sandbox.s3_proxy.reset()
+    assert kit.cycle(kit.later()).exit_code == 0
+    assert [found.range for found in kit.downloads() if B02 in found.path] == [""]
+    kit.assert_same_bytes(new)
+    kit.assert_current(new)
+
+
+@pytest.mark.long
+def test_an_answer_of_another_size_than_was_listed_is_not_used(kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    etag = f'"{listed_etag(kit, product.prefix)}"'
+    longer = Answer(status=200, headers={"ETag": etag}, body=b"x" * 3000)
+    kit.sandbox.s3_proxy.inject(Fault(path=B02, answer=longer, times=2))
+    assert kit.cycle().exit_code == 1
+    assert kit.entry(product).state == "queued"
+    kit.sandbox.s3_proxy.reset()
+    assert kit.cycle(kit.later()).exit_code == 0
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+def listed_etag(kit: Kit, prefix: str) -> str:
+    files = kit.mirror().store().list_product(prefix).files
+    return next(file.etag for file in files if file.path.endswith(B02))
+
+
+@pytest.mark.long
+def test_an_object_replaced_between_listing_and_reading_makes_the_product_be_listed_anew(
+    kit: Kit,
+) -> None:
+    old, new = tiny(), tiny(seed=1)
+    kit.sandbox.publish(old)
+    kit.cycle(progress=OnFirstByte(lambda: kit.sandbox.replace(new)))
+    assert "412" in kit.entry(new).reason
+    assert "will be listed anew" in kit.entry(new).reason
+    assert kit.cycle(kit.later()).exit_code == 0
+    kit.assert_same_bytes(new)
+    kit.assert_current(new)
+
+
+def test_an_answer_with_another_etag_is_not_used(kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path=B02, headers={"ETag": '"0123"'}))
+    assert kit.cycle().exit_code == 1
+    assert 'its ETag is "0123"' in kit.entry(product).reason
+    assert kit.cycle(kit.later()).exit_code == 0
+    kit.assert_current(product)
+
+
+ERROR_PAGES = {
+    "html": Answer(status=200, headers={"Content-Type": "text/html"}, body=HTML),
+    "xml": Answer(
+        status=200,
+        headers={"Content-Type": "application/xml"},
+        body=b"<?xml version='1.0'?><Error><Code>InternalError</Code></Error>",
+    ),
+    "nothing": Answer(status=200, body=b""),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ERROR_PAGES)
+def test_an_error_page_with_status_200_is_no_file_no_manifest_and_no_listing(
+    kit: Kit, name: str
+) -> None:
+    products = {
+        LISTING: tiny(21),
+        "manifest.safe": tiny(22),
+        B02: tiny(23),
+    }
+    for path, product in products.items():
+        kit.sandbox.publish(product)
+        where = f"{path}.*{product.id}|{product.id}.*{path}"
+        kit.sandbox.s3_proxy.inject(Fault(path=where, answer=ERROR_PAGES[name], times=None))
+    assert kit.cycle().exit_code == 1
+    for path, product in products.items():
+        entry = kit.entry(product)
+        assert (entry.state, entry.attempts) == ("queued", 1), path
+        assert entry.reason.endswith("will be tried again"), path
+    kit.sandbox.s3_proxy.reset()
+    assert kit.cycle(kit.later()).exit_code == 0
+    kit.assert_same_bytes(*products.values())
+    kit.assert_current(*products.values())
+
+
+def test_one_flipped_bit_costs_one_more_request_for_that_file_alone(kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path=B02, flip_byte=700))
+    assert kit.cycle().exit_code == 0
+    asked = kit.downloaded()
+    assert len(kit.downloaded(B02)) == 2
+    assert len(asked) == len(set(asked)) + 1
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+@pytest.mark.long
+def test_a_bit_flipped_for_ever_puts_that_product_aside_with_its_reason(kit: Kit) -> None:
+    bad, good = tiny(27), tiny(25)
+    kit.sandbox.publish([bad, good])
+    kit.sandbox.s3_proxy.inject(Fault(path=f"{bad.id}.*{B02}", flip_byte=700, times=None))
+    assert kit.cycle().exit_code == 1
+    assert kit.states() == {bad.id: "quarantined", good.id: "archived"}
+    assert f"{B02} has the sha3_256 digest" in kit.entry(bad).reason
+    assert "after 2 downloads" in kit.entry(bad).reason
+    assert len(kit.downloaded(B02)) == 3
+    kit.assert_invariants()
+
+
+@pytest.mark.long
+def test_a_requeued_product_brings_its_bad_file_and_nothing_that_was_good(kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    late = Fault(path=B02, flip_byte=700, delay_seconds=0.5, times=None)
+    kit.sandbox.s3_proxy.inject(late)
+    kit.cycle()
+    aside = kit.archive / f".s2mirror/quarantine/{product.id}.SAFE"
+    good = {f"{product.prefix}{f.relative_to(aside)}" for f in aside.rglob("*") if f.is_file()}
+    assert len(good) > 2
+    kit.sandbox.s3_proxy.reset()
+    assert kit.call("requeue", product.id) == 0
+    assert kit.cycle().exit_code == 0
+    assert len(kit.downloaded(B02)) == 1
+    assert good.isdisjoint(kit.downloaded())
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
