@@ -5,7 +5,12 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PARTS = {"poll": ["poll.py"], "discovery": ["discovery.py"], "search": ["search.py"]}
+PARTS = {
+    "poll": ["poll.py"],
+    "discovery": ["discovery.py"],
+    "search": ["search.py"],
+    "catalogue": ["catalogue.py"],
+}
 
 
 def main() -> int:

@@ -14,7 +14,6 @@ It works beside a running daemon, from any number of processes, and needs no acc
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
-from datetime import time as time_of_day
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -27,6 +26,7 @@ from s2mirror.errors import UsageError
 from s2mirror.geometry import from_bbox, pack, united
 from s2mirror.lifecycle import State
 from s2mirror.model import Holding
+from s2mirror.moments import FIRST, LAST, moment
 from s2mirror.stac import item
 from s2mirror.steps.mark import mark_processed
 from s2mirror.tiles import normal_tile
@@ -168,8 +168,8 @@ class Mirror:
             raise UsageError(f"no area is named {name!r}; there are {known_names}")
         try:
             return HoldingQuery(
-                start=_moment(start, time_of_day.min),
-                end=_moment(end, time_of_day.max),
+                start=moment(start, FIRST),
+                end=moment(end, LAST),
                 tile=normal_tile(tile) if tile else "",
                 area=name,
                 collections=tuple(collections),
@@ -184,25 +184,6 @@ class Mirror:
         bucket = self._settings.store.bucket
         document = item(holding, folder=folder, links=[], bucket=bucket)
         return pystac.Item.from_dict(document, preserve_dict=False, migrate=False)
-
-
-def _moment(given: Moment | None, at_day: time_of_day) -> datetime | None:
-    if given is None:
-        return None
-    if isinstance(given, str):
-        return _moment(_read(given), at_day)
-    if not isinstance(given, datetime):
-        return datetime.combine(given, at_day, UTC)
-    if given.tzinfo is None:
-        raise ValueError(f"{given!r} has no time zone; datetime.now(UTC) would have one")
-    return given
-
-
-def _read(text: str) -> date | datetime:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return datetime.fromisoformat(text)
 
 
 def _outline(area: Sequence[float] | Mapping[str, Any]) -> bytes:

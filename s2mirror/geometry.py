@@ -10,6 +10,7 @@ from shapely import (
     GeometryCollection,
     MultiPolygon,
     Polygon,
+    bounds,
     from_wkb,
     intersection,
     intersects,
@@ -143,6 +144,16 @@ def bounding_box(geometry: BaseGeometry) -> tuple[float, float, float, float]:
     if len(eastern) + len(western) < len(parts):
         return west, south, east, north
     return min(eastern), south, max(western), north
+
+
+def bounding_boxes(footprints_wkb: Sequence[bytes]) -> list[tuple[float, float, float, float]]:
+    """Return the box of each footprint, as :func:`bounding_box` does."""
+    found = from_wkb(list(footprints_wkb))
+    boxes = [(float(w), float(s), float(e), float(n)) for w, s, e, n in bounds(found)]
+    return [
+        bounding_box(shape) if box[2] - box[0] >= _HALF_WORLD_DEGREES else box
+        for shape, box in zip(found, boxes, strict=True)
+    ]
 
 
 def meeting(area_wkb: bytes, footprints_wkb: Sequence[bytes]) -> list[bool]:

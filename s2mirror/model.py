@@ -1,7 +1,7 @@
 """The words of the mirror: frozen values, units in their names, times UTC-aware."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -27,10 +27,10 @@ class _Timed:
     __slots__ = ()
 
     def __post_init__(self) -> None:
-        for each in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
-            value = getattr(self, each.name)
+        for name in self.__dataclass_fields__:  # type: ignore[attr-defined]  # of subclasses
+            value = getattr(self, name)
             if isinstance(value, datetime) and value.utcoffset() is None:
-                raise ValueError(f"{each.name} must be UTC-aware, got {value!r}")
+                raise ValueError(f"{name} must be UTC-aware, got {value!r}")
 
 
 ASKED_FOR: Final = "(asked for)"
@@ -265,3 +265,12 @@ class Holding(_Timed):
     """When its download began."""
     verified_at: datetime | None
     """When every byte of it was proven."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brief:
+    """A product that stands in the archive, with the names of its files alone."""
+
+    holding: Holding
+    """Without its files."""
+    paths: tuple[str, ...]

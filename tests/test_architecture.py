@@ -16,7 +16,7 @@ MAX_PARAMETERS: Final = 6
 
 WORDS: Final = frozenset(
     {"errors", "lifecycle", "model", "stop", "naming", "checksum", "manifest"}
-    | {"geometry", "projection", "tiles", "safe", "area", "layout", "ports"}
+    | {"geometry", "projection", "tiles", "safe", "area", "layout", "ports", "moments"}
     | {"timetable", "selection", "pace"}
     | {"drawing"}
 )
@@ -30,6 +30,7 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "geometry": frozenset({"errors"}),
     "projection": frozenset(),
     "safe": frozenset(),
+    "moments": frozenset(),
     "selection": frozenset(),
     "area": frozenset({"selection"}),
     "timetable": frozenset(),
@@ -47,13 +48,15 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "adapters.archive": WORDS | {"stac"},
     "adapters.catalog": WORDS,
     "adapters.deletions": WORDS,
+    "adapters.geoparquet": WORDS | {"stac"},
     "adapters.ledger": WORDS,
     "adapters.lock": WORDS,
     "adapters.notify": WORDS,
     "adapters.objectstore": WORDS,
     "adapters.previews": WORDS,
     "adapters.tokens": WORDS,
-    "steps": WORDS | {"planning", "stac", "adapters.archive", "adapters.ledger"},
+    "steps": WORDS
+    | {"planning", "stac", "adapters.geoparquet", "adapters.archive", "adapters.ledger"},
     "sandbox": WORDS,
 }
 _BELOW_SERVICE: Final = frozenset(MAY_IMPORT) - {"sandbox"}
@@ -66,6 +69,7 @@ MAY_IMPORT |= {
 }
 # Each library is spoken to in one place, so that leaving it means changing one place.
 HOMES: Final[dict[str, frozenset[str]]] = {
+    "pyarrow": frozenset({"adapters.geoparquet"}),
     "pystac": frozenset({"api"}),
     "pystac_client": frozenset({"adapters.catalog"}),
     "requests": frozenset(

@@ -11,6 +11,7 @@ from s2mirror.cli import (
     change,
     complete,
     demo,
+    export,
     forecast,
     look,
     preview,
@@ -53,7 +54,7 @@ def begin(
 
 for room in (
     *(setup, work, run, look, products, preview),
-    *(audit, change, catalog, complete, forecast, demo),
+    *(audit, change, catalog, export, complete, forecast, demo),
 ):
     room.register(app)
 

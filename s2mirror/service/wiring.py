@@ -30,6 +30,7 @@ from s2mirror.steps.certify import Certifier
 from s2mirror.steps.choose import Chooser
 from s2mirror.steps.claim import Claimer
 from s2mirror.steps.connections import Connections
+from s2mirror.steps.export import Exporter
 from s2mirror.steps.fetch import Fetcher
 from s2mirror.steps.poll import Poller
 from s2mirror.steps.process import Processor
@@ -210,12 +211,17 @@ class Mirror:
             also=self.cataloguer().faults,
         )
 
-    def cataloguer(self) -> Cataloguer:
-        """Return the catalogue step, ready to use."""
+    def exporter(self) -> Exporter:
+        """Return the export step, ready to use."""
+        bucket = self.settings.store.bucket
+        return Exporter(ledger=self.ledger, archive=self.archive, bucket=bucket)
+
+    def cataloguer(self, shelf: Shelf | None = None) -> Cataloguer:
+        """Return the catalogue step, ready to use, for the mirror's own shelf or another."""
         return Cataloguer(
             ledger=self.ledger,
             archive=self.archive,
-            shelf=self.shelf,
+            shelf=shelf or self.shelf,
             bucket=self.settings.store.bucket,
             catalog_url=self.settings.catalog.url,
         )

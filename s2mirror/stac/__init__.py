@@ -1,6 +1,20 @@
 """The archive in STAC's words: items, collections and catalogues of what stands on this disk."""
 
+from s2mirror.stac.assets import ASSET_PATHS, asset_facts, asset_key, asset_keys
 from s2mirror.stac.catalogues import Box, catalogue, collection, month_extent
-from s2mirror.stac.item import assets_of, item, item_properties
+from s2mirror.stac.item import assets_of, extensions_of, item, item_properties
 
-__all__ = ["Box", "assets_of", "catalogue", "collection", "item", "item_properties", "month_extent"]
+__all__ = [
+    "ASSET_PATHS",
+    "Box",
+    "asset_facts",
+    "asset_key",
+    "asset_keys",
+    "assets_of",
+    "catalogue",
+    "collection",
+    "extensions_of",
+    "item",
+    "item_properties",
+    "month_extent",
+]

@@ -11,17 +11,17 @@ from typing import Any, Final
 
 from s2mirror.tiles import WIDTH_METRES
 
-_IMAGE: Final = re.compile(
-    r"GRANULE/.*/IMG_DATA/.*_(?P<key>(?:B\d[\dA]|AOT|SCL|TCI|WVP)(?:_\d\dm)?)\.jp2"
+_METADATA: Final = MappingProxyType(
+    {
+        "manifest.safe": "safe_manifest",
+        "INSPIRE.xml": "inspire_metadata",
+        "MTD_MSIL1C.xml": "product_metadata",
+        "MTD_MSIL2A.xml": "product_metadata",
+        "MTD_TL.xml": "granule_metadata",
+        "MTD_DS.xml": "datastrip_metadata",
+    }
 )
-_PROBABILITY: Final = re.compile(r"GRANULE/.*/QI_DATA/MSK_(?P<name>CLD|SNW)PRB_(?P<gsd>\d\dm)\.jp2")
-_METADATA: Final = (
-    (re.compile(r"manifest\.safe"), "safe_manifest"),
-    (re.compile(r"INSPIRE\.xml"), "inspire_metadata"),
-    (re.compile(r"MTD_MSIL\w+\.xml"), "product_metadata"),
-    (re.compile(r"GRANULE/[^/]+/MTD_TL\.xml"), "granule_metadata"),
-    (re.compile(r"DATASTRIP/[^/]+/MTD_DS\.xml"), "datastrip_metadata"),
-)
+_MASKS: Final = MappingProxyType({"MSK_CLDPRB": "CLD", "MSK_SNWPRB": "SNW"})
 _SIZES: Final = MappingProxyType({10: 10_980, 20: 5_490, 60: 1_830})
 _FIRST_OFFSET_BASELINE: Final = "04.00"
 """Since this baseline 1000 is added to every reflectance, so that none is below zero."""
@@ -51,6 +51,19 @@ _MAPS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = MappingProxyType(
         "SNW": ("Snow probability", {"data_type": "uint8", "unit": "%"}),
     }
 )
+_IMAGE_KEYS: Final = frozenset(
+    f"{name}{grid}"
+    for name in (*_BANDS, "AOT", "SCL", "TCI", "WVP")
+    for grid in ("", "_10m", "_20m", "_60m")
+)
+_BY_TAIL: Final = {f"{key}.jp2": key for key in _IMAGE_KEYS if key.endswith("m")}
+_TAIL_CHARACTERS: Final = len("B02_10m.jp2")
+# A path of ours has no character that JSON writes otherwise, or it is no asset's.
+ASSET_PATHS: Final = re.compile(
+    rb'"path":"((?:GRANULE/[^/"\\]+/(?:IMG_DATA/[^"\\]+|QI_DATA/(?:MSK_(?:CLD|SNW)PRB_\d\dm|[A-Z]\w+_PVI)'
+    rb'\.jp2|MTD_TL\.xml)|DATASTRIP/[^/"\\]+/MTD_DS\.xml|[^/"\\]+))"'
+)
+"""Finds the paths of assets in JSON without blanks, and perhaps some more."""
 _SCENE_CLASSES: Final = (
     *("no_data", "saturated_or_defective", "dark_area_pixels", "cloud_shadows", "vegetation"),
     *("not_vegetated", "water", "unclassified", "cloud_medium_probability"),
@@ -59,16 +72,35 @@ _SCENE_CLASSES: Final = (
 
 
 def asset_key(path: str) -> str:
-    """Return the key of a file's asset, ``""`` for a file that is none."""
-    if match := _IMAGE.fullmatch(path):
-        return match["key"]
-    if match := _PROBABILITY.fullmatch(path):
-        return f"{match['name']}_{match['gsd']}"
-    if path.endswith("-ql.jpg") and "/" not in path:
-        return "thumbnail"
-    if path.endswith("_PVI.jp2"):
-        return "PVI"
-    return next((key for pattern, key in _METADATA if pattern.fullmatch(path)), "")
+    """Return the key of a file's asset, ``""`` for a file that is none.
+
+    Images are told by the end of their names, which is the same in all of ESA's naming conventions.
+    """
+    if (key := _BY_TAIL.get(path[-_TAIL_CHARACTERS:])) and "/IMG_DATA/" in path:
+        return key
+    name = path[path.rfind("/") + 1 :]
+    if not name.endswith(".jp2"):
+        return "thumbnail" if name == path and name.endswith("-ql.jpg") else _METADATA.get(name, "")
+    first, _, last = name[:-4].rpartition("_")
+    if "/IMG_DATA/" in path:
+        key = f"{first[first.rfind('_') + 1 :]}_{last}"
+        return next((found for found in (key, last) if found in _IMAGE_KEYS), "")
+    if mask := _MASKS.get(first):
+        return f"{mask}_{last}"
+    return "PVI" if last == "PVI" else ""
+
+
+@lru_cache(maxsize=8)
+def asset_keys(collection: str) -> tuple[str, ...]:
+    """Return the keys that a collection's items may have, sorted."""
+    others = {"PVI", "thumbnail", *_METADATA.values()}
+    if collection.endswith("l1c"):
+        return tuple(sorted((*_BANDS, "TCI", *others)))
+    bands = (f"{name}_{gsd}m" for name, (*_, own) in _BANDS.items() for gsd in _SIZES if gsd >= own)
+    maps = (f"{name}_{gsd}m" for name in ("AOT", "SCL", "TCI", "WVP") for gsd in _SIZES)
+    masks = (f"{name}_{gsd}m" for name in ("CLD", "SNW") for gsd in (20, 60))
+    # B01 comes at 20 m as well, made finer than it was measured.
+    return tuple(sorted({*bands, *maps, *masks, "B01_20m", *others}))
 
 
 @lru_cache(maxsize=1024)

@@ -48,7 +48,7 @@ def item(
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
-        "stac_extensions": _extensions(properties, assets),
+        "stac_extensions": sorted({*extensions_of(properties), *_of_assets(assets)}),
         "id": holding.product.id,
         "geometry": mapping(footprint),
         "bbox": list(bounding_box(footprint)),
@@ -86,18 +86,23 @@ def assets_of(holding: Holding, *, folder: str) -> dict[str, dict[str, Any]]:
     return dict(sorted(assets.items()))
 
 
+def extensions_of(properties: Mapping[str, Any]) -> list[str]:
+    """Return the extensions that an item's properties belong to, sorted."""
+    used = {_OF_PROPERTIES.get(name.partition(":")[0]) for name in properties}
+    return sorted(uri for uri in used if uri)
+
+
+def _of_assets(assets: Mapping[str, Any]) -> frozenset[str]:
+    classes = {_CLASSES} if any(key.startswith("SCL") for key in assets) else set()
+    return _OF_ASSETS | classes
+
+
 @lru_cache(maxsize=4096)
 def _grid(tile: str) -> tuple[int, int, int] | None:
     try:
         return tile_grid(tile)
     except ValueError:
         return None
-
-
-def _extensions(properties: Mapping[str, Any], assets: Mapping[str, Any]) -> list[str]:
-    used = {_OF_PROPERTIES.get(name.partition(":")[0]) for name in properties}
-    classes = {_CLASSES} if any(key.startswith("SCL") for key in assets) else set()
-    return sorted(_OF_ASSETS | classes | {uri for uri in used if uri})
 
 
 def _known_properties(product: Product) -> dict[str, Any]:

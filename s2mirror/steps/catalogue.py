@@ -123,12 +123,15 @@ class Cataloguer:
 
     def _write(self, ids: Iterable[str]) -> None:
         """Make the items of these products be what the ledger says of them."""
-        if self.shelf is None:
-            return
         holdings = self.ledger.holdings.find(ids)
-        put = {place_of(found.product): self._written(found) for found in holdings.values()}
         known = self.ledger.products.find(set(ids) - set(holdings))
-        self.shelf.update(put, [place_of(entry.product) for entry in known.values()])
+        self.put(holdings.values(), [place_of(entry.product) for entry in known.values()])
+
+    def put(self, holdings: Iterable[Holding], gone: Collection[Place] = ()) -> None:
+        """Write the items of these products, and remove those that are gone."""
+        if self.shelf is not None:
+            put = {place_of(found.product): self._written(found) for found in holdings}
+            self.shelf.update(put, gone)
 
     def _written(self, holding: Holding) -> Written:
         place, product = place_of(holding.product), holding.product

@@ -26,10 +26,9 @@ def link(rel: str, href: str, *, title: str = "") -> dict[str, str]:
 def write_list(
     folder: Path, title: str, above: Iterable[Mapping[str, str]], below: Iterable[Mapping[str, str]]
 ) -> None:
-    """Write a catalogue's list of links."""
+    """Write a catalogue's list of links; its folder is still to be synced."""
     name = title.replace(", ", "-").replace(" ", "-")
     write(folder / LIST, catalogue(name, title, [*above, *below]))
-    sync_folder(folder)
 
 
 def write(path: Path, document: Mapping[str, Any]) -> None:

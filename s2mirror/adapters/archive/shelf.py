@@ -100,7 +100,6 @@ class Shelf:
                 gone = {place.name for place in drop if place.drawer == drawer}
                 extents = [each.extent for at, each in put.items() if at.drawer == drawer]
                 self._relist(drawer, gone, joined(extents))
-            self._list_root(folders_in(self.folder, COLLECTION))
 
     def places(self) -> Iterator[Place]:
         """Yield every item that stands here."""
@@ -124,6 +123,16 @@ class Shelf:
         """Make a collection's extent what it is, neither less nor more."""
         with explained(f"writing the catalogue in {self.folder}"):
             self._list_collection(name, folders_in(self.folder / name), extent)
+
+    def table(self, name: str) -> Path:
+        """Return where a collection's items stand as one GeoParquet file."""
+        return self.folder / name / GEOPARQUET
+
+    def announce_table(self, name: str) -> None:
+        """Let a collection lead to its GeoParquet file."""
+        with explained(f"writing the catalogue in {self.folder}"):
+            if extent := extent_of(read(self.folder / name / COLLECTION)):
+                self._list_collection(name, folders_in(self.folder / name), extent)
 
     def put_in_order(self) -> None:
         """Write every list anew, and remove what an interrupted write has left."""
@@ -149,17 +158,23 @@ class Shelf:
         names = [name for name in items_in(folder) if name not in gone]
         if names:
             self._list_items(drawer, names)
-        tiles = folders_in(month) - (set() if names else {drawer.tile})
-        if tiles and leads_to(month / LIST, f"./{drawer.tile}/{LIST}") is not bool(names):
-            self._list_tiles(drawer, tiles)
+            sync_folder(folder)
+        tiles = {drawer.tile}
+        if not names or not leads_to(month / LIST, f"./{drawer.tile}/{LIST}"):
+            tiles = folders_in(month) - (set() if names else {drawer.tile})
+            if tiles:
+                self._list_tiles(drawer, tiles)
         months = folders_in(home) - (set() if tiles else {drawer.month})
         before = extent_of(read(home / COLLECTION))
         wanted = joined([before, extent])
         listed = leads_to(home / COLLECTION, f"./{drawer.month}/{LIST}")
         if months and wanted and (wanted != before or listed is not bool(tiles)):
             self._list_collection(drawer.collection, months, wanted)
+        names_above = folders_in(self.folder, COLLECTION)
         if not months:
-            self._list_root(folders_in(self.folder, COLLECTION) - {drawer.collection})
+            names_above.discard(drawer.collection)
+        if leads_to(self.folder / LIST, f"./{drawer.collection}/{COLLECTION}") is not bool(months):
+            self._list_root(names_above)
         for name in gone:
             (folder / f"{name}.json").unlink(missing_ok=True)
         for kept, place in ((names, folder), (tiles, month), (months, home)):
@@ -176,8 +191,9 @@ class Shelf:
     def _list_tiles(self, drawer: Drawer, tiles: Collection[str]) -> None:
         above = [link("root", f"../../{LIST}"), link("parent", f"../{COLLECTION}")]
         below = [link("child", f"./{tile}/{LIST}", title=tile) for tile in sorted(tiles)]
-        title = f"{drawer.collection}, {drawer.month}"
-        write_list(self.item_folder(drawer).parent, title, above, below)
+        title, folder = f"{drawer.collection}, {drawer.month}", self.item_folder(drawer).parent
+        write_list(folder, title, above, below)
+        sync_folder(folder)
 
     def _list_collection(self, name: str, months: Collection[str], extent: Extent) -> None:
         folder = self.folder / name
@@ -194,6 +210,7 @@ class Shelf:
         below = [link("child", f"./{name}/{COLLECTION}", title=name) for name in sorted(names)]
         title = "Sentinel-2 products held by this archive"
         write_list(self.folder, title, [link("root", f"./{LIST}")], below)
+        sync_folder(self.folder)
 
     def _linked(self, drawer: Drawer) -> set[str]:
         """Return what a drawer's list leads to; nothing if no chain of links leads to it."""

@@ -1,0 +1,220 @@
+"""Measure the local catalogue: a publication, GeoParquet, and what a Python program asks for.
+
+Run it by ``make bench ARGS=catalogue``. Rows are multiplied by SQLite itself; every product has
+the files, properties and history of a whole L2A product.
+"""
+
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from s2mirror import Mirror
+from s2mirror.adapters.archive import Archive, Place, Shelf, place_of
+from s2mirror.adapters.catalog import parse_page
+from s2mirror.adapters.geoparquet import write_geoparquet
+from s2mirror.adapters.ledger import HoldingQuery, Ledger, open_ledger
+from s2mirror.lifecycle import Event
+from s2mirror.model import Digest, Product, ProvenFile, Verdict
+from s2mirror.sandbox import ProductSpec, SandboxProduct, make_product
+from s2mirror.stac import ASSET_PATHS
+from s2mirror.steps.catalogue import Cataloguer
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+PUBLICATIONS = 60
+SIZES = (1_000, 100_000)
+LOOKS = 15
+TILES = 500
+"""Products are spread over so many tiles, one each five days."""
+CONFIGURATION = """
+[archive]
+root = "archive"
+[ledger]
+path = "ledger.sqlite"
+[[area]]
+name = "here"
+bbox = [8, 47, 9, 48]
+start = 2015-01-01
+"""
+
+
+def main() -> None:
+    """Run one part by name, or all."""
+    part = sys.argv[1] if len(sys.argv) > 1 else ""
+    if part == "fill":
+        fill(Path(sys.argv[2]), held=int(sys.argv[3]), gone=int(sys.argv[4]))
+    elif part == "publish":
+        publish(Path(sys.argv[2]), int(sys.argv[3]))
+    elif part == "geoparquet":
+        geoparquet(Path(sys.argv[2]))
+    elif part == "items":
+        items(Path(sys.argv[2]))
+    else:
+        for size in SIZES:
+            with tempfile.TemporaryDirectory() as folder:
+                child("fill", folder, str(size), "0")
+                child("publish", folder, str(size))
+                if size == SIZES[-1]:
+                    child("geoparquet", folder)
+        with tempfile.TemporaryDirectory() as folder:
+            child("fill", folder, "100000", "900000")
+            child("items", folder)
+
+
+def child(*arguments: str) -> None:
+    """Run one part in a process of its own."""
+    subprocess.run([sys.executable, __file__, *arguments], check=True)
+
+
+def product_of(made: SandboxProduct) -> Product:
+    """Return a made product as the catalogue would describe it."""
+    page = {"features": [dict(made.item)]}
+    return parse_page(page, collection=made.collection, bucket="eodata").products[0]
+
+
+def hold(ledger: Ledger, made: SandboxProduct) -> Product:
+    """Let a ledger hold a product, without its files."""
+    product = product_of(made)
+    ledger.products.record([product], {product.id: ("here",)}, priorities={}, now=NOW)
+    ledger.items.keep({product.id: made.item["properties"]})
+    digest = Digest(algorithm="sha3_256", hexdigest="5" * 64)
+    files = [
+        ProvenFile(path=path, size_bytes=len(content), etag=path[-32:], digest=digest)
+        for path, content in made.files.items()
+        if not path.endswith("/")
+    ]
+    for event in (Event.SELECT, Event.CLAIM, Event.VERIFY):
+        entry = ledger.products.get(product.id)
+        ledger.products.advance(entry, Verdict(event=event), now=NOW)
+    ledger.proofs.put_staged(product.id, files)
+    ledger.proofs.publish(product.id)
+    entry = ledger.products.get(product.id)
+    path = product.s3_prefix.rstrip("/")
+    ledger.products.advance(entry, Verdict(event=Event.PROMOTE, path=path), now=NOW)
+    return product
+
+
+MULTIPLY = """
+INSERT INTO product
+  WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :count)
+SELECT printf('S2C_MSIL2A_20160101T000000_N0512_R065_T32TMT_%015d', n), collection, platform,
+       printf('32T%c%c', 65 + (n % :tiles) / 26, 65 + (n % :tiles) % 26), baseline,
+       relative_orbit,
+       strftime('%Y-%m-%dT%H:%M:%S', 1451606400 + (n / :tiles) * 432000 % 300000000, 'unixepoch')
+         || '.000000+00:00',
+       published_at, generated_at, cloud_cover_percent, size_bytes, s3_prefix, datatake_id,
+       datastrip_id, revision, footprint_wkb,
+       CASE WHEN n <= :held THEN 'archived' ELSE 'pruned' END, reason, priority, attempts,
+       next_attempt_at, changed_at, CASE WHEN n <= :held THEN path || n ELSE NULL END{more}
+  FROM numbers, product WHERE product.id = :first
+"""
+COPY = "INSERT INTO {into} FROM product AS p, {table} AS t WHERE t.product_id = :first AND {held}"
+HELD = "p.id <> :first AND p.path IS NOT NULL"
+STEP = "at, event, from_state, to_state, reason"
+COPIES = (
+    ("item", "item SELECT p.id, t.properties"),
+    ("proof", "proof SELECT p.id, t.kind, t.document"),
+    ("history", f"history (product_id, {STEP}) SELECT p.id, t.{STEP.replace(', ', ', t.')}"),
+)
+
+
+def fill(folder: Path, *, held: int, gone: int) -> None:
+    """Make a ledger with *held* products that stand and *gone* that did once."""
+    (folder / "s2mirror.toml").write_text(CONFIGURATION)
+    (folder / "archive").mkdir()
+    ledger = open_ledger(folder / "ledger.sqlite")
+    connection = ledger.connection
+    connection.execute("PRAGMA synchronous = OFF")
+    first = hold(ledger, make_product(ProductSpec(scale=0.0001)))
+    wanted = "SELECT type, name, sql FROM sqlite_master WHERE type IN ('index', 'trigger')"
+    extras = [row for row in connection.query(wanted) if row["sql"]]
+    for row in extras:
+        connection.execute(f"DROP {row['type']} {row['name']}")
+    more = "".join(f", {name}" for name in _later_columns(ledger))
+    params = {"count": held + gone, "held": held, "tiles": TILES, "first": first.id}
+    connection.execute(MULTIPLY.format(more=more), params)
+    for table, into in COPIES:
+        sql = COPY.format(into=into, table=table, held=HELD)
+        connection.execute(sql, {"first": first.id})
+    for row in extras:
+        connection.execute(row["sql"])
+    connection.execute("ANALYZE")
+    ledger.close()
+    size = (folder / "ledger.sqlite").stat().st_size
+    print(f"ledger: {held:,} held and {gone:,} gone, {size / 1e9:.2f} GB")
+
+
+def _later_columns(ledger: Ledger) -> list[str]:
+    """Return the columns of a product that came by later migrations, after ``path``."""
+    rows = ledger.connection.query("SELECT name FROM pragma_table_info('product') ORDER BY cid")
+    names = [row["name"] for row in rows]
+    return names[names.index("path") + 1 :]
+
+
+def publish(folder: Path, size: int) -> None:
+    """Print what a publication costs in a catalogue of *size* items."""
+    ledger, archive = open_ledger(folder / "ledger.sqlite"), Archive(folder / "archive")
+    shelf = Shelf(folder / "archive/catalog")
+    for entry in ledger.products.standing():
+        path = _item_path(shelf, place_of(entry.product))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+        (path.parent / "catalog.json").touch()
+    shelf.put_in_order()
+    cataloguer = Cataloguer(
+        ledger=ledger, archive=archive, shelf=shelf, bucket="eodata", catalog_url="https://x/v1/"
+    )
+    ledger.changes.forget()
+    walls, cpus = [], []
+    for number in range(PUBLICATIONS):
+        sensed_at = NOW - timedelta(days=3 * number, minutes=number)
+        hold(ledger, make_product(ProductSpec(sensed_at=sensed_at, scale=0.0001)))
+        wall, cpu = time.monotonic(), time.process_time()
+        cataloguer.catch_up()
+        walls.append((time.monotonic() - wall) * 1000)
+        cpus.append((time.process_time() - cpu) * 1000)
+    print(
+        f"catalogue of {size:,} items: a publication takes {statistics.median(walls):.1f} ms wall "
+        f"(worst of {PUBLICATIONS}: {max(walls):.1f}), {statistics.median(cpus):.1f} ms CPU"
+    )
+
+
+def _item_path(shelf: Shelf, place: Place) -> Path:
+    return shelf.item_folder(place.drawer) / f"{place.name}.json"
+
+
+def geoparquet(folder: Path) -> None:
+    """Print what GeoParquet of everything costs."""
+    ledger, path = open_ledger(folder / "ledger.sqlite"), folder / "items.parquet"
+    wall, cpu = time.monotonic(), time.process_time()
+    briefs = ledger.holdings.briefs(HoldingQuery(collections=("sentinel-2-l2a",)), ASSET_PATHS)
+    count = write_geoparquet(path, "sentinel-2-l2a", briefs, root=folder, bucket="eodata")
+    wall, cpu = time.monotonic() - wall, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    print(
+        f"GeoParquet of {count:,} items: {wall:.1f} s wall, {cpu:.1f} s CPU, peak {peak:.0f} MB, "
+        f"file {path.stat().st_size / 1e6:.0f} MB"
+    )
+
+
+def items(folder: Path) -> None:
+    """Print how long a month of one tile takes from Python."""
+    with Mirror(folder / "s2mirror.toml") as mirror:
+        seconds = []
+        for month in range(1, LOOKS + 1):
+            start = f"{2016 + month // 12}-{month % 12 + 1:02d}"
+            began = time.monotonic()
+            found = list(mirror.items(tile="32TCC", start=f"{start}-01", end=f"{start}-28"))
+            seconds.append(time.monotonic() - began)
+    print(
+        f"Mirror.items, a month of one tile of 1,000,000 products: {len(found)} items in "
+        f"{statistics.median(seconds) * 1000:.0f} ms (first {seconds[0] * 1000:.0f})"
+    )
+
+
+if __name__ == "__main__":
+    main()

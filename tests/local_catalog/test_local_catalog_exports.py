@@ -1,0 +1,197 @@
+"""What is held, in the forms that other programs read."""
+
+import csv
+import io
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pystac
+import pytest
+from catalog_kit import dangling, folder_of, held, opened
+from kit import Kit, small, tiny
+from pyarrow import parquet
+
+from s2mirror.errors import Stopped
+from s2mirror.sandbox import SandboxProduct
+from s2mirror.service.catalogue import write_tables
+from s2mirror.stop import StopFlag
+
+
+@pytest.fixture
+def filled(kit: Kit) -> tuple[Kit, list[SandboxProduct]]:
+    return kit, held(kit, 20, 22)
+
+
+def table(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+    return rows
+
+
+def written(kit: Kit, *options: str) -> Path:
+    assert kit.call("export", "geoparquet", "--out", str(kit.folder / "out"), *options) == 0
+    return kit.folder / "out/sentinel-2-l2a.parquet"
+
+
+def lines_of(kit: Kit, capsys: pytest.CaptureFixture[str], *options: str) -> list[dict[str, str]]:
+    capsys.readouterr()
+    assert kit.call("export", "csv", *options) == 0
+    return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+
+
+def test_csv_has_a_line_for_each_product_with_its_folder(
+    filled: tuple[Kit, list[SandboxProduct]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit, products = filled
+    lines = lines_of(kit, capsys)
+    assert [line["id"] for line in lines] == [product.id for product in products]
+    for line, product in zip(lines, products, strict=True):
+        assert Path(line["path"]) == kit.archive / product.prefix.rstrip("/")
+        assert (line["tile"], line["state"]) == ("32TMT", "archived")
+        assert 7 < float(line["west"]) < float(line["east"]) < 10
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (("--from", "2026-05-21"), 1),
+        (("--to", "2026-05-20"), 1),
+        (("--from", "2026-05-20", "--to", "2026-05-22"), 2),
+        (("--from", "2026-05-20T10:20:32Z", "--area", "zurich"), 1),
+    ],
+)
+def test_an_export_may_be_of_a_time_and_area(
+    filled: tuple[Kit, list[SandboxProduct]],
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    count: int,
+) -> None:
+    assert len(lines_of(filled[0], capsys, *options)) == count
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(("--area", "paris"), "no area is named 'paris'"), (("--from", "May"), "Invalid isoformat")],
+)
+def test_an_export_of_what_is_no_area_or_date_is_refused(
+    filled: tuple[Kit, list[SandboxProduct]],
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    words: str,
+) -> None:
+    assert filled[0].call("export", "csv", *options) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_csv_file_that_cannot_be_written_says_what_to_do(
+    filled: tuple[Kit, list[SandboxProduct]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit, _ = filled
+    assert kit.call("export", "csv", "--out", str(kit.folder / "no/such/folder.csv")) == 5
+    assert "choose another place with --out" in capsys.readouterr().err
+
+
+def test_an_exported_catalogue_stands_by_itself(
+    filled: tuple[Kit, list[SandboxProduct]],
+) -> None:
+    kit, products = filled
+    out = kit.folder / "out"
+    assert kit.call("export", "stac", "--out", str(out), "--from", "2026-05-21") == 0
+    found = pystac.Catalog.from_file(str(out / "catalog.json")).get_items(recursive=True)
+    assert [item.id for item in found] == [products[1].id]
+    assert dangling(out) == []
+    (path,) = out.glob("*/*/*/S2*.json")
+    for asset in json.loads(path.read_text())["assets"].values():
+        assert (path.parent / asset["href"]).is_file()
+
+
+def test_an_export_writes_over_nobodys_files(
+    filled: tuple[Kit, list[SandboxProduct]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit, _ = filled
+    out = kit.folder / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+    assert kit.call("export", "stac", "--out", str(out)) == 2
+    assert "holds other files" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["thesis.txt"]
+
+
+def test_geoparquet_has_the_properties_outlines_and_paths_of_every_item(kit: Kit) -> None:
+    products = [tiny(20), small(22)]
+    kit.sandbox.publish(products)
+    kit.cycle()
+    rows = table(written(kit))
+    assert [row["id"] for row in rows] == [product.id for product in products]
+    for row, product in zip(rows, products, strict=True):
+        upstream = product.item["properties"]
+        for name in ("platform", "eo:cloud_cover", "sat:absolute_orbit", "eopf:datatake_id"):
+            assert row[name] == upstream[name]
+        assert row["datetime"] == datetime.fromisoformat(upstream["datetime"]).astimezone(UTC)
+        entry = kit.mirror().ledger.products.get(product.id).product
+        assert row["geometry"] == entry.footprint_wkb
+        hrefs = {asset["href"] for asset in row["assets"].values() if asset}
+        assert {str(Path(href).relative_to(kit.archive / product.prefix)) for href in hrefs} == {
+            path for path in product.files if is_asset(path)
+        }
+        assert row["assets"]["thumbnail"]["roles"] == ["thumbnail", "overview"]
+
+
+def is_asset(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    metadata = ("manifest.safe", "INSPIRE.xml", "MTD_MSIL2A.xml", "MTD_TL.xml", "MTD_DS.xml")
+    masks = ("MSK_CLDPRB", "MSK_SNWPRB")
+    images = "IMG_DATA" in path or name.startswith(masks) or "_PVI" in name
+    return images or name in metadata or name.endswith("-ql.jpg")
+
+
+def test_properties_of_a_wrong_kind_leave_their_cell_empty(
+    filled: tuple[Kit, list[SandboxProduct]],
+) -> None:
+    kit, products = filled
+    strange = {"datetime": "2026-05-20T00:00:00Z", "created": "noon", "eo:cloud_cover": "many"}
+    kit.mirror().ledger.items.keep({products[0].id: strange | {"platform": ["a"]}})
+    row = table(written(kit))[0]
+    assert (row["created"], row["eo:cloud_cover"], row["platform"]) == (None, None, None)
+    assert row["datetime"] == datetime(2026, 5, 20, tzinfo=UTC)
+
+
+def test_nothing_held_is_no_file_and_said(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
+    kit.cycle()
+    assert not written(kit).exists()
+    assert "nothing of that is held" in capsys.readouterr().err
+
+
+def test_on_a_schedule_the_file_stands_in_its_collection(kit: Kit) -> None:
+    kit.sections["local_catalog"] = 'geoparquet_every = "1 d"'
+    products = held(kit, 20, 22)
+    path = folder_of(kit) / "sentinel-2-l2a/items.parquet"
+    assert [row["id"] for row in table(path)] == [product.id for product in products]
+    (found,) = opened(kit).get_collections()
+    assert found.get_assets()["geoparquet"].get_absolute_href() == str(path)
+    kit.assert_invariants()
+
+
+def test_on_a_schedule_the_file_is_written_when_it_is_due_and_not_before(kit: Kit) -> None:
+    kit.sections["local_catalog"] = 'geoparquet_every = "1 d"'
+    held(kit, 20)
+    kit.sandbox.publish(tiny(22))
+    kit.cycle()
+    path = folder_of(kit) / "sentinel-2-l2a/items.parquet"
+    assert len(table(path)) == 1
+    write_tables(kit.later(days=2), StopFlag())
+    assert len(table(path)) == 2
+
+
+def test_a_file_that_was_stopped_halfway_leaves_the_old_one(kit: Kit) -> None:
+    kit.sections["local_catalog"] = 'geoparquet_every = "1 d"'
+    held(kit, 20)
+    path = folder_of(kit) / "sentinel-2-l2a/items.parquet"
+    before = path.read_bytes()
+    stop = StopFlag()
+    stop.set()
+    with pytest.raises(Stopped):
+        write_tables(kit.later(days=2), stop)
+    assert path.read_bytes() == before
+    assert list(path.parent.glob("*.new")) == []
