@@ -35,7 +35,7 @@ def test_a_new_user_comes_from_init_to_an_archive_step_by_step(cli: Cli, kit: Ki
 
     checks = cli.json("check")
     assert [check["name"] for check in checks] == [
-        "configuration", "ledger", "archive", "lock", "catalogue", "clock", "store",
+        "configuration", "ledger", "archive", "lock", "catalogue", "clock", "store", "key expiry",
     ]  # fmt: skip
     assert {check["exit_code"] for check in checks} == {0}
 
