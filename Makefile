@@ -43,13 +43,13 @@ check: $(VENV)/.ready-dev ## Check format, lint and types, then run the quick te
 	@$(BIN)/mypy
 	@$(MAKE) --no-print-directory test
 
-bench: $(VENV)/.ready-dev ## Measure speed against other clients
+bench: $(VENV)/.ready-bench ## Measure speed against other clients
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 constraints: $(VENV)/.ready-dev ## Write constraints.txt anew from the newest versions that fit
 	@rm -rf build/constraints
 	@$(BIN)/python -m venv build/constraints
-	@build/constraints/bin/python -m pip --disable-pip-version-check --quiet install --editable '.[dev]'
+	@build/constraints/bin/python -m pip --disable-pip-version-check --quiet install --editable '.[bench,dev]'
 	@sed -n '/^#/p' constraints.txt > build/constraints.txt
 	@build/constraints/bin/python -m pip freeze --exclude-editable | LC_ALL=C sort -f >> build/constraints.txt
 	@mv build/constraints.txt constraints.txt
@@ -68,6 +68,11 @@ $(VENV)/.ready-demo: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.ready-dev: $(VENV)/.ready-demo
 	@echo "Installing the developers' tools into $(VENV) (needs the network, once) ..."
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.ready-bench: $(VENV)/.ready-dev
+	@echo "Installing the clients to measure beside into $(VENV) (needs the network, once) ..."
+	@$(PIP) install --constraint constraints.txt --editable '.[bench]'
 	@touch $@
 
 # Each candidate is run, not just looked up: a version manager's stand-in may exist and refuse.

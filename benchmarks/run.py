@@ -10,6 +10,7 @@ PARTS = {
     "discovery": ["discovery.py"],
     "search": ["search.py"],
     "catalogue": ["catalogue.py"],
+    "download": ["download.py"],
 }
 
 

@@ -18,6 +18,7 @@ from s2mirror.config import load_settings
 from s2mirror.model import Entry
 from s2mirror.ports import Progress
 from s2mirror.sandbox import Exchange, ProductSpec, Sandbox, SandboxProduct, make_product
+from s2mirror.sandbox.assets import announcing
 from s2mirror.sandbox.layout import Paths, loose_members, manifest_members
 from s2mirror.sandbox.manifest_xml import write_manifest
 from s2mirror.sandbox.products import footprint_of, make_files
@@ -80,7 +81,8 @@ def tiny(day: int = 27, *, band_bytes: int = 2000, **facts: Any) -> SandboxProdu
     loose = [m for m in loose_members(spec.level, spec.id) if m.path.endswith("-ql.jpg")]
     files = make_files([*listed, *loose], spec)
     files["manifest.safe"] = write_manifest(spec, listed, files, footprint_of(spec))
-    return replace(make_product(replace(spec, scale=0.0001)), files=files)
+    made = make_product(replace(spec, scale=0.0001))
+    return replace(made, files=files, item=announcing(made.item, files["manifest.safe"]))
 
 
 @dataclass

@@ -113,6 +113,15 @@ def _image_fields(key: str, utm_zone: int) -> dict[str, Any]:
     }
 
 
+def announcing(item: Mapping[str, Any], manifest: bytes) -> dict[str, Any]:
+    """Return *item* with the checksum of that very manifest, if it has one of a manifest at all."""
+    asset = item["assets"].get("safe_manifest", {})
+    if "file:checksum" not in asset:
+        return dict(item)
+    told = {**asset, "file:checksum": f"d50110{_md5(manifest)}"}
+    return {**item, "assets": {**item["assets"], "safe_manifest": told}}
+
+
 def _multihash(path: str, content: bytes) -> str:
     """Return ``file:checksum`` as CDSE writes it: right for images, mislabelled for XML."""
     if path.endswith((".safe", ".jpg")):

@@ -12,6 +12,7 @@ from s2mirror import manifest
 from s2mirror.errors import UsageError
 from s2mirror.geometry import footprint
 from s2mirror.naming import parse_name
+from s2mirror.sandbox.assets import announcing
 from s2mirror.sandbox.item import write_item
 from s2mirror.sandbox.layout import Paths, loose_members, manifest_members
 from s2mirror.sandbox.manifest_xml import write_manifest
@@ -39,7 +40,8 @@ class RealMaterial:
 def from_real(path: Path, *, scale: float = DEFAULT_SCALE) -> RealMaterial:
     """Return the products of recorded STAC items and ``*.safe`` manifests in a file or folder.
 
-    Items are served as recorded. Names, numbers and order of the files are those of the manifest;
+    Items are served as recorded, but for the checksum of the manifest. Names, numbers and order of
+    the files are those of the manifest;
     their sizes are scaled, and their contents are ours, so the served manifest has new digests in
     the old form. Raises UsageError if nothing there can be used.
     """
@@ -124,7 +126,9 @@ def _from_manifest(recorded: RealManifest, item: Item | None) -> SandboxProduct:
         collection=spec.collection,
         prefix=_prefix(item) if item else spec.prefix,
         files={**files, ROOT_AUX_KEY: b""},
-        item=item or write_item(spec, files, recorded.outline),
+        item=announcing(item, files[manifest.NAME])
+        if item
+        else write_item(spec, files, recorded.outline),
     )
 
 
@@ -145,7 +149,7 @@ def _from_item(item: Item, scale: float) -> SandboxProduct:
         collection=item["collection"],
         prefix=prefix,
         files={**files, ROOT_AUX_KEY: b""},
-        item=item,
+        item=announcing(item, files[manifest.NAME]),
     )
 
 

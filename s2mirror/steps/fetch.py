@@ -1,7 +1,7 @@
 """Bring one product into staging and prove every byte of it."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +24,7 @@ from s2mirror.steps.receive import FileJob, Receiver, await_turn
 from s2mirror.steps.staging import (
     Versions,
     accounted,
+    check_announced,
     check_promises,
     drop_stale,
     drop_unproven,
@@ -32,6 +33,8 @@ from s2mirror.steps.throttle import Throttle
 from s2mirror.steps.wishes import Wanted, Wishes
 from s2mirror.stop import StopFlag
 
+DISK_THREADS: Final = 4
+"""Files of a product that are synced side by side: so they share the file system's commits."""
 BOOK_SECONDS: Final = 1.0
 """So often received bytes are counted in the ledger: a kill forgets no more than that of them."""
 
@@ -71,7 +74,7 @@ class Fetcher:
             product.id, size_bytes=listing.size_bytes, staged_bytes=stage.size_bytes()
         )
         with stop.child() as halt:
-            proof = self._fetch_all(product, wanted, self._receiver(product, stage, halt), known)
+            proof = self._fetch_all(entry, wanted, self._receiver(product, stage, halt), known)
         stage.make_folders(needed_folders(file.path for file in listing.files))
         stage.make_folders(listing.folders)
         stage.settle()
@@ -120,16 +123,18 @@ class Fetcher:
         )
 
     def _fetch_all(
-        self, product: Product, wanted: Wanted, receiver: Receiver, known: Versions
+        self, entry: Entry, wanted: Wanted, receiver: Receiver, known: Versions
     ) -> Sequence[ProvenFile]:
         """Fetch the manifest, then everything else, largest first; return what was proven."""
         listing = wanted.listing
         first = next(file for file in listing.files if file.path == manifest.NAME)
         head = self._run([FileJob(first)], receiver, Turn.AHEAD)
-        promised = wanted.required(parse_manifest(receiver.stage.read_bytes(manifest.NAME)))
+        document = receiver.stage.read_bytes(manifest.NAME)
+        promised = wanted.required(parse_manifest(document))
+        check_announced(document, entry)
         check_promises(promised, listing)
         drop_unproven(receiver.stage, known, promised)
-        self.ledger.proofs.put_listing(product.id, listing)
+        self.ledger.proofs.put_listing(entry.product.id, listing)
         jobs = [
             FileJob(file, promised[file.path].digest if file.path in promised else None)
             for file in sorted(listing.files, key=lambda file: file.size_bytes, reverse=True)
@@ -138,30 +143,34 @@ class Fetcher:
         return head + self._run(jobs, receiver, Turn.FILE)
 
     def _run(self, jobs: Sequence[FileJob], receiver: Receiver, turn: Turn) -> list[ProvenFile]:
-        """Receive files over the shared connections; on the first error, end the others too."""
+        """Receive files over the shared connections, and finish each when it is there.
+
+        On the first error, end the others too.
+        """
         arrived: SimpleQueue[Future[ProvenFile]] = SimpleQueue()
         futures = [self.connections.submit(turn, partial(receiver.receive, job)) for job in jobs]
         for future in futures:
             future.add_done_callback(arrived.put)
-        try:
-            return [self._finish_next(arrived, receiver) for _ in futures]
-        except Exception as error:
-            receiver.halt.set()
-            raise _cause(error, futures) from error
-        finally:
-            self._count(receiver)
+        finished: list[Future[ProvenFile]] = []
+        with ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk") as disk:
+            try:
+                for _ in jobs:
+                    proven = self._next(arrived, receiver)
+                    finished.append(disk.submit(receiver.finish, proven))
+                return [future.result() for future in finished]
+            except Exception as error:
+                receiver.halt.set()
+                raise _cause(error, [*futures, *finished]) from error
+            finally:
+                self._count(receiver)
 
-    def _finish_next(
-        self, arrived: SimpleQueue[Future[ProvenFile]], receiver: Receiver
-    ) -> ProvenFile:
-        """Finish the next file that comes; meanwhile let the ledger know how many bytes came."""
+    def _next(self, arrived: SimpleQueue[Future[ProvenFile]], receiver: Receiver) -> ProvenFile:
+        """Return the next file that comes; meanwhile let the ledger know how many bytes came."""
         while True:
             if receiver.untold_seconds() >= BOOK_SECONDS:
                 self._count(receiver)
             with suppress(Empty):
-                proven = arrived.get(timeout=BOOK_SECONDS).result()
-                receiver.finish(proven)
-                return proven
+                return arrived.get(timeout=BOOK_SECONDS).result()
 
     def _count(self, receiver: Receiver) -> None:
         if size_bytes := receiver.take_received_bytes():

@@ -8,7 +8,7 @@ from typing import Final
 
 from s2mirror.adapters.archive import Stage
 from s2mirror.checksum import COMPUTED, Hasher, new_hasher
-from s2mirror.errors import IntegrityError, StoreSlow, StoreUnavailable
+from s2mirror.errors import IntegrityError, MirrorError, StoreSlow, StoreUnavailable
 from s2mirror.model import Digest, ProvenFile, RemoteFile
 from s2mirror.ports import Bytes, ObjectStore
 from s2mirror.steps.throttle import Throttle
@@ -59,10 +59,15 @@ class Receiver:
             "the product is put aside. `s2mirror requeue` tries it again"
         )
 
-    def finish(self, file: ProvenFile) -> None:
-        """Make a proven file complete; the disk's work, which no connection should wait for."""
-        if not self.stage.has(file.path):
-            self.stage.finish(file.path, size_bytes=file.size_bytes)
+    def finish(self, file: ProvenFile) -> ProvenFile:
+        """Make a proven file complete: the disk's work, which no connection should wait for."""
+        try:
+            if not self.stage.has(file.path):
+                self.stage.finish(file.path, size_bytes=file.size_bytes)
+        except MirrorError:
+            self.halt.set()  # or the others would be fetched to their end first
+            raise
+        return file
 
     def take_received_bytes(self) -> int:
         """Return how many bytes came from the store since this was last asked."""

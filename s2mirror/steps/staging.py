@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from s2mirror import manifest
 from s2mirror.adapters.archive import Stage
+from s2mirror.checksum import new_hasher, stac_digest
 from s2mirror.errors import IntegrityError, StoreUnavailable
 from s2mirror.manifest import ManifestObject
-from s2mirror.model import Listing
+from s2mirror.model import Entry, Listing
 
+BELIEVED_ATTEMPTS: Final = 3
 Versions = Mapping[str, tuple[str, int]]
 """ETag and size in bytes by path."""
 
@@ -49,6 +52,25 @@ def drop_unproven(stage: Stage, known: Versions, promised: Mapping[str, Manifest
     for path in stage.partial_files():
         if path not in promised:
             stage.drop(path)
+
+
+def check_announced(document: bytes, entry: Entry) -> None:
+    """Raise StoreUnavailable if the catalogue speaks of another manifest than the store has.
+
+    Then the store may still have the version before a republication. After some attempts the
+    store's is taken, as a checksum of the catalogue's may be wrong, and the manifest proves itself.
+    """
+    announced = stac_digest(entry.product.revision)
+    if announced is None or announced.algorithm != "md5" or entry.attempts >= BELIEVED_ATTEMPTS:
+        return
+    hasher = new_hasher(announced.algorithm)
+    hasher.update(document)
+    if hasher.hexdigest() != announced.hexdigest:
+        raise StoreUnavailable(
+            f"catalogue and store disagree: {manifest.NAME} should have the MD5 digest "
+            f"{announced.hexdigest}, the store's has {hasher.hexdigest()}; will be tried again "
+            f"(after {BELIEVED_ATTEMPTS} attempts the store is believed)"
+        )
 
 
 def check_promises(promised: Mapping[str, ManifestObject], listing: Listing) -> None:

@@ -1,8 +1,10 @@
 """How the mirror uses its few connections: seen from the store's side, and counted there."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -11,6 +13,7 @@ from kit import Kit, small, tiny
 
 from s2mirror.errors import Stopped
 from s2mirror.sandbox import Exchange, Fault
+from s2mirror.sandbox.assets import announcing
 from s2mirror.service.wiring import utc_now
 from s2mirror.steps.connections import Connections, Turn
 from s2mirror.stop import StopFlag
@@ -26,6 +29,11 @@ def first(exchanges: list[Exchange], text: str) -> Exchange:
 def spent_bytes(kit: Kit) -> int:
     """Return what the ledger counts against the account's volume."""
     return kit.mirror().ledger.transferred_bytes(timedelta(days=1), now=utc_now())
+
+
+def sent_bytes(kit: Kit) -> int:
+    """Return what the store has sent of files."""
+    return sum(found.sent_bytes for found in kit.downloads())
 
 
 def eventually(holds: Callable[[], bool], *, seconds: float = 30) -> bool:
@@ -48,7 +56,7 @@ def test_a_product_costs_one_request_per_file_and_one_listing_and_no_connection_
     assert traffic.count(LISTING, "GET") == len(products)
     assert len(traffic.exchanges) == traffic.count("", "GET") == files + len(products)
     assert traffic.opened_connections <= 3
-    assert spent_bytes(kit) == sum(found.sent_bytes for found in kit.downloads())
+    assert spent_bytes(kit) == sent_bytes(kit)
 
 
 def test_what_opens_up_more_work_goes_before_the_files_that_wait() -> None:
@@ -125,3 +133,43 @@ def test_a_product_that_drips_for_ever_is_put_off_and_keeps_its_bytes(kit: Kit) 
     assert first(kit.downloads(), "B02_10m").range.startswith("bytes=")
     kit.assert_same_bytes(slow)
     kit.assert_current(slow, good)
+
+
+@pytest.mark.long
+def test_after_a_kill_hardly_a_byte_comes_twice_and_next_to_none_is_uncounted(kit: Kit) -> None:
+    products = [tiny(day, band_bytes=8 * MIB) for day in (27, 25)]
+    kit.sandbox.publish(products)
+    drip = Fault(path="_10m.jp2", bytes_per_second=MIB // 2, times=None)
+    kit.sandbox.s3_proxy.inject(drip)
+    sync = kit.start("sync")
+    assert eventually(lambda: sent_bytes(kit) > 8 * MIB, seconds=120)
+    sync.send_signal(signal.SIGKILL)
+    sync.communicate()
+    traffic = kit.sandbox.s3_proxy.traffic
+    assert traffic.wait_until_idle()
+    kit.sandbox.s3_proxy.faults.clear()
+    assert spent_bytes(kit) > 4 * MIB
+    assert kit.cycle().exit_code == 0
+    twice_bytes = sent_bytes(kit) - sum(product.size_bytes for product in products)
+    assert 0 <= twice_bytes <= 4 * MIB
+    assert any(found.range for found in kit.downloads())
+    kit.assert_current(*products)
+
+
+def test_a_store_that_lags_behind_the_catalogue_is_waited_for(kit: Kit) -> None:
+    old, new = tiny(20), tiny(20, seed=1)
+    kit.sandbox.publish(replace(new, files=old.files))
+    assert kit.cycle().exit_code == 1
+    assert kit.entry(new).reason.startswith("catalogue and store disagree: ")
+    kit.sandbox.replace(new)
+    assert kit.cycle(kit.later()).exit_code == 0
+    kit.assert_same_bytes(new)
+    kit.assert_current(new)
+
+
+def test_a_wrong_checksum_in_the_catalogue_costs_time_and_no_product(kit: Kit) -> None:
+    product = tiny(20)
+    kit.sandbox.publish(replace(product, item=announcing(product.item, b"another manifest")))
+    codes = [kit.cycle(kit.later(days=1 + attempt)).exit_code for attempt in range(4)]
+    assert codes == [1, 1, 1, 0]
+    kit.assert_current(product)

@@ -47,9 +47,9 @@ class Answered:
 class CephStore:
     """The running store at ``endpoint``, with one user and the bucket ``eodata``."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self.access_key = secrets.token_hex(10).upper()
-        self.secret_key = secrets.token_urlsafe(30)
+    def __init__(self, cluster: Cluster, keys: tuple[str, str] | None = None) -> None:
+        own = secrets.token_hex(10).upper(), secrets.token_urlsafe(30)
+        self.access_key, self.secret_key = keys or own
         self.bucket = BUCKET
         self._cluster = cluster
         self._port = free_port()
@@ -170,8 +170,8 @@ def _answered(line: re.Match[str]) -> Answered:
 
 
 @contextmanager
-def running_ceph() -> Iterator[CephStore]:
+def running_ceph(keys: tuple[str, str] | None = None) -> Iterator[CephStore]:
     """Install and start a store on free loopback ports, and stop it again."""
     ensure_packages(PACKAGES)
     with swept_folder("s2mirror-ceph-") as folder, Cluster(folder) as cluster:
-        yield CephStore(cluster)
+        yield CephStore(cluster, keys)

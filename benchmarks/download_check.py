@@ -1,0 +1,33 @@
+"""Check downloaded products against their manifests with all cores: ``download_check.py FOLDER``.
+
+What somebody does who fetches with another client and wants the same proof.
+"""
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from s2mirror.adapters.archive import file_digest
+from s2mirror.manifest import parse_manifest
+from s2mirror.model import Digest
+
+
+def main() -> None:
+    """Exit with 1 if a digest is wrong."""
+    promised = {
+        home.parent / path: found.digest
+        for home in Path(sys.argv[1]).rglob("manifest.safe")
+        for path, found in parse_manifest(home.read_bytes()).items()
+    }
+
+    def is_right(path: Path, digest: Digest) -> bool:
+        return file_digest(path, digest.algorithm) == digest.hexdigest
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(is_right, promised, promised.values()))
+    sys.exit(0 if results and all(results) else 1)
+
+
+if __name__ == "__main__":
+    main()

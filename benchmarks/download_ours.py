@@ -1,0 +1,121 @@
+"""The mirror's side of the download benchmark, as a program of its own.
+
+``download_ours.py ENDPOINT CA_FILE FOLDER PRODUCTS whole|bytes``: ``whole`` is what the daemon does
+for products in its queue, to the last fact in the ledger; ``bytes`` only brings the files, without
+proof, syncing or ledger, as the other clients do. The last line printed is seconds of that work.
+"""
+
+import sys
+import time
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from download_data import CONNECTIONS, KEYS, spec
+
+from s2mirror.adapters.catalog import parse_item
+from s2mirror.cli.progress import SilentProgress
+from s2mirror.config import load_settings
+from s2mirror.lifecycle import Event
+from s2mirror.model import Verdict
+from s2mirror.sandbox import make_item
+from s2mirror.service.crew import Crew
+from s2mirror.service.wiring import Mirror, open_mirror
+from s2mirror.steps.connections import Connections, Turn
+from s2mirror.stop import StopFlag
+
+CONFIG = """
+[archive]
+root = "archive"
+reserve = "1 MB"
+[store]
+endpoint = "{endpoint}"
+connections = {connections}
+requests_per_minute = 1000000
+[network]
+{ca_file}
+[[area]]
+name = "all"
+tiles = ["32TMT"]
+start = 2020-01-01
+"""
+
+
+class NoHasher:
+    """Hashes nothing."""
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Do nothing."""
+
+    def hexdigest(self) -> str:
+        """Return nothing."""
+        return ""
+
+
+def main() -> None:
+    """Download, and print how long it took."""
+    endpoint, ca_file, folder, count, mode = sys.argv[1:]
+    mirror = mirror_in(Path(folder), endpoint, ca_file)
+    queue(mirror, int(count))
+    work = {"whole": whole, "bytes": only_bytes}[mode]
+    store, connections = mirror.store(), Connections(CONNECTIONS)
+    started = time.monotonic()
+    work(mirror, store, connections)
+    print(time.monotonic() - started)
+
+
+def mirror_in(folder: Path, endpoint: str, ca_file: str) -> Mirror:
+    """Return a new mirror in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ca_line = f'ca_file = "{ca_file}"' if ca_file else ""
+    text = CONFIG.format(endpoint=endpoint, connections=CONNECTIONS, ca_file=ca_line)
+    config = folder / "s2mirror.toml"
+    config.write_text(text, encoding="utf-8")
+    names = ("S2MIRROR_S3_ACCESS_KEY", "S2MIRROR_S3_SECRET_KEY")
+    environment = dict(zip(names, KEYS, strict=True))
+    return open_mirror(load_settings(config, environment=environment).settings, create=True)
+
+
+def queue(mirror: Mirror, count: int) -> None:
+    """Put the first products into the queue."""
+    now = datetime.now(UTC)
+    for number in range(count):
+        made = make_item(spec(number))
+        product = parse_item(dict(made.item), collection=made.collection, bucket="eodata")
+        mirror.ledger.products.record([product], {product.id: ["all"]}, priorities={}, now=now)
+        entry = mirror.ledger.products.get(product.id)
+        mirror.ledger.products.advance(entry, Verdict(event=Event.SELECT), now=now)
+
+
+def whole(mirror: Mirror, store, connections: Connections) -> None:  # noqa: ANN001 - S3Store
+    """Fetch, prove and publish everything in the queue."""
+    fetcher = mirror.fetcher(store, connections, SilentProgress())
+    crew = Crew(mirror=mirror, fetcher=fetcher, progress=SilentProgress(), stop=StopFlag())
+    crew.deliver_due(mirror.settings.download.parallel_products)
+    if crew.failed:
+        sys.exit(f"failed: {crew.failed}")
+
+
+def only_bytes(mirror: Mirror, store, connections: Connections) -> None:  # noqa: ANN001 - likewise
+    """Bring every file, largest first, and no more."""
+    found = []
+    for entry in mirror.ledger.products.listed(state="", area="", tile="", limit=100):
+        product, stage = entry.product, mirror.archive.stage(entry.product.id)
+        listing = connections.submit(Turn.AHEAD, partial(store.list_product, product.s3_prefix))
+        files = sorted(listing.result().files, key=lambda file: file.size_bytes, reverse=True)
+        found += [(stage, file) for file in files]
+    futures = [
+        connections.submit(
+            Turn.FILE,
+            lambda stage=stage, file=file: stage.receive(
+                file.path, store.read(file), NoHasher(), lambda _: None
+            ),
+        )
+        for stage, file in found
+    ]
+    for future in futures:
+        future.result()
+
+
+if __name__ == "__main__":
+    main()
