@@ -1,6 +1,6 @@
 """The outside as the mirror sees it, in the mirror's own words."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -41,10 +41,11 @@ class ObjectStore(Protocol):
     def wait_seconds(self) -> float:
         """Return for how long the next request should wait, for the account's rate."""
 
-    def read(self, file: RemoteFile, *, start_byte: int = 0) -> Iterator[Bytes]:
+    def read(self, file: RemoteFile, *, start_byte: int = 0) -> Generator[Bytes, None, None]:
         """Yield the bytes of *file* from *start_byte*, of the version that was listed.
 
-        Each piece is valid only until the next is asked for: its memory is used again.
+        Each piece is valid only until the next is asked for: its memory is used again. Who does not
+        read to the end must close the generator, or its connection stays open.
         Raises StoreError if the object changed since (``If-Match``), StoreUnavailable if the
         answer ends early. A store that ignores the range and answers with the whole object is
         read past the first *start_byte* bytes. A read that starts at the end yields nothing.

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -97,9 +98,11 @@ class Receiver:
             start_byte = self.stage.partial_bytes(file.path)
             await_turn(self.store, self.halt)
             try:
-                with self.throttle.turn(self.halt):
-                    chunks = self._heeding(self.store.read(file, start_byte=start_byte))
-                    self.stage.receive(file.path, chunks, hasher, self._hear)
+                with (
+                    self.throttle.turn(self.halt),
+                    closing(self.store.read(file, start_byte=start_byte)) as chunks,
+                ):
+                    self.stage.receive(file.path, self._heeding(chunks), hasher, self._hear)
             except StoreUnavailable as error:
                 moved_on = self.stage.partial_bytes(file.path) > start_byte
                 moved_on &= not isinstance(error, StoreSlow)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 
 from shapely.geometry import shape
 
@@ -46,7 +46,7 @@ class FakeStore:
             folders=tuple(check_relative_path(path.rstrip("/")) for path in folders),
         )
 
-    def read(self, file: RemoteFile, *, start_byte: int = 0) -> Iterator[bytes]:
+    def read(self, file: RemoteFile, *, start_byte: int = 0) -> Generator[bytes, None, None]:
         content = self.objects.get(file.key)
         if content is None or _etag(content) != file.etag:
             raise StoreChanged(f"{file.key} is no longer what was listed; list it anew")

@@ -120,6 +120,7 @@ def test_received_bytes_are_in_the_ledger_while_a_file_is_still_under_way(kit: K
     finally:
         stop.set()
         sync.join()
+    assert kit.sandbox.s3_proxy.traffic.wait_until_idle(), "a connection was left open"
 
 
 def test_a_product_that_drips_for_ever_is_put_off_and_keeps_its_bytes(kit: Kit) -> None:

@@ -1,7 +1,7 @@
 """The S3 store on boto3: list a product, read an object from any byte."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ class S3Store:
         check_tree(s3_prefix, files, folders)
         return Listing(files=tuple(files), folders=tuple(folders))
 
-    def read(self, file: RemoteFile, *, start_byte: int = 0) -> Iterator[memoryview]:
+    def read(self, file: RemoteFile, *, start_byte: int = 0) -> Generator[memoryview, None, None]:
         """Yield the bytes of *file* from *start_byte*, of the version that was listed."""
         if start_byte >= file.size_bytes:
             return

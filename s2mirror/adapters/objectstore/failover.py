@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final, TypeVar
@@ -81,7 +81,7 @@ class FailoverStore:
         """Return for how long the next request should wait, for the account's rate."""
         return self._store(self._way).wait_seconds()
 
-    def read(self, file: RemoteFile, *, start_byte: int = 0) -> Iterator[Bytes]:
+    def read(self, file: RemoteFile, *, start_byte: int = 0) -> Generator[Bytes, None, None]:
         """Yield the bytes of *file* from *start_byte*, of the version that was listed."""
         yield from self._through(lambda store: _begun(store.read(file, start_byte=start_byte)))
 
