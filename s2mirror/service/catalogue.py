@@ -16,6 +16,7 @@ _TABLES_AT: Final = "local_catalog.geoparquet_at"
 def begin_catalogue(mirror: Mirror) -> None:
     """See whether there is a catalogue of this archive, and mend what a crash left of it."""
     try:
+        mirror.require_archive()
         mirror.cataloguer().begin()
         mirror.cataloguer().catch_up()
     except MirrorError as error:
@@ -25,6 +26,7 @@ def begin_catalogue(mirror: Mirror) -> None:
 def keep_catalogue(mirror: Mirror) -> None:
     """Write what has changed last."""
     try:
+        mirror.require_archive()
         mirror.cataloguer().catch_up()
     except MirrorError as error:
         _tell(error)
@@ -33,6 +35,7 @@ def keep_catalogue(mirror: Mirror) -> None:
 def finish_catalogue(mirror: Mirror, stop: StopFlag) -> None:
     """Write all that has changed, and the tables if they are due."""
     try:
+        mirror.require_archive()
         mirror.cataloguer().catch_up_all(stop)
         write_tables(mirror, stop)
     except MirrorError as error:

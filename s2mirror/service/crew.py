@@ -64,6 +64,7 @@ class Crew:
         """
         if self.stop.is_set():
             return False
+        self.mirror.require_archive()
         entry = self.mirror.claimer.claim(self.areas, now=self.mirror.now())
         if entry is None:
             return False

@@ -153,6 +153,7 @@ def run_cycle(
 
 def prune(mirror: Mirror) -> PrunePlan:
     """Prune what may go, and let the ledger forget the history of what went long ago."""
+    mirror.require_archive()
     plan = mirror.pruner().prune(now=mirror.now())
     keep_catalogue(mirror)
     mirror.ledger.compact_history(mirror.now() - mirror.settings.ledger.history_keep)

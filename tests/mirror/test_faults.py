@@ -2,12 +2,8 @@
 
 import copy
 import json
-import os
-import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +13,7 @@ from xml.sax.saxutils import escape
 import pytest
 from kit import SENSED_AT, Kit, OnFirstByte, tiny
 
-from s2mirror.errors import ArchiveError, CredentialError, Stopped
+from s2mirror.errors import CredentialError, Stopped
 from s2mirror.sandbox import Answer, Fault, SandboxProduct
 from s2mirror.stop import StopFlag
 
@@ -568,94 +564,6 @@ def test_an_empty_folder_in_place_of_the_archive_is_not_taken_for_it(kit: Kit) -
     kit.archive.rmdir()
     (kit.folder / "unmounted").rename(kit.archive)
     kit.assert_current(product)
-
-
-@contextmanager
-def small_disk(folder: Path, options: str) -> Iterator[None]:
-    """Mount a small file system of its own at *folder*; skip the test where that is not allowed."""
-    folder.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("this user may not mount a file system")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def remount(folder: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
-
-
-def test_a_disk_that_fills_up_in_mid_download_claims_nothing_and_loses_nothing(kit: Kit) -> None:
-    kit.sections["archive"] = ""
-    product = claiming(tiny(band_bytes=2 * MIB), 1000)
-    kit.sandbox.publish(product)
-    with small_disk(kit.archive, "size=3m"):
-        done = kit.run("sync")
-        assert done.returncode == 5
-        assert "No space left on device: the disk is full (bytes or inodes); make room" in (
-            done.stderr
-        )
-        assert (kit.entry(product).state, kit.entry(product).attempts) == ("queued", 0)
-        assert list(kit.archive.rglob("Sentinel-2")) == []
-        remount(kit.archive, "size=30m")
-        assert kit.cycle().exit_code == 0
-        kit.assert_same_bytes(product)
-        kit.assert_current(product)
-
-
-def test_a_disk_that_fills_up_at_publishing_claims_nothing_and_loses_nothing(kit: Kit) -> None:
-    deep = "/".join("abcdefghijklmnopqrstuvwxyz")
-    kit.sections["archive"] = f'layout = "{deep}/{{name}}.SAFE"'
-    kit.sections["store"] = "connections = 1"
-    product = tiny()
-    kit.sandbox.publish(product)
-    with small_disk(kit.archive, "size=30m,nr_inodes=1000"):
-        fill_up = OnFirstByte(lambda: remount(kit.archive, "nr_inodes=36"))
-        with pytest.raises(ArchiveError, match=f"publishing {product.id}") as caught:
-            kit.cycle(progress=fill_up)
-        assert caught.value.exit_code == 5
-        assert kit.archive.joinpath("a").is_dir(), "it came as far as the folders"
-        assert list(kit.archive.glob("a/**/*.SAFE")) == []
-        kit.sandbox.s3_proxy.reset()
-        remount(kit.archive, "nr_inodes=1000")
-        assert kit.cycle().exit_code == 0
-        assert kit.downloaded() == []
-        kit.assert_current(product)
-
-
-def test_an_archive_mounted_read_only_is_named_and_nothing_is_claimed(kit: Kit) -> None:
-    product, later = tiny(27), tiny(25)
-    kit.sandbox.publish(product)
-    with small_disk(kit.archive, "size=30m"):
-        kit.cycle()
-        kit.sandbox.publish(later)
-        remount(kit.archive, "ro")
-        done = kit.run("sync")
-        assert done.returncode == 5
-        assert "the file system is mounted read-only" in done.stderr
-        assert kit.entry(later).attempts == 0
-        remount(kit.archive, "rw")
-        kit.cycle()
-        kit.assert_current(product, later)
-
-
-def test_a_ledger_whose_disk_is_full_ends_with_exit_5_and_goes_on_with_room(kit: Kit) -> None:
-    products = [tiny(day) for day in (21, 23, 25, 27)]
-    folder = kit.folder / "var"
-    kit.sections["ledger"] = 'path = "var/ledger.sqlite"'
-    kit.sandbox.publish(products[:1])
-    with small_disk(folder, "size=4m"):
-        kit.cycle()
-        kit.sandbox.publish(products)
-        (folder / "ballast").write_bytes(b"\0" * (shutil.disk_usage(folder).free - 8192))
-        done = kit.run("sync")
-        assert done.returncode == 5
-        assert "its disk is full; make room" in done.stderr
-        (folder / "ballast").unlink()
-        assert kit.cycle().exit_code == 0
-        kit.assert_current(*products)
 
 
 def test_two_mirrors_on_one_ledger_never_run_at_once(kit: Kit) -> None:

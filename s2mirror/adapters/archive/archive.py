@@ -156,6 +156,7 @@ class Archive:
         stage, target = self.stage(product_id), self.folder(path)
         stage.settle()
         with explained(f"publishing {product_id}"), self._tree_lock:
+            self._require_disk()
             make_folder(target.parent)
             self._marker(path, TOMBSTONE_SUFFIX).unlink(missing_ok=True)
             stage.folder.rename(target)
@@ -217,6 +218,7 @@ class Archive:
 
     def _move(self, source: Path, target: Path) -> None:
         with explained(f"moving {source} to {target}"), self._tree_lock:
+            self._require_disk()
             if not source.exists():
                 return
             make_folder(target.parent)
@@ -225,6 +227,14 @@ class Archive:
             source.rename(target)
             sync_folder(target.parent)
             sync_folder(source.parent)
+
+    def _require_disk(self) -> None:
+        """Raise ArchiveError if the disk went away: what is not seen is not gone."""
+        if not self._work.is_dir():
+            raise ArchiveError(
+                f"{self._work} is not there: is the archive's disk mounted? "
+                "Nothing is written or removed until it is"
+            )
 
     def _remove_empty(self, folder: Path) -> None:
         """Remove *folder* and its parents up to the root, as far as they are empty."""

@@ -61,6 +61,23 @@ def make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
+def make_below(anchor: Path, folder: Path) -> None:
+    """Make *folder* and its parents below *anchor*; *anchor* itself is never made.
+
+    It stands on the archive's disk: where it is missing, the disk is not mounted, and what would
+    be made would lie under the mount point. Raises ArchiveError then.
+    """
+    if folder.is_dir():
+        return
+    if not anchor.is_dir():
+        raise ArchiveError(
+            f"{anchor} is not there: is the archive's disk mounted? Nothing is written until it is"
+        )
+    for missing in reversed([folder, *folder.parents]):
+        if missing.is_relative_to(anchor) and missing != anchor:
+            missing.mkdir(exist_ok=True)
+
+
 def write_durably(path: Path, data: bytes) -> None:
     """Replace the file at *path* in one step that lasts."""
     write_whole(path, data)

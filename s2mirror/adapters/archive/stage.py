@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from s2mirror.adapters.archive.filesystem import explained, sync_folder
+from s2mirror.adapters.archive.filesystem import explained, make_below, sync_folder
 from s2mirror.checksum import Hasher, new_hasher
 from s2mirror.errors import ArchiveError
 
@@ -25,6 +25,7 @@ class Stage:
     def __init__(self, folder: Path, parts: Path) -> None:
         self.folder = folder
         self._parts = parts
+        self._anchor = parts.parent.parent
 
     def files(self) -> dict[str, int]:
         """Return the size in bytes of every complete file by path."""
@@ -57,7 +58,7 @@ class Stage:
         """Append *chunks* to an incomplete file, telling *hasher* and *heard* of each."""
         with explained(f"writing {path}"):
             part = self._parts / path
-            part.parent.mkdir(parents=True, exist_ok=True)
+            make_below(self._anchor, part.parent)
             with part.open("ab", buffering=0) as file:
                 for chunk in chunks:
                     _write_all(file, chunk)
@@ -71,8 +72,8 @@ class Stage:
         """
         with explained(f"finishing {path}"):
             part, whole = self._parts / path, self.folder / path
-            part.parent.mkdir(parents=True, exist_ok=True)
-            whole.parent.mkdir(parents=True, exist_ok=True)
+            make_below(self._anchor, part.parent)
+            make_below(self._anchor, whole.parent)
             with part.open("ab") as file:
                 os.fsync(file.fileno())
                 found_bytes = os.fstat(file.fileno()).st_size
@@ -105,7 +106,7 @@ class Stage:
         """Make the folders that a SAFE needs even where they are empty."""
         with explained("making folders"):
             for folder in folders:
-                (self.folder / folder).mkdir(parents=True, exist_ok=True)
+                make_below(self._anchor, self.folder / folder)
 
     def settle(self) -> None:
         """Make every name in the product folder and its own last; remove what was incomplete.

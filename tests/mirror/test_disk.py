@@ -1,0 +1,273 @@
+"""Real, small disks: they fill up at every place, are read-only, or go away."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from kit import Kit, OnFirstByte, Quiet, tiny
+from test_faults import claiming
+
+from s2mirror.errors import ArchiveError, LedgerError
+from s2mirror.sandbox import Answer, Fault, SandboxProduct
+from s2mirror.service.cycle import prune
+
+pytestmark = pytest.mark.long
+
+MIB = 1024 * 1024
+
+
+@contextmanager
+def small_disk(folder: Path, options: str) -> Iterator[None]:
+    """Mount a small file system of its own at *folder*; skip the test where that is not allowed."""
+    folder.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a file system")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_in_mid_download_claims_nothing_and_loses_nothing(kit: Kit) -> None:
+    kit.sections["archive"] = ""
+    product = claiming(tiny(band_bytes=2 * MIB), 1000)
+    kit.sandbox.publish(product)
+    with small_disk(kit.archive, "size=3m"):
+        done = kit.run("sync")
+        assert done.returncode == 5
+        assert "No space left on device: the disk is full (bytes or inodes); make room" in (
+            done.stderr
+        )
+        assert (kit.entry(product).state, kit.entry(product).attempts) == ("queued", 0)
+        assert list(kit.archive.rglob("Sentinel-2")) == []
+        remount(kit.archive, "size=30m")
+        assert kit.cycle().exit_code == 0
+        kit.assert_same_bytes(product)
+        kit.assert_current(product)
+
+
+def test_a_disk_that_fills_up_at_publishing_claims_nothing_and_loses_nothing(kit: Kit) -> None:
+    deep = "/".join("abcdefghijklmnopqrstuvwxyz")
+    kit.sections["archive"] = f'layout = "{deep}/{{name}}.SAFE"'
+    kit.sections["store"] = "connections = 1"
+    product = tiny()
+    kit.sandbox.publish(product)
+    with small_disk(kit.archive, "size=30m,nr_inodes=1000"):
+        fill_up = OnFirstByte(lambda: remount(kit.archive, "nr_inodes=36"))
+        with pytest.raises(ArchiveError, match=f"publishing {product.id}") as caught:
+            kit.cycle(progress=fill_up)
+        assert caught.value.exit_code == 5
+        assert kit.archive.joinpath("a").is_dir(), "it came as far as the folders"
+        assert list(kit.archive.glob("a/**/*.SAFE")) == []
+        kit.sandbox.s3_proxy.reset()
+        remount(kit.archive, "nr_inodes=1000")
+        assert kit.cycle().exit_code == 0
+        assert kit.downloaded() == []
+        kit.assert_current(product)
+
+
+def test_an_archive_mounted_read_only_is_named_and_nothing_is_claimed(kit: Kit) -> None:
+    product, later = tiny(27), tiny(25)
+    kit.sandbox.publish(product)
+    with small_disk(kit.archive, "size=30m"):
+        kit.cycle()
+        kit.sandbox.publish(later)
+        remount(kit.archive, "ro")
+        done = kit.run("sync")
+        assert done.returncode == 5
+        assert "the file system is mounted read-only" in done.stderr
+        assert kit.entry(later).attempts == 0
+        remount(kit.archive, "rw")
+        kit.cycle()
+        kit.assert_current(product, later)
+
+
+def test_a_ledger_whose_disk_is_full_ends_with_exit_5_and_goes_on_with_room(kit: Kit) -> None:
+    products = [tiny(day) for day in (21, 23, 25, 27)]
+    folder = kit.folder / "var"
+    kit.sections["ledger"] = 'path = "var/ledger.sqlite"'
+    kit.sandbox.publish(products[:1])
+    with small_disk(folder, "size=4m"):
+        kit.cycle()
+        kit.sandbox.publish(products)
+        (folder / "ballast").write_bytes(b"\0" * (shutil.disk_usage(folder).free - 8192))
+        done = kit.run("sync")
+        assert done.returncode == 5
+        assert "its disk is full; make room" in done.stderr
+        (folder / "ballast").unlink()
+        assert kit.cycle().exit_code == 0
+        kit.assert_current(*products)
+
+
+def honest(product: SandboxProduct) -> SandboxProduct:
+    """Return *product* with its true size in the catalogue."""
+    return claiming(product, sum(map(len, product.files.values())))
+
+
+class LeastRoom(Quiet):
+    """Remembers how little room there ever was while bytes came."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.bytes = 10**18
+
+    def received(self, product_id: str, size_bytes: int) -> None:  # noqa: ARG002 - the port's
+        self.bytes = min(self.bytes, shutil.disk_usage(self._folder).free)
+
+
+def test_room_is_kept_for_all_that_is_under_way_and_the_reserve_is_never_touched(
+    kit: Kit,
+) -> None:
+    kit.sections["download"] = "parallel_products = 3"
+    products = [honest(tiny(day, band_bytes=2 * MIB)) for day in (21, 23, 25, 27)]
+    kit.sandbox.publish(products)
+    with small_disk(kit.archive, "size=10m"):
+        least = LeastRoom(kit.archive)
+        result = kit.cycle(progress=least)
+        assert sorted(result.archived) == sorted(p.id for p in products[2:]), "two of 4 MiB"
+        assert least.bytes >= 10**6, "the reserve"
+        assert result.downloads is not None
+        assert result.downloads.held[products[0].id].startswith("needs ")
+        assert "B of disk" in result.downloads.held[products[0].id]
+        remount(kit.archive, "size=40m")
+        assert kit.cycle().exit_code == 0
+        kit.assert_current(*products)
+
+
+def test_what_is_queued_waits_when_the_disk_has_filled_up_since(
+    kit: Kit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product = honest(tiny(band_bytes=2 * MIB))
+    kit.sandbox.publish(product)
+    refused = Fault(path="list-type", answer=Answer(status=500), times=None)
+    kit.sandbox.s3_proxy.inject(refused)
+    with small_disk(kit.archive, "size=20m"):
+        kit.cycle()
+        assert kit.entry(product).state == "queued"
+        kit.sandbox.s3_proxy.reset()
+        ballast = kit.archive / "ballast"
+        ballast.write_bytes(bytes(16 * MIB))
+        result = kit.cycle(kit.later())
+        assert (result.exit_code, kit.downloads()) == (1, [])
+        capsys.readouterr()
+        kit.call("status")
+        assert "waiting   1 product, the first needs" in capsys.readouterr().out
+        ballast.unlink()
+        assert kit.cycle(kit.later()).exit_code == 0
+        kit.assert_current(product)
+
+
+def test_a_disk_with_too_few_inodes_lets_a_product_wait_and_says_so(kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    with small_disk(kit.archive, "size=30m,nr_inodes=100"):
+        result = kit.cycle()
+        assert (result.exit_code, kit.downloads()) == (1, [])
+        assert result.downloads is not None
+        assert "needs about 150 inodes" in result.downloads.held[product.id]
+        remount(kit.archive, "nr_inodes=1000")
+        assert kit.cycle().exit_code == 0
+        kit.assert_current(product)
+
+
+def test_a_ledger_whose_disk_fills_up_in_mid_download_claims_nothing_and_loses_nothing(
+    kit: Kit,
+) -> None:
+    product = tiny(band_bytes=MIB)
+    folder = kit.folder / "var"
+    kit.sections["ledger"] = 'path = "var/ledger.sqlite"'
+    kit.sandbox.publish(product)
+    with small_disk(folder, "size=4m"):
+        ballast = folder / "ballast"
+
+        def fill_up() -> None:
+            ballast.write_bytes(bytes(shutil.disk_usage(folder).free - 4096))
+
+        with pytest.raises(LedgerError, match="its disk is full; make room"):
+            kit.cycle(progress=OnFirstByte(fill_up))
+        ballast.unlink()
+        assert kit.cycle().exit_code == 0
+        kit.assert_same_bytes(product)
+        kit.assert_current(product)
+
+
+class Removable:
+    """The archive's disk, which may go away and come back with all it holds."""
+
+    def __init__(self, kit: Kit) -> None:
+        self._archive, self._aside = kit.archive, kit.folder / "aside"
+        self.away = False
+
+    def go_away(self) -> None:
+        self._aside.mkdir(exist_ok=True)
+        self._move(self._archive, self._aside)
+        self.away = True
+
+    def come_back(self) -> None:
+        if self.away:
+            self._move(self._aside, self._archive)
+        self.away = False
+
+    def _move(self, source: Path, target: Path) -> None:
+        subprocess.run(["mount", "--bind", str(source), str(target)], check=True)
+        subprocess.run(["umount", "--lazy", str(source)], check=True)
+
+
+@contextmanager
+def removable_disk(kit: Kit) -> Iterator[Removable]:
+    with small_disk(kit.archive, "size=30m"):
+        disk = Removable(kit)
+        try:
+            yield disk
+        finally:
+            disk.come_back()
+
+
+def test_a_disk_that_goes_away_in_mid_download_gets_nothing_written_under_its_mount_point(
+    kit: Kit,
+) -> None:
+    product, later = tiny(band_bytes=2 * MIB), tiny(25, band_bytes=2 * MIB)
+    kit.sandbox.publish(product)
+    with removable_disk(kit) as disk:
+        kit.cycle()
+        kit.sandbox.publish(later)
+        with pytest.raises(ArchiveError, match=r"is (the archive's|its) disk mounted"):
+            kit.cycle(progress=OnFirstByte(disk.go_away))
+        assert list(kit.archive.iterdir()) == []
+        disk.come_back()
+        assert (kit.entry(later).state, kit.entry(later).attempts) == ("queued", 0)
+        assert kit.cycle().exit_code == 0
+        kit.assert_current(product, later)
+
+
+def test_a_disk_that_is_away_lets_nothing_count_as_pruned_and_nothing_begin(kit: Kit) -> None:
+    product, later = tiny(), tiny(25)
+    kit.sandbox.publish(product)
+    with removable_disk(kit) as disk:
+        kit.cycle()
+        kit.sandbox.publish(later)
+        kit.sections["prune"] = 'after = "0 d"\nrequire_processed = false\nmax_percent = 100'
+        mirror = kit.mirror()
+        disk.go_away()
+        for act in (lambda: prune(mirror), lambda: kit.cycle(mirror)):
+            with pytest.raises(ArchiveError, match="is its disk mounted"):
+                act()
+        path = product.prefix.rstrip("/")
+        with pytest.raises(ArchiveError, match="is the archive's disk mounted"):
+            mirror.archive.discard(product.id, path, now=mirror.now())
+        assert list(kit.archive.iterdir()) == []
+        assert mirror.ledger.products.get(product.id).state == "archived"
+        assert mirror.ledger.products.get(later.id).state == "queued"
+        disk.come_back()
+        del kit.sections["prune"]
+        assert kit.cycle().exit_code == 0
+        kit.assert_current(product, later)
