@@ -265,6 +265,8 @@ class Holding(_Timed):
     """When its download began."""
     verified_at: datetime | None
     """When every byte of it was proven."""
+    previews: tuple[tuple[str, str], ...] = ()
+    """Name and path of each picture that was drawn of it, relative to the archive root."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

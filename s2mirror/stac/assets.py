@@ -64,6 +64,10 @@ ASSET_PATHS: Final = re.compile(
     rb'\.jp2|MTD_TL\.xml)|DATASTRIP/[^/"\\]+/MTD_DS\.xml|[^/"\\]+))"'
 )
 """Finds the paths of assets in JSON without blanks, and perhaps some more."""
+_PICTURES: Final = MappingProxyType(
+    {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg"}
+    | dict.fromkeys(("tif", "tiff"), "image/tiff; application=geotiff")
+)
 _SCENE_CLASSES: Final = (
     *("no_data", "saturated_or_defective", "dark_area_pixels", "cloud_shadows", "vegetation"),
     *("not_vegetated", "water", "unclassified", "cloud_medium_probability"),
@@ -114,6 +118,12 @@ def asset_facts(key: str, baseline: str) -> Mapping[str, Any]:
     if key.endswith(("_metadata", "_manifest")):
         return {"type": "application/xml", "roles": ["metadata"]}
     return {"type": "image/jp2", **_image_facts(key, baseline)}
+
+
+def preview_facts(path: str, name: str) -> dict[str, Any]:
+    """Return what is true of a picture that was drawn of a product."""
+    kind = _PICTURES.get(path.rpartition(".")[2], "application/octet-stream")
+    return {"type": kind, "title": f"Preview: {name}", "roles": ["overview"]}
 
 
 @lru_cache(maxsize=1024)

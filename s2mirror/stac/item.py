@@ -11,7 +11,7 @@ from s2mirror import __version__
 from s2mirror.checksum import multihash
 from s2mirror.geometry import bounding_box, unpack
 from s2mirror.model import Holding, Product
-from s2mirror.stac.assets import asset_facts, asset_grid, asset_key
+from s2mirror.stac.assets import asset_facts, asset_grid, asset_key, preview_facts
 from s2mirror.tiles import tile_grid
 
 _HOST: Final = "https://stac-extensions.github.io"
@@ -83,6 +83,12 @@ def assets_of(holding: Holding, *, folder: str) -> dict[str, dict[str, Any]]:
                 "file:size": file.size_bytes,
                 "file:checksum": multihash(file.digest),
             }
+    root = folder.removesuffix(holding.path)
+    for number, (name, path) in enumerate(holding.previews):
+        assets[f"preview_{name}_{number}"] = {
+            "href": f"{root}{path}",
+            **preview_facts(path, name),
+        }
     return dict(sorted(assets.items()))
 
 

@@ -14,8 +14,11 @@ from catalog_kit import (
     items_of,
     multihash,
     opened,
+    restarted,
 )
 from kit import Kit, small, tiny
+
+from s2mirror.drawing import Outcome, Preview
 
 
 def test_every_held_product_has_an_item_with_the_catalogues_own_properties(kit: Kit) -> None:
@@ -166,3 +169,25 @@ def test_a_republished_product_has_the_item_of_its_new_bytes(kit: Kit) -> None:
     asset = items_of(kit)[new.id].make_asset_hrefs_absolute().assets["B02_10m"]
     path = asset.href.partition(".SAFE/")[2]
     assert asset.extra_fields["file:checksum"] in multihash(new.files[path])
+
+
+def test_a_preview_that_was_drawn_is_an_overview_too(kit: Kit) -> None:
+    (product,) = held(kit, 20)
+    mirror = kit.mirror()
+    paths = ("previews/drawn.png",)
+    drawn = Preview(
+        subject=product.id,
+        name="ndvi",
+        outcome=Outcome.MADE,
+        paths=paths,
+        reason="",
+        made_at=mirror.now(),
+        units=1.0,
+    )
+    mirror.ledger.previews.record(drawn)
+    restarted(kit)
+    item = items_of(kit)[product.id].make_asset_hrefs_absolute()
+    assert set(item.get_assets(role="overview")) == {"thumbnail", "preview_ndvi_0"}
+    asset = item.assets["preview_ndvi_0"]
+    assert (asset.href, asset.media_type) == (str(kit.archive / paths[0]), "image/png")
+    assert kit.faults() == []

@@ -19,7 +19,10 @@ _AT_ONCE: Final = 500
 _ROW: Final = """
 SELECT p.*, item.properties, proof.document AS files,
        (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'claim') AS fetched_at,
-       (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'verify') AS verified_at
+       (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'verify') AS verified_at,
+       (SELECT json_group_array(json_array(preview.name, picture.value))
+          FROM preview, json_each(preview.paths) AS picture
+         WHERE subject = p.id AND outcome = 'made' AND preview.name <> 'quicklook') AS previews
   FROM product AS p
   LEFT JOIN item ON item.product_id = p.id
   LEFT JOIN proof ON proof.product_id = p.id AND proof.kind = 'proof'
@@ -165,6 +168,7 @@ def _holding(row: Mapping[str, Any]) -> Holding:
         files=_files(row["files"]),
         fetched_at=_maybe(row["fetched_at"]),
         verified_at=_maybe(row["verified_at"]),
+        previews=tuple((name, path) for name, path in json.loads(row["previews"])),
     )
 
 

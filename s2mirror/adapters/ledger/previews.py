@@ -29,6 +29,11 @@ _RECORD: Final = """
 INSERT OR REPLACE INTO preview (subject, name, outcome, paths, reason, made_at, units)
 VALUES (:subject, :name, :outcome, :paths, :reason, :made_at, :units)
 """
+# The local catalogue shows what was drawn; the quicklook is in every item anyway.
+_NOTE: Final = """
+INSERT INTO change (product_id)
+SELECT id FROM product WHERE id = :subject AND path IS NOT NULL AND :name <> 'quicklook'
+"""
 _OPEN_MONTH: Final = """
 INSERT INTO preview_spending (month, requests, units) VALUES (:month, 0, 0)
 ON CONFLICT (month) DO NOTHING
@@ -76,18 +81,17 @@ class Previews:
 
     def record(self, preview: Preview) -> None:
         """Write down what came of a wish, in place of what came of it before."""
-        self._connection.execute(
-            _RECORD,
-            {
-                "subject": preview.subject,
-                "name": preview.name,
-                "outcome": preview.outcome,
-                "paths": json.dumps(preview.paths),
-                "reason": preview.reason,
-                "made_at": stamp(preview.made_at),
-                "units": preview.units,
-            },
-        )
+        subject = {"subject": preview.subject, "name": preview.name}
+        facts = {
+            "outcome": preview.outcome,
+            "paths": json.dumps(preview.paths),
+            "reason": preview.reason,
+            "made_at": stamp(preview.made_at),
+            "units": preview.units,
+        }
+        with self._connection.atomic():
+            self._connection.execute(_RECORD, subject | facts)
+            self._connection.execute(_NOTE, subject)
 
     def of(self, subject: str) -> dict[str, Preview]:
         """Return by name what there is of a product or of an area at a time."""
