@@ -14,18 +14,6 @@ IMPATIENT = {
 }
 
 
-@pytest.fixture(scope="session")
-def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with Sandbox(tmp_path_factory.mktemp("sandbox")) as running:
-        yield running
-
-
-@pytest.fixture
-def sandbox(running_sandbox: Sandbox) -> Sandbox:
-    running_sandbox.clear()
-    return running_sandbox
-
-
 @pytest.fixture
 def kit(tmp_path: Path, sandbox: Sandbox) -> Kit:
     """Return a kit whose daemon polls every second."""
