@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -16,6 +15,7 @@ from s2mirror.lifecycle import Event
 from s2mirror.model import Entry, Verdict
 from s2mirror.sandbox import Answer, Fault, SandboxProduct
 from s2mirror.service.wiring import Mirror
+from s2mirror.steps.connections import Connections
 from s2mirror.stop import StopFlag
 
 
@@ -158,8 +158,9 @@ def test_a_crash_at_any_point_of_the_swap_ends_with_the_new_one_held(kit: Kit, d
         mirror.poller().poll(search, StopFlag())
     entry = mirror.ledger.products.claim(mirror.now())
     assert entry is not None
-    with ThreadPoolExecutor(4) as pool:
-        mirror.fetcher(mirror.store(), pool, Quiet()).fetch(entry, StopFlag())
+    connections = Connections(4)
+    mirror.fetcher(mirror.store(), connections, Quiet()).fetch(entry, StopFlag())
+    connections.close()
     verified = mirror.ledger.products.get(new.id)
     assert (verified.state, verified.path) == ("verified", old.prefix.rstrip("/"))
     for step in list(SWAP.values())[:done]:
