@@ -107,6 +107,8 @@ def prepare(mirror: Mirror) -> None:
     if mirror.ledger.products.in_state(State.DOWNLOADING):
         # A kill forgets what came since bytes were last counted: at least so much is assumed.
         mirror.ledger.add_transfer(mirror.settings.store.connections * _UNCOUNTED_BYTES, now=now)
+    if set_back := mirror.ledger.products.set_back(now):
+        log.warning("clock.was_ahead", products=set_back)
     recovered = recover(mirror.ledger, mirror.archive, mirror.template, now=now)
     keep = mirror.settings.prune.staging_keep
     cleared = clear_leftovers(mirror.ledger, mirror.archive, keep, now=now)

@@ -230,7 +230,8 @@ class Daemon:
         return None
 
     def _catch_up(self, scheduler: BackgroundScheduler) -> None:
-        """Run every job now, and on time from now on."""
+        """Run every job now, and on time from now on; believe nothing of a time yet to come."""
+        self._mirror.ledger.products.set_back(self._mirror.now())
         for job in scheduler.get_jobs():
             scheduler.modify_job(job.id, next_run_time=utc_now())
 

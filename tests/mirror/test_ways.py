@@ -71,6 +71,19 @@ def test_a_store_that_cannot_be_reached_is_exit_3_and_charges_no_product(
     kit.assert_current(product)
 
 
+def test_what_was_queued_under_a_clock_that_was_ahead_comes_once_it_is_right(
+    kit: Kit, sandbox: Sandbox
+) -> None:
+    kit.store_endpoint = NOWHERE
+    product = tiny(20)
+    sandbox.publish(product)
+    assert kit.cycle(kit.later(hours=5)).exit_code == 3
+    assert kit.entry(product).next_attempt_at > utc_now()
+    kit.store_endpoint = sandbox.s3_endpoint
+    assert kit.cycle().archived == [product.id]
+    kit.assert_current(product)
+
+
 @pytest.mark.long
 def test_a_second_key_pair_takes_over_from_a_revoked_one(kit: Kit, sandbox: Sandbox) -> None:
     old = (sandbox.access_key, sandbox.secret_key)

@@ -71,6 +71,11 @@ RETRY_LATER: Final = """
 UPDATE product SET reason = :reason, attempts = :attempts, next_attempt_at = :next_attempt_at
  WHERE id = :id AND state = :state
 """
+# A row of a later time than now was written while this machine's clock was ahead.
+DUE_AFTER_ALL: Final = """
+UPDATE product SET next_attempt_at = :now, changed_at = :now
+ WHERE state = 'queued' AND changed_at > :now
+"""
 LOG: Final = """
 INSERT INTO history (product_id, at, event, from_state, to_state, reason)
 VALUES (:id, :now, :event, :from_state, :to_state, :reason)
@@ -186,6 +191,10 @@ class Products(ProductReader):
                 "next_attempt_at": stamp(next_attempt_at),
             },
         )
+
+    def set_back(self, now: datetime) -> int:
+        """Make due now what was queued while the clock was ahead; return how many products."""
+        return self._connection.execute(DUE_AFTER_ALL, {"now": stamp(now)})
 
     def ask_for(self, product_id: str) -> None:
         """Let a person's word claim a product, whatever the areas want."""
