@@ -23,6 +23,7 @@ from s2mirror.config.previews import built_in_scripts, script_named
 from s2mirror.drawing import DrawRequest, Frame
 from s2mirror.errors import CredentialError, PreviewError, PreviewUnavailable, Stopped
 from s2mirror.sandbox import Answer, Fault, ProductSpec, Sandbox, make_item
+from s2mirror.sandbox.picture import geotiff
 from s2mirror.stop import StopFlag
 
 STOP = StopFlag()
@@ -171,11 +172,11 @@ def test_one_pixel_is_not_nothing() -> None:
     assert not is_empty(out.getvalue(), "png")
 
 
-def bomb() -> bytes:
-    """Return a small PNG that says it has 100,000 by 100,000 pixels."""
+def png(width: int, height: int, *, pixels: bytes, interlaced: bool = False) -> bytes:
+    """Return a PNG of four bands that says what it likes of itself."""
     chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 6, 0, 0, 0)),
-        (b"IDAT", zlib.compress(bytes(10_000))),
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, interlaced)),
+        (b"IDAT", zlib.compress(pixels)),
         (b"IEND", b""),
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -183,15 +184,46 @@ def bomb() -> bytes:
     )
 
 
+def test_a_small_file_that_would_unpack_to_gigabytes_is_not_unpacked() -> None:
+    with pytest.raises(ValueError, match="a PNG of 40000100000 B of pixels"):
+        is_empty(png(100_000, 100_000, pixels=bytes(10_000)), "png")
+
+
+def test_a_png_of_a_kind_that_is_not_looked_into_is_kept() -> None:
+    assert not is_empty(png(4, 4, pixels=b"", interlaced=True), "png")
+
+
+@pytest.mark.parametrize(("alpha", "empty"), [(0, True), (1, False)])
+def test_a_tiff_is_empty_where_its_last_band_says_so(*, alpha: int, empty: bool) -> None:
+    pixels = np.full((3, 5, 4), 9, dtype="uint8")
+    pixels[:, :, 3] = alpha
+    assert is_empty(geotiff(pixels, FRAME.bbox, FRAME.crs), "tiff") is empty
+
+
+class Leaving(StopFlag):
+    """A stop flag that is set while somebody waits."""
+
+    def wait(self, timeout_seconds: float) -> bool:  # noqa: ARG002 - as the flag has it
+        self.set()
+        return True
+
+
+def test_who_waits_for_a_busy_service_stops_when_told_to(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.process.refuse_next = 9
+    with pytest.raises(Stopped):
+        hub(sandbox, tmp_path).draw(request(), Leaving())
+    assert asked(sandbox) == 1
+
+
 @pytest.mark.parametrize(
     "answer",
     [
         Answer(status=200, body=b"<html>log in</html>"),
         Answer(status=200, body=b"\x89PNG\r\n\x1a\n"),
-        Answer(status=200, body=bomb()),
+        Answer(status=200, body=png(9, 9, pixels=bytes(10))),
         Answer(status=200, body=b""),
     ],
-    ids=["a login page", "a cut PNG", "a bomb", "nothing"],
+    ids=["a login page", "a cut PNG", "too few pixels", "nothing"],
 )
 def test_what_is_no_picture_is_never_taken_for_one(
     sandbox: Sandbox, tmp_path: Path, answer: Answer
