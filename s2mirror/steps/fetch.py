@@ -106,7 +106,9 @@ class Fetcher:
         product_id = entry.product.id
         staged = self.ledger.proofs.staged_versions(product_id)
         if entry.path is not None:
-            held = self.ledger.proofs.proven_versions(product_id)
+            begun = self.archive.stage(product_id).partial_files()
+            proven = self.ledger.proofs.proven_versions(product_id)
+            held = {path: version for path, version in proven.items() if path not in begun}
             lent = self.archive.lend(product_id, entry.path, held)
             return {**staged, **{path: held[path] for path in lent}}
         self.archive.reuse(product_id, product_path(self.template, entry.product))

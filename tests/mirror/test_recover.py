@@ -121,3 +121,18 @@ def test_a_product_whose_rename_was_the_last_thing_done_is_not_fetched_again(
     kit.assert_same_bytes(new)
     assert kit.cycle().received_bytes == 0
     kit.assert_current(new)
+
+
+def test_what_has_begun_of_a_newer_version_is_not_given_up_for_the_old_that_stands(
+    kit: Kit, server: CrashServer
+) -> None:
+    old, new = tiny(20), tiny(20, seed=1)
+    kit.sandbox.publish(old)
+    kit.cycle()
+    kit.sandbox.replace(new)
+    kill(kit, server, r"^rename .*B02_10m")
+    asked = len(kit.sandbox.s3_proxy.traffic.exchanges)
+    assert kit.cycle().archived == [new.id]
+    assert kit.downloaded("B02_10m.jp2", asked) == []
+    kit.assert_same_bytes(new)
+    kit.assert_current(new)
