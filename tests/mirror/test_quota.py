@@ -13,6 +13,7 @@ from kit import tiny as made
 
 from s2mirror.sandbox import Fault, SandboxProduct
 from s2mirror.service.wiring import utc_now
+from s2mirror.steps.choose import QUEUE_LENGTH
 
 DAYS = (21, 23, 25, 27)
 BERN = """
@@ -174,3 +175,28 @@ def test_the_forecast_tells_of_what_waits_and_what_it_assumes(
     text = capsys.readouterr().out
     assert "backfill  ends about" in text
     assert "assumes: the pace is that of the busier hours of the last 7 days" in text
+
+
+def test_more_bad_products_than_the_queue_holds_do_not_keep_a_good_one_from_its_turn(
+    kit: Kit,
+) -> None:
+    kit.sandbox.publish(tiny(1))
+    limit(kit, 0)
+    kit.cycle()
+    good = kit.entry(tiny(1)).product
+    bad = [
+        replace(good, id=f"bad-{n}", sensed_at=good.sensed_at + timedelta(minutes=n + 1))
+        for n in range(QUEUE_LENGTH + 60)
+    ]
+    del kit.sections["quota"]
+    mirror = kit.mirror()
+    wanted = {product.id: ["zurich"] for product in bad}
+    mirror.ledger.products.record(bad, wanted, priorities={}, now=mirror.now())
+    first = mirror.chooser().choose(["zurich"], now=mirror.now())
+    assert good.id not in {entry.product.id for entry in first.news}
+    mirror.ledger.connection.execute(
+        "UPDATE product SET next_attempt_at = :later WHERE state = 'queued'",
+        {"later": "2999-01-01T00:00:00.000000+00:00"},
+    )
+    second = mirror.chooser().choose(["zurich"], now=mirror.now())
+    assert good.id in {entry.product.id for entry in second.news}
