@@ -93,10 +93,11 @@ def warm_up(task: Task) -> None:
     shutil.rmtree(task.folder, ignore_errors=True)
     os.sync()
     block = bytes(1024 * 1024)
-    with (MEMORY / "s2mirror-warm-up").open("wb") as file:
+    warm = MEMORY / f"s2mirror-warm-up-{os.getpid()}"
+    with warm.open("wb") as file:
         for _ in range(int(task.size_bytes * 1.3) // len(block)):
             file.write(block)
-    (MEMORY / "s2mirror-warm-up").unlink()
+    warm.unlink()
 
 
 def table(costs: dict[str, list[Cost]], size_bytes: int, ideal_seconds: float | None) -> None:

@@ -59,6 +59,7 @@ def main() -> None:
     queue(mirror, int(count))
     work = {"whole": whole, "bytes": only_bytes}[mode]
     store, connections = mirror.store(), Connections(CONNECTIONS)
+    store.wait_seconds()  # boto3 takes a while to begin, once in a daemon's life
     started = time.monotonic()
     work(mirror, store, connections)
     print(time.monotonic() - started)

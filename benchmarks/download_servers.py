@@ -39,7 +39,7 @@ def rclone(data: Data, log: Path, *, rate: int = 0, tls: bool = False) -> Iterat
     port, options = free_port(), []
     ca_file = log.with_suffix(".pem")
     if tls:
-        options = _certificate(log, ca_file)
+        options = _certificate(log, ca_file, LOOPBACK)
     command = _rclone_command(data, LOOPBACK, port, rate, options)
     daemon = Daemon(command, log=log, env={"RCLONE_CONFIG": "/dev/null"})
     try:
@@ -55,7 +55,10 @@ def rclone(data: Data, log: Path, *, rate: int = 0, tls: bool = False) -> Iterat
 
 @contextmanager
 def rclone_far_away(data: Data, log: Path, *, rate: int, delay_ms: float) -> Iterator[Server]:
-    """Lend the same in a namespace of its own, *delay_ms* away each way. Needs root."""
+    """Lend the same in a namespace of its own, *delay_ms* away each way. Needs root.
+
+    By TLS: to another host, the mirror would not send a signature otherwise.
+    """
     here, there = (("ip", "netns", "exec", name) for name in NAMESPACES)
     for name in NAMESPACES:
         run(["ip", "netns", "add", name], cwd=log.parent)
@@ -66,9 +69,11 @@ def rclone_far_away(data: Data, log: Path, *, rate: int, delay_ms: float) -> Ite
     daemon = None
     try:
         link.wait_until(lambda: "up" in link.log.read_text())
-        command = [*here, *_rclone_command(data, ADDRESSES[0], 8000, rate, [])]
+        ca_file = log.with_suffix(".pem")
+        options = _certificate(log, ca_file, ADDRESSES[0])
+        command = [*here, *_rclone_command(data, ADDRESSES[0], 8000, rate, options)]
         daemon = Daemon(command, log=log, env={"RCLONE_CONFIG": "/dev/null"})
-        server = Server(endpoint=f"http://{ADDRESSES[0]}:8000", inside=there)
+        server = Server(endpoint=f"https://{ADDRESSES[0]}:8000", ca_file=str(ca_file), inside=there)
         daemon.wait_until(lambda: _answers(server))
         yield server
     finally:
@@ -97,11 +102,11 @@ def _rclone_command(
     return [*paced, program, *serve, data.folder]
 
 
-def _certificate(log: Path, ca_file: Path) -> list[str]:
+def _certificate(log: Path, ca_file: Path, host: str) -> list[str]:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(ca_file)
     both = log.with_suffix(".key")
-    authority.issue_cert(LOOPBACK).private_key_and_cert_chain_pem.write_to_path(both)
+    authority.issue_cert(host).private_key_and_cert_chain_pem.write_to_path(both)
     return ["--cert", str(both), "--key", str(both)]
 
 
