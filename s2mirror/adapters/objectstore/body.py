@@ -15,6 +15,8 @@ from s2mirror.model import RemoteFile
 
 BUFFER_BYTES: Final = 256 * 1024
 """From 64 KiB on, larger buffers make nothing faster."""
+MOMENT_SECONDS: Final = 0.5
+"""After so long what came is handed on, however little: nobody waits longer to see a stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,13 +121,30 @@ def _from_socket(
 ) -> Generator[memoryview, None, int]:
     """Yield what comes, and return how many bytes have not come."""
     # What came along with the head lies in a buffer above the socket, and is read from there.
-    socket = http.fp.raw
+    piece = http.read1(BUFFER_BYTES)
+    due_bytes -= len(piece)
+    yield memoryview(piece)
     buffer = memoryview(bytearray(min(due_bytes, BUFFER_BYTES)))
-    piece = memoryview(http.read1(BUFFER_BYTES))
-    while piece:
+    while due_bytes and piece:
+        piece = buffer[: _fill(http.fp.raw, buffer[:due_bytes], watch)]
         due_bytes -= len(piece)
         yield piece
-        started = time.monotonic()
-        piece = buffer[: socket.readinto(buffer[:due_bytes])] if due_bytes else buffer[:0]
-        watch.heard(len(piece), time.monotonic() - started)
     return due_bytes
+
+
+def _fill(socket: Any, room: memoryview, watch: _Watch) -> int:  # noqa: ANN401 - http.client's
+    """Read until there is no room left, or for a moment; return how many bytes came.
+
+    By TLS a socket gives 16 KiB at most. Hashing and writing so little at a time would have the
+    threads spend their time on waiting for each other.
+    """
+    filled_bytes, since = 0, time.monotonic()
+    now = since
+    while filled_bytes < len(room) and now - since < MOMENT_SECONDS:
+        size_bytes, before = socket.readinto(room[filled_bytes:]), now
+        now = time.monotonic()
+        watch.heard(size_bytes, now - before)
+        if not size_bytes:
+            break
+        filled_bytes += size_bytes
+    return filled_bytes
