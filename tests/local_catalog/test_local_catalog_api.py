@@ -165,6 +165,12 @@ def test_a_consumer_that_begins_anew_is_given_only_what_it_has_not_marked(filled
         assert first.id not in [item.id for item in mirror.wait_for_new(timeout_seconds=0)]
 
 
+def test_waiting_gives_what_is_not_marked_only_once(filled: Kit) -> None:
+    with Mirror(filled.config) as mirror:
+        found = [item.id for item in mirror.wait_for_new(timeout_seconds=1.2)]
+    assert found == [DAY_20.id, VIENNA.id, DAY_22.id, L1C.id]
+
+
 def test_waiting_ends_when_nothing_comes(kit: Kit) -> None:
     kit.cycle()
     with Mirror(kit.config) as mirror:

@@ -5,7 +5,7 @@ import utm
 from shapely.geometry import Point, shape
 from words_builders import sample
 
-from s2mirror.tiles import normal_tile, tile_polygon
+from s2mirror.tiles import normal_tile, tile_grid, tile_polygon
 
 # One tile in each latitude band, from south to north.
 ONE_PER_BAND = [
@@ -95,3 +95,16 @@ def test_a_tile_at_the_antimeridian_stays_within_the_world(tile: str) -> None:
 def test_a_square_that_does_not_exist_is_refused(tile: str) -> None:
     with pytest.raises(ValueError, match=f"'{tile}' is no square of the MGRS grid"):
         tile_polygon(tile)
+
+
+@pytest.mark.parametrize(
+    ("tile", "grid"),
+    [
+        ("32TMT", (32632, 399960, 5300040)),
+        ("55WFR", (32655, 600000, 7600020)),
+        # In the south, the grid of 60 m is counted from the equator.
+        ("51CVP", (32751, 399960, 1400020)),
+    ],
+)
+def test_a_tiles_corner_is_where_esa_has_it(tile: str, grid: tuple[int, int, int]) -> None:
+    assert tile_grid(tile) == grid
