@@ -175,6 +175,7 @@ def test_an_empty_picture_is_not_kept_and_not_drawn_again(drawing: Kit) -> None:
     assert asked(drawing) == 1
 
 
+@pytest.mark.long
 def test_the_months_allowance_is_never_passed_and_the_rest_waits_for_the_next(
     drawing: Kit,
 ) -> None:

@@ -176,9 +176,10 @@ def test_a_refusal_says_which_credential_is_wrong_and_where_to_make_a_new_one(
 
 @pytest.mark.parametrize("in_body", [True, False])
 def test_the_client_may_say_who_it_is_in_the_form_or_by_basic_authentication(
-    sandbox: Sandbox, tmp_path: Path, *, in_body: bool
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, in_body: bool
 ) -> None:
-    sandbox.identity.client_secret = "a+b c%/=ü"  # noqa: S105 - what breaks careless encoders
+    # What breaks careless encoders.
+    monkeypatch.setattr(sandbox.identity, "client_secret", "a+b c%/=ü")
     got = tokens(sandbox, tmp_path, in_body=in_body).token(STOP)
     assert sandbox.identity.is_valid(got)
 
