@@ -10,6 +10,7 @@ from kit import SENSED_AT
 from rasterio.transform import from_origin
 
 from s2mirror.sandbox import ProductSpec, SandboxProduct, make_product
+from s2mirror.sandbox.item import write_item
 from s2mirror.sandbox.layout import Paths, manifest_members
 from s2mirror.sandbox.manifest_xml import write_manifest
 from s2mirror.sandbox.products import footprint_of, make_files
@@ -34,7 +35,9 @@ def with_pixels(folder: Path, day: int = 27, **facts: Any) -> tuple[SandboxProdu
         pixels[key] = _values(key, day)
         made[path] = _jpeg2000(folder / f"{key}.jp2", pixels[key], spec.tile, int(key[-3:-1]))
     made["manifest.safe"] = write_manifest(spec, members, made, footprint_of(spec))
-    return replace(make_product(replace(spec, scale=0.0001)), files=made), pixels
+    item = write_item(spec, made, footprint_of(spec))
+    product = make_product(replace(spec, scale=0.0001))
+    return replace(product, files=made, item=item), pixels
 
 
 def _values(key: str, day: int) -> Any:  # noqa: ANN401 - a numpy array
