@@ -56,8 +56,11 @@ class LineProgress:
 
     def ended(self, product_id: str, outcome: str) -> None:
         """Print how it ended."""
-        seconds = time.monotonic() - self._started.pop(product_id, time.monotonic())
-        size_bytes = self._sizes.pop(product_id, 0)
+        started = self._started.pop(product_id, None)
+        if started is None:
+            say(f"{outcome:9} {product_id}")
+            return
+        size_bytes, seconds = self._sizes.pop(product_id), time.monotonic() - started
         say(f"{outcome:9} {product_id}  {size(size_bytes)} in {seconds:.1f} s")
 
 

@@ -112,7 +112,7 @@ def test_products_that_are_known_come_even_while_the_catalogue_is_down(cli: Cli,
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(Fault(answer=Answer(status=503), times=None))
     kit.sections["download"] = 'backoff = "1 s"\nbackoff_cap = "1 s"'
-    assert cli("sync").code == 1
+    assert cli("sync").code == 3
     kit.sandbox.s3_proxy.reset()
     kit.sandbox.stac_proxy.inject(Fault(answer=Answer(status=503), times=None))
     time.sleep(1)

@@ -13,7 +13,7 @@ from s2mirror import __version__
 from s2mirror.cli.app import app
 from s2mirror.config import load_settings
 
-PRINTS_NO_VALUE = {"init", "run", "demo"}
+PRINTS_NO_VALUE = {"init", "run", "demo", "export csv"}
 
 
 def commands() -> Iterator[tuple[str, object]]:
@@ -129,6 +129,7 @@ def test_an_empty_list_says_so_apart_from_the_results(cli: Cli, kit: Kit) -> Non
     assert cli.json("list") == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_come_for_each_shell(kit: Kit, shell: str) -> None:
     done = subprocess.run(
@@ -144,6 +145,7 @@ def test_completion_scripts_come_for_each_shell(kit: Kit, shell: str) -> None:
     assert "_S2MIRROR_COMPLETE" in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("line", "place", "offered"),
     [

@@ -1,5 +1,6 @@
 import signal
 
+import pytest
 from daemon_kit import Running, wait_until
 from kit import ZURICH, Kit, tiny
 
@@ -51,6 +52,7 @@ def test_a_hangup_in_mid_download_fetches_no_byte_twice(daemon: Running, kit: Ki
     kit.assert_current(product)
 
 
+@pytest.mark.long
 def test_a_hangup_with_a_bad_configuration_keeps_the_old_and_tells_every_fault(
     daemon: Running, kit: Kit
 ) -> None:
@@ -74,6 +76,7 @@ def test_a_hangup_with_a_bad_configuration_keeps_the_old_and_tells_every_fault(
     daemon.stop()
 
 
+@pytest.mark.long
 def test_a_hangup_cannot_move_the_ledger_nor_lose_the_archive(daemon: Running, kit: Kit) -> None:
     daemon.start()
     kit.sections["ledger"] = 'path = "elsewhere.sqlite"'
@@ -91,6 +94,7 @@ def test_a_hangup_cannot_move_the_ledger_nor_lose_the_archive(daemon: Running, k
     daemon.stop()
 
 
+@pytest.mark.long
 def test_wrong_keys_blame_no_product_and_a_hangup_brings_the_new_one(
     daemon: Running, kit: Kit
 ) -> None:
@@ -128,6 +132,7 @@ def test_a_daemon_without_keys_polls_and_says_what_it_lacks(daemon: Running, kit
     daemon.stop()
 
 
+@pytest.mark.long
 def test_a_catalogue_that_is_down_for_a_while_shows_in_health_and_mends_itself(
     daemon: Running, kit: Kit
 ) -> None:
@@ -145,6 +150,7 @@ def test_a_catalogue_that_is_down_for_a_while_shows_in_health_and_mends_itself(
     daemon.stop()
 
 
+@pytest.mark.long
 def test_health_tells_a_daemon_that_was_killed_from_one_that_runs(
     daemon: Running,
 ) -> None:
