@@ -105,8 +105,7 @@ def _clusters(
     """Yield areas that lie close enough together for one outline, and that outline."""
     whole = shapely.union_all([area.geometry for area in group])
     outline = _outline(whole)
-    near = whole.buffer(_NEAR_DEGREES, quad_segs=1)
-    if len(group) == 1 or outline.area <= _MAX_WASTE * near.area:
+    if len(group) == 1 or _is_close(outline, whole):
         yield group, outline
         return
     west, south, east, north = whole.bounds
@@ -115,6 +114,14 @@ def _clusters(
     half = len(ordered) // 2
     yield from _clusters(ordered[:half])
     yield from _clusters(ordered[half:])
+
+
+def _is_close(outline: BaseGeometry, whole: BaseGeometry) -> bool:
+    """Tell whether an outline finds hardly more than *whole* would."""
+    if outline.equals(whole):
+        return True
+    near = whole.simplify(_NEAR_DEGREES / 10).buffer(_NEAR_DEGREES, quad_segs=1)
+    return bool(outline.area <= _MAX_WASTE * near.area)
 
 
 def _outline(whole: BaseGeometry) -> BaseGeometry:

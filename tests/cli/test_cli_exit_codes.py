@@ -120,6 +120,7 @@ def test_products_that_are_known_come_even_while_the_catalogue_is_down(cli: Cli,
     assert (outcome["exit_code"], outcome["archived"]) == (3, [product.id])
 
 
+@pytest.mark.long
 def test_4_names_the_process_that_works_already(cli: Cli, kit: Kit) -> None:
     kit.sandbox.publish(tiny(band_bytes=600_000))
     kit.sandbox.s3_proxy.inject(Fault(path="B02", bytes_per_second=50_000, times=None))

@@ -100,8 +100,6 @@ def test_a_terminal_shows_bars_and_gets_its_cursor_back(kit: Kit) -> None:
     terminal.read_until("S2C L2A 32TMT 2026-05-27")
     terminal.read_until("B/s")
     terminal.process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    terminal.process.send_signal(signal.SIGINT)
     assert terminal.read_to_end() == STOPPED
     assert terminal.shown.rindex("\x1b[?25h") > terminal.shown.rindex("\x1b[?25l")
 

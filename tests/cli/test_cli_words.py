@@ -186,6 +186,7 @@ def test_a_poor_locale_is_no_reason_to_fail(kit: Kit, name: str, value: str) -> 
     assert "there is no ledger at" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", [("list", "--json"), ("audit",)])
 def test_a_reader_that_has_had_enough_is_no_error(kit: Kit, words: tuple[str, ...]) -> None:
     kit.sandbox.publish(tiny())
@@ -205,6 +206,7 @@ def test_a_reader_that_has_had_enough_is_no_error(kit: Kit, words: tuple[str, ..
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.long
 def test_the_work_goes_on_when_nobody_reads_of_it_any_more(kit: Kit) -> None:
     products = [tiny(day) for day in (25, 26, 27)]
     kit.sandbox.publish(products)

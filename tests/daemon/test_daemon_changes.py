@@ -37,6 +37,7 @@ def test_a_hangup_with_a_good_configuration_takes_the_new_area(daemon: Running, 
     kit.assert_current(here, there)
 
 
+@pytest.mark.long
 def test_a_hangup_in_mid_download_fetches_no_byte_twice(daemon: Running, kit: Kit) -> None:
     product = tiny(band_bytes=1_500_000)
     kit.sandbox.publish(product)

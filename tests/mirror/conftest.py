@@ -14,6 +14,7 @@ def server(
     """Start a server that has done everything once, with a product that is gone again."""
     warm = Kit(tmp_path_factory.mktemp("warm"), running_sandbox)
     with CrashServer(tmp_path_factory.mktemp("crashes")) as running:
+        running_sandbox.clear()
         running_sandbox.publish(tiny())
         assert running.warm_up(["sync", "--config", str(warm.config)], warm.secrets) == 0
         running_sandbox.clear()

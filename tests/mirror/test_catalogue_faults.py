@@ -108,6 +108,7 @@ def test_an_error_whose_connection_breaks_off_is_an_error_and_the_next_request_g
     kit.assert_current(product)
 
 
+@pytest.mark.long
 def test_an_endless_listing_is_ended_by_the_page_limit(kit: Kit) -> None:
     kit.sections["catalog"] = "page_size = 1\nmax_pages = 3"
     old, *news = [tiny(day) for day in (20, 21, 22, 23, 24)]
@@ -144,6 +145,7 @@ def test_a_listing_cut_off_between_two_pages_is_listed_anew(kit: Kit) -> None:
     kit.assert_current(old, *news)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("headers", "wait_seconds"),
     [

@@ -92,6 +92,7 @@ def test_what_waits_when_the_mirror_leaves_is_stopped_and_not_lost() -> None:
     assert under_way.result(30)
 
 
+@pytest.mark.long
 def test_large_files_go_first(kit: Kit) -> None:
     kit.sections = {"store": "connections = 1"}
     product = small()
@@ -102,6 +103,7 @@ def test_large_files_go_first(kit: Kit) -> None:
     assert asked[1:] == sorted(asked[1:], reverse=True)
 
 
+@pytest.mark.long
 def test_received_bytes_are_in_the_ledger_while_a_file_is_still_under_way(kit: Kit) -> None:
     product = tiny(band_bytes=6 * MIB)
     kit.sandbox.publish(product)
@@ -123,6 +125,7 @@ def test_received_bytes_are_in_the_ledger_while_a_file_is_still_under_way(kit: K
     assert kit.sandbox.s3_proxy.traffic.wait_until_idle(), "a connection was left open"
 
 
+@pytest.mark.long
 def test_a_product_that_drips_for_ever_is_put_off_and_keeps_its_bytes(kit: Kit) -> None:
     slow, good = tiny(27, band_bytes=MIB), tiny(25)
     kit.sections = {
@@ -177,6 +180,7 @@ def test_a_store_that_lags_behind_the_catalogue_is_waited_for(kit: Kit) -> None:
     kit.assert_current(new)
 
 
+@pytest.mark.long
 def test_a_wrong_checksum_in_the_catalogue_costs_time_and_no_product(kit: Kit) -> None:
     product = tiny(20)
     kit.sandbox.publish(replace(product, item=announcing(product.item, b"another manifest")))

@@ -60,6 +60,7 @@ def test_only_the_files_that_the_area_wants_come_and_they_are_proven(kit: Kit) -
     kit.assert_current(*products)
 
 
+@pytest.mark.long
 def test_a_chosen_file_that_is_lost_or_spoilt_is_a_fault_and_only_it_comes_again(kit: Kit) -> None:
     product = small()
     kit.sandbox.publish(product)

@@ -94,6 +94,7 @@ def test_one_product_that_the_hook_refuses_does_not_keep_the_others_from_their_t
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_a_hook_that_hangs_is_ended_with_all_its_children(kit: Kit) -> None:
     notes = hook(kit, "sleep 300 & echo $! > notes; wait", timeout='"1 s"')
     product = tiny()
@@ -115,6 +116,7 @@ def test_a_hook_that_does_not_heed_the_first_signal_is_killed(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_a_child_that_does_not_heed_the_first_signal_is_killed_with_its_hook(kit: Kit) -> None:
     child = "(trap '' TERM; while :; do sleep 1; done) & echo $! > notes; wait"
     notes = hook(kit, child, timeout='"1 s"')
@@ -124,6 +126,7 @@ def test_a_child_that_does_not_heed_the_first_signal_is_killed_with_its_hook(kit
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_what_a_hook_leaves_running_on_purpose_is_not_waited_for(kit: Kit) -> None:
     notes = hook(kit, "sleep 300 & echo $! > notes; exit 0", timeout='"20 s"')
     product = tiny()
@@ -146,6 +149,7 @@ def test_a_hook_that_is_not_there_is_named(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_a_stop_ends_a_running_hook_and_charges_its_product_nothing(kit: Kit) -> None:
     notes = hook(kit, "echo $$ > notes; sleep 300")
     product = tiny()
@@ -193,6 +197,7 @@ def test_a_product_marked_by_hand_is_processed_and_one_that_is_not_held_is_refus
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_a_hook_does_not_learn_the_mirrors_secrets(kit: Kit) -> None:
     kit.sections["process"] = (
         'command = ["/bin/sh", "-c", "env | grep -q S2MIRROR_ && exit 3 || exit 0"]'

@@ -105,6 +105,7 @@ def test_status_and_plan_say_what_the_account_has_left(
     assert "of the account's volume" in plan["held"][tiny(25).id]
 
 
+@pytest.mark.long
 def test_three_products_do_not_wait_behind_many_of_another_area(kit: Kit) -> None:
     kit.areas = ZURICH + BERN
     kit.sections["download"] = "parallel_products = 1"

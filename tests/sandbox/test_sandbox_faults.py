@@ -235,6 +235,7 @@ def test_requests_under_way_at_once_are_counted(
     assert sandbox.s3_proxy.traffic.open_requests == 0
 
 
+@pytest.mark.long
 def test_the_store_counts_down_its_rate_limit_and_then_answers_429(sandbox: Sandbox) -> None:
     limit, url = sandbox.s3_proxy.rate_limit, f"{sandbox.s3_endpoint}/eodata"
     limit.requests, limit.window_seconds = 3, 1.5
@@ -264,6 +265,7 @@ def test_the_private_ca_is_needed(sandbox: Sandbox) -> None:
             context.wrap_socket(raw, server_hostname="localhost")
 
 
+@pytest.mark.long
 def test_sandboxes_start_one_after_the_other_and_leave_nothing() -> None:
     threads = threading.active_count()
     for _ in range(2):

@@ -22,6 +22,7 @@ def process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         running.kill()
 
 
+@pytest.mark.long
 def test_the_standalone_sandbox_serves_until_it_is_told_to_stop(
     process: subprocess.Popen[str],
 ) -> None:
@@ -40,6 +41,7 @@ def test_the_standalone_sandbox_serves_until_it_is_told_to_stop(
     assert process.wait(10) == 0
 
 
+@pytest.mark.long
 def test_a_folder_without_material_ends_it_with_a_word(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "s2mirror.sandbox", "--items", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
