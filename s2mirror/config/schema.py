@@ -224,10 +224,6 @@ class Settings(Section):
             found.folder_in(archive.root)
         return found
 
-    def area_named(self, name: str) -> Area:
-        """Return the area of that name. Raises KeyError if there is none."""
-        return {area.name: area for area in self.area}[name]
-
     def poll_interval(self, area: Area) -> timedelta:
         """Return how often *area* is polled."""
         return area.interval or self.catalog.interval

@@ -59,7 +59,7 @@ def test_a_file_that_is_not_utf8_says_where(tmp_path: Path) -> None:
 def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "s2mirror.toml"
     path.write_text(ARCHIVE + AREA, "utf-8-sig")
-    assert load_settings(path, environment={}).settings.area_named("lake")
+    assert [found.name for found in load_settings(path, environment={}).settings.area] == ["lake"]
 
 
 SECTIONS = {
