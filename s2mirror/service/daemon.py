@@ -142,11 +142,11 @@ class Daemon:
         except Stopped:
             return
         except MirrorError as error:
-            log.warning("job.failed", job=name, reason=str(error))
             self._troubles.set(name, str(error))
+            log.warning("job.failed", job=name, reason=str(error))
         except Exception as error:  # noqa: BLE001 - a bug in one job must not end the others
-            log.exception("job.crashed", job=name)
             self._troubles.set(name, f"{name} crashed: {error!r}; the log has more")
+            log.exception("job.crashed", job=name)
         else:
             self._troubles.clear(name)
         finally:

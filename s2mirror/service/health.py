@@ -38,6 +38,7 @@ class Troubles:
         self._ledger = ledger
         self._now = now
         self._lock = threading.Lock()
+        self._saying = threading.Lock()
         self._texts: dict[str, str] = {}
 
     def set(self, where: str, text: str) -> None:
@@ -55,7 +56,8 @@ class Troubles:
 
     def say(self) -> None:
         """Write down how things stand. Raises LedgerError."""
-        write_health(self._ledger, self.texts(), now=self._now())
+        with self._saying:  # an older word must not be written over a newer one
+            write_health(self._ledger, self.texts(), now=self._now())
 
     def _change(self, where: str, text: str | None) -> None:
         with self._lock:

@@ -103,23 +103,22 @@ class Workers:
             except MirrorError as error:
                 is_away = isinstance(error, StoreUnreachable)
                 seconds = self._pace.away_seconds if is_away else self._pace.pause_seconds
+                self._troubles.set(job, str(error))
                 log.error("work.paused", job=job, seconds=seconds, reason=str(error))
-                self._pause(job, str(error), seconds)
+                self._stop.wait(seconds)
             except Exception as error:  # noqa: BLE001 - a bug must not end the service; it is told
+                self._troubles.set(job, f"{job} crashed: {error!r}; the log has more")
                 log.exception("work.crashed", job=job)
-                text = f"{job} crashed: {error!r}; the log has more"
-                self._pause(job, text, self._pace.pause_seconds)
+                self._stop.wait(self._pace.pause_seconds)
         self._mirror.ledger.close()
-
-    def _pause(self, job: str, text: str, seconds: float) -> None:
-        self._troubles.set(job, text)
-        self._stop.wait(seconds)
 
     def _fetch(self) -> None:
         """Deliver products as long as any is due, else rest."""
+        # Asked first: whoever fails between the two questions keeps its trouble.
+        idle = not self._busy
         due_at = self._mirror.ledger.products.next_due_at(self._mirror.area_names)
         if due_at is None or due_at > self._mirror.now():
-            if not self._busy:
+            if idle:
                 self._troubles.clear(FETCH)
             self._rest(self._due, self._pace.idle_seconds)
             return

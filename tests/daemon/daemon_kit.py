@@ -122,6 +122,19 @@ class Running:
             code = main(["health", "--config", str(self.kit.config)])
         return code, said.getvalue()
 
+    def wait_until_sick(self, words: str, seconds: float = 60) -> None:
+        """Wait until health is red, with these words."""
+
+        def sick() -> bool:
+            code, said = self.health()
+            return code == 1 and words in said
+
+        wait_until(sick, f"health tells: {words}", seconds)
+
+    def wait_until_well(self, seconds: float = 60) -> None:
+        """Wait until health has nothing to tell."""
+        wait_until(lambda: self.health() == (0, "healthy\n"), "health is green", seconds)
+
     def wait_until_held(self, *ids: str, seconds: float = 60) -> None:
         """Wait until exactly these products are archived, and no others are known."""
         wanted = dict.fromkeys(ids, "archived")

@@ -108,9 +108,7 @@ def test_wrong_keys_blame_no_product_and_a_hangup_brings_the_new_one(
     daemon.variables = {"S2MIRROR_S3_SECRET_KEY_FILE": str(key_file)}
     daemon.start()
     wait_until(lambda: daemon.log("work.paused"), "work.paused")
-    code, words = daemon.health()
-    assert code == 1
-    assert "the key pair is wrong or has expired" in words
+    daemon.wait_until_sick("the key pair is wrong or has expired")
     assert daemon.process.poll() is None
     # Every worker tries the key once for itself before it pauses.
     wait_until(lambda: list(kit.states().values()) == ["queued"], "back in the queue")
@@ -118,7 +116,7 @@ def test_wrong_keys_blame_no_product_and_a_hangup_brings_the_new_one(
     key_file.write_text(kit.sandbox.secret_key)
     reload(daemon)
     daemon.wait_until_held(product.id)
-    assert daemon.health() == (0, "healthy\n")
+    daemon.wait_until_well()
     daemon.stop()
     kit.assert_current(product)
 
@@ -128,7 +126,7 @@ def test_a_daemon_without_keys_polls_and_says_what_it_lacks(daemon: Running, kit
     daemon.without = ("S2MIRROR_S3_SECRET_KEY",)
     daemon.start()
     wait_until(lambda: daemon.log("work.paused"), "work.paused")
-    assert "no s3 secret key given" in daemon.health()[1]
+    daemon.wait_until_sick("no s3 secret key given")
     wait_until(lambda: list(kit.states().values()) == ["queued"], "back in the queue")
     daemon.stop()
 
@@ -142,12 +140,10 @@ def test_a_catalogue_that_is_down_for_a_while_shows_in_health_and_mends_itself(
     kit.sandbox.stac_proxy.inject(Fault(answer=Answer(status=503), times=None))
     kit.sandbox.publish(tiny())
     wait_until(lambda: len(daemon.log("job.failed")) >= 2, "job.failed")
-    code, words = daemon.health()
-    assert code == 1
-    assert "answered 503" in words
+    daemon.wait_until_sick("answered 503")
     kit.sandbox.stac_proxy.reset()
     daemon.wait_until_held(tiny().id)
-    wait_until(lambda: daemon.health()[0] == 0, "healthy")
+    daemon.wait_until_well()
     daemon.stop()
 
 
@@ -156,7 +152,7 @@ def test_health_tells_a_daemon_that_was_killed_from_one_that_runs(
     daemon: Running,
 ) -> None:
     daemon.start()
-    wait_until(lambda: daemon.health()[0] == 0, "healthy")
+    daemon.wait_until_well()
     daemon.process.kill()
     daemon.process.wait()
     said = daemon.kit.run("health")

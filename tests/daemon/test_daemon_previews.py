@@ -31,7 +31,7 @@ def test_a_revoked_client_makes_health_red_and_stops_no_product(daemon: Running,
     first, second = tiny(day=22), tiny()
     kit.sandbox.publish(first)
     daemon.start()
-    wait_until(lambda: "was revoked" in daemon.health()[1], "health tells of the client")
+    daemon.wait_until_sick("was revoked")
     kit.sandbox.publish(second)
     daemon.wait_until_held(first.id, second.id)
     wait_until(lambda: daemon.log("previews.paused"), "the log tells of the client")

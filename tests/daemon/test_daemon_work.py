@@ -25,7 +25,7 @@ def test_it_is_ready_once_its_schedule_stands_and_brings_what_comes_later(
     daemon.wait_until_held(first.id)
     kit.sandbox.publish(later)
     daemon.wait_until_held(first.id, later.id)
-    assert daemon.health() == (0, "healthy\n")
+    daemon.wait_until_well()
     assert daemon.stop() < 10
     assert not daemon.log("job.failed") + daemon.log("job.crashed")
     kit.assert_current(first, later)
