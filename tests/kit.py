@@ -239,3 +239,11 @@ class Kit:
 def key_of(exchange: Exchange) -> str:
     """Return the key of the object that a request asks for."""
     return unquote(urlsplit(exchange.path).path).removeprefix("/eodata/")
+
+
+def size_of(path: Path) -> int:
+    """Return a file's size; a file that was just moved away has none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -78,4 +78,4 @@ class Terminal:
         while self.read():
             pass
         os.close(self._leader)
-        return self.process.wait(timeout=10)
+        return self.process.wait(timeout=60)

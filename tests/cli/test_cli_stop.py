@@ -4,7 +4,7 @@ from subprocess import Popen
 
 import pytest
 from cli_kit import Terminal
-from kit import Kit, tiny
+from kit import Kit, size_of, tiny
 
 from s2mirror.cli.codes import STOPPED
 from s2mirror.sandbox import Fault
@@ -24,7 +24,7 @@ def started_in_mid_download(kit: Kit, fault: Fault) -> Popen[str]:
 
 
 def wait_for_partial(kit: Kit) -> None:
-    give_up_at = time.monotonic() + 20
+    give_up_at = time.monotonic() + 60
     while not partial_files(kit):
         assert time.monotonic() < give_up_at
         time.sleep(0.05)
@@ -32,7 +32,7 @@ def wait_for_partial(kit: Kit) -> None:
 
 def partial_files(kit: Kit) -> dict[str, int]:
     parts = (kit.archive / ".s2mirror" / "staging").glob("*.part/**/*.jp2")
-    return {path.name: path.stat().st_size for path in parts if path.stat().st_size}
+    return {path.name: size_bytes for path in parts if (size_bytes := size_of(path))}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -43,8 +43,8 @@ def test_a_signal_ends_a_sync_in_seconds_and_keeps_the_bytes(
     process = started_in_mid_download(kit, drip)
     begun = time.monotonic()
     process.send_signal(number)
-    said, _ = process.communicate(timeout=10)
-    assert time.monotonic() - begun < 8
+    said, _ = process.communicate(timeout=60)
+    assert time.monotonic() - begun < 20
     assert process.returncode == STOPPED
     assert said.count("stopped") == 1
     assert "Traceback" not in said
@@ -68,8 +68,8 @@ def test_a_silent_store_does_not_keep_a_sync_from_ending(kit: Kit) -> None:
         time.sleep(0.05)
     begun = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=15)
-    assert time.monotonic() - begun < 10
+    said, _ = process.communicate(timeout=60)
+    assert time.monotonic() - begun < 20
     assert process.returncode == STOPPED
     assert "what was fetched so far is kept" in said
     kit.sandbox.s3_proxy.reset()
@@ -87,8 +87,8 @@ def test_a_second_signal_ends_it_at_once(kit: Kit) -> None:
     time.sleep(0.3)
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
-    assert time.monotonic() - begun < 1
+    process.communicate(timeout=60)
+    assert time.monotonic() - begun < 5
     assert process.returncode == STOPPED
 
 

@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from kit import Kit
+from kit import Kit, size_of
 
 from s2mirror.cli.main import main
 
@@ -98,7 +97,7 @@ class Running:
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def stop(self, seconds: float = 15) -> float:
+    def stop(self, seconds: float = 30) -> float:
         """Send SIGTERM; return after how many seconds the process was gone, with exit code 0."""
         begun = time.monotonic()
         self.send(signal.SIGTERM)
@@ -149,11 +148,3 @@ class Running:
     def polls(self) -> int:
         """Return how often the catalogue was searched."""
         return self.kit.sandbox.stac_proxy.traffic.count("/search")
-
-
-def size_of(path: Path) -> int:
-    """Return a file's size; a file that was just moved away has none."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0

@@ -55,7 +55,7 @@ def at_work(mirror: Mirror, pace: Pace, notifier: Notifier | None = None) -> Ite
         yield
     finally:
         orders.stop = True
-        thread.join(timeout=20)
+        thread.join(timeout=60)
         assert not thread.is_alive()
 
 

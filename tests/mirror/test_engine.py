@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from kit import Kit, small, tiny
+from kit import Kit, size_of, small, tiny
 
 from s2mirror.errors import Stopped
 from s2mirror.sandbox import Exchange, Fault
@@ -40,7 +40,7 @@ def keeps_up_with(kit: Kit, at_least_bytes: int) -> bool:
     """Tell whether so many bytes were sent, and nearly all of them are on disk."""
     sent = sent_bytes(kit)
     staging = (kit.archive / ".s2mirror/staging").rglob("*")
-    there = sum(path.stat().st_size for path in staging if path.is_file())
+    there = sum(size_of(path) for path in staging if path.is_file())
     return sent > at_least_bytes and there > sent - MIB
 
 

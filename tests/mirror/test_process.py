@@ -4,6 +4,7 @@ import os
 import stat
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,12 @@ def hook(kit: Kit, script: str, **options: str) -> Path:
 def assert_ended(notes: Path) -> None:
     """Assert that the process of which the number stands in *notes* ends about now."""
     status = Path("/proc", notes.read_text().strip(), "status")
-    patience = time.monotonic() + 5
-    while status.exists() and "(zombie)" not in status.read_text(encoding="utf-8"):
-        assert time.monotonic() < patience, "it still runs"
-        time.sleep(0.05)
+    patience = time.monotonic() + 30
+    # The process may go between any two looks at it.
+    with suppress(FileNotFoundError, ProcessLookupError):
+        while "(zombie)" not in status.read_text(encoding="utf-8"):
+            assert time.monotonic() < patience, "it still runs"
+            time.sleep(0.05)
 
 
 def test_a_hook_that_ends_with_0_makes_its_product_processed(kit: Kit) -> None:
@@ -101,7 +104,7 @@ def test_a_hook_that_hangs_is_ended_with_all_its_children(kit: Kit) -> None:
     kit.sandbox.publish(product)
     started = time.monotonic()
     assert kit.cycle().processed == []
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20
     assert_ended(notes)
     assert kit.entry(product).reason == "hook, attempt 1 of 5: ended after 0:00:01"
     kit.assert_invariants()
@@ -133,7 +136,7 @@ def test_what_a_hook_leaves_running_on_purpose_is_not_waited_for(kit: Kit) -> No
     kit.sandbox.publish(product)
     started = time.monotonic()
     assert kit.cycle().processed == [product.id]
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20
     os.kill(int(notes.read_text()), 9)
     kit.assert_invariants()
 
@@ -157,7 +160,7 @@ def test_a_stop_ends_a_running_hook_and_charges_its_product_nothing(kit: Kit) ->
     stop = StopFlag()
 
     def when_it_runs() -> None:
-        while not notes.exists():
+        while not (notes.exists() and notes.read_text()):
             time.sleep(0.05)
         stop.set()
 
@@ -167,7 +170,7 @@ def test_a_stop_ends_a_running_hook_and_charges_its_product_nothing(kit: Kit) ->
     kit.cycle()
     started = time.monotonic()
     assert mirror.processor().process(stop) == []
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20
     assert (kit.entry(product).state, kit.entry(product).attempts) == ("archived", 0)
     assert_ended(notes)
     kit.assert_current(product)

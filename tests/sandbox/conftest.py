@@ -21,10 +21,10 @@ class Client:
         self.session.trust_env = False
 
     def get(self, path: str, **params: object) -> requests.Response:
-        return self.session.get(f"{self.sandbox.stac_url}{path}", params=params, timeout=10)
+        return self.session.get(f"{self.sandbox.stac_url}{path}", params=params, timeout=30)
 
     def search(self, **body: object) -> requests.Response:
-        return self.session.post(f"{self.sandbox.stac_url}search", json=body, timeout=10)
+        return self.session.post(f"{self.sandbox.stac_url}search", json=body, timeout=30)
 
     def ids(self, **body: object) -> list[str]:
         answer = self.search(**body)

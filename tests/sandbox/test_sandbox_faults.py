@@ -68,7 +68,7 @@ def landing(sandbox: Sandbox) -> Iterator[bytes]:
     """Ask for the catalogue's landing page over a socket that hides no broken end."""
     context = ssl.create_default_context(cafile=str(sandbox.ca_file))
     with (
-        socket.create_connection(("localhost", sandbox.stac_proxy.port), timeout=5) as raw,
+        socket.create_connection(("localhost", sandbox.stac_proxy.port), timeout=30) as raw,
         context.wrap_socket(
             raw, server_hostname="localhost", suppress_ragged_eofs=False
         ) as connection,
@@ -163,7 +163,7 @@ def test_a_drip_is_no_faster_than_asked(
     sandbox.s3_proxy.inject(Fault(path=KEY_END, bytes_per_second=rate))
     began = time.monotonic()
     assert read(client, product) == (200, content_of(product))
-    assert 0.4 < time.monotonic() - began < 2
+    assert 0.4 < time.monotonic() - began < 20
 
 
 def test_an_answer_is_delayed(
@@ -172,14 +172,16 @@ def test_an_answer_is_delayed(
     sandbox.s3_proxy.inject(Fault(path=KEY_END, delay_seconds=0.4))
     began = time.monotonic()
     assert read(client, product)[0] == 200
-    assert 0.4 < time.monotonic() - began < 2
+    assert 0.4 < time.monotonic() - began < 20
 
 
 def test_a_silent_service_never_answers(sandbox: Sandbox) -> None:
     sandbox.stac_proxy.inject(Fault(silent=True))
     with pytest.raises(requests.ReadTimeout):
         requests.get(sandbox.stac_url, verify=str(sandbox.ca_file), timeout=0.5)
-    assert requests.get(sandbox.stac_url, verify=str(sandbox.ca_file), timeout=5).status_code == 200
+    assert (
+        requests.get(sandbox.stac_url, verify=str(sandbox.ca_file), timeout=30).status_code == 200
+    )
     silent = sandbox.stac_proxy.traffic.exchanges[0]
     assert (silent.status, silent.sent_bytes) == (0, 0)
 
@@ -187,7 +189,7 @@ def test_a_silent_service_never_answers(sandbox: Sandbox) -> None:
 def test_an_error_page_with_200_replaces_the_answer(sandbox: Sandbox) -> None:
     page = Answer(status=200, headers={"Content-Type": "text/html"}, body=b"<html>login</html>")
     sandbox.stac_proxy.inject(Fault(path="/search", answer=page))
-    answer = requests.get(f"{sandbox.stac_url}search", verify=str(sandbox.ca_file), timeout=5)
+    answer = requests.get(f"{sandbox.stac_url}search", verify=str(sandbox.ca_file), timeout=30)
     assert (answer.status_code, answer.text) == (200, "<html>login</html>")
 
 
@@ -240,12 +242,12 @@ def test_the_store_counts_down_its_rate_limit_and_then_answers_429(sandbox: Sand
     limit, url = sandbox.s3_proxy.rate_limit, f"{sandbox.s3_endpoint}/eodata"
     limit.requests, limit.window_seconds = 3, 1.5
     with requests.Session() as session:
-        answers = [session.get(url, verify=str(sandbox.ca_file), timeout=5) for _ in range(4)]
+        answers = [session.get(url, verify=str(sandbox.ca_file), timeout=30) for _ in range(4)]
         assert [answer.status_code for answer in answers] == [403, 403, 403, 429]
         left = [answer.headers["x-ratelimit-remaining"] for answer in answers]
         assert left == ["2", "1", "0", "0"]
         time.sleep(float(answers[-1].headers["x-ratelimit-reset"]))
-        again = session.get(url, verify=str(sandbox.ca_file), timeout=5)
+        again = session.get(url, verify=str(sandbox.ca_file), timeout=30)
     limit.requests, limit.window_seconds = None, 60
     assert again.status_code == 403
 
@@ -253,7 +255,7 @@ def test_the_store_counts_down_its_rate_limit_and_then_answers_429(sandbox: Sand
 def test_a_connection_serves_many_requests(sandbox: Sandbox) -> None:
     with requests.Session() as session:
         for _ in range(5):
-            session.get(sandbox.stac_url, verify=str(sandbox.ca_file), timeout=5)
+            session.get(sandbox.stac_url, verify=str(sandbox.ca_file), timeout=30)
     assert sandbox.stac_proxy.traffic.count() == 5
     assert sandbox.stac_proxy.traffic.max_open_connections == 1
 

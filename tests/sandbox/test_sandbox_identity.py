@@ -9,7 +9,7 @@ from s2mirror.sandbox import Sandbox
 
 def ask(sandbox: Sandbox, auth: tuple[str, str] | None = None, **form: str) -> requests.Response:
     verify = str(sandbox.ca_file)
-    return requests.post(sandbox.token_url, data=form, auth=auth, verify=verify, timeout=10)
+    return requests.post(sandbox.token_url, data=form, auth=auth, verify=verify, timeout=30)
 
 
 def test_the_client_gets_a_token_by_form_and_by_basic_auth(sandbox: Sandbox) -> None:

@@ -65,7 +65,7 @@ def ask(sandbox: Sandbox, json: object, token: str | None = None) -> requests.Re
             "client_id": sandbox.client_id,
             "client_secret": sandbox.client_secret,
         }
-        answer = requests.post(sandbox.token_url, data=form, verify=ca, timeout=10)
+        answer = requests.post(sandbox.token_url, data=form, verify=ca, timeout=30)
         token = answer.json()["access_token"]
     bearer = {"Authorization": f"Bearer {token}"}
     return requests.post(sandbox.process_url, json=json, headers=bearer, verify=ca, timeout=60)

@@ -137,12 +137,12 @@ def test_a_presigned_address_is_refused_as_at_cdse(
 ) -> None:
     params = {"Bucket": "eodata", "Key": min(product.keys)}
     url = s3(sandbox).generate_presigned_url("get_object", Params=params)
-    answer = requests.get(url, verify=str(sandbox.ca_file), timeout=10)
+    answer = requests.get(url, verify=str(sandbox.ca_file), timeout=30)
     assert (answer.status_code, "InvalidAccessKeyId" in answer.text) == (403, True)
 
 
 def test_an_anonymous_request_is_refused(sandbox: Sandbox) -> None:
-    answer = requests.get(f"{sandbox.s3_endpoint}/eodata", verify=str(sandbox.ca_file), timeout=10)
+    answer = requests.get(f"{sandbox.s3_endpoint}/eodata", verify=str(sandbox.ca_file), timeout=30)
     assert (answer.status_code, "AccessDenied" in answer.text) == (403, True)
 
 

@@ -29,7 +29,7 @@ def test_the_standalone_sandbox_serves_until_it_is_told_to_stop(
     assert process.stdout is not None
     facts = json.loads(process.stdout.readline())
     verify = facts["ca"]
-    answer = requests.get(f"{facts['stac']}search", verify=verify, timeout=10)
+    answer = requests.get(f"{facts['stac']}search", verify=verify, timeout=30)
     assert answer.json()["numberReturned"] == 2
     settings = tomllib.loads(Path(facts["toml"]).read_text())
     assert settings["catalog"]["url"] == facts["stac"]
@@ -38,13 +38,13 @@ def test_the_standalone_sandbox_serves_until_it_is_told_to_stop(
     assert secrets.stat().st_mode & 0o077 == 0
     assert "S2MIRROR_S3_SECRET_KEY" in secrets.read_text()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
 
 
 @pytest.mark.long
 def test_a_folder_without_material_ends_it_with_a_word(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "s2mirror.sandbox", "--items", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "found none that can be used" in done.stderr
 
@@ -59,7 +59,7 @@ def test_the_store_ends_with_the_process_that_started_it(tmp_path: Path) -> None
         capture_output=True,
         cwd=tmp_path,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
         env=os.environ,
     )
