@@ -1,49 +1,22 @@
 import json
 import os
-from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from shapely.geometry import box
+from builders import NOW
 
 from s2mirror.adapters.catalog import StacCatalog, StacOptions
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.objectstore import S3Store, StoreOptions
-from s2mirror.geometry import pack
 from s2mirror.lifecycle import Event
 from s2mirror.model import CatalogQuery, Entry, Product, Verdict
 from s2mirror.sandbox import ProductSpec, Sandbox, make_product
 
-NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
-ID = "S2C_MSIL2A_20260527T102031_N0512_R065_T32TMT_20260527T132031"
 EVERYWHERE = (
     '{"type":"Polygon","coordinates":[[[-180,-90],[180,-90],[180,90],[-180,90],[-180,-90]]]}'
 )
-
-
-def product(product_id: str = ID, *, hours_ago: float = 0, **facts: Any) -> Product:  # noqa: ANN401 - Product's fields
-    sensed_at = NOW - timedelta(hours=hours_ago)
-    values: dict[str, Any] = {
-        "id": product_id,
-        "collection": "sentinel-2-l2a",
-        "platform": "sentinel-2c",
-        "tile": "32TMT",
-        "baseline": "05.12",
-        "relative_orbit": 65,
-        "sensed_at": sensed_at,
-        "published_at": sensed_at + timedelta(hours=4),
-        "generated_at": sensed_at + timedelta(hours=3),
-        "cloud_cover_percent": 12.5,
-        "size_bytes": 8,
-        "s3_prefix": f"Sentinel-2/MSI/L2A/2026/06/01/{product_id}.SAFE/",
-        "datatake_id": "GS2C_20260527T102031_000065_N05.12",
-        "datastrip_id": "",
-        "revision": "",
-        "footprint_wkb": pack(box(8, 47, 9, 48)),
-    }
-    return Product(**{**values, **facts})
 
 
 def record(ledger: Ledger, *products: Product, areas: tuple[str, ...] = ("alps",)) -> None:

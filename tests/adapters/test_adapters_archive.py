@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from adapters_builders import ID, NOW
+from builders import ID, NOW
 
 from s2mirror.adapters.archive import Archive, file_digest
 from s2mirror.checksum import new_hasher

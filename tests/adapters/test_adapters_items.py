@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from adapters_builders import NOW, made_item, record, sample
+from adapters_builders import made_item, record, sample
+from builders import NOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

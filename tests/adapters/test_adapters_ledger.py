@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from adapters_builders import NOW, product, queued, record, step
+from adapters_builders import queued, record, step
+from builders import NOW, product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -1,45 +1,20 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from builders import HERE, NOW, product
 from hypothesis import strategies as st
 from shapely.geometry import box
 
 from s2mirror.area import WatchArea
-from s2mirror.geometry import pack
 from s2mirror.lifecycle import State
-from s2mirror.model import Entry, Product
+from s2mirror.model import Entry
 from s2mirror.planning.searches import Search, plan_searches
 
-NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 START = datetime(2020, 1, 1, tzinfo=UTC)
-HERE = box(8, 47, 9, 48)
 
 
 def hours(count: float) -> timedelta:
     return timedelta(hours=count)
-
-
-def product(product_id: str = "S2C_x", *, hours_ago: float = 0, **facts: Any) -> Product:  # noqa: ANN401 - Product's fields
-    sensed_at = NOW - hours(hours_ago)
-    values: dict[str, Any] = {
-        "id": product_id,
-        "collection": "sentinel-2-l2a",
-        "platform": "sentinel-2c",
-        "tile": "32TMT",
-        "baseline": "05.12",
-        "relative_orbit": 65,
-        "sensed_at": sensed_at,
-        "published_at": sensed_at + hours(4),
-        "generated_at": sensed_at + hours(3),
-        "cloud_cover_percent": 12.5,
-        "size_bytes": 8,
-        "s3_prefix": f"Sentinel-2/MSI/L2A/2026/06/01/{product_id}.SAFE/",
-        "datatake_id": "",
-        "datastrip_id": "",
-        "revision": "",
-        "footprint_wkb": pack(HERE),
-    }
-    return Product(**{**values, **facts})
 
 
 def entry(

@@ -1,5 +1,6 @@
 import pytest
-from planning_builders import area, product
+from builders import product
+from planning_builders import area
 from shapely.geometry import box
 
 from s2mirror.planning.diff import diff_page

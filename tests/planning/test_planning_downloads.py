@@ -1,8 +1,9 @@
 from typing import TYPE_CHECKING
 
+from builders import NOW
 from hypothesis import given
 from hypothesis import strategies as st
-from planning_builders import NOW, entry, hours
+from planning_builders import entry, hours
 
 from s2mirror.lifecycle import State
 from s2mirror.planning.downloads import (

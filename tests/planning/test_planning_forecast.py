@@ -1,9 +1,9 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from builders import NOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planning_builders import NOW
 
 from s2mirror.planning.forecast import AreaLoad, Conditions, forecast, usual_pace
 from s2mirror.planning.quota import QuotaPolicy

@@ -1,8 +1,8 @@
 from datetime import datetime, timedelta
 
+from builders import NOW
 from hypothesis import given
 from hypothesis import strategies as st
-from planning_builders import NOW
 
 from s2mirror.planning.quota import WINDOW, QuotaPolicy, backfill_at, frees_at, spent_bytes
 

@@ -3,9 +3,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from builders import NOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planning_builders import NOW, area, entry, hours
+from planning_builders import area, entry, hours
 
 from s2mirror.area import WatchArea
 from s2mirror.lifecycle import Event, State

@@ -1,9 +1,10 @@
 from datetime import timedelta
 
 import pytest
+from builders import NOW
 from hypothesis import given
 from hypothesis import strategies as st
-from planning_builders import NOW, entry
+from planning_builders import entry
 
 from s2mirror.errors import (
     ArchiveError,

@@ -1,9 +1,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from builders import HERE, NOW, product
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planning_builders import HERE, NOW, SMALL_BOXES, area, hours, product
+from planning_builders import SMALL_BOXES, area, hours
 from shapely.geometry import box
 
 from s2mirror.area import WatchArea

@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from builders import HERE, NOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planning_builders import HERE, NOW, SMALL_BOXES, START, area, hours, search
+from planning_builders import SMALL_BOXES, START, area, hours, search
 from shapely import MultiPolygon, Polygon, get_num_coordinates
 from shapely.geometry import box, shape
 from shapely.geometry.base import BaseGeometry

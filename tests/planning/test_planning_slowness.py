@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 import pytest
-from planning_builders import NOW
+from builders import NOW
 
 from s2mirror.planning.quota import Hours, QuotaPolicy
 from s2mirror.planning.slowness import Slowness, judge_speed

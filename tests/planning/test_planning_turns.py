@@ -2,9 +2,10 @@ from collections import Counter
 from datetime import timedelta
 from itertools import islice
 
+from builders import NOW
 from hypothesis import given
 from hypothesis import strategies as st
-from planning_builders import NOW, entry
+from planning_builders import entry
 
 from s2mirror.model import Entry
 from s2mirror.planning.turns import Claims, Clocks, Rules, order_turns

@@ -4,9 +4,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from builders import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from previews_kit import product
 from shapely import from_wkt
 from shapely.geometry import MultiPolygon, box
 

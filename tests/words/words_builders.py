@@ -3,10 +3,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import builders
 import pytest
-from shapely.geometry import box
 
-from s2mirror.geometry import pack
 from s2mirror.model import Product
 
 SENSED_AT = datetime(2026, 5, 27, 10, 20, 31, tzinfo=UTC)
@@ -14,25 +13,8 @@ NAME = "S2C_MSIL2A_20260527T102031_N0512_R065_T32TMT_20260527T154217"
 
 
 def product(product_id: str = NAME, **facts: Any) -> Product:  # noqa: ANN401 - Product's fields
-    values: dict[str, Any] = {
-        "id": product_id,
-        "collection": "sentinel-2-l2a",
-        "platform": "sentinel-2c",
-        "tile": "32TMT",
-        "baseline": "05.12",
-        "relative_orbit": 65,
-        "sensed_at": SENSED_AT,
-        "published_at": SENSED_AT,
-        "generated_at": SENSED_AT,
-        "cloud_cover_percent": 12.5,
-        "size_bytes": 800_000_000,
-        "s3_prefix": f"Sentinel-2/MSI/L2A/2026/05/27/{product_id}.SAFE/",
-        "datatake_id": "",
-        "datastrip_id": "",
-        "revision": "",
-        "footprint_wkb": pack(box(8, 47, 9, 48)),
-    }
-    return Product(**{**values, **facts})
+    prefix = f"Sentinel-2/MSI/L2A/2026/05/27/{product_id}.SAFE/"
+    return builders.product(product_id, **{"sensed_at": SENSED_AT, "s3_prefix": prefix, **facts})
 
 
 def data_object(

@@ -1,0 +1,37 @@
+"""Products out of thin air, for tests that need no catalogue."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from shapely.geometry import box
+
+from s2mirror.geometry import pack
+from s2mirror.model import Product
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+ID = "S2C_MSIL2A_20260527T102031_N0512_R065_T32TMT_20260527T132031"
+HERE = box(8, 47, 9, 48)
+
+
+def product(product_id: str = ID, *, hours_ago: float = 0, **facts: Any) -> Product:  # noqa: ANN401 - Product's fields
+    """Return a product that was sensed so long before `NOW`, and published four hours later."""
+    sensed_at = facts.get("sensed_at", NOW - timedelta(hours=hours_ago))
+    values: dict[str, Any] = {
+        "id": product_id,
+        "collection": "sentinel-2-l2a",
+        "platform": "sentinel-2c",
+        "tile": "32TMT",
+        "baseline": "05.12",
+        "relative_orbit": 65,
+        "sensed_at": sensed_at,
+        "published_at": sensed_at + timedelta(hours=4),
+        "generated_at": sensed_at + timedelta(hours=3),
+        "cloud_cover_percent": 12.5,
+        "size_bytes": 8,
+        "s3_prefix": f"Sentinel-2/MSI/L2A/2026/06/01/{product_id}.SAFE/",
+        "datatake_id": "",
+        "datastrip_id": "",
+        "revision": "",
+        "footprint_wkb": pack(HERE),
+    }
+    return Product(**{**values, **facts})
