@@ -31,6 +31,16 @@ def assert_gone(kit: Kit, product: SandboxProduct, state: str, reason: str) -> N
     kit.assert_invariants()
 
 
+def processed(kit: Kit) -> SandboxProduct:
+    """Return a product that is held, processed, and to be pruned at once."""
+    kit.sections["prune"] = 'after = "0 s"'
+    product = tiny(20)
+    kit.sandbox.publish(product)
+    kit.cycle()
+    (kit.archive / product.prefix).with_suffix(".SAFE.processed").touch()
+    return product
+
+
 def test_a_kill_between_trash_and_row_leaves_the_older_version_superseded(
     kit: Kit, server: CrashServer
 ) -> None:
@@ -66,11 +76,7 @@ def test_a_kill_between_trash_and_row_leaves_what_was_deleted_upstream_withdrawn
 def test_a_kill_between_trash_and_row_leaves_a_processed_product_pruned_with_its_reason(
     kit: Kit, server: CrashServer
 ) -> None:
-    kit.sections["prune"] = 'after = "0 s"'
-    product = tiny(20)
-    kit.sandbox.publish(product)
-    kit.cycle()
-    (kit.archive / product.prefix).with_suffix(".SAFE.processed").touch()
+    product = processed(kit)
     kill(kit, server, ROW.format("pruned"))
     assert kit.cycle().exit_code == 0
     assert_gone(kit, product, "pruned", "its areas no longer need it")
@@ -80,11 +86,7 @@ def test_a_kill_between_trash_and_row_leaves_a_processed_product_pruned_with_its
 def test_a_removal_that_had_not_come_to_the_files_is_decided_anew(
     kit: Kit, server: CrashServer
 ) -> None:
-    kit.sections["prune"] = 'after = "0 s"'
-    product = tiny(20)
-    kit.sandbox.publish(product)
-    kit.cycle()
-    (kit.archive / product.prefix).with_suffix(".SAFE.processed").touch()
+    product = processed(kit)
     kill(kit, server, r"^rename .*/Sentinel-2/.*\.SAFE$")
     kit.sections["prune"] = 'after = "7 d"'
     assert kit.cycle().gone == ()
