@@ -138,13 +138,12 @@ def _fill(socket: Any, room: memoryview, watch: _Watch) -> int:  # noqa: ANN401 
     By TLS a socket gives 16 KiB at most. Hashing and writing so little at a time would have the
     threads spend their time on waiting for each other.
     """
-    filled_bytes, since = 0, time.monotonic()
-    now = since
-    while filled_bytes < len(room) and now - since < MOMENT_SECONDS:
-        size_bytes, before = socket.readinto(room[filled_bytes:]), now
-        now = time.monotonic()
-        watch.heard(size_bytes, now - before)
+    filled_bytes, waited_seconds, since = 0, 0.0, time.monotonic()
+    while filled_bytes < len(room) and waited_seconds < MOMENT_SECONDS:
+        size_bytes = socket.readinto(room[filled_bytes:])
+        waited_seconds = time.monotonic() - since
         if not size_bytes:
             break
         filled_bytes += size_bytes
+    watch.heard(filled_bytes, waited_seconds)
     return filled_bytes
