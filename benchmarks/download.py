@@ -16,8 +16,9 @@ from functools import partial
 from pathlib import Path
 
 import download_servers as servers
+from download_account import CONNECTIONS
 from download_clients import PEERS, Cost, Task, Words, assert_complete, check, cost_of, ours
-from download_data import CONNECTIONS, Data, make_data
+from download_data import Data, make_data
 
 REAL_SCALE = 0.87
 """Makes a product of 1.13 GB, 97 files, the largest of 116 MB."""

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from download_data import BUCKET, CONNECTIONS, KEYS, Data
+from download_account import BUCKET, CONNECTIONS, KEYS, REGION
+from download_data import Data
 from download_servers import HERE, Server
 
 Words = list[str | Path]
@@ -80,12 +81,28 @@ def rclone(task: Task) -> Words:
     return [_program("rclone"), "copy", *options, source, task.folder]
 
 
+def aws_cli(task: Task) -> Words:
+    """Return the command for aws-cli, version 1; it takes its number of connections from a file."""
+    config = task.folder.with_name("aws.config")
+    lines = [
+        "[default]",
+        "s3 =",
+        f"  max_concurrent_requests = {FOUR}",
+        "  addressing_style = path",
+    ]
+    config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    options = ["--endpoint-url", task.server.endpoint, "--recursive", "--only-show-errors"]
+    aws = ["env", f"AWS_CONFIG_FILE={config}", _program("aws")]
+    return [*aws, "s3", "cp", *options, f"s3://{BUCKET}/{task.scope}", task.folder]
+
+
 def library(name: str) -> Callable[[Task], Words]:
     """Return what makes the command for a library."""
 
     def command(task: Task) -> Words:
-        words = [name, task.server.endpoint, task.server.ca_file, task.scope, task.folder]
-        return [sys.executable, HERE / "download_peers.py", *words]
+        words = [name, task.server.endpoint, task.server.ca_file, task.folder]
+        prefixes = task.data.prefixes(task.count)
+        return [sys.executable, HERE / "download_peers.py", *words, *prefixes]
 
     return command
 
@@ -100,6 +117,9 @@ PEERS: dict[str, Callable[[Task], Words]] = {
     "rclone": rclone,
     "obstore": library("obstore"),
     "boto3 transfer manager": library("boto3"),
+    "aws-cli": aws_cli,
+    "eodag": library("eodag"),
+    "phidown, safe mode": library("phidown"),
 }
 
 
@@ -135,7 +155,9 @@ def _environment(task: Task) -> dict[str, str]:
     facts = {
         "AWS_ACCESS_KEY_ID": KEYS[0],
         "AWS_SECRET_ACCESS_KEY": KEYS[1],
-        "AWS_REGION": "us-east-1",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "HOME": str(task.folder.parent),  # eodag writes there
         "RCLONE_CONFIG": "/dev/null",
         "RCLONE_CONFIG_BENCH_TYPE": "s3",
         "RCLONE_CONFIG_BENCH_PROVIDER": "Other",

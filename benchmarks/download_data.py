@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from download_account import BUCKET
+
 from s2mirror.sandbox import ProductSpec, make_product
 
-BUCKET = "eodata"
-KEYS = ("BENCHMARKKEY01234567", "not-a-secret-of-anybody")
-CONNECTIONS = 4
 _SENSED_AT = datetime(2026, 5, 27, 10, 20, 31, tzinfo=UTC)
 
 
@@ -30,6 +29,10 @@ class Data:
     def scope(self, count: int) -> str:
         """Return the key prefix of the first product, or of all."""
         return spec(0).prefix if count == 1 else "Sentinel-2/"
+
+    def prefixes(self, count: int) -> list[str]:
+        """Return the key prefixes of the first products, one by one."""
+        return [spec(number).prefix for number in range(count)]
 
     def objects(self, count: int) -> Iterator[tuple[str, bytes]]:
         """Yield key and content of every object of the first products."""

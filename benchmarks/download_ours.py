@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from download_data import CONNECTIONS, KEYS, spec
+import without_pandas  # noqa: F401 - for what it does
+from download_account import CONNECTIONS, KEYS
+from download_data import spec
 
 from s2mirror.adapters.catalog import parse_item
 from s2mirror.cli.progress import SilentProgress

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import trustme
 from delay import ADDRESSES
-from download_data import KEYS, Data
+from download_account import KEYS
+from download_data import Data
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent / "tests" / "servers"))

@@ -2,8 +2,7 @@
 
 Run it by ``make bench ARGS=search``. Every client is a process of its own and asks the same
 sandbox for the same items; CPU is that of the client from the first question to the last item,
-without its imports. eodag gets a virtualenv of its own in ``build/eodag`` the first time. Bytes are
-those of the catalogue's answers as they went over the wire.
+without its imports. Bytes are those of the catalogue's answers as they went over the wire.
 """
 
 import json
@@ -34,21 +33,20 @@ def main() -> None:
     if len(sys.argv) > 1:
         CLIENTS[sys.argv[1]]()
         return
-    from s2mirror.sandbox import (  # noqa: PLC0415 - eodag's interpreter has no mirror
+    from s2mirror.sandbox import (  # noqa: PLC0415 - each client pays for its own libraries alone
         ProductSpec,
         Sandbox,
         make_product,
     )
 
-    interpreters = {"mirror": sys.executable, "pystac": sys.executable, "eodag": eodag_python()}
     with tempfile.TemporaryDirectory() as name, Sandbox(Path(name)) as sandbox:
         days = (NOW - timedelta(days=day) for day in range(ITEMS))
         products = (make_product(ProductSpec(sensed_at=day, scale=0.0001)) for day in days)
         sandbox.catalogue.put(sandbox.stac.served(product.item) for product in products)
-        found: dict[str, list[dict[str, float]]] = {client: [] for client in interpreters}
+        found: dict[str, list[dict[str, float]]] = {client: [] for client in CLIENTS}
         for _ in range(ROUNDS):
-            for client, python in interpreters.items():
-                found[client].append(ask(python, client, sandbox))
+            for client in CLIENTS:
+                found[client].append(ask(client, sandbox))
     for client, rounds in found.items():
         middle = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
         print(
@@ -58,7 +56,7 @@ def main() -> None:
         )
 
 
-def ask(python: str, client: str, sandbox: "Sandbox") -> dict[str, float]:
+def ask(client: str, sandbox: "Sandbox") -> dict[str, float]:
     """Run one client; return what it and the catalogue's side counted."""
     with tempfile.TemporaryDirectory() as home:
         environment = {
@@ -70,7 +68,11 @@ def ask(python: str, client: str, sandbox: "Sandbox") -> dict[str, float]:
         traffic = sandbox.stac_proxy.traffic
         before = traffic.matching("/")
         done = subprocess.run(
-            [python, __file__, client], env=environment, capture_output=True, text=True, check=True
+            [sys.executable, __file__, client],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         asked = traffic.matching("/")[len(before) :]
     counted: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -101,9 +103,9 @@ def peak_megabytes() -> float:
 
 def mirror() -> None:
     """List, diff and record everything, as the first poll of an area does."""
-    from s2mirror.config import parse_settings  # noqa: PLC0415 - eodag's interpreter has no mirror
-    from s2mirror.service.wiring import open_mirror  # noqa: PLC0415 - same
-    from s2mirror.stop import StopFlag  # noqa: PLC0415 - same
+    from s2mirror.config import parse_settings  # noqa: PLC0415 - as above
+    from s2mirror.service.wiring import open_mirror  # noqa: PLC0415 - as above
+    from s2mirror.stop import StopFlag  # noqa: PLC0415 - as above
 
     folder = Path(os.environ["HOME"])
     document = {
@@ -120,7 +122,7 @@ def mirror() -> None:
 
 def pystac() -> None:
     """List everything with pystac-client into a set of ids."""
-    from pystac_client import Client  # noqa: PLC0415 - eodag's interpreter need not have it
+    from pystac_client import Client  # noqa: PLC0415 - as above
 
     def work() -> int:
         client = Client.open(os.environ["STAC_URL"])
@@ -132,7 +134,7 @@ def pystac() -> None:
 
 def eodag() -> None:
     """List everything with eodag's search over all pages."""
-    from eodag import EODataAccessGateway  # noqa: PLC0415 - only its own interpreter has it
+    from eodag import EODataAccessGateway  # noqa: PLC0415 - as above
 
     gateway = EODataAccessGateway()
     options = {"type": "StacSearch", "need_auth": False}
@@ -154,19 +156,6 @@ def eodag() -> None:
 
 
 CLIENTS = {"mirror": mirror, "pystac": pystac, "eodag": eodag}
-
-
-def eodag_python() -> str:
-    """Return an interpreter that has eodag, made if it is not there."""
-    folder = HERE.parent / "build" / "eodag"
-    python = folder / "bin" / "python"
-    if not (folder / ".ready").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run(
-            [str(python), "-m", "pip", "install", "--quiet", "eodag==4.10.1"], check=True
-        )
-        (folder / ".ready").touch()
-    return str(python)
 
 
 if __name__ == "__main__":
