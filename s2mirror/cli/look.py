@@ -93,9 +93,9 @@ def _account(quota: QuotaStatus) -> str:
         return f"{size(quota.spent_bytes)} received in 30 days, of any number"
     later = f", more from about {when(quota.more_at)} UTC on" if quota.more_at else ""
     return (
-        f"{size(quota.spent_bytes)} of {size(quota.limit_bytes)} received in 30 days; "
+        f"{size(quota.spent_bytes)} of {size(quota.limit_bytes)} in 30 days; "
         f"{size(quota.left_for_backfill_bytes)} left for the backfill, "
-        f"{size(quota.left_bytes)} for the newest images{later}"
+        f"{size(quota.left_bytes)} for the newest{later}"
     )
 
 
