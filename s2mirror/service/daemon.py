@@ -32,8 +32,8 @@ _CHOOSE_EVERY: Final = timedelta(minutes=1)
 """A queue has an end, and a disk gets room, between two polls too."""
 _CATALOGUE_EVERY: Final = timedelta(minutes=1)
 """Each change is written at once; this is for what a full disk or a crash has left."""
-_ASK_AGAIN: Final = timedelta(minutes=15)
-"""For the feed of deletions, after it could not be read."""
+_ASK_AGAIN: Final = timedelta(minutes=1)
+"""For the feed of deletions, after it could not be read: until then health is red."""
 _KEYS_EVERY: Final = timedelta(hours=1)
 _PREVIEW_EVERY: Final = timedelta(seconds=15)
 _STALLED: Final = "stalled"

@@ -1,0 +1,107 @@
+"""A name server of our own, and commands of the mirror that ask nobody else."""
+
+import os
+import random
+import socket
+import subprocess
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+from kit import Kit
+
+PORT = 53
+SERVER_FAILURE, NO_SUCH_NAME = 2, 3
+_HEADER_BYTES, _TYPE_AND_CLASS_BYTES = 12, 4
+_IPV4 = b"\x00\x01"
+_LOOPBACK = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x00\x00\x04\x7f\x00\x00\x01"
+"""An answer: the name asked for is 127.0.0.1, for 0 s."""
+
+
+class NameServer:
+    """Refuses every name until ``knows`` is set; then each one is 127.0.0.1."""
+
+    def __init__(self, refusal: int | None) -> None:
+        """Answer with the code *refusal*, or not at all."""
+        self._refusal = refusal
+        self.knows = False
+        self.asked = threading.Event()
+
+    def __enter__(self) -> Self:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.address = ".".join(["127", *(str(random.randint(1, 254)) for _ in range(3))])  # noqa: S311 - any will do
+        self._socket.bind((self.address, PORT))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", (self.address, PORT))
+        self._thread.join()
+        self._socket.close()
+
+    def _serve(self) -> None:
+        while True:
+            query, sender = self._socket.recvfrom(512)
+            if not query:
+                return
+            if self.knows or self._refusal is not None:
+                self._socket.sendto(self._answer(query), sender)
+            self.asked.set()
+
+    def _answer(self, query: bytes) -> bytes:
+        end = query.index(b"\x00", _HEADER_BYTES) + 1 + _TYPE_AND_CLASS_BYTES
+        question = query[_HEADER_BYTES:end]
+        kind = question[-_TYPE_AND_CLASS_BYTES:][:2]
+        code = 0 if self.knows else self._refusal or 0
+        found = _LOOPBACK if self.knows and kind == _IPV4 else b""
+        counts = b"\x00\x01" + (b"\x00\x01" if found else b"\x00\x00") + bytes(4)
+        return query[:2] + b"\x81" + bytes([0x80 | code]) + counts + question + found
+
+
+@dataclass
+class NamingKit(Kit):
+    """A kit whose commands know no name but by the name server; a name may come at any time."""
+
+    names: NameServer = field(default_factory=lambda: NameServer(None))
+    catalogue_host: str = "localhost"
+    tries: int = 2
+
+    @property
+    def config(self) -> Path:
+        path = super().config
+        text = path.read_text(encoding="utf-8").replace("tries = 2", f"tries = {self.tries}")
+        for url in (self.sandbox.stac_url, self.sandbox.odata_url):
+            text = text.replace(url, url.replace("localhost", self.catalogue_host))
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return a command in a mount namespace of its own, where /etc names one server only."""
+        files = {
+            "hosts": "",
+            "nsswitch.conf": "hosts: files dns\n",
+            "resolv.conf": f"nameserver {self.names.address}\noptions timeout:1 attempts:1\n",
+        }
+        steps = []
+        for name, text in files.items():
+            own = self.folder / name
+            own.write_text(text, encoding="utf-8")
+            steps.append(f"mount --bind {own} /etc/{name}")
+        script = " && ".join([*steps, 'exec "$@"'])
+        return ["unshare", "--mount", "sh", "-c", script, "sh", *super().command(*arguments)]
+
+
+def require_namespaces() -> None:
+    """Skip the test where this user may not have a mount namespace."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        pytest.skip("this user may not make a mount namespace")
