@@ -1,4 +1,4 @@
-"""A real `s2mirror run`, with a notification socket as systemd gives it one."""
+"""Daemons: a real `s2mirror run`, with a socket as systemd gives it one, or less patient ones."""
 
 import io
 import json
@@ -7,8 +7,8 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +16,12 @@ from uuid import uuid4
 
 from kit import Kit, size_of
 
+from s2mirror.adapters.notify import Notifier
 from s2mirror.cli.main import main
+from s2mirror.service.daemon import Daemon, Orders
+from s2mirror.service.health import read_health
+from s2mirror.service.wiring import Mirror
+from s2mirror.service.workers import Pace
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
@@ -148,3 +153,38 @@ class Running:
     def polls(self) -> int:
         """Return how often the catalogue was searched."""
         return self.kit.sandbox.stac_proxy.traffic.count("/search")
+
+
+class Feeding(Notifier):
+    """A notifier that keeps when the watchdog was fed."""
+
+    def __init__(self) -> None:
+        super().__init__({"WATCHDOG_USEC": "400000"})
+        self.fed_at: list[float] = []
+
+    def alive(self, status: str) -> None:
+        assert status
+        self.fed_at.append(time.monotonic())
+
+    def fed_since(self, moment: float) -> int:
+        return sum(fed_at > moment for fed_at in self.fed_at)
+
+
+@contextmanager
+def at_work(mirror: Mirror, pace: Pace, notifier: Notifier | None = None) -> Iterator[None]:
+    """Run a daemon within this process, to be less patient than a real one."""
+    orders = Orders()
+    daemon = Daemon(mirror, notifier or Feeding(), orders, lambda: None, pace)
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        orders.stop = True
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+
+
+def problems(mirror: Mirror) -> tuple[str, ...]:
+    health = read_health(mirror.ledger, now=mirror.now())
+    return health.problems if health else ()

@@ -1,22 +1,17 @@
 import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from daemon_kit import Running, wait_until
+from daemon_kit import Feeding, Running, at_work, problems, wait_until
 from kit import Kit, tiny
 
-from s2mirror.adapters.notify import Notifier
 from s2mirror.sandbox import Answer, Exchange, Fault
-from s2mirror.service.daemon import Daemon, Orders
 from s2mirror.service.health import read_health
-from s2mirror.service.wiring import Mirror, utc_now
+from s2mirror.service.wiring import utc_now
 from s2mirror.service.workers import Pace
 
 pytestmark = pytest.mark.long
@@ -27,36 +22,6 @@ name = "zurich"
 tiles = ["32TMT"]
 start = 2020-01-01
 """
-
-
-class Feeding(Notifier):
-    """A notifier that keeps when the watchdog was fed."""
-
-    def __init__(self) -> None:
-        super().__init__({"WATCHDOG_USEC": "400000"})
-        self.fed_at: list[float] = []
-
-    def alive(self, status: str) -> None:
-        assert status
-        self.fed_at.append(time.monotonic())
-
-    def fed_since(self, moment: float) -> int:
-        return sum(fed_at > moment for fed_at in self.fed_at)
-
-
-@contextmanager
-def at_work(mirror: Mirror, pace: Pace, notifier: Notifier | None = None) -> Iterator[None]:
-    """Run a daemon within this process, to be less patient than a real one."""
-    orders = Orders()
-    daemon = Daemon(mirror, notifier or Feeding(), orders, lambda: None, pace)
-    thread = threading.Thread(target=daemon.run)
-    thread.start()
-    try:
-        yield
-    finally:
-        orders.stop = True
-        thread.join(timeout=60)
-        assert not thread.is_alive()
 
 
 def searches(kit: Kit) -> list[Exchange]:
@@ -125,11 +90,6 @@ def test_work_goes_on_by_itself_once_the_key_is_good_again(kit: Kit) -> None:
         wait_until(lambda: kit.states() == {tiny().id: "archived"}, "archived")
         wait_until(lambda: not problems(mirror), "all well")
     kit.assert_current(tiny())
-
-
-def problems(mirror: Mirror) -> tuple[str, ...]:
-    health = read_health(mirror.ledger, now=mirror.now())
-    return health.problems if health else ()
 
 
 def test_an_archive_that_goes_away_is_waited_for(kit: Kit) -> None:

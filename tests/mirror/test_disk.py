@@ -1,6 +1,5 @@
 """Real, small disks: they fill up at every place, are read-only, or go away."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -8,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from kit import Kit, OnFirstByte, Quiet, tiny
+from disks import failing_disk, remount, small_disk
+from kit import Kit, OnFirstByte, Quiet, size_of, tiny
 from test_faults import claiming
 
 from s2mirror.errors import ArchiveError, LedgerError
@@ -18,23 +18,6 @@ from s2mirror.service.cycle import prune
 pytestmark = pytest.mark.long
 
 MIB = 1024 * 1024
-
-
-@contextmanager
-def small_disk(folder: Path, options: str) -> Iterator[None]:
-    """Mount a small file system of its own at *folder*; skip the test where that is not allowed."""
-    folder.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("this user may not mount a file system")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def remount(folder: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
 
 
 def test_a_disk_that_fills_up_in_mid_download_claims_nothing_and_loses_nothing(kit: Kit) -> None:
@@ -89,6 +72,32 @@ def test_an_archive_mounted_read_only_is_named_and_nothing_is_claimed(kit: Kit) 
         remount(kit.archive, "rw")
         kit.cycle()
         kit.assert_current(product, later)
+
+
+def test_an_archive_that_turns_read_only_in_mid_download_claims_nothing_and_loses_nothing(
+    kit: Kit,
+) -> None:
+    held, later = tiny(27), tiny(25, band_bytes=2 * MIB)
+    kit.sandbox.publish(held)
+    with failing_disk(kit.folder / "disk.img", kit.archive) as disk:
+        kit.cycle()
+        kit.sandbox.publish(later)
+        kit.sandbox.s3_proxy.inject(Fault(path="B03", bytes_per_second=300_000, times=None))
+        at_work = kit.start("sync")
+        while not any(map(size_of, kit.archive.glob(".s2mirror/staging/*.part/**/*B03*"))):
+            assert at_work.poll() is None
+        disk.fail()
+        said, _ = at_work.communicate(timeout=120)
+        assert at_work.returncode == 5, said
+        assert "the file system is mounted read-only; look into the system log for why" in said
+        assert kit.states() == {held.id: "archived", later.id: "queued"}
+        assert kit.entry(later).attempts == 0
+        kit.assert_same_bytes(held)
+        disk.mend()
+        kit.sandbox.s3_proxy.reset()
+        assert kit.cycle().exit_code == 0
+        kit.assert_same_bytes(held, later)
+        kit.assert_current(held, later)
 
 
 def test_a_ledger_whose_disk_is_full_ends_with_exit_5_and_goes_on_with_room(kit: Kit) -> None:

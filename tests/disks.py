@@ -1,0 +1,88 @@
+"""Real disks to mount in tests: small ones, and one that turns read-only amid a write."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+@contextmanager
+def small_disk(folder: Path, options: str) -> Iterator[None]:
+    """Mount a small file system of its own at *folder*; skip the test where that is not allowed."""
+    folder.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a file system")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
+class FailingDisk:
+    """An ext4 file system that turns read-only at an error, as Linux mounts it by default.
+
+    A plain remount would be refused while a file is open for writing; this is not.
+    """
+
+    def __init__(self, image: Path, folder: Path) -> None:
+        self._image, self._folder = image, folder
+
+    def make(self) -> bool:
+        """Make and mount it; return whether that, and an error in it, are possible here."""
+        self._folder.mkdir(parents=True)
+        with self._image.open("wb") as file:
+            file.truncate(40 * 1024 * 1024)
+        self._run("mkfs.ext4", "-q", "-O", "^has_journal", str(self._image))
+        return os.geteuid() == 0 and self._mount().returncode == 0 and self._trigger.exists()
+
+    def fail(self) -> None:
+        """Let the kernel find an error in it."""
+        self._trigger.write_text("1", encoding="ascii")
+
+    def mend(self) -> None:
+        """Do what an operator does: unmount it when nobody writes any more, check it, mount it."""
+        while self._unmount().returncode:
+            time.sleep(0.1)
+        assert list(self._folder.iterdir()) == [], "nothing is written below the mount point"
+        assert self._run("e2fsck", "-f", "-p", str(self._image)).returncode <= 1
+        assert self._mount().returncode == 0
+
+    def remove(self) -> None:
+        """Unmount it whatever happens there."""
+        self._run("umount", "--lazy", str(self._folder))
+
+    @property
+    def _trigger(self) -> Path:
+        device = self._run("findmnt", "-no", "SOURCE", str(self._folder)).stdout.strip()
+        return Path("/sys/fs/ext4") / Path(device).name / "trigger_fs_error"
+
+    def _mount(self) -> "subprocess.CompletedProcess[str]":
+        options = "loop,errors=remount-ro"
+        return self._run("mount", "-o", options, str(self._image), str(self._folder))
+
+    def _unmount(self) -> "subprocess.CompletedProcess[str]":
+        return self._run("umount", str(self._folder))
+
+    def _run(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def failing_disk(image: Path, folder: Path) -> Iterator[FailingDisk]:
+    """Lend such a disk at *folder*; skip the test where that is not possible."""
+    disk = FailingDisk(image, folder)
+    try:
+        if not disk.make():
+            pytest.skip("this machine cannot mount an ext4 file system that is to fail")
+        yield disk
+    finally:
+        disk.remove()
