@@ -1,9 +1,12 @@
 """Measure the local catalogue: a publication, GeoParquet, and what a Python program asks for.
 
-Run it by ``make bench ARGS=catalogue``. Rows are multiplied by SQLite itself; every product has
-the files, properties and history of a whole L2A product.
+Run it by ``make bench ARGS=catalogue``. Rows are multiplied by SQLite itself from a few dozen
+products of several tiles and days; each has the files, digests, properties and history of a whole
+L2A product.
 """
 
+import hashlib
+import json
 import os
 import resource
 import statistics
@@ -22,7 +25,6 @@ from s2mirror.adapters.ledger import HoldingQuery, Ledger, open_ledger
 from s2mirror.lifecycle import Event
 from s2mirror.model import Digest, Product, ProvenFile, Verdict
 from s2mirror.sandbox import ProductSpec, SandboxProduct, make_product
-from s2mirror.stac import ASSET_PATHS
 from s2mirror.steps.catalogue import Cataloguer
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -82,12 +84,7 @@ def hold(ledger: Ledger, made: SandboxProduct) -> Product:
     product = product_of(made)
     ledger.products.record([product], {product.id: ("here",)}, priorities={}, now=NOW)
     ledger.items.keep({product.id: made.item["properties"]})
-    digest = Digest(algorithm="sha3_256", hexdigest="5" * 64)
-    files = [
-        ProvenFile(path=path, size_bytes=len(content), etag=path[-32:], digest=digest)
-        for path, content in made.files.items()
-        if not path.endswith("/")
-    ]
+    files = [_proven(path, content) for path, content in made.files.items() if path[-1] != "/"]
     for event in (Event.SELECT, Event.CLAIM, Event.VERIFY):
         entry = ledger.products.get(product.id)
         ledger.products.advance(entry, Verdict(event=event), now=NOW)
@@ -97,6 +94,14 @@ def hold(ledger: Ledger, made: SandboxProduct) -> Product:
     path = product.s3_prefix.rstrip("/")
     ledger.products.advance(entry, Verdict(event=Event.PROMOTE, path=path), now=NOW)
     return product
+
+
+def _proven(path: str, content: bytes) -> ProvenFile:
+    """Return a file with digest and ETag like real ones: no two alike, so they do not compress."""
+    told = path.encode() + content
+    digest = Digest(algorithm="sha3_256", hexdigest=hashlib.sha3_256(told).hexdigest())
+    etag = hashlib.md5(told, usedforsecurity=False).hexdigest()
+    return ProvenFile(path=path, size_bytes=len(content), etag=etag, digest=digest)
 
 
 MULTIPLY = """
@@ -111,10 +116,14 @@ SELECT printf('S2C_MSIL2A_20160101T000000_N0512_R065_T32TMT_%015d', n), collecti
        datastrip_id, revision, footprint_wkb,
        CASE WHEN n <= :held THEN 'archived' ELSE 'pruned' END, reason, priority, attempts,
        next_attempt_at, changed_at, CASE WHEN n <= :held THEN path || n ELSE NULL END{more}
-  FROM numbers, product WHERE product.id = :first
+  FROM numbers JOIN product ON product.id = json_extract(:firsts, printf('$[%d]', n % :kinds))
 """
-COPY = "INSERT INTO {into} FROM product AS p, {table} AS t WHERE t.product_id = :first AND {held}"
-HELD = "p.id <> :first AND p.path IS NOT NULL"
+COPY = """
+INSERT INTO {into}
+  FROM product AS p JOIN {table} AS t
+    ON t.product_id = json_extract(:firsts, printf('$[%d]', substr(p.id, -15) % :kinds))
+ WHERE p.path IS NOT NULL AND p.id NOT IN (SELECT value FROM json_each(:firsts))
+"""
 STEP = "at, event, from_state, to_state, reason"
 COPIES = (
     ("item", "item SELECT p.id, t.properties"),
@@ -130,23 +139,30 @@ def fill(folder: Path, *, held: int, gone: int) -> None:
     ledger = open_ledger(folder / "ledger.sqlite")
     connection = ledger.connection
     connection.execute("PRAGMA synchronous = OFF")
-    first = hold(ledger, make_product(ProductSpec(scale=0.0001)))
+    firsts = [hold(ledger, make_product(spec)).id for spec in _specs()]
     wanted = "SELECT type, name, sql FROM sqlite_master WHERE type IN ('index', 'trigger')"
     extras = [row for row in connection.query(wanted) if row["sql"]]
     for row in extras:
         connection.execute(f"DROP {row['type']} {row['name']}")
     more = "".join(f", {name}" for name in _later_columns(ledger))
-    params = {"count": held + gone, "held": held, "tiles": TILES, "first": first.id}
+    of = {"firsts": json.dumps(firsts), "kinds": len(firsts)}
+    params = {"count": held + gone, "held": held, "tiles": TILES, **of}
     connection.execute(MULTIPLY.format(more=more), params)
     for table, into in COPIES:
-        sql = COPY.format(into=into, table=table, held=HELD)
-        connection.execute(sql, {"first": first.id})
+        connection.execute(COPY.format(into=into, table=table), of)
     for row in extras:
         connection.execute(row["sql"])
     connection.execute("ANALYZE")
     ledger.close()
     size = (folder / "ledger.sqlite").stat().st_size
     print(f"ledger: {held:,} held and {gone:,} gone, {size / 1e9:.2f} GB")
+
+
+def _specs() -> list[ProductSpec]:
+    """Return products to multiply: no two have the same names of files."""
+    tiles = ("32TMT", "32TNT", "33UUP", "31UFU", "18NXL", "56HKH", "32TLT", "32TPT")
+    days = [NOW - timedelta(days=day, seconds=77 * day) for day in range(1, 5)]
+    return [ProductSpec(tile=tile, sensed_at=day, scale=0.0001) for tile in tiles for day in days]
 
 
 def _later_columns(ledger: Ledger) -> list[str]:
@@ -204,7 +220,7 @@ def geoparquet(folder: Path) -> None:
     """Print what GeoParquet of everything costs."""
     ledger, path = open_ledger(folder / "ledger.sqlite"), folder / "items.parquet"
     wall, cpu = time.monotonic(), time.process_time()
-    briefs = ledger.holdings.briefs(HoldingQuery(collections=("sentinel-2-l2a",)), ASSET_PATHS)
+    briefs = ledger.holdings.briefs(HoldingQuery(collections=("sentinel-2-l2a",)))
     count = write_geoparquet(path, "sentinel-2-l2a", briefs, root=folder, bucket="eodata")
     wall, cpu = time.monotonic() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000

@@ -1,6 +1,6 @@
 """The words of the mirror: frozen values, units in their names, times UTC-aware."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -269,10 +269,22 @@ class Holding(_Timed):
     """Name and path of each picture that was drawn of it, relative to the archive root."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Brief:
-    """A product that stands in the archive, with the names of its files alone."""
+    """A product that stands in the archive, in short: there may be many. Not to be changed."""
 
-    holding: Holding
-    """Without its files."""
-    paths: tuple[str, ...]
+    id: str
+    path: str
+    """Its folder, relative to the archive root."""
+    s3_prefix: str
+    footprint_wkb: bytes
+    properties: Mapping[str, Any]
+    """What the catalogue says of it; empty if that was not kept."""
+    product: Product | None
+    """What the ledger knows of it, where that was not kept."""
+    paths: Sequence[str]
+    """Its files, relative to its folder."""
+    fetched_at: datetime | None
+    """When its download began."""
+    verified_at: datetime | None
+    """When every byte of it was proven."""

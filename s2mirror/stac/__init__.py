@@ -1,11 +1,17 @@
 """The archive in STAC's words: items, collections and catalogues of what stands on this disk."""
 
-from s2mirror.stac.assets import ASSET_PATHS, asset_facts, asset_key, asset_keys
+from s2mirror.stac.assets import asset_facts, asset_key, asset_keys
 from s2mirror.stac.catalogues import Box, catalogue, collection, month_extent
-from s2mirror.stac.item import assets_of, extensions_of, item, item_properties
+from s2mirror.stac.item import (
+    assets_of,
+    extensions_of,
+    item,
+    item_properties,
+    known_properties,
+    source_of,
+)
 
 __all__ = [
-    "ASSET_PATHS",
     "Box",
     "asset_facts",
     "asset_key",
@@ -16,5 +22,7 @@ __all__ = [
     "extensions_of",
     "item",
     "item_properties",
+    "known_properties",
     "month_extent",
+    "source_of",
 ]

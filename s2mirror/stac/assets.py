@@ -3,7 +3,6 @@
 Keys, titles and roles are those of CDSE's own items, so that what reads those reads these.
 """
 
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -58,12 +57,6 @@ _IMAGE_KEYS: Final = frozenset(
 )
 _BY_TAIL: Final = {f"{key}.jp2": key for key in _IMAGE_KEYS if key.endswith("m")}
 _TAIL_CHARACTERS: Final = len("B02_10m.jp2")
-# A path of ours has no character that JSON writes otherwise, or it is no asset's.
-ASSET_PATHS: Final = re.compile(
-    rb'"path":"((?:GRANULE/[^/"\\]+/(?:IMG_DATA/[^"\\]+|QI_DATA/(?:MSK_(?:CLD|SNW)PRB_\d\dm|[A-Z]\w+_PVI)'
-    rb'\.jp2|MTD_TL\.xml)|DATASTRIP/[^/"\\]+/MTD_DS\.xml|[^/"\\]+))"'
-)
-"""Finds the paths of assets in JSON without blanks, and perhaps some more."""
 _PICTURES: Final = MappingProxyType(
     {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg"}
     | dict.fromkeys(("tif", "tiff"), "image/tiff; application=geotiff")
@@ -80,15 +73,28 @@ def asset_key(path: str) -> str:
 
     Images are told by the end of their names, which is the same in all of ESA's naming conventions.
     """
-    if (key := _BY_TAIL.get(path[-_TAIL_CHARACTERS:])) and "/IMG_DATA/" in path:
+    if "/IMG_DATA/" in path and (key := _BY_TAIL.get(path[-_TAIL_CHARACTERS:])):
         return key
-    name = path[path.rfind("/") + 1 :]
+    if "/IMG_DATA/" in path and path.endswith(".jp2"):
+        return _image_key(path)
+    return _other_key(path[max(path.rfind("/"), 0) :])
+
+
+def _image_key(path: str) -> str:
+    first, _, last = path[path.rfind("/") + 1 : -len(".jp2")].rpartition("_")
+    key = f"{first[first.rfind('_') + 1 :]}_{last}"
+    return next((found for found in (key, last) if found in _IMAGE_KEYS), "")
+
+
+@lru_cache(maxsize=4096)
+def _other_key(path: str) -> str:
+    """Return the key of another file, by its name with a slash before it unless it lies on top."""
+    if path.endswith("-ql.jpg"):
+        return "" if path.startswith("/") else "thumbnail"
+    name = path.removeprefix("/")
     if not name.endswith(".jp2"):
-        return "thumbnail" if name == path and name.endswith("-ql.jpg") else _METADATA.get(name, "")
-    first, _, last = name[:-4].rpartition("_")
-    if "/IMG_DATA/" in path:
-        key = f"{first[first.rfind('_') + 1 :]}_{last}"
-        return next((found for found in (key, last) if found in _IMAGE_KEYS), "")
+        return _METADATA.get(name, "")
+    first, _, last = name[: -len(".jp2")].rpartition("_")
     if mask := _MASKS.get(first):
         return f"{mask}_{last}"
     return "PVI" if last == "PVI" else ""

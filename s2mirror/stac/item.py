@@ -62,12 +62,17 @@ def item(
 def item_properties(holding: Holding, *, bucket: str) -> dict[str, Any]:
     """Return what the catalogue says of a product as it wrote it, and whence our bytes are."""
     return {
-        **(holding.properties or _known_properties(holding.product)),
-        "s2mirror:source": f"s3://{bucket}/{holding.product.s3_prefix}",
+        **(holding.properties or known_properties(holding.product)),
+        "s2mirror:source": source_of(holding.product.s3_prefix, bucket=bucket),
         "s2mirror:fetched_at": _time(holding.fetched_at),
         "s2mirror:verified_at": _time(holding.verified_at),
         "s2mirror:version": __version__,
     }
+
+
+def source_of(s3_prefix: str, *, bucket: str) -> str:
+    """Return where the bytes of a product are from."""
+    return f"s3://{bucket}/{s3_prefix}"
 
 
 def assets_of(holding: Holding, *, folder: str) -> dict[str, dict[str, Any]]:
@@ -92,10 +97,15 @@ def assets_of(holding: Holding, *, folder: str) -> dict[str, dict[str, Any]]:
     return dict(sorted(assets.items()))
 
 
-def extensions_of(properties: Mapping[str, Any]) -> list[str]:
+def extensions_of(properties: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the extensions that an item's properties belong to, sorted."""
-    used = {_OF_PROPERTIES.get(name.partition(":")[0]) for name in properties}
-    return sorted(uri for uri in used if uri)
+    return _extensions(tuple(properties))
+
+
+@lru_cache(maxsize=1024)
+def _extensions(names: tuple[str, ...]) -> tuple[str, ...]:
+    used = {_OF_PROPERTIES.get(name.partition(":")[0]) for name in names}
+    return tuple(sorted(uri for uri in used if uri))
 
 
 def _of_assets(assets: Mapping[str, Any]) -> frozenset[str]:
@@ -111,7 +121,7 @@ def _grid(tile: str) -> tuple[int, int, int] | None:
         return None
 
 
-def _known_properties(product: Product) -> dict[str, Any]:
+def known_properties(product: Product) -> dict[str, Any]:
     """Return what the ledger knows, for a product whose own properties were not kept."""
     clouds = product.cloud_cover_percent
     return {

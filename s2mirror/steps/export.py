@@ -13,7 +13,6 @@ from s2mirror.adapters.ledger import HoldingQuery, Ledger
 from s2mirror.errors import UsageError
 from s2mirror.geometry import bounding_box, unpack
 from s2mirror.model import Brief, Holding
-from s2mirror.stac import ASSET_PATHS
 from s2mirror.steps.catalogue import Cataloguer
 from s2mirror.stop import StopFlag
 
@@ -61,7 +60,7 @@ class Exporter:
         if not self.ledger.holdings.ids(of_one):
             return 0
         path.parent.mkdir(parents=True, exist_ok=True)
-        briefs = _heeding(self.ledger.holdings.briefs(of_one, ASSET_PATHS), stop or StopFlag())
+        briefs = _heeding(self.ledger.holdings.briefs(of_one), stop or StopFlag())
         root = self.archive.root
         return write_geoparquet(path, collection, briefs, root=root, bucket=self.bucket)
 

@@ -1,10 +1,12 @@
+import json
 import re
 import sqlite3
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from builders import NOW, product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2mirror.adapters.ledger import Ledger, open_ledger
+from s2mirror.adapters.ledger import HoldingQuery, Ledger, open_ledger
 from s2mirror.adapters.ledger.connection import moment, stamp
 from s2mirror.adapters.ledger.products import CLAIM
 from s2mirror.errors import IllegalTransition, LedgerError, UsageError
@@ -24,6 +26,7 @@ from s2mirror.model import Digest, Listing, ProvenFile, Rejected, RemoteFile, Ve
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 READ_BESIDE = """
 import sys
+import zlib
 from pathlib import Path
 from s2mirror.adapters.ledger import open_ledger
 ledger = open_ledger(Path(sys.argv[1]), create=False)
@@ -309,6 +312,38 @@ def test_a_proof_comes_back_as_it_was(ledger: Ledger) -> None:
     assert proofs.proof("x") == (PROVEN,)
     assert proofs.proven_versions("x") == {"GRANULE/é.jp2": ("ab-2", 3)}
     assert proofs.staged_versions("x") == {}
+
+
+def test_a_proof_of_no_files_is_one_too(ledger: Ledger) -> None:
+    record(ledger, product("x"))
+    ledger.proofs.put_staged("x", [])
+    ledger.proofs.publish("x")
+    assert ledger.proofs.proof("x") == ()
+
+
+def test_a_proof_tells_its_paths_alone(ledger: Ledger) -> None:
+    held(ledger, "x")
+    assert [brief.paths for brief in ledger.holdings.briefs(HoldingQuery())] == [[PROVEN.path]]
+
+
+def test_a_proof_of_the_older_form_is_read(ledger: Ledger) -> None:
+    held(ledger, "x")
+    older = zlib.compress(json.dumps([asdict(PROVEN)]).encode())
+    ledger.connection.execute("UPDATE proof SET document = :older", {"older": older})
+    assert ledger.proofs.proof("x") == (PROVEN,)
+    assert [brief.paths for brief in ledger.holdings.briefs(HoldingQuery())] == [[PROVEN.path]]
+
+
+def held(ledger: Ledger, name: str) -> None:
+    """Let a product stand in the archive with one file."""
+    record(ledger, product(name))
+    for verdict in (
+        *(Verdict(event=event) for event in (Event.SELECT, Event.CLAIM, Event.VERIFY)),
+        Verdict(event=Event.PROMOTE, path=name),
+    ):
+        ledger.products.advance(ledger.products.get(name), verdict, now=NOW)
+    ledger.proofs.put_staged(name, [PROVEN])
+    ledger.proofs.publish(name)
 
 
 def test_publishing_a_proof_twice_keeps_it(ledger: Ledger) -> None:

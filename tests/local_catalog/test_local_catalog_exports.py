@@ -5,7 +5,7 @@ import io
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pystac
 import pytest
@@ -146,15 +146,37 @@ def is_asset(path: str) -> bool:
     return images or name in metadata or name.endswith("-ql.jpg")
 
 
+STRANGE: Final[dict[str, tuple[Any, ...]]] = {
+    "created": ("noon", 5, "2026-05-20T00:00:00\ud800"),
+    "eo:cloud_cover": ("many", True, [], 10**400),
+    "sat:absolute_orbit": (1.5, False, 10**40),
+    "platform": (["a"], 0, False, {}, "two\nlines", "\ud800"),
+    "instruments": (None, "msi"),
+}
+
+
 def test_properties_of_a_wrong_kind_leave_their_cell_empty(
     filled: tuple[Kit, list[SandboxProduct]],
 ) -> None:
     kit, products = filled
-    strange = {"datetime": "2026-05-20T00:00:00Z", "created": "noon", "eo:cloud_cover": "many"}
-    kit.mirror().ledger.items.keep({products[0].id: strange | {"platform": ["a"]}})
+    upstream = products[0].item["properties"]
+    for number in range(max(len(values) for values in STRANGE.values())):
+        strange = {name: values[number % len(values)] for name, values in STRANGE.items()}
+        kit.mirror().ledger.items.keep({products[0].id: upstream | strange})
+        row, other = table(written(kit))
+        assert [row[name] or None for name in STRANGE] == [None] * len(STRANGE), strange
+        assert all(other[name] for name in STRANGE)
+        assert row["datetime"] == datetime.fromisoformat(upstream["datetime"])
+
+
+def test_an_item_whose_properties_were_not_kept_has_what_the_ledger_knows(
+    filled: tuple[Kit, list[SandboxProduct]],
+) -> None:
+    kit, products = filled
+    kit.mirror().ledger.connection.execute("DELETE FROM item")
     row = table(written(kit))[0]
-    assert (row["created"], row["eo:cloud_cover"], row["platform"]) == (None, None, None)
-    assert row["datetime"] == datetime(2026, 5, 20, tzinfo=UTC)
+    assert (row["id"], row["platform"]) == (products[0].id, "sentinel-2c")
+    assert row["grid:code"] == "MGRS-32TMT"
 
 
 def test_nothing_held_is_no_file_and_said(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,8 @@
 """What was listed for each product, and what its files were proven to be.
 
 Up to three documents per product: the ``listing`` that staged bytes belong to, what is ``staged``
-and proven, and the ``proof`` of what stands in the archive tree.
+and proven, and the ``proof`` of what stands in the archive tree. They are compressed JSON; in the
+last two the paths come first, compressed by themselves: who wants only these unpacks no more.
 """
 
 import json
@@ -33,6 +34,9 @@ _PUBLISH_SELECTION: Final = (
 )
 _DROP_LISTING: Final = "DELETE FROM proof WHERE product_id = :id AND kind = 'listing'"
 
+_SEPARATOR: Final = "\0"
+"""No path has it."""
+
 
 class Proofs:
     """The listings and proofs of a ledger."""
@@ -42,16 +46,19 @@ class Proofs:
 
     def put_listing(self, product_id: str, listing: Listing) -> None:
         """Remember which versions of which objects a product's staged files belong to."""
-        self._put(product_id, "listing", {"files": [asdict(file) for file in listing.files]})
+        document = {"files": [asdict(file) for file in listing.files]}
+        self._put(product_id, "listing", _packed(document))
 
     def staged_versions(self, product_id: str) -> dict[str, tuple[str, int]]:
         """Return ETag and size in bytes, by path, of the versions that staged files are of."""
         document = self._get(product_id, "listing")
-        return _versions(document["files"]) if document else {}
+        files = _unpacked(document)["files"] if document else []
+        return {file["path"]: (file["etag"], file["size_bytes"]) for file in files}
 
     def proven_versions(self, product_id: str) -> dict[str, tuple[str, int]]:
         """Return ETag and size in bytes, by path, of the files last held."""
-        return _versions(self._get(product_id, "proof") or [])
+        files = self.proof(product_id) or ()
+        return {file.path: (file.etag, file.size_bytes) for file in files}
 
     def put_staged(
         self,
@@ -67,7 +74,7 @@ class Proofs:
         """
         params = {"id": product_id, "document": to_text(selection), "whole_bytes": whole_bytes}
         with self._connection.atomic():
-            self._put(product_id, "staged", [asdict(file) for file in files])
+            self._put(product_id, "staged", _packed_files(files))
             self._connection.execute(_PUT_STAGED_SELECTION, params)
 
     def publish(self, product_id: str) -> None:
@@ -79,30 +86,67 @@ class Proofs:
 
     def proof(self, product_id: str) -> tuple[ProvenFile, ...] | None:
         """Return what every file of a held product was proven to be; None if unknown."""
-        return _proven(self._get(product_id, "proof"))
+        document = self._get(product_id, "proof")
+        return files_in(document) if document else None
 
     def newest(self, product_id: str) -> tuple[ProvenFile, ...] | None:
         """Return what was proven last, be it staged or held; None if unknown."""
-        return _proven(self._get(product_id, "staged") or self._get(product_id, "proof"))
+        document = self._get(product_id, "staged") or self._get(product_id, "proof")
+        return files_in(document) if document else None
 
     def forget(self, product_id: str) -> None:
         """Drop what was known, when no bytes of the product are left."""
         self._connection.execute("DELETE FROM proof WHERE product_id = :id", {"id": product_id})
 
-    def _put(self, product_id: str, kind: str, document: object) -> None:
-        packed = zlib.compress(json.dumps(document, separators=(",", ":")).encode())
-        self._connection.execute(PUT, {"id": product_id, "kind": kind, "document": packed})
+    def _put(self, product_id: str, kind: str, document: bytes) -> None:
+        self._connection.execute(PUT, {"id": product_id, "kind": kind, "document": document})
 
-    def _get(self, product_id: str, kind: str) -> Any | None:  # noqa: ANN401 - parsed JSON
+    def _get(self, product_id: str, kind: str) -> bytes | None:
         rows = self._connection.query(_GET, {"id": product_id, "kind": kind})
-        return json.loads(zlib.decompress(rows[0]["document"])) if rows else None
+        return rows[0]["document"] if rows else None
 
 
-def _proven(document: list[dict[str, Any]] | None) -> tuple[ProvenFile, ...] | None:
-    if document is None:
-        return None
-    return tuple(ProvenFile(**{**file, "digest": Digest(**file["digest"])}) for file in document)
+def files_in(document: bytes) -> tuple[ProvenFile, ...]:
+    """Return the files in a proof's document."""
+    opener = zlib.decompressobj()
+    head = opener.decompress(document)
+    if not opener.unused_data:  # As they were kept before 0.1.0.
+        return tuple(
+            ProvenFile(**{**file, "digest": Digest(**file["digest"])}) for file in json.loads(head)
+        )
+    return tuple(
+        ProvenFile(
+            path=path,
+            size_bytes=size_bytes,
+            etag=etag,
+            digest=Digest(algorithm=algorithm, hexdigest=hexdigest),
+        )
+        for path, (size_bytes, etag, algorithm, hexdigest) in zip(
+            _paths(head), _unpacked(opener.unused_data), strict=True
+        )
+    )
 
 
-def _versions(files: list[dict[str, Any]]) -> dict[str, tuple[str, int]]:
-    return {file["path"]: (file["etag"], file["size_bytes"]) for file in files}
+def paths_in(document: bytes) -> list[str]:
+    """Return their paths alone."""
+    opener = zlib.decompressobj()
+    head = opener.decompress(document)
+    return _paths(head) if opener.unused_data else [file.path for file in files_in(document)]
+
+
+def _paths(head: bytes) -> list[str]:
+    return head.decode().split(_SEPARATOR) if head else []
+
+
+def _packed(document: object) -> bytes:
+    return zlib.compress(json.dumps(document, separators=(",", ":")).encode())
+
+
+def _packed_files(files: Sequence[ProvenFile]) -> bytes:
+    head = _SEPARATOR.join(file.path for file in files)
+    rest = [(f.size_bytes, f.etag, f.digest.algorithm, f.digest.hexdigest) for f in files]
+    return zlib.compress(head.encode()) + _packed(rest)
+
+
+def _unpacked(document: bytes) -> Any:  # noqa: ANN401 - parsed JSON
+    return json.loads(zlib.decompress(document))

@@ -1,0 +1,227 @@
+"""STAC GeoParquet: all items of a collection as one table, by pyarrow.
+
+The columns are built directly from the ledger's rows. rustac and stac-geoparquet take items as
+Python dictionaries, which for a hundred thousand items of fifty assets takes minutes; both read
+what is written here.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from s2mirror import __version__
+from s2mirror.adapters.geoparquet.cells import COLUMNS, moment
+from s2mirror.errors import ArchiveError, UsageError
+from s2mirror.geometry import bounding_boxes
+from s2mirror.model import Brief
+from s2mirror.stac import (
+    asset_facts,
+    asset_key,
+    asset_keys,
+    extensions_of,
+    known_properties,
+    source_of,
+)
+
+_ROWS: Final = 2000
+_GEO: Final = {
+    "version": "1.1.0",
+    "primary_column": "geometry",
+    "columns": {
+        "geometry": {
+            "encoding": "WKB",
+            "geometry_types": [],
+            "covering": {
+                "bbox": {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}
+            },
+        }
+    },
+}
+
+
+def write_geoparquet(
+    path: Path, collection: str, briefs: Iterable[Brief], *, root: Path, bucket: str
+) -> int:
+    """Write products of one collection as STAC GeoParquet; return how many.
+
+    Assets have absolute paths below *root*. Another file at *path* is replaced in one step. Raises
+    UsageError if pyarrow is not installed, ArchiveError if the file cannot be written.
+    """
+    pa, parquet = _pyarrow()
+    schema = _schema(pa, collection)
+    draft = path.with_name(f"{path.name}.new")
+    rows, done = iter(briefs), 0
+    with _explained(path), _removed_on_error(draft):
+        with parquet.ParquetWriter(draft, schema, compression="zstd") as file, _aside() as aside:
+            while count := len(batch := _gathered(islice(rows, _ROWS), collection, f"{root}/")):
+                columns = _columns(pa, batch, bucket)
+                arrays = [columns[name] for name in schema.names]
+                aside(file.write_batch, pa.record_batch(arrays, schema=schema))
+                done += count
+        with draft.open("rb") as written:
+            os.fsync(written.fileno())
+        draft.replace(path)
+    return done
+
+
+@contextmanager
+def _aside() -> Iterator[Callable[..., None]]:
+    """Give what makes one call at a time in a thread of its own, after the one before."""
+    under_way: list[Future[None]] = []
+
+    def call(function: Callable[..., None], *arguments: object) -> None:
+        while under_way:
+            under_way.pop().result()
+        under_way.append(pool.submit(function, *arguments))
+
+    with ThreadPoolExecutor(1) as pool:
+        yield call
+        for last in under_way:
+            last.result()
+
+
+@contextmanager
+def _removed_on_error(draft: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an optional extra, and large
+        from pyarrow import parquet  # noqa: PLC0415 - likewise
+    except ImportError as error:
+        raise UsageError(
+            "GeoParquet needs pyarrow, which is not installed; pip install 's2mirror[geoparquet]'"
+        ) from error
+    return pa, parquet
+
+
+def _schema(pa: Any, collection: str) -> Any:  # noqa: ANN401 - pyarrow has no types
+    """Return the columns: what STAC has at an item's top, then its properties."""
+    text, texts = pa.string(), pa.list_(pa.string())
+    link = pa.struct([(name, text) for name in ("href", "rel", "type", "title")])
+    asset = pa.struct([("href", text), ("type", text), ("title", text), ("roles", texts)])
+    box = pa.struct([(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
+    fields = {
+        "type": text,
+        "stac_version": text,
+        "stac_extensions": texts,
+        "id": text,
+        "geometry": pa.binary(),
+        "bbox": box,
+        "links": pa.list_(link),
+        "assets": pa.struct([(key, asset) for key in asset_keys(collection)]),
+        "collection": text,
+        **{name: column(pa, []).type for name, column in COLUMNS.items()},
+        "s2mirror:fetched_at": moment(pa),
+        "s2mirror:verified_at": moment(pa),
+        "s2mirror:source": text,
+        "s2mirror:version": text,
+    }
+    metadata = {"geo": json.dumps(_GEO), "stac-geoparquet": json.dumps({"version": "1.0.0"})}
+    return pa.schema(list(fields.items()), metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """Some products, column by column."""
+
+    collection: str
+    ids: list[str] = field(default_factory=list)
+    outlines: list[bytes] = field(default_factory=list)
+    prefixes: list[str] = field(default_factory=list)
+    fetched_at: list[datetime | None] = field(default_factory=list)
+    verified_at: list[datetime | None] = field(default_factory=list)
+    extensions: list[Sequence[str]] = field(default_factory=list)
+    properties: dict[str, list[object]]
+    hrefs: dict[str, list[str | None]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def _gathered(briefs: Iterable[Brief], collection: str, root: str) -> _Batch:
+    """Take products apart one by one: what is not kept of one makes room for the next."""
+    batch = _Batch(
+        collection=collection,
+        properties={name: [] for name in COLUMNS},
+        hrefs={key: [] for key in asset_keys(collection)},
+    )
+    for brief in briefs:
+        batch.ids.append(brief.id)
+        batch.outlines.append(brief.footprint_wkb)
+        batch.prefixes.append(brief.s3_prefix)
+        batch.fetched_at.append(brief.fetched_at)
+        batch.verified_at.append(brief.verified_at)
+        found = known_properties(brief.product) if brief.product else brief.properties
+        batch.extensions.append(extensions_of(found))
+        for name, values in batch.properties.items():
+            values.append(found.get(name))
+        folder = f"{root}{brief.path}/"
+        here = {asset_key(path): folder + path for path in brief.paths}
+        for key, hrefs in batch.hrefs.items():
+            hrefs.append(here.get(key))
+    return batch
+
+
+def _columns(pa: Any, batch: _Batch, bucket: str) -> dict[str, Any]:  # noqa: ANN401 - pyarrow has no types
+    same, count = pa.scalar, len(batch)
+    texts = pa.list_(pa.string())
+    links = pa.list_(pa.struct([(n, pa.string()) for n in ("href", "rel", "type", "title")]))
+    sides = [pa.array(side) for side in zip(*bounding_boxes(batch.outlines), strict=True)]
+    assets = [_asset(pa, key, hrefs) for key, hrefs in batch.hrefs.items()]
+    return {
+        "type": pa.repeat(same("Feature"), count),
+        "stac_version": pa.repeat(same("1.1.0"), count),
+        "stac_extensions": pa.array(batch.extensions, texts),
+        "id": pa.array(batch.ids),
+        "geometry": pa.array(batch.outlines),
+        "bbox": pa.StructArray.from_arrays(sides, ["xmin", "ymin", "xmax", "ymax"]),
+        "links": pa.array([[]] * count, links),
+        "assets": pa.StructArray.from_arrays(assets, list(batch.hrefs)),
+        "collection": pa.repeat(same(batch.collection), count),
+        "s2mirror:source": pa.array([source_of(name, bucket=bucket) for name in batch.prefixes]),
+        "s2mirror:version": pa.repeat(same(__version__), count),
+        "s2mirror:fetched_at": pa.array(batch.fetched_at, moment(pa)),
+        "s2mirror:verified_at": pa.array(batch.verified_at, moment(pa)),
+        **{name: COLUMNS[name](pa, values) for name, values in batch.properties.items()},
+    }
+
+
+def _asset(pa: Any, key: str, hrefs: list[str | None]) -> Any:  # noqa: ANN401 - pyarrow has no types
+    found = pa.array(hrefs, pa.string())
+    parts = [found, *_same_for_all(key, len(hrefs))]
+    missing = found.is_null() if found.null_count else None
+    return pa.StructArray.from_arrays(parts, ["href", "type", "title", "roles"], mask=missing)
+
+
+@lru_cache(maxsize=256)
+def _same_for_all(key: str, count: int) -> list[Any]:
+    """Return what assets of one key have in common, as columns: made once, as that is slow."""
+    pa, _ = _pyarrow()
+    facts = asset_facts(key, "")
+    roles = pa.scalar(list(facts["roles"]), pa.list_(pa.string()))
+    texts = (facts["type"], str(facts.get("title", key)))
+    return [*(pa.repeat(pa.scalar(text), count) for text in texts), pa.repeat(roles, count)]
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ArchiveError(
+            f"writing {path}: {error}; make room, or choose another place"
+        ) from error
