@@ -16,7 +16,6 @@ from s2mirror.cli.context import (
 from s2mirror.cli.output import complain, count, print_json, say
 from s2mirror.cli.products import plain_id
 from s2mirror.errors import MirrorError, UsageError
-from s2mirror.lifecycle import HELD
 from s2mirror.model import Entry
 from s2mirror.selection import WHOLE, Selection
 from s2mirror.service.wiring import Mirror
@@ -75,7 +74,7 @@ def _found(mirror: Mirror, ids: list[str], areas: list[str]) -> Iterator[tuple[E
         yield from ((products.get(plain_id(text)), WHOLE) for text in dict.fromkeys(ids))
         return
     mirror.searches_of(areas)  # refuses an area that nobody configured
-    for entry in narrower(products.in_state(*HELD), mirror.wishes):
+    for entry in narrower(products.held(), mirror.wishes):
         if not areas or set(areas) & set(entry.areas):
             yield entry, mirror.wishes.wanted_by_areas(entry)
 

@@ -1,8 +1,9 @@
 """Which held products may go, and what stops a mass removal."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from heapq import heappush, heappushpop
 from typing import Final
 
 from s2mirror.area import WatchArea
@@ -43,7 +44,7 @@ class PrunePlan:
 
 
 def plan_prune(
-    held: Sequence[Entry],
+    held: Iterable[Entry],
     areas: Iterable[WatchArea],
     leaving: Mapping[str, Removal],
     *,
@@ -53,13 +54,14 @@ def plan_prune(
 ) -> PrunePlan:
     """Take what every one of a product's areas lets go, and what is *leaving* anyway.
 
+    *held* is looked through twice, and nothing but what goes is kept of it in memory.
     *leaving* are products, by id, that a newer version replaces or that were deleted upstream. An
     area lets a product go when it is beyond the ``keep_newest`` newest of that area and
     ``prune_after`` is over since it was processed. An area with neither rule keeps everything, and
     so does one that is no longer configured.
     """
     rules = {area.name: area for area in areas}
-    ranks = {name: _ranks(held, name) for name in rules}
+    newest = _newest(held, rules)
     kept: dict[str, str] = {}
     removals: list[Removal] = []
     for entry in held:
@@ -67,12 +69,14 @@ def plan_prune(
             removals.append(leaving[entry.product.id])
         elif require_processed and entry.state is not State.PROCESSED:
             kept[entry.product.id] = "not marked processed"
-        elif why := _why_kept(entry, rules, ranks, now):
+        elif why := _why_kept(entry, rules, newest, now):
             kept[entry.product.id] = why
         else:
             removals.append(Removal(entry=entry, event=Event.PRUNE, reason=_NOT_NEEDED))
     return PrunePlan(
-        removals=tuple(removals), kept=kept, brake=_brake(len(removals), len(held), brake)
+        removals=tuple(removals),
+        kept=kept,
+        brake=_brake(len(removals), len(removals) + len(kept), brake),
     )
 
 
@@ -88,9 +92,9 @@ def superseded_removals(
 
 
 def withdrawn_removals(
-    held: Iterable[Entry], deletions: Mapping[str, Deletion], policy: DeletedPolicy
+    entries: Iterable[Entry], deletions: Mapping[str, Deletion], policy: DeletedPolicy
 ) -> dict[str, Removal]:
-    """Return by product id the held products that were deleted upstream and may go here too."""
+    """Return by product id those held that were deleted upstream and may go here too."""
     if policy is DeletedPolicy.KEEP:
         return {}
     return {
@@ -99,34 +103,37 @@ def withdrawn_removals(
             event=Event.WITHDRAW,
             reason=f"deleted upstream: {deletions[entry.product.id].cause}",
         )
-        for entry in held
-        if entry.product.id in deletions
+        for entry in entries
+        if entry.state in HELD
     }
 
 
-def unclaimed_removals(held: Iterable[Entry], areas: Iterable[WatchArea]) -> dict[str, Removal]:
-    """Return by product id the held products that none of *areas* claims."""
-    names = {area.name for area in areas}
+def unclaimed_removals(unclaimed: Iterable[Entry]) -> dict[str, Removal]:
+    """Return by product id those held, of products that no configured area claims."""
     return {
         entry.product.id: Removal(
             entry=entry, event=Event.PRUNE, reason="no configured area wants it"
         )
-        for entry in held
-        if names.isdisjoint(entry.areas)
+        for entry in unclaimed
+        if entry.state in HELD
     }
 
 
-def _ranks(held: Sequence[Entry], area: str) -> dict[str, int]:
-    """Return each product's place in its area, 0 for the newest."""
-    members = [entry.product for entry in held if area in entry.areas]
-    members.sort(key=lambda product: (product.sensed_at, product.id), reverse=True)
-    return {product.id: place for place, product in enumerate(members)}
+def _newest(held: Iterable[Entry], rules: Mapping[str, WatchArea]) -> dict[str, frozenset[str]]:
+    """Return the ids of the newest products of each area that keeps so many of them."""
+    sizes = {name: rule.keep_newest for name, rule in rules.items() if rule.keep_newest}
+    heaps: dict[str, list[tuple[datetime, str]]] = {name: [] for name in sizes}
+    for entry in held if sizes else ():
+        for name in heaps.keys() & set(entry.areas):
+            push = heappushpop if len(heaps[name]) >= sizes[name] else heappush
+            push(heaps[name], (entry.product.sensed_at, entry.product.id))
+    return {name: frozenset(found for _, found in heap) for name, heap in heaps.items()}
 
 
 def _why_kept(
     entry: Entry,
     rules: Mapping[str, WatchArea],
-    ranks: Mapping[str, Mapping[str, int]],
+    newest: Mapping[str, frozenset[str]],
     now: datetime,
 ) -> str:
     """Return why a product stays, or an empty text if every area lets it go."""
@@ -138,17 +145,17 @@ def _why_kept(
         if name not in rules and name != ASKED_FOR:
             return f"area {name} is no longer configured; `s2mirror prune --unclaimed` takes it"
     reasons = (
-        _why_area_keeps(rules[name], entry, ranks[name][entry.product.id], now)
+        _why_area_keeps(rules[name], entry, newest.get(name, frozenset()), now)
         for name in entry.areas
         if name in rules
     )
     return next(filter(None, reasons), "")
 
 
-def _why_area_keeps(rule: WatchArea, entry: Entry, rank: int, now: datetime) -> str:
+def _why_area_keeps(rule: WatchArea, entry: Entry, newest: frozenset[str], now: datetime) -> str:
     if rule.keep_newest is None and rule.prune_after is None:
         return f"area {rule.name} keeps everything"
-    if rule.keep_newest is not None and rank < rule.keep_newest:
+    if entry.product.id in newest:
         return f"among the newest {rule.keep_newest} of area {rule.name}"
     if rule.prune_after is not None and now < entry.changed_at + rule.prune_after:
         due = entry.changed_at + rule.prune_after

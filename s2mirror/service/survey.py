@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from s2mirror.adapters.archive import Archive
-from s2mirror.lifecycle import HELD, State
+from s2mirror.lifecycle import State
 from s2mirror.model import Entry, Product, SupersedePolicy
 from s2mirror.planning.diff import diff_page
 from s2mirror.planning.downloads import DownloadPlan
@@ -64,15 +64,14 @@ def survey(mirror: Mirror, searches: Sequence[Search]) -> Survey:
     versions = [*products.versions(waiting), *new]
     downloads = chooser.plan(queued, waiting, versions, now=mirror.now())
     prune = mirror.pruner().plan(now=mirror.now())
-    held = products.in_state(*HELD)
     asked = SupersedePolicy.NEWEST if policy is SupersedePolicy.ALL else policy
     return Survey(
         new=new,
         downloads=downloads,
         prune=prune,
-        replaced=plan_supersede(held, asked, mirror.settings.supersede.grace),
+        replaced=plan_supersede(products.rivals(), asked, mirror.settings.supersede.grace),
         policy=policy,
-        narrower=tuple(narrower(held, mirror.wishes)),
+        narrower=tuple(narrower(products.held(), mirror.wishes)),
         unclaimed=tuple(products.unclaimed(mirror.area_names)),
     )
 

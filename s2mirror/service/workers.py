@@ -1,5 +1,6 @@
 """The daemon's hands: threads that deliver what is due, and hand over what has arrived."""
 
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from s2mirror.stop import StopFlag
 
 FETCH: Final = "fetch"
 PROCESS: Final = "process"
+_SHARE: Final = 50
+"""Looking for marker files takes at most one part in so many of the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,7 @@ class Workers:
         self._pace = pace
         self._stop = stop
         self._due, self._arrived = threading.Event(), threading.Event()
+        self._look_at = -math.inf
         self._connections = Connections(mirror.settings.store.connections)
         self._making = threading.Lock()
         self._known_store: FailoverStore | None = None
@@ -155,11 +159,19 @@ class Workers:
             return self._known_store
 
     def _process(self) -> None:
-        """Hand over whatever has arrived, then wait for more."""
-        for product_id in self._mirror.processor().process(self._stop):
+        """Hand over whatever has arrived, look for marker files now and then, and wait for more."""
+        processor = self._mirror.processor()
+        done = processor.run_hook(self._stop)
+        if (begun := time.monotonic()) >= self._look_at:
+            done += processor.heed_markers(self._stop)
+            # A look at very many products shall not fill the day.
+            took_seconds = time.monotonic() - begun
+            self._look_at = begun + max(self._pace.process_seconds, _SHARE * took_seconds)
+        for product_id in done:
             log.info("product.processed", product=product_id)
         self._troubles.clear(PROCESS)
-        self._rest(self._arrived, self._pace.process_seconds)
+        until_look = max(0.0, self._look_at - time.monotonic())
+        self._rest(self._arrived, min(self._pace.process_seconds, until_look))
 
     def _rest(self, event: threading.Event, seconds: float) -> None:
         event.wait(seconds)

@@ -17,7 +17,7 @@ from s2mirror.adapters.archive import Archive, file_digest
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import MirrorError
 from s2mirror.layout import product_path
-from s2mirror.lifecycle import HELD, State
+from s2mirror.lifecycle import State
 from s2mirror.manifest import parse_manifest
 from s2mirror.model import Entry, ProvenFile
 from s2mirror.safe import needed_folders
@@ -68,19 +68,19 @@ class Auditor:
 
         *heard* is told of each file once it was checked.
         """
-        held = self.ledger.products.standing()
         faults = list(self._homeless())
-        files = size_bytes = 0
-        for entry in held:
+        products = files = size_bytes = 0
+        for entry in self.ledger.products.standing():
+            products += 1
             proof = self.ledger.proofs.proof(entry.product.id) or ()
             faults += self._faults_of(entry, proof, read_bytes=read_bytes, heard=heard)
             files += len(proof)
             size_bytes += sum(file.size_bytes for file in proof)
-        faults += self._unknown_folders(held)
+        faults += self._unknown_folders()
         faults += self._loose_ends()
         faults += self.also()
         return AuditReport(
-            products=len(held), files=files, size_bytes=size_bytes, faults=tuple(faults)
+            products=products, files=files, size_bytes=size_bytes, faults=tuple(faults)
         )
 
     def _faults_of(
@@ -140,15 +140,13 @@ class Auditor:
 
     def _homeless(self) -> Iterator[Fault]:
         """Yield products that count as held, but of which the ledger knows no folder."""
-        for entry in self.ledger.products.in_state(*HELD):
-            if entry.path is None:
-                detail = f"it is {entry.state}, but the ledger knows no folder of it"
-                yield Fault(invariant="ledger", product=entry.product.id, detail=detail)
+        for entry in self.ledger.products.homeless():
+            detail = f"it is {entry.state}, but the ledger knows no folder of it"
+            yield Fault(invariant="ledger", product=entry.product.id, detail=detail)
 
-    def _unknown_folders(self, held: Sequence[Entry]) -> Iterator[Fault]:
-        known = {entry.path for entry in held}
+    def _unknown_folders(self) -> Iterator[Fault]:
         for path in self.archive.product_paths():
-            if path not in known:
+            if not self.ledger.products.stands(path):
                 detail = "this folder stands in the tree, but the ledger holds no such product"
                 yield Fault(invariant="whole", product=path, detail=detail)
 

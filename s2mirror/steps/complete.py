@@ -1,5 +1,6 @@
 """Let a product that is partial by choice have more of its files: only those come that it lacks."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from s2mirror.adapters.ledger import Ledger
@@ -12,7 +13,7 @@ from s2mirror.steps.wishes import Wishes
 _IN_HAND = (State.DOWNLOADING, State.VERIFIED)
 
 
-def narrower(entries: list[Entry], wishes: Wishes) -> list[Entry]:
+def narrower(entries: Iterable[Entry], wishes: Wishes) -> list[Entry]:
     """Return those that stand in the tree with fewer files than their areas want now."""
     return [
         entry

@@ -40,28 +40,37 @@ class Processor:
     dice: Callable[[], float]
 
     def process(self, stop: StopFlag) -> list[str]:
-        """Return the ids of products that are processed now: by a marker file, or by the hook.
+        """Return the ids of products that are processed now: by a marker file, or by the hook."""
+        return [*self.heed_markers(stop), *self.run_hook(stop)]
+
+    def heed_markers(self, stop: StopFlag) -> list[str]:
+        """Return the ids of products beside which a consumer has put a marker file."""
+        done = []
+        for product_id, path in self.ledger.products.archived():
+            if stop.is_set():
+                break
+            if self.archive.has_marker(path, self.marker_suffix):
+                entry = self.ledger.products.get(product_id)
+                if entry.state is State.ARCHIVED:  # or a person has marked it a moment ago
+                    self._mark(entry, "its marker file is there")
+                    done.append(product_id)
+        return done
+
+    def run_hook(self, stop: StopFlag) -> list[str]:
+        """Return the ids of products that the hook took; without a hook, of none.
 
         A hook that fails or runs out of time leaves its product archived, to be tried again after
         a growing wait, and never keeps the others from their turn.
         """
-        done = []
-        for entry in self.ledger.products.in_state(State.ARCHIVED):
-            if stop.is_set():
-                break
-            if self.archive.has_marker(entry.path or "", self.marker_suffix):
-                self._mark(entry, "its marker file is there")
-                done.append(entry.product.id)
-            elif self._is_due(entry) and self._run_hook(entry, stop):
-                done.append(entry.product.id)
+        done: list[str] = []
+        begun, products = self.now(), self.ledger.products
+        while self.command and (due := products.to_process(self.policy.max_attempts, now=begun)):
+            for entry in due:
+                if stop.is_set():
+                    return done
+                if self._run_hook(entry, stop):
+                    done.append(entry.product.id)
         return done
-
-    def _is_due(self, entry: Entry) -> bool:
-        return (
-            bool(self.command)
-            and entry.attempts < self.policy.max_attempts
-            and entry.next_attempt_at <= self.now()
-        )
 
     def _mark(self, entry: Entry, reason: str) -> None:
         verdict = Verdict(event=Event.MARK, reason=reason, attempts=0)

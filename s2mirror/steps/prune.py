@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.area import WatchArea
-from s2mirror.lifecycle import HELD, Event
+from s2mirror.lifecycle import Event
 from s2mirror.model import DeletedPolicy, Entry, SupersedePolicy, Verdict
 from s2mirror.planning.retention import (
     Brake,
@@ -42,18 +42,19 @@ class Pruner:
 
         With *unclaimed*, what no configured area wants (any more) may go too.
         """
-        held = self.ledger.products.in_state(*HELD)
-        deletions = self.ledger.deletions.of_held()
+        products, deletions = self.ledger.products, self.ledger.deletions.of_held()
         supersessions = [
             found
-            for found in plan_supersede(held, self.supersede, self.grace)
+            for found in plan_supersede(products.rivals(), self.supersede, self.grace)
             if found.new.product.id not in deletions and self._stands(found.new)
         ]
-        leaving = withdrawn_removals(held, deletions, self.deleted)
+        gone_upstream = products.find(deletions).values()
+        leaving = withdrawn_removals(gone_upstream, deletions, self.deleted)
         if unclaimed:
-            leaving = unclaimed_removals(held, self.areas) | leaving
+            names = [area.name for area in self.areas]
+            leaving = unclaimed_removals(products.unclaimed(names)) | leaving
         return plan_prune(
-            held,
+            products.held(),
             self.areas,
             superseded_removals(supersessions, now=now) | leaving,
             require_processed=self.require_processed,

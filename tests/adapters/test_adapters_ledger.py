@@ -212,7 +212,28 @@ def test_the_path_of_a_product_is_known_as_long_as_it_stands(ledger: Ledger) -> 
     assert step(ledger, "x", Event.MARK).path == "T32TMT/x.SAFE"
     assert [entry.product.id for entry in ledger.products.standing()] == ["x"]
     assert step(ledger, "x", Event.PRUNE).path is None
-    assert ledger.products.standing() == []
+    assert list(ledger.products.standing()) == []
+
+
+def test_what_stands_is_found_however_much_it_is_and_once_each(ledger: Ledger) -> None:
+    names = [f"x{number:04}" for number in range(1001)]
+    record(ledger, *(product(name) for name in names))
+    ledger.connection.execute("UPDATE product SET state = 'archived', path = 'T/' || id")
+    ledger.connection.execute("UPDATE product SET state = 'queued' WHERE id = 'x0007'")
+    held = [name for name in names if name != "x0007"]
+    assert [entry.product.id for entry in ledger.products.standing()] == names
+    assert [entry.product.id for entry in ledger.products.held()] == held
+    assert list(ledger.products.archived()) == [(name, f"T/{name}") for name in held]
+    assert [entry.product.id for entry in ledger.products.to_process(1, now=NOW)][:1] != []
+    assert ledger.products.to_process(0, now=NOW) == []
+    assert ledger.products.stands("T/x1000")
+    assert not ledger.products.stands("T/x1001")
+
+
+def test_a_held_product_without_a_folder_is_found(ledger: Ledger) -> None:
+    record(ledger, product("x"), product("y"))
+    ledger.connection.execute("UPDATE product SET state = 'archived' WHERE id = 'y'")
+    assert [entry.product.id for entry in ledger.products.homeless()] == ["y"]
 
 
 def test_lists_and_counts_say_the_same(ledger: Ledger) -> None:

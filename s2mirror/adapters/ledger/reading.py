@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from s2mirror.adapters.ledger.connection import Connection, moment, stamp
 from s2mirror.errors import UsageError
-from s2mirror.lifecycle import State
+from s2mirror.lifecycle import HELD, State
 from s2mirror.model import ASKED_FOR, CatalogQuery, Entry, Product, Step
 from s2mirror.selection import from_text
 
@@ -25,7 +25,23 @@ _IN_STATE: Final = f"""{_ROW}
  WHERE p.state IN (SELECT value FROM json_each(:states))
  ORDER BY p.priority DESC, p.sensed_at DESC, p.id
 """
-_STANDING: Final = f"{_ROW} WHERE p.path IS NOT NULL ORDER BY p.path"
+_STANDING: Final = f"{_ROW} WHERE p.path > :after ORDER BY p.path LIMIT 500"
+_HOMELESS: Final = f"""{_ROW}
+ WHERE p.state IN (SELECT value FROM json_each(:states)) AND p.path IS NULL
+"""
+_STANDS: Final = "SELECT 1 FROM product WHERE path = :path"
+_ARCHIVED: Final = """
+SELECT id, path FROM product WHERE path > :after AND state = 'archived' ORDER BY path LIMIT 500
+"""
+_TO_PROCESS: Final = f"""{_ROW}
+ WHERE p.state = 'archived' AND p.next_attempt_at <= :now AND p.attempts < :max_attempts
+ ORDER BY p.priority DESC, p.sensed_at DESC LIMIT 100
+"""
+_RIVALS: Final = f"""{_ROW}
+ WHERE p.path IS NOT NULL AND (p.tile, p.sensed_at, p.collection, p.platform) IN (
+   SELECT tile, sensed_at, collection, platform FROM product
+    WHERE path IS NOT NULL GROUP BY 1, 2, 3, 4 HAVING count(*) > 1)
+"""
 _CLAIMED_BY: Final = """EXISTS (
    SELECT 1 FROM membership WHERE product_id = p.id
       AND +area IN (SELECT value FROM json_each(:areas)))"""
@@ -149,9 +165,38 @@ class ProductReader:
         rows = self._connection.query(_IN_STATE, {"states": json.dumps(states)})
         return [_entry(row) for row in rows]
 
-    def standing(self) -> list[Entry]:
+    def standing(self) -> "Standing":
         """Return all products with a folder in the archive tree, whatever their state."""
-        return [_entry(row) for row in self._connection.query(_STANDING)]
+        return Standing(self._connection, frozenset(State))
+
+    def held(self) -> "Standing":
+        """Return all products that are held."""
+        return Standing(self._connection, HELD)
+
+    def homeless(self) -> list[Entry]:
+        """Return the products that are held, it says, but of which it knows no folder."""
+        rows = self._connection.query(_HOMELESS, {"states": json.dumps(list(HELD))})
+        return [_entry(row) for row in rows]
+
+    def stands(self, path: str) -> bool:
+        """Tell whether a product has the folder *path* in the archive tree."""
+        return bool(self._connection.query(_STANDS, {"path": path}))
+
+    def rivals(self) -> list[Entry]:
+        """Return the held products of which another version of the same image is held too."""
+        return [_entry(row) for row in self._connection.query(_RIVALS) if row["state"] in HELD]
+
+    def archived(self) -> Iterator[tuple[str, str]]:
+        """Yield id and path of every product that waits to be processed."""
+        after = ""
+        while rows := self._connection.query(_ARCHIVED, {"after": after}):
+            yield from ((row["id"], row["path"]) for row in rows)
+            after = rows[-1]["path"]
+
+    def to_process(self, max_attempts: int, *, now: datetime) -> list[Entry]:
+        """Return archived products that may be handed over now: the first hundred."""
+        params = {"max_attempts": max_attempts, "now": stamp(now)}
+        return [_entry(row) for row in self._connection.query(_TO_PROCESS, params)]
 
     def listed(self, *, state: str, area: str, tile: str, limit: int) -> list[Entry]:
         """Return at most *limit* products, newest sensing first; an empty filter fits all."""
@@ -211,6 +256,21 @@ class ProductReader:
         params = {"areas": claimants(areas)}
         due = self._connection.query(_NEXT_DUE, params)[0]["due"]
         return moment(due) if due else None
+
+
+class Standing:
+    """Products in the archive tree, by path: read a few at a time, however many there are."""
+
+    def __init__(self, connection: Connection, states: Collection[State]) -> None:
+        self._connection = connection
+        self._states = states
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Look through them as they are now."""
+        after = ""
+        while rows := self._connection.query(_STANDING, {"after": after}):
+            yield from (_entry(row) for row in rows if row["state"] in self._states)
+            after = rows[-1]["path"]
 
 
 def claimants(areas: Collection[str]) -> str:
