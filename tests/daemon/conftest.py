@@ -2,16 +2,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from daemon_kit import Running
+from daemon_kit import IMPATIENT, Running
 from kit import Kit
 
 from s2mirror.sandbox import Sandbox
-
-IMPATIENT = {
-    "catalog": 'interval = "1 s"\njitter = "0 s"',
-    "download": 'backoff = "1 s"\nbackoff_cap = "2 s"',
-    "log": 'format = "json"',
-}
 
 
 @pytest.fixture

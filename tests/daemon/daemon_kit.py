@@ -23,6 +23,13 @@ from s2mirror.service.health import read_health
 from s2mirror.service.wiring import Mirror
 from s2mirror.service.workers import Pace
 
+IMPATIENT = {
+    "catalog": 'interval = "1 s"\njitter = "0 s"',
+    "download": 'backoff = "1 s"\nbackoff_cap = "2 s"',
+    "log": 'format = "json"',
+}
+"""A daemon that polls every second."""
+
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
     """Return as soon as *condition* holds; fail if it does not within *seconds*."""

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import IMPATIENT
-from daemon_kit import Running
+from daemon_kit import IMPATIENT, Running
 from kit import tiny
 from name_kit import NO_SUCH_NAME, SERVER_FAILURE, NameServer, NamingKit, require_namespaces
 
