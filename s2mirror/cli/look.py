@@ -13,7 +13,7 @@ from s2mirror.lifecycle import HELD
 from s2mirror.planning.bandwidth import Allowance
 from s2mirror.service.health import read_health
 from s2mirror.service.previews import PreviewStatus
-from s2mirror.service.report import AreaStatus, QuotaStatus, Status
+from s2mirror.service.report import AreaStatus, QuotaStatus, Status, quota_note
 from s2mirror.service.report import status as status_of
 from s2mirror.service.ways import StoreStanding, key_notes, key_problems, store_standing
 from s2mirror.service.wiring import open_mirror, utc_now
@@ -167,18 +167,19 @@ def _problems_and_notes(settings: Settings) -> tuple[list[str], list[str]]:
     now = utc_now()
     problems = [*_problems(settings), *key_problems(settings, now=now)]
     notes = [note.text for note in key_notes(settings, now=now)]
-    return problems, [*(text for text in notes if text not in problems), *_other_way(settings)]
+    return problems, [*(text for text in notes if text not in problems), *_standing(settings)]
 
 
-def _other_way(settings: Settings) -> list[str]:
-    """Say so if the store is asked by another way than the preferred one."""
+def _standing(settings: Settings) -> list[str]:
+    """Say so if the store is asked by another way than preferred, or the account is full."""
     try:
         mirror = open_mirror(settings, create=False)
-        standing = store_standing(settings, mirror.ledger)
+        store, quota = store_standing(settings, mirror.ledger), quota_note(mirror)
         mirror.ledger.close()
     except MirrorError:  # told among the problems
         return []
-    return [] if standing.preferred else [f"the store is {standing.endpoint}{_way(standing)}"]
+    way = [] if store.preferred else [f"the store is {store.endpoint}{_way(store)}"]
+    return [*way, *([quota] if quota else [])]
 
 
 def _problems(settings: Settings) -> list[str]:

@@ -62,7 +62,7 @@ def frees_at(hours: Hours, allowed_bytes: int, *, now: datetime) -> datetime | N
     None if that is so already, or never.
     """
     left_bytes = spent_bytes(hours, now)
-    if left_bytes <= allowed_bytes or allowed_bytes < 0:
+    if left_bytes <= allowed_bytes:
         return None
     for hour, size_bytes in sorted(hours):
         if _ends_at(hour) > now:

@@ -148,6 +148,17 @@ def quota_status(mirror: Mirror) -> QuotaStatus:
     )
 
 
+def quota_note(mirror: Mirror) -> str:
+    """Return what to say of an account that lets products wait; empty if it does not."""
+    counts = mirror.ledger.products.counts()
+    waits = any(counts.get(state, (0, 0))[0] for state in (State.DISCOVERED, State.QUEUED))
+    more_at = quota_status(mirror).more_at
+    if more_at is None or not waits:
+        return ""
+    later = f"more from about {more_at:%Y-%m-%d %H:%M} UTC on"
+    return f"the account's volume for the backfill is used up (quota.per_30_days); {later}"
+
+
 def _holds(mirror: Mirror) -> Iterator[Hold]:
     """Yield why products wait, the account's volume apart from everything else."""
     chooser = mirror.chooser(at=existing(mirror.archive))

@@ -10,9 +10,10 @@ import pytest
 from disks import failing_disk, remount, small_disk
 from kit import Kit, OnFirstByte, Quiet, size_of, tiny
 from test_faults import claiming
+from volumes import honest
 
 from s2mirror.errors import ArchiveError, LedgerError
-from s2mirror.sandbox import Answer, Fault, SandboxProduct
+from s2mirror.sandbox import Answer, Fault
 from s2mirror.service.cycle import prune
 
 pytestmark = pytest.mark.long
@@ -115,11 +116,6 @@ def test_a_ledger_whose_disk_is_full_ends_with_exit_5_and_goes_on_with_room(kit:
         (folder / "ballast").unlink()
         assert kit.cycle().exit_code == 0
         kit.assert_current(*products)
-
-
-def honest(product: SandboxProduct) -> SandboxProduct:
-    """Return *product* with its true size in the catalogue."""
-    return claiming(product, sum(map(len, product.files.values())))
 
 
 class LeastRoom(Quiet):

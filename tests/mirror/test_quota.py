@@ -1,6 +1,5 @@
 """The account's volume: counted, kept under its limit, and shared fairly."""
 
-import copy
 import json
 import time
 from dataclasses import replace
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from kit import SENSED_AT, ZURICH, Kit
 from kit import tiny as made
+from volumes import bytes_of, honest, limit
 
 from s2mirror.sandbox import Fault, SandboxProduct
 from s2mirror.service.wiring import utc_now
@@ -26,26 +26,12 @@ start = 2020-01-01
 
 def tiny(day: int = 27, **facts: Any) -> SandboxProduct:  # noqa: ANN401 - ProductSpec's fields
     """Make a product of which the catalogue tells the true size."""
-    product = made(day, **facts)
-    item = copy.deepcopy(dict(product.item))
-    item["properties"]["_private"]["product_size"] = bytes_of(product)
-    item["assets"]["Product"]["file:size"] = bytes_of(product)
-    return replace(product, item=item)
-
-
-def bytes_of(product: SandboxProduct) -> int:
-    return sum(map(len, product.files.values()))
+    return honest(made(day, **facts))
 
 
 def fresh(hours_ago: float = 30, **facts: Any) -> SandboxProduct:  # noqa: ANN401 - likewise
     moment = (utc_now() - timedelta(hours=hours_ago)).replace(microsecond=0)
     return tiny(sensed_at=moment, **facts)
-
-
-def limit(kit: Kit, size_bytes: int, *, reserve_percent: float = 0) -> None:
-    kit.sections["quota"] = (
-        f'per_30_days = "{size_bytes} B"\nreserve_percent = {reserve_percent}\nfresh = "7 d"'
-    )
 
 
 def test_downloads_stop_at_the_limit_with_exit_7_and_go_on_when_old_bytes_no_longer_count(

@@ -1,0 +1,68 @@
+"""A daemon whose account allows less than the catalogue has."""
+
+from datetime import timedelta
+
+import pytest
+from daemon_kit import Running, wait_until
+from kit import Kit, tiny
+from volumes import bytes_of, honest, limit
+
+from s2mirror.adapters.ledger.connection import stamp
+from s2mirror.service.wiring import utc_now
+
+pytestmark = pytest.mark.long
+
+NOTE = "the account's volume for the backfill is used up (quota.per_30_days); more from about"
+
+
+def received_bytes(kit: Kit) -> int:
+    return sum(exchange.sent_bytes for exchange in kit.downloads())
+
+
+def held_ids(kit: Kit) -> set[str]:
+    return {name for name, state in kit.states().items() if state == "archived"}
+
+
+def let_days_pass(kit: Kit, days: int) -> None:
+    """Make everything that was received so much older."""
+    hour = (utc_now() - timedelta(days=days)).replace(minute=0, second=0, microsecond=0)
+    ledger = kit.mirror().ledger
+    ledger.connection.execute("UPDATE transfer SET hour = :hour", {"hour": stamp(hour)})
+    ledger.close()
+
+
+def test_a_daemon_stops_before_the_limit_says_why_and_goes_on_when_old_bytes_no_longer_count(
+    daemon: Running, kit: Kit
+) -> None:
+    old = [honest(tiny(day)) for day in (21, 23, 25, 27)]
+    now = utc_now().replace(microsecond=0)
+    new = honest(tiny(sensed_at=now - timedelta(hours=30)))
+    size_bytes = max(map(bytes_of, [*old, new]))
+    limit(kit, 7 * size_bytes // 2, reserve_percent=36)
+    kit.sections["download"] += "\nparallel_products = 1"
+    kit.sandbox.publish(old)
+    daemon.start()
+    newest = {product.id for product in old[2:]}
+    wait_until(lambda: held_ids(kit) == newest, "as many as the account allows")
+    wait_until(lambda: daemon.log("products.held"), "a word in the log")
+    assert "of the account's volume" in daemon.log("products.held")[0]["reason"]
+    kit.sandbox.publish(new)
+    wait_until(lambda: held_ids(kit) == newest | {new.id}, "the newest, from the reserve")
+    assert received_bytes(kit) <= 7 * size_bytes // 2
+
+    health = kit.json("health")
+    assert (health["ok"], health["problems"]) == (True, [])
+    assert [note.partition(" 20")[0] for note in health["notes"]] == [NOTE]
+    status = kit.json("status")
+    assert status["quota"]["left_for_backfill_bytes"] < size_bytes
+    assert [hold["products"] for hold in status["holds"]] == [2]
+    assert "(quota.per_30_days); some is free again from about" in status["holds"][0]["reason"]
+    forecast = kit.json("forecast")["forecast"]
+    assert sum(area["products"] for area in forecast["areas"]) == 2
+    assert forecast["done_at"] > (now + timedelta(days=29)).isoformat()
+
+    let_days_pass(kit, 31)
+    daemon.wait_until_held(*(product.id for product in [*old, new]))
+    daemon.wait_until_well()
+    daemon.stop()
+    kit.assert_current(*old, new)
