@@ -1,11 +1,14 @@
 """One Copernicus Data Space on loopback for all tests of a process, emptied before each."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from kit import Kit
+from leaks import LEAKS
 
 from s2mirror.sandbox import Sandbox
 
@@ -31,3 +34,31 @@ def sandbox(running_sandbox: Sandbox) -> Sandbox:
 @pytest.fixture
 def kit(tmp_path: Path, sandbox: Sandbox) -> Kit:
     return Kit(tmp_path, sandbox)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail every test after which a planted secret can be read anywhere: see ``leaks.py``."""
+    LEAKS.plant(os.environ)
+    report = yield
+    for name, text in report.sections:
+        LEAKS.look(text, name)
+    if call.when == "teardown" and (found := LEAKS.harvest()):
+        report.outcome, report.longrepr = "failed", "\n".join(found)
+    return report
+
+
+@pytest.fixture
+def capsys(capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
+    """Let a test read what was printed only after it was searched for planted secrets."""
+    unwatched = capsys.readouterr
+
+    def readouterr() -> Any:  # noqa: ANN401 - pytest names no type for it
+        said = unwatched()
+        LEAKS.look(said.out + said.err, "what was printed")
+        return said
+
+    capsys.readouterr = readouterr  # type: ignore[method-assign]  # the one road to it
+    return capsys

@@ -12,6 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
+
+from leaks import LEAKS
 
 from s2mirror.cli.main import main
 from s2mirror.config import load_settings
@@ -85,6 +88,30 @@ def tiny(day: int = 27, *, band_bytes: int = 2000, **facts: Any) -> SandboxProdu
     return replace(made, files=files, item=announcing(made.item, files["manifest.safe"]))
 
 
+class Started(subprocess.Popen[str]):
+    """A command that runs; what it prints goes to a file, which is searched for secrets too."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], said: Path) -> None:
+        self._said = said
+        with said.open("w") as out:
+            super().__init__(command, env=environment, stdout=out, stderr=out, text=True)
+
+    def communicate(
+        self,
+        input: str | None = None,  # noqa: A002 - Popen's name
+        timeout: float | None = None,
+    ) -> tuple[str, str]:
+        """Wait until it is gone; return what it printed."""
+        assert input is None
+        self.wait(timeout)
+        return self._said.read_text(encoding="utf-8"), ""
+
+
+def words_of(command: list[str]) -> str:
+    """Return a command as a person would name it."""
+    return " ".join(["s2mirror", *command[3:-2]])
+
+
 @dataclass
 class Kit:
     """A mirror in a folder of its own, configured for a sandbox."""
@@ -97,6 +124,9 @@ class Kit:
     store_endpoint: str = ""
     """Where the store is said to be, if not where it is."""
     more_secrets: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        LEAKS.watch(self.folder)
 
     @property
     def archive(self) -> Path:
@@ -123,24 +153,27 @@ class Kit:
 
     @property
     def secrets(self) -> dict[str, str]:
-        return {
+        found = {
             "S2MIRROR_S3_ACCESS_KEY": self.sandbox.access_key,
             "S2MIRROR_S3_SECRET_KEY": self.sandbox.secret_key,
             "S2MIRROR_CLIENT_ID": self.sandbox.client_id,
             "S2MIRROR_CLIENT_SECRET": self.sandbox.client_secret,
             **self.more_secrets,
         }
+        LEAKS.plant(found)
+        return found
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "s2mirror", *arguments, "--config", str(self.config)]
 
     def environment(self, **more: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if "S2MIRROR" not in name}
+        LEAKS.plant(more)
         return kept | self.secrets | {"PYTHONUNBUFFERED": "1"} | more
 
     def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, as a user would."""
-        return subprocess.run(
+        done = subprocess.run(
             self.command(*arguments),
             env=self.environment(**more),
             capture_output=True,
@@ -148,6 +181,8 @@ class Kit:
             timeout=120,
             check=False,
         )
+        LEAKS.look(done.stdout + done.stderr, f"what `{words_of(done.args)}` printed")
+        return done
 
     def call(self, *arguments: str) -> int:
         """Run a command that needs no secrets within this process; return its exit code."""
@@ -159,15 +194,10 @@ class Kit:
         assert done.stdout, done.stderr
         return json.loads(done.stdout)
 
-    def start(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **more: str) -> Started:
         """Start a command and return while it runs."""
-        return subprocess.Popen(
-            self.command(*arguments),
-            env=self.environment(**more),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        said = self.folder / f"said-{uuid4().hex}.log"
+        return Started(self.command(*arguments), self.environment(**more), said)
 
     def mirror(self) -> Mirror:
         """Open the mirror within this process."""

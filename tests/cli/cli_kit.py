@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from kit import Kit
+from leaks import LEAKS
 
 from s2mirror.cli.main import main
 
@@ -65,12 +66,14 @@ class Terminal:
         try:
             self.shown += os.read(self._leader, 65536).decode(errors="replace")
         except OSError:
+            LEAKS.look(self.shown, "what a terminal showed")
             return False
         return True
 
     def read_until(self, text: str) -> None:
         while text not in self.shown and self.read():
             pass
+        LEAKS.look(self.shown, "what a terminal showed")
         assert text in self.shown, self.shown
 
     def read_to_end(self) -> int:

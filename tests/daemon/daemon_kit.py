@@ -15,6 +15,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from kit import Kit, size_of
+from leaks import LEAKS
 
 from s2mirror.adapters.notify import Notifier
 from s2mirror.cli.main import main
@@ -131,6 +132,7 @@ class Running:
         """Return exit code and words of `s2mirror health`, called within this process."""
         with redirect_stdout(io.StringIO()) as said:
             code = main(["health", "--config", str(self.kit.config)])
+        LEAKS.look(said.getvalue(), "what `s2mirror health` printed")
         return code, said.getvalue()
 
     def wait_until_sick(self, words: str, seconds: float = 60) -> None:

@@ -112,7 +112,7 @@ def test_a_second_key_pair_takes_over_from_a_revoked_one(kit: Kit, sandbox: Sand
 @pytest.mark.long
 def test_check_tries_every_endpoint_and_every_key_pair(kit: Kit, sandbox: Sandbox) -> None:
     two_endpoints(kit, sandbox.s3_endpoint, NOWHERE)
-    kit.more_secrets = {"S2MIRROR_S3_ACCESS_KEY_2": "AKIA", "S2MIRROR_S3_SECRET_KEY_2": "wrong"}
+    kit.more_secrets = {"S2MIRROR_S3_ACCESS_KEY_2": "AKIA", "S2MIRROR_S3_SECRET_KEY_2": "wrong-one"}
     done = kit.run("check", "--json")
     found = {check["name"]: check for check in json.loads(done.stdout)}
     assert found["store"]["exit_code"] == 0
@@ -144,7 +144,7 @@ def test_a_key_that_has_run_out_makes_health_red_unless_another_pair_is_there(ki
     kit.cycle()
     said = "S3 key pair 1 has expired: its last day was"
     assert any(text.startswith(said) for text in kit.json("health")["problems"])
-    pair = {"S2MIRROR_S3_ACCESS_KEY_2": "a", "S2MIRROR_S3_SECRET_KEY_2": "b"}
+    pair = {"S2MIRROR_S3_ACCESS_KEY_2": "a", "S2MIRROR_S3_SECRET_KEY_2": "next-secret"}
     kit.more_secrets = pair
     health = kit.json("health")
     assert [text.startswith(said) for text in health["notes"]] == [True]

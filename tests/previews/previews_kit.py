@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from builders import NOW
+from leaks import LEAKS
 
 from s2mirror.adapters.tokens import ClientTokens, TokenOptions
 from s2mirror.sandbox import Sandbox
@@ -48,7 +49,9 @@ def options(sandbox: Sandbox, folder: Path, **changes: Any) -> TokenOptions:  # 
         "timeout_seconds": 10.0,
         "ca_file": sandbox.ca_file,
     }
-    return TokenOptions(**values | changes)
+    values |= changes
+    LEAKS.plant({"S2MIRROR_CLIENT_SECRET": values["client_secret"]})
+    return TokenOptions(**values)
 
 
 def tokens(
