@@ -107,9 +107,16 @@ class TokenError(OutsideError):
 
 
 class TokenUnavailable(TokenError):
-    """The token endpoint cannot be reached or is busy; try again later."""
+    """The token endpoint cannot be reached or is busy; try again later.
+
+    ``wait_seconds`` is how long it wants to be left alone.
+    """
 
     transient = True
+
+    def __init__(self, text: str, *, wait_seconds: float = 0.0) -> None:
+        super().__init__(text)
+        self.wait_seconds = wait_seconds
 
 
 class PreviewError(OutsideError):

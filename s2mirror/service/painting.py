@@ -4,11 +4,56 @@ Imported when the first picture is to be drawn: the libraries behind it cost eve
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
 
+from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.previews import HubOptions, SentinelHub
 from s2mirror.adapters.tokens import ClientTokens, TokenOptions
 from s2mirror.config import Settings
+from s2mirror.drawing import Drawing, DrawRequest
+from s2mirror.errors import PreviewUnavailable, TokenUnavailable
+from s2mirror.model import utc
+from s2mirror.ports import Painter
+from s2mirror.stop import StopFlag
+
+_QUIET_UNTIL: Final = "preview.quiet_until"
+_LONGEST_QUIET: Final = timedelta(days=31)
+"""No service means to be left alone for longer; a clock that was wrong might say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Considerate:
+    """A painter that is not asked again while it, or who gives tokens, wants to be left alone.
+
+    Until when is in the ledger, so every command and a daemon that starts anew heeds it.
+    """
+
+    painter: Painter
+    ledger: Ledger
+    now: Callable[[], datetime]
+
+    def draw(self, request: DrawRequest, stop: StopFlag) -> Drawing:
+        """Return the picture that *request* asks for, as the painter does."""
+        self._require_quiet_is_over()
+        try:
+            return self.painter.draw(request, stop)
+        except (PreviewUnavailable, TokenUnavailable) as error:
+            if error.wait_seconds:
+                until = self.now() + timedelta(seconds=error.wait_seconds)
+                self.ledger.set_fact(_QUIET_UNTIL, until.isoformat())
+            raise
+
+    def _require_quiet_is_over(self) -> None:
+        told, now = self.ledger.fact(_QUIET_UNTIL), self.now()
+        if told is None or not now < utc(told) < now + _LONGEST_QUIET:
+            return
+        raise PreviewUnavailable(
+            "drawing a preview: Sentinel Hub or its token endpoint was busy, and wants to be left "
+            f"alone until {utc(told):%Y-%m-%d %H:%M} UTC; will be tried again then",
+            wait_seconds=(utc(told) - now).total_seconds(),
+        )
 
 
 def new_tokens(settings: Settings, now: Callable[[], datetime]) -> ClientTokens:
@@ -16,9 +61,10 @@ def new_tokens(settings: Settings, now: Callable[[], datetime]) -> ClientTokens:
     return ClientTokens(token_options(settings), now)
 
 
-def new_painter(settings: Settings, now: Callable[[], datetime]) -> SentinelHub:
+def new_painter(settings: Settings, ledger: Ledger, now: Callable[[], datetime]) -> Painter:
     """Return who draws previews. Raises CredentialError if there is no OAuth client."""
-    return SentinelHub(hub_options(settings), new_tokens(settings, now))
+    hub = SentinelHub(hub_options(settings), new_tokens(settings, now))
+    return Considerate(hub, ledger, now)
 
 
 def token_options(settings: Settings) -> TokenOptions:

@@ -22,7 +22,7 @@ from s2mirror.planning.previews import (
 )
 from s2mirror.service.previews import picture_maker, preview_rule
 from s2mirror.service.wiring import Mirror
-from s2mirror.steps.picture import put
+from s2mirror.steps.picture import put_all
 from s2mirror.stop import StopFlag
 
 
@@ -101,11 +101,8 @@ def carry_out(
         mirror.require_archive()
         return [maker.make(wish, stop) for wish in found]
     drawings = [drawing for wish in found for drawing in maker.draw(wish, stop)]
-    kept = [drawing for drawing in drawings if not drawing.is_empty]
     place = Archive(output.absolute().parent)
-    paths = tuple(
-        str(place.root / put(place, output.stem, number, each)) for number, each in enumerate(kept)
-    )
+    paths = tuple(str(place.root / path) for path in put_all(place, output.stem, drawings))
     outcome = Outcome.MADE if paths else Outcome.EMPTY
     done = maker.outcome(found[0], outcome, paths=paths, units=sum(d.units for d in drawings))
     return [done]

@@ -64,7 +64,7 @@ def picture_maker(mirror: Mirror) -> PictureMaker:
     def painter() -> Painter:
         from s2mirror.service.painting import new_painter  # noqa: PLC0415 - see there
 
-        return new_painter(settings, mirror.now)
+        return new_painter(settings, mirror.ledger, mirror.now)
 
     return PictureMaker(
         ledger=mirror.ledger,

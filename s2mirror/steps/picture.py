@@ -1,6 +1,6 @@
 """Make one preview: find or buy its pictures, put them into the archive, write it down."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -55,9 +55,8 @@ class PictureMaker:
                 "make room, work goes on by itself"
             )
         drawings = self.draw(wish, stop)
-        kept = [drawing for drawing in drawings if not drawing.is_empty]
         stem = f"{PurePosixPath(self.folder, wish.path)}.{wish.name}"
-        paths = tuple(put(self.archive, stem, number, each) for number, each in enumerate(kept))
+        paths = put_all(self.archive, stem, drawings)
         preview = self.outcome(
             wish,
             Outcome.MADE if paths else Outcome.EMPTY,
@@ -92,8 +91,17 @@ class PictureMaker:
         """Find or buy the pictures of a wish; nothing is kept."""
         if wish.rule.source in _LOCAL:
             return [self._found(wish)]
-        painter = self.painter()
-        return [self._bought(painter, request, stop) for request in requests_of(wish)]
+        painter, requests = self.painter(), requests_of(wish)
+        self._require_allowance(requests)
+        return [self._bought(painter, request, stop) for request in requests]
+
+    def _require_allowance(self, requests: tuple[DrawRequest, ...]) -> None:
+        """Buy no part of a picture of which the month's allowance leaves out another."""
+        month = month_of(self.now())
+        units = sum(units_of(request.frame, request.script) for request in requests)
+        spent, most = self.ledger.previews.spending(month), self.allowance
+        if spent.units + units > most.units or spent.requests + len(requests) > most.requests:
+            raise QuotaError(self._used_up(month, units))
 
     def _found(self, wish: Wish) -> Drawing:
         """Return a picture that the product brought along."""
@@ -136,7 +144,19 @@ class PictureMaker:
         )
 
 
-def put(archive: Archive, stem: str, number: int, drawing: Drawing) -> str:
+def put_all(archive: Archive, stem: str, drawings: Sequence[Drawing]) -> tuple[str, ...]:
+    """Put those of a picture's parts that are not empty into a folder; return their paths there.
+
+    A part's number is its place among all, so that it has the same name when it is drawn anew.
+    """
+    return tuple(
+        _put(archive, stem, number, drawing)
+        for number, drawing in enumerate(drawings)
+        if not drawing.is_empty
+    )
+
+
+def _put(archive: Archive, stem: str, number: int, drawing: Drawing) -> str:
     """Put a picture and what places it on the map into a folder; return its path there."""
     name = f"{stem}-{number + 1}" if number else stem
     for suffix, content in beside(drawing.frame, drawing.form).items():

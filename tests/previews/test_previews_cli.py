@@ -14,8 +14,11 @@ import rasterio.warp
 from kit import Kit, tiny
 from PIL import Image
 
+from s2mirror.adapters.archive import Archive
 from s2mirror.cli.main import main
+from s2mirror.drawing import Drawing, Frame
 from s2mirror.sandbox import Answer, Fault, ProductSpec, make_item
+from s2mirror.steps.picture import put_all
 
 BOX = "13.822174072265625,45.85080395917834,14.55963134765625,46.29191774991382"
 DAY = ("--from", "2026-05-27", "--to", "2026-05-27")
@@ -111,6 +114,24 @@ def test_what_is_larger_than_can_be_drawn_at_once_comes_in_parts(preview: Previe
             edges += [picture.bounds.left, picture.bounds.right]
     assert edges[1] == pytest.approx(edges[2])
     assert told["spent"]["requests"] == 2
+
+
+def test_no_part_is_bought_if_the_allowance_does_not_reach_for_all(preview: Preview) -> None:
+    preview.kit.sections["preview"] = "monthly_requests = 1"
+    code, _, err = preview("--bbox", BOX, *DAY, "--width", "2600", "--height", "40")
+    assert code == 7
+    assert "0 of 1 requests are spent" in err
+    assert preview.kit.sandbox.process_proxy.traffic.count() == 0
+
+
+def test_a_part_keeps_its_number_when_one_before_it_is_empty(tmp_path: Path) -> None:
+    frame = Frame(crs="EPSG:4326", bbox=(8, 47, 9, 48), width=2, height=2)
+    empty, full = (
+        Drawing(content=b"x", form="png", frame=frame, is_empty=is_empty, units=0.0)
+        for is_empty in (True, False)
+    )
+    assert put_all(Archive(tmp_path), "p", [full, empty, full]) == ("p.png", "p-3.png")
+    assert (tmp_path / "p-3.pgw").is_file()
 
 
 def test_an_area_is_drawn_from_the_images_of_the_last_days(preview: Preview) -> None:

@@ -16,14 +16,22 @@ from PIL import Image
 from previews_kit import Clock, Hurried, tokens
 from rasterio.io import MemoryFile
 
+from s2mirror.adapters.ledger import open_ledger
 from s2mirror.adapters.previews import HubOptions, SentinelHub
 from s2mirror.adapters.previews.answers import retry_after_seconds
 from s2mirror.adapters.previews.decoding import is_empty
 from s2mirror.config.previews import built_in_scripts, script_named
 from s2mirror.drawing import DrawRequest, Frame
-from s2mirror.errors import CredentialError, PreviewError, PreviewUnavailable, Stopped
+from s2mirror.errors import (
+    CredentialError,
+    PreviewError,
+    PreviewUnavailable,
+    Stopped,
+    TokenUnavailable,
+)
 from s2mirror.sandbox import Answer, Fault, ProductSpec, Sandbox, make_item
 from s2mirror.sandbox.picture import geotiff
+from s2mirror.service.painting import Considerate
 from s2mirror.stop import StopFlag
 
 STOP = StopFlag()
@@ -255,21 +263,40 @@ def test_retry_after_is_taken_for_milliseconds_never_for_an_hour(
     assert retry_after_seconds("9" * 40) == 31 * 86_400
 
 
-def test_a_service_that_wants_long_to_be_left_alone_is_left_alone(
+def test_a_service_that_wants_long_to_be_left_alone_is_left_alone_by_every_command(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
     clock, stop = Clock(), Hurried()
-    options = HubOptions(url=sandbox.process_url, ca_file=sandbox.ca_file)
-    painter = SentinelHub(options, tokens(sandbox, tmp_path), clock=clock.seconds)
     sandbox.process.refuse_next, sandbox.process.retry_after_ms = 1, 7_200_000
-    for _ in range(3):
-        with pytest.raises(PreviewUnavailable, match="RATE_LIMIT_EXCEEDED") as caught:
-            painter.draw(request(), stop)
-        assert caught.value.wait_seconds == 7200
+    with pytest.raises(PreviewUnavailable, match="RATE_LIMIT_EXCEEDED"):
+        command(sandbox, tmp_path, clock).draw(request(), stop)
+    for _ in range(2):
         clock.turn(minutes=39)
+        with pytest.raises(PreviewUnavailable, match="left alone until 2026-06-01 14:00 UTC"):
+            command(sandbox, tmp_path, clock).draw(request(), stop)
     assert (asked(sandbox), stop.waits) == (1, [])
-    clock.turn(minutes=10)
-    assert painter.draw(request(), stop).content
+    clock.turn(minutes=43)
+    assert command(sandbox, tmp_path, clock).draw(request(), stop).content
+
+
+def test_a_token_endpoint_that_wants_to_be_left_alone_is_left_alone_by_every_command(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    clock, stop = Clock(), Hurried()
+    busy = Answer(status=429, headers={"Retry-After": "3600"})
+    sandbox.identity_proxy.inject(Fault(answer=busy, times=1))
+    with pytest.raises(TokenUnavailable, match="answered 429"):
+        command(sandbox, tmp_path, clock).draw(request(), stop)
+    with pytest.raises(PreviewUnavailable, match="left alone until 2026-06-01 13:00 UTC"):
+        command(sandbox, tmp_path, clock).draw(request(), stop)
+    assert sandbox.identity_proxy.traffic.count() == 1
+    clock.turn(minutes=61)
+    assert command(sandbox, tmp_path, clock).draw(request(), stop).content
+
+
+def command(sandbox: Sandbox, folder: Path, clock: Clock) -> Considerate:
+    """Return a painter as a new process makes one: only the ledger is there from before."""
+    return Considerate(hub(sandbox, folder), open_ledger(folder / "ledger.sqlite"), clock.now)
 
 
 def test_a_service_that_is_away_is_asked_again_ever_later_and_then_given_up(

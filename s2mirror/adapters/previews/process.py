@@ -1,9 +1,6 @@
 """Sentinel Hub's Process API: one request, one picture, and what it cost."""
 
-import math
 import random
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from json import loads
@@ -52,17 +49,9 @@ class _Bearer(AuthBase):
 class SentinelHub:
     """The painter port on the Process API. Any thread may use it."""
 
-    def __init__(
-        self,
-        options: HubOptions,
-        tokens: TokenSource,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, options: HubOptions, tokens: TokenSource) -> None:
         self._options = options
         self._tokens = tokens
-        self._clock = clock
-        self._quiet_until = -math.inf
-        self._refusal: PreviewUnavailable | None = None
 
     def draw(self, request: DrawRequest, stop: StopFlag) -> Drawing:
         """Return the picture that *request* asks for.
@@ -71,8 +60,6 @@ class SentinelHub:
         drawn but did not arrive is not asked for again here: it has been paid for.
         """
         require_decoder(request.form)
-        if self._refusal is not None and self._clock() < self._quiet_until:
-            raise self._refusal
         attempt = 1
         while True:
             stop.raise_if_set()
@@ -89,7 +76,6 @@ class SentinelHub:
         dice = random.random()  # noqa: S311 - jitter
         wait_seconds = max(error.wait_seconds, doubled_seconds * (0.5 + dice / 2))
         if attempt == self._options.tries or wait_seconds > LONGEST_WAIT_SECONDS:
-            self._quiet_until, self._refusal = self._clock() + error.wait_seconds, error
             raise error
         stop.wait(wait_seconds)
 

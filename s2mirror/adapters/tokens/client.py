@@ -131,7 +131,8 @@ class ClientTokens:
         dice = random.random()  # noqa: S311 - jitter
         wait_seconds = max(busy.wait_seconds, doubled_seconds * (0.5 + dice / 2))
         if attempt == self._options.tries or wait_seconds > _LONGEST_WAIT_SECONDS:
-            error = TokenUnavailable(f"{busy}; will be tried again")
+            words = f"{busy}; will be tried again"
+            error = TokenUnavailable(words, wait_seconds=busy.wait_seconds)
             self._trouble = self._now() + timedelta(seconds=wait_seconds), error
             raise error from busy.__cause__
         stop.wait(wait_seconds)
