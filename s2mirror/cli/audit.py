@@ -61,7 +61,7 @@ def audit(
     else:
         _print_certificates(certificates)
         _print_audit(report, faults, mended)
-        if not faults:
+        if report.products and not faults:
             say(_verdict(quick=quick, online=bool(certificates)))
     return 1 if faults else 0
 
@@ -123,7 +123,10 @@ def _print_audit(report: AuditReport, faults: list[Fault], mended: list[str]) ->
         say(f"FAULT {fault.invariant}: {fault.product}: {fault.detail}")
     products, files = count(report.products, "product"), count(report.files, "file")
     found = count(len(faults), "fault") if faults else "no fault"
-    say(f"{products}, {files}, {size(report.size_bytes)}: {found}")
+    if report.products or faults:
+        say(f"{products}, {files}, {size(report.size_bytes)}: {found}")
+    else:
+        say("nothing is held at present: there was nothing to check")
     if mended:
         say(f"{count(len(mended), 'product')} queued; `s2mirror sync` fetches bad files again")
     elif any(fault.invariant in {"proven", "ledger"} for fault in faults):

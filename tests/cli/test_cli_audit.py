@@ -32,6 +32,15 @@ def assert_names(outcome: Outcome, product: SandboxProduct, path: Path) -> None:
     assert path.name in outcome.out
 
 
+def test_audit_of_an_archive_that_holds_nothing_claims_no_proof(cli: Cli) -> None:
+    assert cli("sync").code == 0
+    found = cli("audit")
+    assert (found.code, found.out) == (
+        0,
+        "nothing is held at present: there was nothing to check\n",
+    )
+
+
 def test_audit_names_the_file_of_one_flipped_byte(
     cli: Cli, kit: Kit, product: SandboxProduct
 ) -> None:
