@@ -128,8 +128,11 @@ def asset_facts(key: str, baseline: str) -> Mapping[str, Any]:
 
 def preview_facts(path: str, name: str) -> dict[str, Any]:
     """Return what is true of a picture that was drawn of a product."""
-    kind = _PICTURES.get(path.rpartition(".")[2], "application/octet-stream")
-    return {"type": kind, "title": f"Preview: {name}", "roles": ["overview"]}
+    stem, _, suffix = path.rpartition(".")
+    number = stem.partition(f".{name}-")[2]
+    title = f"Preview: {name}" + (f", part {number}" if number else "")
+    kind = _PICTURES.get(suffix, "application/octet-stream")
+    return {"type": kind, "title": title, "roles": ["overview"]}
 
 
 @lru_cache(maxsize=1024)

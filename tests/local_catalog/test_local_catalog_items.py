@@ -174,7 +174,7 @@ def test_a_republished_product_has_the_item_of_its_new_bytes(kit: Kit) -> None:
 def test_a_preview_that_was_drawn_is_an_overview_too(kit: Kit) -> None:
     (product,) = held(kit, 20)
     mirror = kit.mirror()
-    paths = ("previews/drawn.png",)
+    paths = ("previews/x.ndvi.png", "previews/x.ndvi-2.png")
     drawn = Preview(
         subject=product.id,
         name="ndvi",
@@ -187,7 +187,9 @@ def test_a_preview_that_was_drawn_is_an_overview_too(kit: Kit) -> None:
     mirror.ledger.previews.record(drawn)
     restarted(kit)
     item = items_of(kit)[product.id].make_asset_hrefs_absolute()
-    assert set(item.get_assets(role="overview")) == {"thumbnail", "preview_ndvi_0"}
-    asset = item.assets["preview_ndvi_0"]
-    assert (asset.href, asset.media_type) == (str(kit.archive / paths[0]), "image/png")
+    parts = [item.assets[f"preview_ndvi_{number}"] for number in range(2)]
+    assert len(item.get_assets(role="overview")) == len(["thumbnail", *parts])
+    assert [asset.href for asset in parts] == [str(kit.archive / path) for path in paths]
+    assert [asset.title for asset in parts] == ["Preview: ndvi", "Preview: ndvi, part 2"]
+    assert {asset.media_type for asset in parts} == {"image/png"}
     assert kit.faults() == []
