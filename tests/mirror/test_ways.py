@@ -7,6 +7,7 @@ import pytest
 from kit import Kit, tiny
 
 from s2mirror.sandbox import Answer, Fault, Sandbox
+from s2mirror.service.logs import set_up_logs
 from s2mirror.service.report import status
 from s2mirror.service.wiring import utc_now
 
@@ -126,6 +127,7 @@ def test_a_key_that_runs_out_is_told_in_log_status_health_and_check_once_a_stage
     kit: Kit, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kit.sections["store"] = f"key_expires = {last_day(5)}"
+    set_up_logs(level="info", form="json", secrets=())  # A test before may have left it silent.
     for _ in range(2):
         kit.cycle()
     said = f"S3 key pair 1 expires in 5 days: its last day is {last_day(5)}"
