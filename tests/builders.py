@@ -6,7 +6,7 @@ from typing import Any
 from shapely.geometry import box
 
 from s2mirror.geometry import pack
-from s2mirror.model import Product
+from s2mirror.model import Product, RemoteFile
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 ID = "S2C_MSIL2A_20260527T102031_N0512_R065_T32TMT_20260527T132031"
@@ -35,3 +35,8 @@ def product(product_id: str = ID, *, hours_ago: float = 0, **facts: Any) -> Prod
         "footprint_wkb": pack(HERE),
     }
     return Product(**{**values, **facts})
+
+
+def remote_file(path: str, size_bytes: int) -> RemoteFile:
+    """Return a file as a store would list it."""
+    return RemoteFile(path=path, key=f"p/{path}", size_bytes=size_bytes, etag="e")

@@ -17,6 +17,7 @@ from s2mirror.layout import product_path
 from s2mirror.lifecycle import Event
 from s2mirror.manifest import parse_manifest
 from s2mirror.model import Entry, Listing, Product, ProvenFile, Verdict
+from s2mirror.planning.files import fetch_order
 from s2mirror.ports import ObjectStore, Progress
 from s2mirror.safe import needed_folders
 from s2mirror.steps.connections import Connections, Turn
@@ -127,7 +128,7 @@ class Fetcher:
     def _fetch_all(
         self, entry: Entry, wanted: Wanted, receiver: Receiver, known: Versions
     ) -> Sequence[ProvenFile]:
-        """Fetch the manifest, then everything else, largest first; return what was proven."""
+        """Fetch the manifest, then everything else; return what was proven."""
         listing = wanted.listing
         first = next(file for file in listing.files if file.path == manifest.NAME)
         head = self._run([FileJob(first)], receiver, Turn.AHEAD)
@@ -139,7 +140,7 @@ class Fetcher:
         self.ledger.proofs.put_listing(entry.product.id, listing)
         jobs = [
             FileJob(file, promised[file.path].digest if file.path in promised else None)
-            for file in sorted(listing.files, key=lambda file: file.size_bytes, reverse=True)
+            for file in fetch_order(listing.files)
             if file.path != manifest.NAME
         ]
         return head + self._run(jobs, receiver, Turn.FILE)
