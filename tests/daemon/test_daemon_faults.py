@@ -31,6 +31,7 @@ def test_a_store_that_lets_nothing_through_makes_health_red_and_no_product_pays(
     daemon.start()
     daemon.wait_until_sick(said)
     assert kit.entry(product).attempts == 0
+    wait_until(lambda: daemon.log("work.paused"), "a word in the log")
     assert daemon.log("work.paused")[0]["seconds"] == (30 if answer.status != 403 else 300)
     kit.sandbox.s3_proxy.reset()
     daemon.stop()

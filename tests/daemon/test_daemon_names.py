@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from daemon_kit import IMPATIENT, Running
+from daemon_kit import IMPATIENT, Running, wait_until
 from kit import tiny
 from name_kit import NO_SUCH_NAME, SERVER_FAILURE, NameServer, NamingKit, require_namespaces
 
@@ -28,7 +28,9 @@ def test_a_store_whose_name_begins_to_resolve_is_found_without_a_hand(
         with Running(kit) as daemon:
             daemon.start()
             daemon.wait_until_sick("check the network, its DNS and store.endpoint")
-            assert (kit.entry(product).state, kit.entry(product).attempts) == ("queued", 0)
+            wait_until(lambda: kit.states() == {product.id: "queued"}, "back in the queue")
+            assert kit.entry(product).attempts == 0
+            wait_until(lambda: daemon.log("work.paused"), "a word in the log")
             assert daemon.log("work.paused")[0]["seconds"] == 30
             names.knows = True
             daemon.wait_until_held(product.id)
