@@ -113,6 +113,7 @@ def test_a_product_not_fetched_yet_takes_over_what_the_catalogue_says_now(kit: K
     assert kit.cycle().received_bytes == 0
 
 
+@pytest.mark.long
 def test_a_stop_in_mid_fetch_of_a_republished_product_leaves_the_old_one_standing(kit: Kit) -> None:
     old, new = versions()
     kit.sandbox.publish(old)

@@ -138,6 +138,7 @@ def test_a_clock_wrong_by_a_day_loses_and_repeats_nothing(
     assert watch.known == set(seen)
 
 
+@pytest.mark.long
 def test_a_clock_wrong_by_a_day_changes_nothing_in_a_whole_cycle(kit: Kit) -> None:
     products = [tiny(day) for day in (20, 24, 27)]
     for product_, ahead in zip(products, (1, -1, 0), strict=True):

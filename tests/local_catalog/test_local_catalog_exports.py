@@ -195,6 +195,7 @@ def test_on_a_schedule_the_file_stands_in_its_collection(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_on_a_schedule_the_file_is_written_when_it_is_due_and_not_before(kit: Kit) -> None:
     kit.sections["local_catalog"] = 'geoparquet_every = "1 d"'
     held(kit, 20)

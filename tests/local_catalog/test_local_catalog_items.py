@@ -160,6 +160,7 @@ def test_when_nothing_is_left_the_catalogue_is_empty_but_there(kit: Kit) -> None
     assert items_of(kit) == {}
 
 
+@pytest.mark.long
 def test_a_republished_product_has_the_item_of_its_new_bytes(kit: Kit) -> None:
     kit.sandbox.publish(tiny(20))
     kit.cycle()

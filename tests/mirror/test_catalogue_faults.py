@@ -125,6 +125,7 @@ def test_an_endless_listing_is_ended_by_the_page_limit(kit: Kit) -> None:
     kit.assert_current(old, *news)
 
 
+@pytest.mark.long
 def test_a_listing_cut_off_between_two_pages_is_listed_anew(kit: Kit) -> None:
     kit.sections["catalog"] = "page_size = 1"
     kit.areas = kit.areas.replace('"sentinel-2-l1c", ', "")

@@ -86,6 +86,7 @@ def test_a_hook_is_tried_so_often_and_no_more(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_one_product_that_the_hook_refuses_does_not_keep_the_others_from_their_turn(
     kit: Kit,
 ) -> None:

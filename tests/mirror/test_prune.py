@@ -87,6 +87,7 @@ def test_the_brake_stops_a_mass_removal_until_a_person_says_yes(kit: Kit) -> Non
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_the_brake_counts_percent_too(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"\nmax_percent = 50'
     hold_processed(kit, *(tiny(day) for day in range(1, 13)))
@@ -97,6 +98,7 @@ def test_the_brake_counts_percent_too(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_a_dry_run_tells_and_does_nothing(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"'
     product = tiny()
@@ -199,6 +201,7 @@ def test_other_files_beside_a_product_stay_and_only_its_marker_goes(kit: Kit) ->
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_a_product_folder_replaced_by_a_link_costs_nothing_outside_the_archive(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"\ntrash_keep = "0 s"'
     product = tiny()

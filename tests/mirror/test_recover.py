@@ -125,6 +125,7 @@ def test_a_product_whose_rename_was_the_last_thing_done_is_not_fetched_again(
     kit.assert_current(new)
 
 
+@pytest.mark.long
 def test_what_has_begun_of_a_newer_version_is_not_given_up_for_the_old_that_stands(
     kit: Kit, server: CrashServer
 ) -> None:
