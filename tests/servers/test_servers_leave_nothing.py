@@ -14,9 +14,11 @@ pytestmark = pytest.mark.servers
 PATIENCE_SECONDS = 20
 LISTENS = "0A"
 LOOPBACK_HEX = ("0100007F", "00000000000000000000000001000000")
+# What a shell runs in the background ignores SIGINT, and so would everything below it.
 TEST_RUN = """
-import time
+import signal, time
 from daemons import Daemon, swept_folder
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with swept_folder("s2mirror-leave-nothing-") as folder:
     sleeper = Daemon(["sh", "-c", "echo $$ > pid; exec sleep 600"], log=folder / "log")
     sleeper.wait_until((folder / "pid").exists)
