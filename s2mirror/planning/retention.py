@@ -54,7 +54,7 @@ def plan_prune(
 ) -> PrunePlan:
     """Take what every one of a product's areas lets go, and what is *leaving* anyway.
 
-    *held* is looked through twice, and nothing but what goes is kept of it in memory.
+    *held* is looked through twice; of what stays, only id and reason are kept in memory.
     *leaving* are products, by id, that a newer version replaces or that were deleted upstream. An
     area lets a product go when it is beyond the ``keep_newest`` newest of that area and
     ``prune_after`` is over since it was processed. An area with neither rule keeps everything, and

@@ -49,11 +49,9 @@ class Processor:
         for product_id, path in self.ledger.products.archived():
             if stop.is_set():
                 break
-            if self.archive.has_marker(path, self.marker_suffix):
-                entry = self.ledger.products.get(product_id)
-                if entry.state is State.ARCHIVED:  # or a person has marked it a moment ago
-                    self._mark(entry, "its marker file is there")
-                    done.append(product_id)
+            marked = self.archive.has_marker(path, self.marker_suffix)
+            if marked and self._mark(product_id, "its marker file is there"):
+                done.append(product_id)
         return done
 
     def run_hook(self, stop: StopFlag) -> list[str]:
@@ -64,23 +62,28 @@ class Processor:
         """
         done: list[str] = []
         begun, products = self.now(), self.ledger.products
-        while self.command and (due := products.to_process(self.policy.max_attempts, now=begun)):
-            for entry in due:
-                if stop.is_set():
-                    return done
-                if self._run_hook(entry, stop):
-                    done.append(entry.product.id)
+        while self.command and not stop.is_set():
+            entry = products.to_process(self.policy.max_attempts, now=begun)
+            if entry is None:
+                break
+            if self._run_hook(entry, stop):
+                done.append(entry.product.id)
         return done
 
-    def _mark(self, entry: Entry, reason: str) -> None:
+    def _mark(self, product_id: str, reason: str) -> bool:
+        """Mark a product; tell whether it was still to be: its hook, or a person, may have."""
+        entry = self.ledger.products.get(product_id)
+        if entry.state is not State.ARCHIVED:
+            return False
         verdict = Verdict(event=Event.MARK, reason=reason, attempts=0)
         self.ledger.products.advance(entry, verdict, now=self.now())
+        return True
 
     def _run_hook(self, entry: Entry, stop: StopFlag) -> bool:
         """Run the hook for one product; tell whether it said that all is well."""
         failure = _run(self._arguments(entry), self.timeout, stop)
         if not failure:
-            self._mark(entry, "the hook ended with exit code 0")
+            self._mark(entry.product.id, "the hook ended with exit code 0")
             return True
         if stop.is_set():
             return False

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import builders
 from shapely.geometry import box, mapping
 
 from s2mirror.adapters.catalog import StacCatalog, StacOptions
@@ -89,25 +90,14 @@ def product(
     **facts: Any,  # noqa: ANN401 - Product's fields
 ) -> Product:
     name = name_of(sensed_at, number)
-    values: dict[str, Any] = {
-        "id": name,
-        "collection": "sentinel-2-l2a",
-        "platform": "sentinel-2c",
-        "tile": "32TMT",
-        "baseline": "05.12",
-        "relative_orbit": 65,
+    own = {
         "sensed_at": sensed_at,
         "published_at": published_at or sensed_at + 4 * HOUR,
-        "generated_at": sensed_at + 3 * HOUR,
-        "cloud_cover_percent": 12.5,
-        "size_bytes": 8,
         "s3_prefix": f"Sentinel-2/MSI/L2A/{sensed_at:%Y/%m/%d}/{name}.SAFE/",
-        "datatake_id": "",
-        "datastrip_id": "",
         "revision": "d50110aa",
         "footprint_wkb": pack(HERE),
     }
-    return Product(**values | facts)
+    return builders.product(name, **own | facts)
 
 
 @dataclass

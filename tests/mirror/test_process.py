@@ -154,6 +154,17 @@ def test_a_hook_that_is_not_there_is_named(kit: Kit) -> None:
 
 
 @pytest.mark.long
+def test_a_hook_may_mark_its_product_itself(kit: Kit) -> None:
+    product = tiny()
+    command = " ".join(map(str, kit.command("mark", "processed", product.id)))
+    hook(kit, f"exec {command}")
+    kit.sandbox.publish(product)
+    assert kit.cycle().exit_code == 0
+    assert kit.entry(product).state == "processed"
+    kit.assert_invariants()
+
+
+@pytest.mark.long
 def test_a_stop_ends_a_running_hook_and_charges_its_product_nothing(kit: Kit) -> None:
     notes = hook(kit, "echo $$ > notes; sleep 300")
     product = tiny()

@@ -6,7 +6,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
-from s2mirror.adapters.ledger.connection import Connection, moment, stamp
+from s2mirror.adapters.ledger.connection import Connection, Row, moment, stamp
 from s2mirror.errors import UsageError
 from s2mirror.lifecycle import HELD, State
 from s2mirror.model import ASKED_FOR, CatalogQuery, Entry, Product, Step
@@ -35,7 +35,7 @@ SELECT id, path FROM product WHERE path > :after AND state = 'archived' ORDER BY
 """
 _TO_PROCESS: Final = f"""{_ROW}
  WHERE p.state = 'archived' AND p.next_attempt_at <= :now AND p.attempts < :max_attempts
- ORDER BY p.priority DESC, p.sensed_at DESC LIMIT 100
+ ORDER BY p.priority DESC, p.sensed_at DESC LIMIT 1
 """
 _RIVALS: Final = f"""{_ROW}
  WHERE p.path IS NOT NULL AND (p.tile, p.sensed_at, p.collection, p.platform) IN (
@@ -68,7 +68,7 @@ _VERSIONS: Final = f"""{_ROW}
 """
 _OF_AREA: Final = f"""{_ROW}
  WHERE p.id IN (SELECT product_id FROM membership
-                 WHERE area = :area AND product_id > :last ORDER BY product_id LIMIT 500)
+                 WHERE area = :area AND product_id > :after ORDER BY product_id LIMIT 500)
  ORDER BY p.id
 """
 _UNCLAIMED: Final = f"{_ROW} WHERE p.path IS NOT NULL AND NOT {_CLAIMED_BY} ORDER BY p.path"
@@ -150,10 +150,8 @@ class ProductReader:
 
     def of_area(self, area: str) -> Iterator[Product]:
         """Yield every product that *area* claims, a few at a time."""
-        last = ""
-        while rows := self._connection.query(_OF_AREA, {"area": area, "last": last}):
-            yield from (_entry(row).product for row in rows)
-            last = rows[-1]["id"]
+        for row in _paged(self._connection, _OF_AREA, "id", area=area):
+            yield _entry(row).product
 
     def unclaimed(self, areas: Collection[str]) -> list[Entry]:
         """Return the products in the archive tree that none of *areas* claims."""
@@ -188,15 +186,14 @@ class ProductReader:
 
     def archived(self) -> Iterator[tuple[str, str]]:
         """Yield id and path of every product that waits to be processed."""
-        after = ""
-        while rows := self._connection.query(_ARCHIVED, {"after": after}):
-            yield from ((row["id"], row["path"]) for row in rows)
-            after = rows[-1]["path"]
+        for row in _paged(self._connection, _ARCHIVED, "path"):
+            yield row["id"], row["path"]
 
-    def to_process(self, max_attempts: int, *, now: datetime) -> list[Entry]:
-        """Return archived products that may be handed over now: the first hundred."""
+    def to_process(self, max_attempts: int, *, now: datetime) -> Entry | None:
+        """Return the archived product to hand over now; None if none is due."""
         params = {"max_attempts": max_attempts, "now": stamp(now)}
-        return [_entry(row) for row in self._connection.query(_TO_PROCESS, params)]
+        rows = self._connection.query(_TO_PROCESS, params)
+        return _entry(rows[0]) if rows else None
 
     def listed(self, *, state: str, area: str, tile: str, limit: int) -> list[Entry]:
         """Return at most *limit* products, newest sensing first; an empty filter fits all."""
@@ -267,10 +264,17 @@ class Standing:
 
     def __iter__(self) -> Iterator[Entry]:
         """Look through them as they are now."""
-        after = ""
-        while rows := self._connection.query(_STANDING, {"after": after}):
-            yield from (_entry(row) for row in rows if row["state"] in self._states)
-            after = rows[-1]["path"]
+        for row in _paged(self._connection, _STANDING, "path"):
+            if row["state"] in self._states:
+                yield _entry(row)
+
+
+def _paged(connection: Connection, sql: str, key: str, **params: str) -> Iterator[Row]:
+    """Yield all rows of a statement that gives some beyond ``:after``, by their *key*."""
+    after = ""
+    while rows := connection.query(sql, {**params, "after": after}):
+        yield from rows
+        after = rows[-1][key]
 
 
 def claimants(areas: Collection[str]) -> str:
