@@ -16,7 +16,7 @@ import pytest
 from kit import SENSED_AT, Kit, small
 from services import Services
 
-from s2mirror.adapters.archive import Archive
+from s2mirror.adapters.archive import Archive, Stage
 from s2mirror.sandbox import SandboxProduct, from_real
 
 pytestmark = pytest.mark.servers
@@ -100,15 +100,15 @@ class Caught:
 
 @contextmanager
 def caught_downloading(kit: Kit, product: SandboxProduct) -> Iterator[Caught]:
-    """Start a sync and freeze it while some file of *product* is there in part."""
+    """Start a sync and freeze it while some band of *product* is there in part."""
     stage = Archive(kit.archive).stage(product.id)
     with kit.start("sync") as process:
         try:
             while True:
-                if any(stage.partial_files().values()):
+                if begun(stage):
                     freeze(process)
-                    for path, partial_bytes in stage.partial_files().items():
-                        if 0 < partial_bytes < len(product.files[path]):
+                    for path, partial_bytes in begun(stage).items():
+                        if partial_bytes < len(product.files[path]):
                             complete = frozenset(stage.files())
                             yield Caught(process, path, partial_bytes, complete)
                             return
@@ -116,6 +116,11 @@ def caught_downloading(kit: Kit, product: SandboxProduct) -> Iterator[Caught]:
                 assert process.poll() is None, "it was over before it was caught"
         finally:
             process.kill()
+
+
+def begun(stage: Stage) -> dict[str, int]:
+    """Return how many bytes there are of each band that has begun: no digest proves other files."""
+    return {path: n for path, n in stage.partial_files().items() if n and path.endswith(".jp2")}
 
 
 def freeze(process: subprocess.Popen[str]) -> None:
