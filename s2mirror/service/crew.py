@@ -1,6 +1,5 @@
 """The crew: worker threads that claim products, fetch, prove and publish them."""
 
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -100,7 +99,7 @@ class Crew:
             error = StoreBusy(str(error))
         entry = mirror.ledger.products.get(product_id)
         now = mirror.now()
-        verdict = after_error(error, entry, mirror.retry_policy, now=now, dice=random.random())  # noqa: S311 - jitter
+        verdict = after_error(error, entry, mirror.retry_policy, now=now, dice=mirror.dice())
         if verdict.event is Event.CORRUPT:
             mirror.archive.quarantine(product_id)
         mirror.ledger.products.advance(entry, verdict, now=now)

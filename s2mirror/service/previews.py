@@ -1,6 +1,5 @@
 """Previews put together: from the settings to a step that is ready, and how they stand."""
 
-import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -94,7 +93,7 @@ def previewer(mirror: Mirror) -> Previewer:
             longest_wait=download.backoff_cap,
         ),
         now=mirror.now,
-        dice=random.random,
+        dice=mirror.dice,
     )
 
 

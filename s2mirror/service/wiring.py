@@ -61,6 +61,8 @@ class Mirror:
     shelf: Shelf | None
     """Where the local catalogue stands; None if none is wanted."""
     now: Callable[[], datetime] = utc_now
+    dice: Callable[[], float] = random.random
+    """How long waits are spread, in [0, 1)."""
 
     def searches_of(self, names: Sequence[str]) -> tuple[Search, ...]:
         """Return the searches of the named areas, or all. Raises UsageError for an unknown one."""
@@ -159,7 +161,7 @@ class Mirror:
             ),
             marker_suffix=process.marker_suffix,
             now=self.now,
-            dice=random.random,
+            dice=self.dice,
         )
 
     def pruner(self) -> Pruner:
