@@ -213,7 +213,7 @@ class Traffic:
             self.open_requests -= 1
             self._lock.notify_all()
 
-    def wait_until_idle(self, timeout_seconds: float = 5) -> bool:
+    def wait_until_idle(self, timeout_seconds: float = 60) -> bool:
         """Wait until no request is under way; return whether that came about.
 
         A client can have the last byte of an answer a moment before its end is recorded.

@@ -1,10 +1,12 @@
 """A TLS reverse proxy that harms requests on demand and records all of them."""
 
 import asyncio
+import fcntl
 import http
 import socket
 import ssl
 import struct
+import termios
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
@@ -15,7 +17,8 @@ from s2mirror.sandbox.wire import Head, body_length, read_body, read_head, statu
 
 _HEAD_BYTES: Final = 256 * 1024
 _DRIPS_PER_SECOND: Final = 20
-_SETTLE_SECONDS: Final = 0.05
+_SETTLE_SECONDS: Final = 0.02
+_SETTLED_LOOKS: Final = 3
 _LINGER_NOT: Final = struct.pack("ii", 1, 0)
 
 ReadWhole = Callable[[str], bytes | None]
@@ -255,7 +258,20 @@ async def _break(fault: Fault, writer: StreamWriter) -> None:
     await writer.drain()
     if fault.cut == "close":
         return
-    await asyncio.sleep(_SETTLE_SECONDS)  # let what was sent arrive before the reset
     raw: socket.socket = writer.get_extra_info("socket")
+    await _arrived(writer, raw)
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
     writer.transport.abort()
+
+
+async def _arrived(writer: StreamWriter, raw: socket.socket) -> None:
+    """Wait until all that was sent has come to the client's machine, however slow that is to read.
+
+    A reset drops what is still on its way, but nothing that has arrived. What the event loop itself
+    still holds goes out between two looks, so more than one must find nothing under way.
+    """
+    quiet = 0
+    while quiet < _SETTLED_LOOKS and not writer.is_closing():
+        await asyncio.sleep(_SETTLE_SECONDS)
+        (under_way,) = struct.unpack("i", fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)))
+        quiet = 0 if under_way else quiet + 1

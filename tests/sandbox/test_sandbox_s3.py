@@ -87,7 +87,7 @@ def test_rclone_copies_unchanged(
         [*command, remote, tmp_path / "out"],
         check=True,
         env={**os.environ, **sandbox.environment()},
-        timeout=30,
+        timeout=300,
     )
     assert files_below(tmp_path / "out") == real_files
 
@@ -101,7 +101,7 @@ def test_s5cmd_copies_unchanged(
         check=True,
         env={**os.environ, **sandbox.environment(), "SSL_CERT_FILE": str(sandbox.ca_file)},
         stdout=subprocess.DEVNULL,
-        timeout=30,
+        timeout=300,
     )
     assert files_below(tmp_path) == real_files
 
