@@ -2,8 +2,9 @@
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -83,10 +84,11 @@ def test_an_archive_that_turns_read_only_in_mid_download_claims_nothing_and_lose
     with failing_disk(kit.folder / "disk.img", kit.archive) as disk:
         kit.cycle()
         kit.sandbox.publish(later)
-        kit.sandbox.s3_proxy.inject(Fault(path="B03", bytes_per_second=300_000, times=None))
+        kit.sandbox.s3_proxy.inject(Fault(path="B03", bytes_per_second=20_000, times=None))
         at_work = kit.start("sync")
         while not any(map(size_of, kit.archive.glob(".s2mirror/staging/*.part/**/*B03*"))):
             assert at_work.poll() is None
+            time.sleep(0.05)
         disk.fail()
         said, _ = at_work.communicate(timeout=120)
         assert at_work.returncode == 5, said
@@ -195,7 +197,9 @@ def test_a_ledger_whose_disk_fills_up_in_mid_download_claims_nothing_and_loses_n
         ballast = folder / "ballast"
 
         def fill_up() -> None:
-            ballast.write_bytes(bytes(shutil.disk_usage(folder).free - 4096))
+            # What is free is no longer so, perhaps, when it is to be written.
+            with suppress(OSError):
+                ballast.write_bytes(bytes(shutil.disk_usage(folder).total))
 
         with pytest.raises(LedgerError, match="its disk is full; make room"):
             kit.cycle(progress=OnFirstByte(fill_up))

@@ -12,6 +12,9 @@ from kit import Kit, tiny
 
 from s2mirror.stop import StopFlag
 
+ENOUGH_TO_BEGIN = '"10 s"'
+"""A time-out within which any hook has begun, on a busy machine too."""
+
 
 def hook(kit: Kit, script: str, **options: str) -> Path:
     """Write a shell script and make it the hook; return where it may leave notes."""
@@ -27,7 +30,7 @@ def hook(kit: Kit, script: str, **options: str) -> Path:
 def assert_ended(notes: Path) -> None:
     """Assert that the process of which the number stands in *notes* ends about now."""
     status = Path("/proc", notes.read_text().strip(), "status")
-    patience = time.monotonic() + 30
+    patience = time.monotonic() + 120
     # The process may go between any two looks at it.
     with suppress(FileNotFoundError, ProcessLookupError):
         while "(zombie)" not in status.read_text(encoding="utf-8"):
@@ -100,20 +103,19 @@ def test_one_product_that_the_hook_refuses_does_not_keep_the_others_from_their_t
 
 @pytest.mark.long
 def test_a_hook_that_hangs_is_ended_with_all_its_children(kit: Kit) -> None:
-    notes = hook(kit, "sleep 300 & echo $! > notes; wait", timeout='"1 s"')
+    notes = hook(kit, "sleep 3000 & echo $! > notes; wait", timeout=ENOUGH_TO_BEGIN)
     product = tiny()
     kit.sandbox.publish(product)
-    started = time.monotonic()
     assert kit.cycle().processed == []
-    assert time.monotonic() - started < 20
     assert_ended(notes)
-    assert kit.entry(product).reason == "hook, attempt 1 of 5: ended after 0:00:01"
+    assert kit.entry(product).reason == "hook, attempt 1 of 5: ended after 0:00:10"
     kit.assert_invariants()
 
 
 @pytest.mark.long
 def test_a_hook_that_does_not_heed_the_first_signal_is_killed(kit: Kit) -> None:
-    notes = hook(kit, "trap '' TERM; echo $$ > notes; while :; do sleep 1; done", timeout='"1 s"')
+    script = "trap '' TERM; echo $$ > notes; while :; do sleep 1; done"
+    notes = hook(kit, script, timeout=ENOUGH_TO_BEGIN)
     kit.sandbox.publish(tiny())
     assert kit.cycle().processed == []
     assert_ended(notes)
@@ -123,7 +125,7 @@ def test_a_hook_that_does_not_heed_the_first_signal_is_killed(kit: Kit) -> None:
 @pytest.mark.long
 def test_a_child_that_does_not_heed_the_first_signal_is_killed_with_its_hook(kit: Kit) -> None:
     child = "(trap '' TERM; while :; do sleep 1; done) & echo $! > notes; wait"
-    notes = hook(kit, child, timeout='"1 s"')
+    notes = hook(kit, child, timeout=ENOUGH_TO_BEGIN)
     kit.sandbox.publish(tiny())
     assert kit.cycle().processed == []
     assert_ended(notes)
@@ -132,12 +134,10 @@ def test_a_child_that_does_not_heed_the_first_signal_is_killed_with_its_hook(kit
 
 @pytest.mark.long
 def test_what_a_hook_leaves_running_on_purpose_is_not_waited_for(kit: Kit) -> None:
-    notes = hook(kit, "sleep 300 & echo $! > notes; exit 0", timeout='"20 s"')
+    notes = hook(kit, "sleep 3000 & echo $! > notes; exit 0", timeout='"100 s"')
     product = tiny()
     kit.sandbox.publish(product)
-    started = time.monotonic()
-    assert kit.cycle().processed == [product.id]
-    assert time.monotonic() - started < 20
+    assert kit.cycle().processed == [product.id], "whoever waits for it is ended with it"
     os.kill(int(notes.read_text()), 9)
     kit.assert_invariants()
 
@@ -166,7 +166,7 @@ def test_a_hook_may_mark_its_product_itself(kit: Kit) -> None:
 
 @pytest.mark.long
 def test_a_stop_ends_a_running_hook_and_charges_its_product_nothing(kit: Kit) -> None:
-    notes = hook(kit, "echo $$ > notes; sleep 300")
+    notes = hook(kit, "echo $$ > notes; sleep 3000", timeout='"1 h"')
     product = tiny()
     kit.sandbox.publish(product)
     stop = StopFlag()
@@ -176,13 +176,13 @@ def test_a_stop_ends_a_running_hook_and_charges_its_product_nothing(kit: Kit) ->
             time.sleep(0.05)
         stop.set()
 
-    threading.Thread(target=when_it_runs).start()
+    operator = threading.Thread(target=when_it_runs, daemon=True)
+    operator.start()
     mirror = kit.mirror()
     kit.sections["process"] = ""
     kit.cycle()
-    started = time.monotonic()
     assert mirror.processor().process(stop) == []
-    assert time.monotonic() - started < 20
+    assert stop.is_set()
     assert (kit.entry(product).state, kit.entry(product).attempts) == ("archived", 0)
     assert_ended(notes)
     kit.assert_current(product)

@@ -128,13 +128,16 @@ def test_a_pause_in_the_timetable_begins_nothing_and_loses_nothing(kit: Kit) -> 
 def test_a_kill_loses_no_byte_of_what_was_spent(kit: Kit) -> None:
     product = tiny(band_bytes=3_000_000)
     kit.sandbox.publish(product)
+    kit.sections["store"] = 'read_timeout = "1 h"'
     kit.sandbox.s3_proxy.inject(Fault(path="B03_10m", silent=True))
     first = kit.start("sync")
-    while not any("B02" in seen.path and seen.ended for seen in kit.downloads()):
-        assert first.poll() is None
-        time.sleep(0.02)
-    first.kill()
-    first.communicate()
+    try:
+        while not any("B02" in seen.path and seen.ended for seen in kit.downloads()):
+            assert first.poll() is None
+            time.sleep(0.02)
+    finally:
+        first.kill()
+        first.communicate()
     kit.cycle()
     mirror = kit.mirror()
     spent = mirror.ledger.transferred_bytes(timedelta(days=1), now=mirror.now())
