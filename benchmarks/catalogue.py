@@ -25,6 +25,7 @@ from s2mirror.adapters.ledger import HoldingQuery, Ledger, open_ledger
 from s2mirror.lifecycle import Event
 from s2mirror.model import Digest, Product, ProvenFile, Verdict
 from s2mirror.sandbox import ProductSpec, SandboxProduct, make_product
+from s2mirror.stac import collection_link
 from s2mirror.steps.catalogue import Cataloguer
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -221,7 +222,10 @@ def geoparquet(folder: Path) -> None:
     ledger, path = open_ledger(folder / "ledger.sqlite"), folder / "items.parquet"
     wall, cpu = time.monotonic(), time.process_time()
     briefs = ledger.holdings.briefs(HoldingQuery(collections=("sentinel-2-l2a",)))
-    count = write_geoparquet(path, "sentinel-2-l2a", briefs, root=folder, bucket="eodata")
+    links = [collection_link("sentinel-2-l2a", folder, "")]
+    count = write_geoparquet(
+        path, "sentinel-2-l2a", briefs, root=folder, bucket="eodata", links=links
+    )
     wall, cpu = time.monotonic() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     print(

@@ -27,7 +27,7 @@ from s2mirror.geometry import from_bbox, pack, united
 from s2mirror.lifecycle import State
 from s2mirror.model import Holding
 from s2mirror.moments import FIRST, LAST, moment
-from s2mirror.stac import item
+from s2mirror.stac import collection_link, item
 from s2mirror.steps.mark import mark_processed
 from s2mirror.tiles import normal_tile
 
@@ -90,7 +90,7 @@ class Mirror:
         Each item has CDSE's own properties, and of each asset the absolute path of the file,
         ``file:size`` in bytes, and for images the grid (``proj:code``, ``proj:shape`` as rows and
         columns, ``proj:transform`` in metres) and the numbers that turn pixels into reflectances
-        (``raster:scale``, ``raster:offset``).
+        (``raster:scale``, ``raster:offset``). Its ``get_collection()`` reads the local catalogue.
 
         Raises :class:`~s2mirror.errors.UsageError` for an area, tile or time that is none.
         """
@@ -180,10 +180,15 @@ class Mirror:
             raise UsageError(str(error)) from error
 
     def _item(self, holding: Holding) -> pystac.Item:
-        folder = str(self.root / holding.path)
-        bucket = self._settings.store.bucket
-        document = item(holding, folder=folder, links=[], bucket=bucket)
+        links = [self._collection_link(holding.product.collection)]
+        folder, bucket = str(self.root / holding.path), self._settings.store.bucket
+        document = item(holding, folder=folder, links=links, bucket=bucket)
         return pystac.Item.from_dict(document, preserve_dict=False, migrate=False)
+
+    def _collection_link(self, name: str) -> dict[str, str]:
+        local = self._settings.local_catalog
+        folder = local.folder_in(self.root) if local.enabled else None
+        return collection_link(name, folder, self._settings.catalog.url)
 
 
 def _outline(area: Sequence[float] | Mapping[str, Any]) -> bytes:

@@ -215,8 +215,13 @@ class Mirror:
 
     def exporter(self) -> Exporter:
         """Return the export step, ready to use."""
-        bucket = self.settings.store.bucket
-        return Exporter(ledger=self.ledger, archive=self.archive, bucket=bucket)
+        return Exporter(
+            ledger=self.ledger,
+            archive=self.archive,
+            bucket=self.settings.store.bucket,
+            catalogue=self.shelf.folder if self.shelf else None,
+            catalog_url=self.settings.catalog.url,
+        )
 
     def cataloguer(self, shelf: Shelf | None = None) -> Cataloguer:
         """Return the catalogue step, ready to use, for the mirror's own shelf or another."""

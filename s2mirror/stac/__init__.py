@@ -1,7 +1,7 @@
 """The archive in STAC's words: items, collections and catalogues of what stands on this disk."""
 
 from s2mirror.stac.assets import asset_facts, asset_key, asset_keys
-from s2mirror.stac.catalogues import Box, catalogue, collection, month_extent
+from s2mirror.stac.catalogues import Box, catalogue, collection, collection_link, month_extent
 from s2mirror.stac.item import (
     assets_of,
     extensions_of,
@@ -19,6 +19,7 @@ __all__ = [
     "assets_of",
     "catalogue",
     "collection",
+    "collection_link",
     "extensions_of",
     "item",
     "item_properties",

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -67,6 +68,16 @@ def collection(
         "links": [{"rel": "license", "href": _LEGAL_NOTICE}, *links],
     }
     return {**found, "assets": dict(assets)} if assets else found
+
+
+def collection_link(name: str, folder: Path | None, catalog_url: str) -> dict[str, str]:
+    """Return the link to its collection that an item needs which stands by itself.
+
+    It leads into the catalogue in *folder*; without one to the collection that the item is from.
+    """
+    there = f"{catalog_url.rstrip('/')}/collections/{name}"
+    href = f"{folder / name / 'collection.json'}" if folder else there
+    return {"rel": "collection", "href": href, "type": "application/json"}
 
 
 def month_extent(sensed_at: datetime, box: Box) -> tuple[Box, str]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from shapely.geometry import mapping
@@ -15,23 +16,29 @@ from s2mirror.stac.assets import asset_facts, asset_grid, asset_key, preview_fac
 from s2mirror.tiles import tile_grid
 
 _HOST: Final = "https://stac-extensions.github.io"
-_OF_ASSETS: Final = frozenset(
-    f"{_HOST}/{name}/schema.json"
-    for name in ("file/v2.1.0", "projection/v2.0.0", "raster/v2.0.0", "eo/v2.0.0")
-)
-_OF_PROPERTIES: Final = {
+_EXTENSIONS: Final = {
     "auth": f"{_HOST}/authentication/v1.1.0/schema.json",
-    "eopf": "https://cs-si.github.io/eopf-stac-extension/v1.2.0/schema.json",
+    "classification": f"{_HOST}/classification/v2.0.0/schema.json",
+    "eo": f"{_HOST}/eo/v2.0.0/schema.json",
     "expires": f"{_HOST}/timestamps/v1.1.0/schema.json",
+    "file": f"{_HOST}/file/v2.1.0/schema.json",
     "grid": f"{_HOST}/grid/v1.1.0/schema.json",
     "processing": f"{_HOST}/processing/v1.2.0/schema.json",
     "product": f"{_HOST}/product/v1.0.0/schema.json",
+    "proj": f"{_HOST}/projection/v2.0.0/schema.json",
     "published": f"{_HOST}/timestamps/v1.1.0/schema.json",
+    "raster": f"{_HOST}/raster/v2.0.0/schema.json",
     "sat": f"{_HOST}/sat/v1.1.0/schema.json",
     "storage": f"{_HOST}/storage/v2.0.0/schema.json",
     "view": f"{_HOST}/view/v1.1.0/schema.json",
 }
-_CLASSES: Final = f"{_HOST}/classification/v2.0.0/schema.json"
+"""By what stands before the colon of a field's name.
+
+``eopf`` is not among them: its schema asks for another address than the one that it is published
+at, so that no item which claims it is valid.
+"""
+_STORES: Final = "storage:schemes"
+_NO_ASSETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
 
 def item(
@@ -48,7 +55,7 @@ def item(
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
-        "stac_extensions": sorted({*extensions_of(properties), *_of_assets(assets)}),
+        "stac_extensions": list(extensions_of(properties, assets)),
         "id": holding.product.id,
         "geometry": mapping(footprint),
         "bbox": list(bounding_box(footprint)),
@@ -97,20 +104,32 @@ def assets_of(holding: Holding, *, folder: str) -> dict[str, dict[str, Any]]:
     return dict(sorted(assets.items()))
 
 
-def extensions_of(properties: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the extensions that an item's properties belong to, sorted."""
-    return _extensions(tuple(properties))
+def extensions_of(
+    properties: Mapping[str, Any], assets: Mapping[str, Mapping[str, Any]] = _NO_ASSETS
+) -> tuple[str, ...]:
+    """Return the extensions that an item's fields belong to, sorted.
+
+    Most schemas want one field of theirs at least, so nothing is claimed for what might be there.
+    """
+    names = {name for name, value in properties.items() if _counts(name, value)}
+    for asset in assets.values():
+        names.update(asset, *asset.get("bands", ()))
+    return _extensions(frozenset(names))
 
 
 @lru_cache(maxsize=1024)
-def _extensions(names: tuple[str, ...]) -> tuple[str, ...]:
-    used = {_OF_PROPERTIES.get(name.partition(":")[0]) for name in names}
+def _extensions(names: frozenset[str]) -> tuple[str, ...]:
+    used = {_EXTENSIONS.get(name.partition(":")[0]) for name in names}
     return tuple(sorted(uri for uri in used if uri))
 
 
-def _of_assets(assets: Mapping[str, Any]) -> frozenset[str]:
-    classes = {_CLASSES} if any(key.startswith("SCL") for key in assets) else set()
-    return _OF_ASSETS | classes
+def _counts(name: str, value: object) -> bool:
+    """Tell whether a property has a value that its extension's schema could take."""
+    if name != _STORES:
+        return value is not None
+    # CDSE's older items do not say of what type their stores are, as version 2 wants it.
+    stores = value.values() if isinstance(value, dict) else [None]
+    return all(isinstance(store, dict) and "type" in store for store in stores)
 
 
 @lru_cache(maxsize=4096)

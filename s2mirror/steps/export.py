@@ -13,6 +13,7 @@ from s2mirror.adapters.ledger import HoldingQuery, Ledger
 from s2mirror.errors import UsageError
 from s2mirror.geometry import bounding_box, unpack
 from s2mirror.model import Brief, Holding
+from s2mirror.stac import collection_link
 from s2mirror.steps.catalogue import Cataloguer
 from s2mirror.stop import StopFlag
 
@@ -32,6 +33,10 @@ class Exporter:
     ledger: Ledger
     archive: Archive
     bucket: str
+    catalogue: Path | None
+    """The folder of the local catalogue; None where there is none."""
+    catalog_url: str
+    """Whence the items came."""
 
     def csv(self, query: HoldingQuery, out: TextIO) -> int:
         """Write one line per product, with a head line; return how many products."""
@@ -60,9 +65,14 @@ class Exporter:
         if not self.ledger.holdings.ids(of_one):
             return 0
         path.parent.mkdir(parents=True, exist_ok=True)
-        briefs = _heeding(self.ledger.holdings.briefs(of_one), stop or StopFlag())
-        root = self.archive.root
-        return write_geoparquet(path, collection, briefs, root=root, bucket=self.bucket)
+        return write_geoparquet(
+            path,
+            collection,
+            _heeding(self.ledger.holdings.briefs(of_one), stop or StopFlag()),
+            root=self.archive.root,
+            bucket=self.bucket,
+            links=[collection_link(collection, self.catalogue, self.catalog_url)],
+        )
 
     def stac(self, query: HoldingQuery, cataloguer: Cataloguer) -> int:
         """Write a static catalogue of its own; return how many items it has.

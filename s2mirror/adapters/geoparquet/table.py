@@ -7,7 +7,7 @@ what is written here.
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -48,12 +48,19 @@ _GEO: Final = {
 
 
 def write_geoparquet(
-    path: Path, collection: str, briefs: Iterable[Brief], *, root: Path, bucket: str
+    path: Path,
+    collection: str,
+    briefs: Iterable[Brief],
+    *,
+    root: Path,
+    bucket: str,
+    links: Sequence[Mapping[str, str]],
 ) -> int:
     """Write products of one collection as STAC GeoParquet; return how many.
 
-    Assets have absolute paths below *root*. Another file at *path* is replaced in one step. Raises
-    UsageError if pyarrow is not installed, ArchiveError if the file cannot be written.
+    Assets have absolute paths below *root*; all items have the same *links*. Another file at *path*
+    is replaced in one step. Raises UsageError if pyarrow is not installed, ArchiveError if the file
+    cannot be written.
     """
     pa, parquet = _pyarrow()
     schema = _schema(pa, collection)
@@ -62,7 +69,7 @@ def write_geoparquet(
     with _explained(path), _removed_on_error(draft):
         with parquet.ParquetWriter(draft, schema, compression="zstd") as file, _aside() as aside:
             while count := len(batch := _gathered(islice(rows, _ROWS), collection, f"{root}/")):
-                columns = _columns(pa, batch, bucket)
+                columns = _columns(pa, batch, bucket, links)
                 arrays = [columns[name] for name in schema.names]
                 aside(file.write_batch, pa.record_batch(arrays, schema=schema))
                 done += count
@@ -111,7 +118,6 @@ def _pyarrow() -> tuple[Any, Any]:
 def _schema(pa: Any, collection: str) -> Any:  # noqa: ANN401 - pyarrow has no types
     """Return the columns: what STAC has at an item's top, then its properties."""
     text, texts = pa.string(), pa.list_(pa.string())
-    link = pa.struct([(name, text) for name in ("href", "rel", "type", "title")])
     asset = pa.struct([("href", text), ("type", text), ("title", text), ("roles", texts)])
     box = pa.struct([(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
     fields = {
@@ -121,7 +127,7 @@ def _schema(pa: Any, collection: str) -> Any:  # noqa: ANN401 - pyarrow has no t
         "id": text,
         "geometry": pa.binary(),
         "bbox": box,
-        "links": pa.list_(link),
+        "links": _links(pa),
         "assets": pa.struct([(key, asset) for key in asset_keys(collection)]),
         "collection": text,
         **{name: column(pa, []).type for name, column in COLUMNS.items()},
@@ -166,9 +172,10 @@ def _gathered(briefs: Iterable[Brief], collection: str, root: str) -> _Batch:
         batch.fetched_at.append(brief.fetched_at)
         batch.verified_at.append(brief.verified_at)
         found = known_properties(brief.product) if brief.product else brief.properties
-        batch.extensions.append(extensions_of(found))
+        cells = {name: found.get(name) for name in COLUMNS}
+        batch.extensions.append(extensions_of(cells))
         for name, values in batch.properties.items():
-            values.append(found.get(name))
+            values.append(cells[name])
         folder = f"{root}{brief.path}/"
         here = {asset_key(path): folder + path for path in brief.paths}
         for key, hrefs in batch.hrefs.items():
@@ -176,10 +183,18 @@ def _gathered(briefs: Iterable[Brief], collection: str, root: str) -> _Batch:
     return batch
 
 
-def _columns(pa: Any, batch: _Batch, bucket: str) -> dict[str, Any]:  # noqa: ANN401 - pyarrow has no types
+def _links(pa: Any) -> Any:  # noqa: ANN401 - pyarrow has no types
+    return pa.list_(pa.struct([(name, pa.string()) for name in ("href", "rel", "type")]))
+
+
+def _columns(
+    pa: Any,  # noqa: ANN401 - pyarrow has no types
+    batch: _Batch,
+    bucket: str,
+    links: Sequence[Mapping[str, str]],
+) -> dict[str, Any]:
     same, count = pa.scalar, len(batch)
     texts = pa.list_(pa.string())
-    links = pa.list_(pa.struct([(n, pa.string()) for n in ("href", "rel", "type", "title")]))
     sides = [pa.array(side) for side in zip(*bounding_boxes(batch.outlines), strict=True)]
     assets = [_asset(pa, key, hrefs) for key, hrefs in batch.hrefs.items()]
     return {
@@ -189,7 +204,7 @@ def _columns(pa: Any, batch: _Batch, bucket: str) -> dict[str, Any]:  # noqa: AN
         "id": pa.array(batch.ids),
         "geometry": pa.array(batch.outlines),
         "bbox": pa.StructArray.from_arrays(sides, ["xmin", "ymin", "xmax", "ymax"]),
-        "links": pa.array([[]] * count, links),
+        "links": pa.array([links] * count, _links(pa)),
         "assets": pa.StructArray.from_arrays(assets, list(batch.hrefs)),
         "collection": pa.repeat(same(batch.collection), count),
         "s2mirror:source": pa.array([source_of(name, bucket=bucket) for name in batch.prefixes]),
