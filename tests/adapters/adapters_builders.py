@@ -1,5 +1,8 @@
 import json
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,14 @@ def step(ledger: Ledger, product_id: str, event: Event, **facts: Any) -> Entry: 
     return ledger.products.get(product_id)
 
 
+@contextmanager
+def deaf_port() -> Iterator[int]:
+    """Lend a port on which nobody listens, nor can while it is lent."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
 def queued(ledger: Ledger, *products: Product, areas: tuple[str, ...] = ("alps",)) -> None:
     record(ledger, *products, areas=areas)
     for found in products:
@@ -53,7 +64,7 @@ def options_of(sandbox: Sandbox, **changes: Any) -> StoreOptions:  # noqa: ANN40
         "bucket": "eodata",
         "access_key": sandbox.access_key,
         "secret_key": sandbox.secret_key,
-        "read_timeout_seconds": 5.0,
+        "read_timeout_seconds": 60.0,
         "ca_file": sandbox.ca_file,
     }
     return StoreOptions(**{**options, **changes})
@@ -69,7 +80,7 @@ def catalog(sandbox: Sandbox, **changes: Any) -> StacCatalog:  # noqa: ANN401 - 
     options: dict[str, Any] = {
         "url": sandbox.stac_url,
         "bucket": "eodata",
-        "timeout_seconds": 5.0,
+        "timeout_seconds": 60.0,
         "tries": 1,
         "backoff_seconds": 0.0,
         "ca_file": sandbox.ca_file,

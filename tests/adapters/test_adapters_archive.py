@@ -354,11 +354,13 @@ def test_what_is_staged_can_be_counted_while_files_are_being_finished(archive: A
     staged, stop = archive.stage(ID), threading.Event()
 
     def finish_many() -> None:
-        for number in range(300):
-            path = f"B{number:03d}.jp2"
-            staged.receive(path, [b"1"], new_hasher("md5"), lambda _: None)
-            staged.finish(path, size_bytes=1)
-        stop.set()
+        try:
+            for number in range(300):
+                path = f"B{number:03d}.jp2"
+                staged.receive(path, [b"1"], new_hasher("md5"), lambda _: None)
+                staged.finish(path, size_bytes=1)
+        finally:
+            stop.set()
 
     worker = threading.Thread(target=finish_many)
     worker.start()

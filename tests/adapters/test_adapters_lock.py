@@ -17,7 +17,7 @@ from pathlib import Path
 from s2mirror.adapters.lock import InstanceLock
 with InstanceLock(Path(sys.argv[1])):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(3600)
 """
 
 

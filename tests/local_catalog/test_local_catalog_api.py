@@ -140,7 +140,7 @@ def test_waiting_gives_what_is_not_processed_and_then_what_comes(filled: Kit) ->
 
     def consume() -> None:
         with Mirror(filled.config) as mirror:
-            for item in mirror.wait_for_new(timeout_seconds=60, tile="32TMT"):
+            for item in mirror.wait_for_new(timeout_seconds=600, tile="32TMT"):
                 seen.append(item.id)
                 mirror.mark_processed(item)
                 if len(seen) == 3:
@@ -150,10 +150,10 @@ def test_waiting_gives_what_is_not_processed_and_then_what_comes(filled: Kit) ->
 
     consumer = threading.Thread(target=consume)
     consumer.start()
-    assert ready.wait(60)
+    assert ready.wait(300)
     filled.sandbox.publish(later)
     filled.cycle()
-    consumer.join(60)
+    consumer.join(600)
     assert seen == [DAY_20.id, DAY_22.id, L1C.id, later.id]
 
 

@@ -65,7 +65,7 @@ class CrashServer:
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
         self._pipe(self._process.stdin).close()
-        self._process.wait(20)
+        self._process.wait(300)
 
     def run(
         self,
@@ -89,8 +89,9 @@ class CrashServer:
             record=str(record),
             warms_up=False,
         )
-        lines = record.read_text(encoding="utf-8").splitlines()
-        return code, [Step(*json.loads(line)) for line in lines]
+        # A kill from outside may meet it amid its last line.
+        whole = record.read_text(encoding="utf-8").rpartition("\n")[0]
+        return code, [Step(*json.loads(line)) for line in whole.splitlines()]
 
     def warm_up(self, arguments: list[str], environment: dict[str, str]) -> int:
         """Run a command in the server itself, so that later ones begin sooner."""

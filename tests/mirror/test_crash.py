@@ -39,10 +39,10 @@ MOMENTS = {
     "after the rename": r"^fsync .*/Sentinel-2/.*/\d\d$",
     "before its proof is held": PUBLISHED,
     "before the row": r"^sql UPDATE product SET state = 'archived'",
-    "before its item": r"^open .*/catalog/.*/S2[^/]*\.json\.new$",
-    "with half an item": r"^fsync .*/catalog/.*/S2[^/]*\.json\.new$",
-    "with an item that no list has": r"^rename .*/catalog/.*/32TMT/catalog\.json\.new$",
-    "with a tile that no month has": r"^rename .*/catalog/.*/2026-05/catalog\.json\.new$",
+    "before its item": r"^open .*/catalog/.*/S2[^/]*\.json[^/]*\.new$",
+    "with half an item": r"^fsync .*/catalog/.*/S2[^/]*\.json[^/]*\.new$",
+    "with an item that no list has": r"^rename .*/catalog/.*/32TMT/catalog\.json[^/]*\.new$",
+    "with a tile that no month has": r"^rename .*/catalog/.*/2026-05/catalog\.json[^/]*\.new$",
     "before the catalogue's note goes": r"^sql DELETE FROM change WHERE number",
 }
 """When to kill a sync, as the step before which that is."""
