@@ -30,6 +30,8 @@ from s2mirror.service.cycle import CycleResult, run_cycle
 from s2mirror.service.wiring import Mirror, open_mirror, utc_now
 from s2mirror.stop import StopFlag
 
+PATIENCE_SECONDS = 300
+"""For a command that takes seconds: only one that hangs takes longer."""
 SENSED_AT = datetime(2026, 5, 27, 10, 20, 31, tzinfo=UTC)
 ZURICH = """
 [[area]]
@@ -134,7 +136,16 @@ class Kit:
 
     @property
     def config(self) -> Path:
-        """Write the configuration; return its path."""
+        """Write the configuration, in one step as somebody may just read it; return its path."""
+        path, text = self.folder / "s2mirror.toml", self.toml()
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            draft = self.folder / f"{uuid4().hex}.toml"
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(path)
+        return path
+
+    def toml(self) -> str:
+        """Return the configuration's text."""
         lines = {
             "archive": 'root = "archive"\nreserve = "1 MB"',
             "catalog": f'url = "{self.sandbox.stac_url}"\ntries = 2',
@@ -146,10 +157,7 @@ class Kit:
         }
         for name, text in self.sections.items():
             lines[name] = f"{lines.get(name, '')}\n{text}"
-        path = self.folder / "s2mirror.toml"
-        body = "\n".join(f"[{name}]\n{text}\n" for name, text in lines.items())
-        path.write_text(body + self.areas, encoding="utf-8")
-        return path
+        return "\n".join(f"[{name}]\n{text}\n" for name, text in lines.items()) + self.areas
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -178,7 +186,7 @@ class Kit:
             env=self.environment(**more),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         LEAKS.look(done.stdout + done.stderr, f"what `{words_of(done.args)}` printed")
@@ -244,6 +252,18 @@ class Kit:
         """Return every product's state by id."""
         entries = self.mirror().ledger.products.listed(state="", area="", tile="", limit=10_000)
         return {entry.product.id: str(entry.state) for entry in entries}
+
+    def bands_begun(self) -> dict[str, int]:
+        """Return the size in bytes of every band that is there in part, by its name.
+
+        Of a file that is no band no digest may prove a beginning, so that is not gone on with.
+        Files and folders may go while we look.
+        """
+        found = {}
+        for folder, _, names in os.walk(self.archive / ".s2mirror" / "staging"):
+            if ".part" in folder:
+                found |= {name: size_of(Path(folder, name)) for name in names}
+        return {name: n for name, n in found.items() if n and name.endswith(".jp2")}
 
     def faults(self) -> list[str]:
         """Return what the audit finds, the catalogue included: the invariants 1 to 4."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -23,23 +24,39 @@ def stopped_by_signals() -> Iterator[StopFlag]:
     The second leaves at once, and so does the first if seconds go by and nothing happens.
     """
     stop = StopFlag()
-
-    def heard(*_: object) -> None:
-        if stop.is_set():
-            leave(STOPPED)
-        stop.set()
-        patience = threading.Timer(PATIENCE_SECONDS, _give_up)
-        patience.daemon = True
-        patience.start()
-
-    before = {number: signal.signal(number, heard) for number in _STOPS}
+    ears, mouth = socket.socketpair()
+    mouth.settimeout(0)
+    wakeup = mouth.detach()  # open until it is closed, whatever becomes of this frame
+    before = {number: signal.signal(number, lambda *_: None) for number in _STOPS}
+    woken_before = signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+    threading.Thread(target=_listen, args=(ears, stop), name="signals", daemon=True).start()
     try:
         yield stop
     finally:
-        # After a stop the handler stays: threads that hang may still keep the process.
+        # After a stop the ears stay open: threads that hang may still keep the process.
         if not stop.is_set():
             for number, handler in before.items():
                 signal.signal(number, handler)
+            signal.set_wakeup_fd(woken_before)
+            os.close(wakeup)
+
+
+def _listen(ears: socket.socket, stop: StopFlag) -> None:
+    """Heed signals in a thread of its own, until nobody can send any more.
+
+    Python's handlers run in the main thread, which sleeps on if the system gave the signal to
+    another one: it does so when two come at once.
+    """
+    with ears:
+        while numbers := ears.recv(1):
+            if numbers[0] not in _STOPS:
+                continue
+            if stop.is_set():
+                leave(STOPPED)
+            stop.set()
+            patience = threading.Timer(PATIENCE_SECONDS, _give_up)
+            patience.daemon = True
+            patience.start()
 
 
 def _give_up() -> None:
