@@ -3,6 +3,7 @@
 import json
 import logging
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.warp
-from kit import Kit, tiny
+from kit import PATIENCE_SECONDS, Kit, tiny
 from PIL import Image
 
 from s2mirror.adapters.archive import Archive
@@ -307,6 +308,19 @@ def test_no_preview_command_shows_or_keeps_client_secret_or_token(
             assert not held or path.stat().st_mode & 0o777 == 0o600
 
 
+def test_pictures_of_one_name_that_are_written_at_once_are_each_whole(tmp_path: Path) -> None:
+    archive, pictures = Archive(tmp_path), [bytes([number]) * 50_000 for number in range(3)]
+
+    def put_often(picture: bytes) -> None:
+        for _ in range(30):
+            archive.put_file("previews/x.png", picture)
+            assert (tmp_path / "previews/x.png").read_bytes() in pictures
+
+    with ThreadPoolExecutor(len(pictures)) as pool:
+        list(pool.map(put_often, pictures))
+    assert [path.name for path in (tmp_path / "previews").iterdir()] == ["x.png"]
+
+
 @pytest.mark.long
 def test_three_commands_at_once_share_one_token(kit: Kit) -> None:
     kit.sandbox.publish(make_item(ProductSpec(tile="32TMT")))
@@ -317,6 +331,6 @@ def test_three_commands_at_once_share_one_token(kit: Kit) -> None:
         for _ in range(3)
     ]
     for child in children:
-        child.communicate(timeout=120)
+        child.communicate(timeout=PATIENCE_SECONDS)
     assert [child.returncode for child in children] == [0, 0, 0]
     assert len(kit.sandbox.identity.issued) == 1

@@ -4,8 +4,9 @@ import errno
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ NETWORK_KINDS: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "beegfs"}
     | {"fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.glusterfs", "davfs", "fuse.davfs"}
 )
+DRAFT_SUFFIX: Final = ".new"
 _ADVICE: Final[Mapping[int, str]] = {
     errno.ENOSPC: "the disk is full (bytes or inodes); make room, the mirror goes on by itself",
     errno.EDQUOT: "this user's disk quota is used up; raise it or make room",
@@ -85,13 +87,21 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Replace the file at *path* in one step, which lasts once its folder is synced."""
-    draft = path.with_name(path.name + ".new")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    """Replace the file at *path* in one step, which lasts once its folder is synced.
+
+    Whoever else writes the same file just now has a draft of its own.
+    """
+    draft = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{DRAFT_SUFFIX}")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink()
+        raise
 
 
 def lend_file(source: Path, target: Path) -> bool:

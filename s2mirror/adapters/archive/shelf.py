@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from s2mirror.adapters.archive.filesystem import explained, make_folder, sync_folder
+from s2mirror.adapters.archive.filesystem import (
+    DRAFT_SUFFIX,
+    explained,
+    make_folder,
+    sync_folder,
+)
 from s2mirror.adapters.archive.lists import (
     COLLECTION,
     GEOPARQUET,
@@ -138,7 +143,7 @@ class Shelf:
         """Write every list anew, and remove what an interrupted write has left."""
         with explained(f"writing the catalogue in {self.folder}"):
             make_folder(self.folder)
-            for draft in self.folder.rglob("*.json.new"):
+            for draft in self.folder.rglob(f"*.json*{DRAFT_SUFFIX}"):
                 draft.unlink()
             for path in sorted(self.folder.glob(f"*/*/*/{LIST}")):
                 name, month, tile = path.parts[-4:-1]
