@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from kit import Kit
 from leaks import LEAKS
 
@@ -14,9 +14,16 @@ from s2mirror.sandbox import Sandbox
 
 # contracts.py holds tests under another name; pytest shall explain their assertions too.
 pytest.register_assert_rewrite("contracts")
-# Two busy cores make honest examples slow; a time limit per example would only cry wolf.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+# Two busy cores make honest examples slow; a time limit for them would only cry wolf. Nor is a
+# change to be refused for what dice found in it that it did not bring: examples are the same in
+# every run. HYPOTHESIS_PROFILE=default looks for others.
+settings.register_profile(
+    "patient",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient"))
 
 
 @pytest.fixture(scope="session")

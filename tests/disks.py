@@ -3,11 +3,13 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+PATIENCE_SECONDS = 180
 
 
 @contextmanager
@@ -25,6 +27,13 @@ def small_disk(folder: Path, options: str) -> Iterator[None]:
 
 def remount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
+def _until_it_works(act: "Callable[[], subprocess.CompletedProcess[str]]") -> None:
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while (done := act()).returncode:
+        assert time.monotonic() < give_up_at, done
+        time.sleep(0.1)
 
 
 class FailingDisk:
@@ -50,11 +59,10 @@ class FailingDisk:
 
     def mend(self) -> None:
         """Do what an operator does: unmount it when nobody writes any more, check it, mount it."""
-        while self._unmount().returncode:
-            time.sleep(0.1)
+        _until_it_works(self._unmount)
         assert list(self._folder.iterdir()) == [], "nothing is written below the mount point"
         assert self._run("e2fsck", "-f", "-p", str(self._image)).returncode <= 1
-        assert self._mount().returncode == 0
+        _until_it_works(self._mount)  # the kernel lets go of the old loop device a little later
 
     def remove(self) -> None:
         """Unmount it whatever happens there."""

@@ -11,8 +11,8 @@ from typing import Any, Final, Self
 from s2mirror.errors import StoreUnavailable
 
 BUCKET: Final = "eodata"
-_START_SECONDS: Final = 20
-_STOP_SECONDS: Final = 5
+_START_SECONDS: Final = 90
+_STOP_SECONDS: Final = 30
 
 
 class ObjectStore:

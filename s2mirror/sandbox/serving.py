@@ -16,8 +16,8 @@ from starlette.applications import Starlette
 from s2mirror.errors import OutsideError
 from s2mirror.sandbox.proxy import Proxy
 
-_START_SECONDS: Final = 10
-_STOP_SECONDS: Final = 5
+_START_SECONDS: Final = 60
+_STOP_SECONDS: Final = 30
 _POLL_SECONDS: Final = 0.005
 
 

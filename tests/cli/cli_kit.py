@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from kit import Kit
+from kit import PATIENCE_SECONDS, Kit
 from leaks import LEAKS
 
 from s2mirror.cli.main import main
@@ -81,4 +81,4 @@ class Terminal:
         while self.read():
             pass
         os.close(self._leader)
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=PATIENCE_SECONDS)

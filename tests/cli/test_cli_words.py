@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 from cli_kit import Cli
-from kit import Kit, tiny
+from kit import PATIENCE_SECONDS, Kit, tiny
 
 from s2mirror import __version__
 from s2mirror.cli.app import app
@@ -138,7 +138,7 @@ def test_completion_scripts_come_for_each_shell(kit: Kit, shell: str) -> None:
         env=kit.environment(_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -168,7 +168,7 @@ def test_completion_offers_areas_and_products(
         ),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.stdout.split() == [offered]
@@ -199,7 +199,7 @@ def test_a_reader_that_has_had_enough_is_no_error(kit: Kit, words: tuple[str, ..
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     os.close(writing)
@@ -213,7 +213,11 @@ def test_the_work_goes_on_when_nobody_reads_of_it_any_more(kit: Kit) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        kit.command("sync"), env=kit.environment(), stdout=writing, timeout=60, check=False
+        kit.command("sync"),
+        env=kit.environment(),
+        stdout=writing,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
     os.close(writing)
     assert done.returncode == 0

@@ -14,11 +14,12 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from kit import Kit, size_of
+from kit import Kit
 from leaks import LEAKS
 
 from s2mirror.adapters.notify import Notifier
 from s2mirror.cli.main import main
+from s2mirror.sandbox import Fault
 from s2mirror.service.daemon import Daemon, Orders
 from s2mirror.service.health import read_health
 from s2mirror.service.wiring import Mirror
@@ -30,9 +31,16 @@ IMPATIENT = {
     "log": 'format = "json"',
 }
 """A daemon that polls every second."""
+PATIENCE_SECONDS = 180
+"""For what takes seconds: only what hangs takes longer."""
+BAND_BYTES = 1_500_000
+DRIP = Fault(path="_B0[23]_", bytes_per_second=20_000, times=None)
+"""A band of so many bytes takes more than a minute: whoever looks finds it in mid-download."""
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+def wait_until(
+    condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS
+) -> None:
     """Return as soon as *condition* holds; fail if it does not within *seconds*."""
     give_up_at = time.monotonic() + seconds
     while not condition():
@@ -100,28 +108,30 @@ class Running:
         while words := self._socket.recv(4096):
             self.said += words.decode().splitlines()
 
-    def wait_for(self, words: str, seconds: float = 60) -> None:
+    def wait_for(self, words: str) -> None:
+        """Wait until a daemon that runs has told systemd so."""
+
         def heard() -> bool:
             assert self.process.poll() is None, self._log.read_text()
             return words in self.said
 
-        wait_until(heard, words, seconds)
+        wait_until(heard, words)
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def stop(self, seconds: float = 30) -> float:
+    def stop(self) -> float:
         """Send SIGTERM; return after how many seconds the process was gone, with exit code 0."""
         begun = time.monotonic()
         self.send(signal.SIGTERM)
-        assert self.process.wait(timeout=seconds) == 0, self._log.read_text()
+        assert self.process.wait(timeout=PATIENCE_SECONDS) == 0, self._log.read_text()
         return time.monotonic() - begun
 
     def log(self, event: str = "") -> list[dict[str, Any]]:
         """Return its log lines, of one kind if it is given."""
         if not self._log.exists():
             return []
-        whole, _, _being_written = self._log.read_text().rpartition("\n")
+        whole, _, _being_written = self._log.read_bytes().rpartition(b"\n")
         lines = [json.loads(line) for line in whole.splitlines()]
         return [line for line in lines if event in ("", line["event"])]
 
@@ -135,29 +145,23 @@ class Running:
         LEAKS.look(said.getvalue(), "what `s2mirror health` printed")
         return code, said.getvalue()
 
-    def wait_until_sick(self, words: str, seconds: float = 60) -> None:
+    def wait_until_sick(self, words: str) -> None:
         """Wait until health is red, with these words."""
 
         def sick() -> bool:
             code, said = self.health()
             return code == 1 and words in said
 
-        wait_until(sick, f"health tells: {words}", seconds)
+        wait_until(sick, f"health tells: {words}")
 
-    def wait_until_well(self, seconds: float = 60) -> None:
+    def wait_until_well(self) -> None:
         """Wait until health has nothing to tell."""
-        wait_until(lambda: self.health() == (0, "healthy\n"), "health is green", seconds)
+        wait_until(lambda: self.health() == (0, "healthy\n"), "health is green")
 
-    def wait_until_held(self, *ids: str, seconds: float = 60) -> None:
+    def wait_until_held(self, *ids: str) -> None:
         """Wait until exactly these products are archived, and no others are known."""
         wanted = dict.fromkeys(ids, "archived")
-        wait_until(lambda: self.kit.states() == wanted, f"{wanted}", seconds)
-
-    def partial_files(self) -> dict[str, int]:
-        """Return the size in bytes of every band that has begun, by its name."""
-        parts = (self.kit.archive / ".s2mirror" / "staging").glob("*.part/**/*.jp2")
-        sizes = {path.name: size_of(path) for path in parts}
-        return {name: size_bytes for name, size_bytes in sizes.items() if size_bytes}
+        wait_until(lambda: self.kit.states() == wanted, f"{wanted}")
 
     def polls(self) -> int:
         """Return how often the catalogue was searched."""
@@ -190,7 +194,7 @@ def at_work(mirror: Mirror, pace: Pace, notifier: Notifier | None = None) -> Ite
         yield
     finally:
         orders.stop = True
-        thread.join(timeout=60)
+        thread.join(timeout=PATIENCE_SECONDS)
         assert not thread.is_alive()
 
 

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import threading
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -76,14 +75,11 @@ class NamingKit(Kit):
     catalogue_host: str = "localhost"
     tries: int = 2
 
-    @property
-    def config(self) -> Path:
-        path = super().config
-        text = path.read_text(encoding="utf-8").replace("tries = 2", f"tries = {self.tries}")
+    def toml(self) -> str:
+        text = super().toml().replace("tries = 2", f"tries = {self.tries}")
         for url in (self.sandbox.stac_url, self.sandbox.odata_url):
             text = text.replace(url, url.replace("localhost", self.catalogue_host))
-        path.write_text(text, encoding="utf-8")
-        return path
+        return text
 
     def command(self, *arguments: str) -> list[str]:
         """Return a command in a mount namespace of its own, where /etc names one server only."""

@@ -1,7 +1,7 @@
 import signal
 
 import pytest
-from daemon_kit import Running, wait_until
+from daemon_kit import BAND_BYTES, DRIP, Running, wait_until
 from kit import ZURICH, Kit, tiny
 
 from s2mirror.sandbox import Answer, Fault
@@ -39,11 +39,12 @@ def test_a_hangup_with_a_good_configuration_takes_the_new_area(daemon: Running, 
 
 @pytest.mark.long
 def test_a_hangup_in_mid_download_fetches_no_byte_twice(daemon: Running, kit: Kit) -> None:
-    product = tiny(band_bytes=1_500_000)
+    product = tiny(band_bytes=BAND_BYTES)
     kit.sandbox.publish(product)
-    kit.sandbox.s3_proxy.inject(Fault(path="_B0[23]_", bytes_per_second=300_000, times=2))
+    kit.sandbox.s3_proxy.inject(DRIP)
     daemon.start()
-    wait_until(daemon.partial_files, "partial bytes")
+    wait_until(kit.bands_begun, "partial bytes")
+    kit.sandbox.s3_proxy.faults.clear()  # what is under way goes on as slowly
     reload(daemon)
     daemon.wait_for("READY=1")
     daemon.wait_until_held(product.id)

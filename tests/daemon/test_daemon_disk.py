@@ -1,11 +1,10 @@
 """The archive's disk fails under a daemon at work, and is mended by an operator."""
 
 import pytest
-from daemon_kit import at_work, problems, wait_until
+from daemon_kit import DRIP, at_work, problems, wait_until
 from disks import failing_disk
-from kit import Kit, size_of, tiny
+from kit import Kit, tiny
 
-from s2mirror.sandbox import Fault
 from s2mirror.service.workers import Pace
 
 pytestmark = pytest.mark.long
@@ -20,18 +19,17 @@ def test_an_archive_that_turns_read_only_makes_health_red_until_it_is_mended(kit
         mirror = kit.mirror()
         with at_work(mirror, Pace(pause_seconds=0.5, idle_seconds=0.1)):
             wait_until(lambda: kit.states() == {held.id: "archived"}, "the first product")
-            kit.sandbox.s3_proxy.inject(Fault(path="B03", bytes_per_second=300_000, times=None))
+            kit.sandbox.s3_proxy.inject(DRIP)
             kit.sandbox.publish(later)
-            parts = ".s2mirror/staging/*.part/**/*B03*"
-            wait_until(lambda: any(map(size_of, kit.archive.glob(parts))), "half a file")
+            wait_until(kit.bands_begun, "half a file")
             disk.fail()
             wait_until(lambda: "mounted read-only" in str(problems(mirror)), "health is red")
             assert kit.call("health") == 1
             entry = kit.entry(later)
             assert (entry.state in ("queued", "downloading"), entry.attempts) == (True, 0)
             kit.assert_same_bytes(held)
-            disk.mend()
             kit.sandbox.s3_proxy.reset()
+            disk.mend()
             wanted = dict.fromkeys((held.id, later.id), "archived")
             wait_until(lambda: kit.states() == wanted, "the second product")
             wait_until(lambda: not problems(mirror), "health is green")

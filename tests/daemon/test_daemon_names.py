@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from daemon_kit import IMPATIENT, Running, wait_until
+from daemon_kit import IMPATIENT, PATIENCE_SECONDS, Running, wait_until
 from kit import tiny
 from name_kit import NO_SUCH_NAME, SERVER_FAILURE, NameServer, NamingKit, require_namespaces
 
@@ -52,7 +52,7 @@ def test_a_catalogue_whose_name_begins_to_resolve_is_listed_by_the_same_daemon(
             assert kit.states() == {}
             names.knows = True
             daemon.wait_until_held(product.id)
-            daemon.wait_until_well(seconds=150)
+            daemon.wait_until_well()
             daemon.stop()
         kit.assert_current(product)
 
@@ -74,9 +74,9 @@ def test_a_sync_goes_on_when_names_begin_to_resolve_and_ends_with_exit_3_if_they
         kit.catalogue_host, kit.tries = "localhost", 6
         names.asked.clear()
         at_work = kit.start("sync")
-        assert names.asked.wait(60)
+        assert names.asked.wait(PATIENCE_SECONDS)
         assert at_work.poll() is None
         names.knows = True
-        said, _ = at_work.communicate(timeout=120)
+        said, _ = at_work.communicate(timeout=PATIENCE_SECONDS)
         assert at_work.returncode == 0, said
         kit.assert_current(product)

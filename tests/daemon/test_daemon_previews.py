@@ -47,7 +47,7 @@ def test_a_used_up_allowance_is_as_the_operator_wished_and_no_trouble(
     daemon.start()
     daemon.wait_until_held(tiny().id)
     wait_until(lambda: daemon.log("previews.paused"), "the log tells of the allowance")
-    assert daemon.health()[0] == 0
+    wait_until(lambda: daemon.health()[0] == 0, "health is green")
     assert kit.sandbox.process_proxy.traffic.count() == 0
     daemon.stop()
 

@@ -24,10 +24,11 @@ def held_ids(kit: Kit) -> set[str]:
 
 
 def let_days_pass(kit: Kit, days: int) -> None:
-    """Make everything that was received so much older."""
-    hour = (utc_now() - timedelta(days=days)).replace(minute=0, second=0, microsecond=0)
+    """Make everything that was received so much older: perhaps in the two hours of this test."""
     ledger = kit.mirror().ledger
-    ledger.connection.execute("UPDATE transfer SET hour = :hour", {"hour": stamp(hour)})
+    for hour, _ in ledger.transfers(timedelta(days=1), now=utc_now()):
+        words = {"hour": stamp(hour), "earlier": stamp(hour - timedelta(days=days))}
+        ledger.connection.execute("UPDATE transfer SET hour = :earlier WHERE hour = :hour", words)
     ledger.close()
 
 

@@ -15,7 +15,7 @@ from s2mirror.adapters.archive.filesystem import filesystem_kind
 
 PACKAGES: Final = ("podman", "runc")
 BASE: Final = "docker.io/library/python:3.11-slim"
-COMMAND_SECONDS: Final = 300
+COMMAND_SECONDS: Final = 900
 # As config/compose.yaml has it. The rest is what an engine needs on a machine without systemd.
 SHUT_IN: Final = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 WITHOUT_SYSTEMD: Final = (

@@ -23,7 +23,9 @@ def main() -> None:
         "own_mounts_readable": Path("/proc/self/mountinfo").exists(),
         "sees_secrets": [name for name in os.environ if "S3" in name],
     }
-    (STATE / "facts.json").write_text(json.dumps(facts))
+    draft = STATE / f"{os.getpid()}.facts"
+    draft.write_text(json.dumps(facts))
+    draft.rename(STATE / "facts.json")
 
 
 def may_write(place: str) -> bool:

@@ -16,7 +16,7 @@ from installing import CannotInstall, cache_folder, ensure_packages
 PACKAGES: Final = ("debootstrap", "systemd-container")
 RELEASE: Final = "bookworm"
 INSIDE: Final = "systemd,systemd-sysv,dbus,python3,python3-venv"
-BOOT_AND_RUN_SECONDS: Final = 300
+BOOT_AND_RUN_SECONDS: Final = 900
 LOG_TAIL_CHARACTERS: Final = 3000
 
 # Whatever becomes of the scenario, the machine is switched off after it.

@@ -17,6 +17,8 @@ SANDBOX = Path("/srv/sandbox")
 STATE = Path("/var/lib/s2mirror")
 STAGING = STATE / "archive/.s2mirror/staging"
 PRODUCTS = 4
+STAY_SECONDS = 25
+"""The watchdog of the drop-in could bite twice."""
 ASKED = ("ActiveState", "Result", "ExecMainStatus", "NRestarts", "SubState", "MainPID")
 
 CONFIGURED = """
@@ -32,6 +34,11 @@ name = "tile"
 tiles = ["32TMT"]
 start = 2020-01-01
 """
+# Minutes for all of it, so that no stop comes too late to be in mid-download.
+SLOW = """
+[download]
+timetable = ["00:00-24:00 500 kB/s"]
+"""
 
 
 def main() -> None:
@@ -40,12 +47,12 @@ def main() -> None:
     seen = {
         "misconfigured": start_misconfigured(),
         "without_secrets": start_without_secrets(endpoints),
-        "started": start_with_secrets(),
+        "started": start_with_secrets(endpoints),
         "stopped_downloading": stop_downloading(),
-        "started_again": {"rc": systemctl("start"), **show()},
-        "held": wait_for(lambda: len(held()) == PRODUCTS, seconds=60) and held(),
-        "hooked": wait_for((STATE / "facts.json").exists, seconds=60),
-        "health": command("health"),
+        "started_again": start_again(endpoints),
+        "held": wait_for(lambda: len(held()) == PRODUCTS) and held(),
+        "hooked": wait_for(lambda: len(held("processed")) == PRODUCTS),
+        "health": wait_for(lambda: command("health")["rc"] == "0") or command("health"),
         "fed": stay_fed(),
         "reloaded": reload(endpoints),
         "reloaded_badly": reload("[archive]\n"),
@@ -70,9 +77,9 @@ def start_sandbox() -> str:
     made = ("--products", str(PRODUCTS), "--scale", "0.02")
     sandbox = [PYTHON, "-m", "s2mirror.sandbox", "--folder", str(SANDBOX), *made]
     subprocess.Popen(sandbox)
-    endpoints = SANDBOX / "sandbox.toml"
-    wait_for(lambda: endpoints.exists() and endpoints.read_text(), seconds=60)
-    return endpoints.read_text()
+    last = SANDBOX / "sandbox.env"
+    wait_for(lambda: last.exists() and "AWS_CA_BUNDLE" in last.read_text())
+    return (SANDBOX / "sandbox.toml").read_text()
 
 
 def start_misconfigured() -> dict[str, str]:
@@ -91,12 +98,19 @@ def start_without_secrets(endpoints: str) -> dict[str, str]:
     return {**show(), "said": said_since(0), "stop": stop()["Result"]}
 
 
-def start_with_secrets() -> dict[str, str]:
+def start_with_secrets(endpoints: str) -> dict[str, str]:
     """The client's two stay missing."""
+    CONFIG.write_text(endpoints + SLOW + CONFIGURED)
     for name, value in secrets().items():
         secret = CREDENTIALS / f"s2mirror.{name}"
         secret.write_text(f"{value}\n")
         secret.chmod(0o600)
+    return {"rc": systemctl("start"), **show()}
+
+
+def start_again(endpoints: str) -> dict[str, str]:
+    """With nothing to hold it up."""
+    CONFIG.write_text(endpoints + CONFIGURED)
     return {"rc": systemctl("start"), **show()}
 
 
@@ -110,15 +124,19 @@ def secrets() -> dict[str, str]:
 
 def stop_downloading() -> dict[str, str]:
     """In order, and at once, in the middle of its work."""
-    wait_for(lambda: any(path.is_file() for path in STAGING.rglob("*")), seconds=60)
+    wait_for(staged_files)
     stopped = stop()
-    staged = [str(path) for path in STAGING.rglob("*") if path.is_file()]
-    return {**stopped, "staged_files": str(len(staged)), "held": str(len(held()))}
+    return {**stopped, "staged_files": str(staged_files()), "held": str(len(held()))}
+
+
+def staged_files() -> int:
+    """Return how many there are; folders may go while we look."""
+    return sum(len(names) for _, _, names in os.walk(STAGING))
 
 
 def stay_fed() -> dict[str, str]:
-    """The watchdog of the drop-in could bite three times."""
-    time.sleep(9)
+    """Nothing happens."""
+    time.sleep(STAY_SECONDS)
     return show()
 
 
@@ -130,6 +148,7 @@ def reload(configuration: str) -> dict[str, str]:
     done = systemctl("reload")
     ended = ("mirror.started", "config.refused")
     wait_for(lambda: any(word in said_since(known) for word in ended))
+    wait_for(lambda: show()["SubState"] == "running")
     same = show()["MainPID"] == before["MainPID"]
     return {**show(), "rc": done, "same_process": str(same), "said": said_since(known)}
 
@@ -149,10 +168,10 @@ def stop() -> dict[str, str]:
     return {"seconds": f"{time.monotonic() - begin:.1f}", **show()}
 
 
-def held() -> list[str]:
+def held(*states: str) -> list[str]:
     """Return the products that the mirror holds, as the service's user sees them."""
     listed = json.loads(command("list", "--json")["stdout"] or "[]")
-    return [it["id"] for it in listed if it["state"] in ("archived", "processed")]
+    return [it["id"] for it in listed if it["state"] in (states or ("archived", "processed"))]
 
 
 def manifests() -> list[Path]:
@@ -182,6 +201,7 @@ def show() -> dict[str, str]:
 
 def journal() -> list[dict[str, str]]:
     """Return what the unit and systemd wrote about it: the message, and who said it."""
+    subprocess.run(["journalctl", "--sync"], check=False)  # it is written behind what happens
     asked = ["journalctl", "--unit=s2mirror", "--no-pager", "--output=json"]
     said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
     entries = [json.loads(line) for line in said.splitlines()]
@@ -193,7 +213,7 @@ def said_since(known: int) -> str:
     return "\n".join(str(entry["MESSAGE"]) for entry in journal()[known:])
 
 
-def wait_for(condition, *, seconds: float = 20) -> bool:  # noqa: ANN001  (runs on its own inside)
+def wait_for(condition, *, seconds: float = 120) -> bool:  # noqa: ANN001  (runs on its own inside)
     """Return whether *condition* came true in time."""
     give_up_at = time.monotonic() + seconds
     while not condition() and time.monotonic() < give_up_at:

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.long]
 PLAIN: Final = "s2mirror:plain"
 WITH_SANDBOX: Final = "s2mirror:sandbox"
 USER: Final = 10001
-STOP_SECONDS: Final = 10
+STOP_SECONDS: Final = 20
 CONFIGURED: Final = """
 [archive]
 root = "/archive"
@@ -127,7 +127,7 @@ class Service:
         return status.strip(), seconds
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float = 60) -> bool:
+def wait_for(condition: Callable[[], bool], *, seconds: float = 180) -> bool:
     give_up_at = time.monotonic() + seconds
     while not (found := condition()) and time.monotonic() < give_up_at:
         time.sleep(0.2)
@@ -174,7 +174,7 @@ def test_the_daemon_mirrors_and_is_healthy_only_with_the_right_key(
     service.give(sandbox.access_key, "not the secret")
     service.start()
     assert wait_for(lambda: "the key pair is wrong" in service.ask("health").stdout)
-    assert service.healthcheck() == 1
+    assert wait_for(lambda: service.healthcheck() == 1)
     assert service.stop()[0] == "0"
     service.give(sandbox.access_key, sandbox.secret_key)
     service.start()

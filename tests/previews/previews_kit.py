@@ -46,7 +46,7 @@ def options(sandbox: Sandbox, folder: Path, **changes: Any) -> TokenOptions:  # 
         "client_id": sandbox.client_id,
         "client_secret": sandbox.client_secret,
         "cache_file": folder / "ledger.token",
-        "timeout_seconds": 10.0,
+        "timeout_seconds": 60.0,
         "ca_file": sandbox.ca_file,
     }
     values |= changes

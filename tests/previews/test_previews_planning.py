@@ -22,9 +22,6 @@ from s2mirror.projection import projected, to_degrees, to_map, unit_metres
 
 ISSUE = box(13.822174072265625, 45.85080395917834, 14.55963134765625, 46.29191774991382)
 LIMIT = 2500
-# Two busy cores make honest examples slow; a time limit per example would only cry wolf.
-settings.register_profile("previews", deadline=None, max_examples=50)
-settings.load_profile("previews")
 
 
 def script(name: str = "true-color") -> Script:
@@ -97,6 +94,7 @@ def test_utm_is_the_zone_of_the_place() -> None:
     assert frames_of(south, "utm", Size(width=100))[0].crs == "EPSG:32733"
 
 
+@settings(max_examples=50)
 @given(
     width=st.integers(1, 9000),
     height=st.integers(1, 9000),
@@ -201,6 +199,7 @@ def test_a_format_without_transparency_gets_three_bands() -> None:
     assert "const ALPHA = false;" in request.script.text
 
 
+@settings(max_examples=50)
 @given(
     longitude=st.floats(-179, 179),
     latitude=st.floats(-79, 79),

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from kit import PATIENCE_SECONDS
 from previews_kit import Clock, Hurried, options, tokens
 
 from s2mirror.errors import CredentialError, LedgerError, Stopped, TokenError, TokenUnavailable
@@ -69,7 +70,7 @@ def test_three_processes_of_twenty_threads_that_ask_at_once_get_one_token(
     for child in children:
         child.stdin.write("go\n")
         child.stdin.flush()
-    said = {child.communicate(timeout=60)[0].strip() for child in children}
+    said = {child.communicate(timeout=PATIENCE_SECONDS)[0].strip() for child in children}
     assert said == set(sandbox.identity.issued)
     assert len(sandbox.identity.issued) == 1
 

@@ -2,10 +2,12 @@
 
 import re
 import secrets
+import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
@@ -23,8 +25,13 @@ BUCKET = "eodata"
 USER = "s2mirror-tests"
 REGION = "default"
 UPLOADS_AT_ONCE = 8
+REQUEST_SECONDS = 60
+_MARK: Final = "settled-"
 
-# A line of the gateway's log: … "GET /eodata/KEY HTTP/1.1" 206 99995 - "AGENT" bytes=5- latency=…
+# The gateway's log has a line when a request has come, and one when it is over.
+_BEGUN: Final = "starting new request req="
+_OVER: Final = "beast: 0x"
+# The latter: … "GET /eodata/KEY HTTP/1.1" 206 99995 - "AGENT" bytes=5- latency=…
 _ANSWERED: Final = re.compile(
     r'beast: .*?"(?P<method>[A-Z]+) (?P<path>\S+) HTTP/1\.1" (?P<status>\d+) (?P<sent>\d+) '
     r'\S+ "[^"]*" (?P<range>\S+) latency='
@@ -53,8 +60,8 @@ class CephStore:
         self.bucket = BUCKET
         self._cluster = cluster
         self._port = free_port()
+        self._forgotten_bytes = self._started_at_byte = 0
         self._gateway = self._start()
-        self._forgotten_bytes = 0
         self._admin(
             *("user", "create", "--display-name", USER),
             *("--access-key", self.access_key, "--secret-key", self.secret_key),
@@ -129,18 +136,40 @@ class CephStore:
 
     def answered(self) -> list[Answered]:
         """Return every request that was answered since :meth:`forget`, in order."""
-        with self._gateway.log.open("rb") as log:
-            log.seek(self._forgotten_bytes)
-            text = log.read().decode(errors="replace")
-        return [_answered(line) for line in _ANSWERED.finditer(text)]
+        self._settle()
+        found = map(_answered, _ANSWERED.finditer(self._said(self._forgotten_bytes)))
+        return [it for it in found if not it.key.startswith(_MARK)]
 
     def forget(self) -> None:
         """Begin a new record of requests."""
+        self._settle()
         self._forgotten_bytes = self._gateway.log.stat().st_size
+
+    def _said(self, start_byte: int) -> str:
+        with self._gateway.log.open("rb") as log:
+            log.seek(start_byte)
+            return log.read().decode(errors="replace")
+
+    def _settle(self) -> None:
+        """Wait until the log tells of the end of every request that was begun.
+
+        It is written behind the answers. What was begun before this mark stands before it.
+        """
+        mark = f"{_MARK}{uuid.uuid4().hex}"
+        with closing(HTTPConnection(LOOPBACK, self._port, timeout=REQUEST_SECONDS)) as asking:
+            asking.request("GET", f"/{mark}")
+            asking.getresponse().read()
+
+        def settled() -> bool:
+            said = self._said(self._started_at_byte)
+            return mark in said and said.count(_BEGUN) == said.count(_OVER)
+
+        self._gateway.wait_until(settled)
 
     def restart(self, *, max_concurrent_requests: int | None = None) -> None:
         """Start the gateway anew; a request beyond the limit answers 503 SlowDown."""
         self._gateway.stop()
+        self._started_at_byte = self._gateway.log.stat().st_size
         self._gateway = self._start(max_concurrent_requests)
 
     def _start(self, max_concurrent_requests: int | None = None) -> Daemon:

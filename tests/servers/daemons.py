@@ -6,6 +6,7 @@ Its folder is removed by ``warden.py``, which outlives both.
 """
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,12 +14,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 LOOPBACK = "127.0.0.1"
 WARDEN = Path(__file__).with_name("warden.py")
 LOG_TAIL_CHARACTERS = 3000
+PORTS: Final = range(15_000, 30_000)
+"""None that the kernel lends to whoever connects to something just now."""
 
 
 class ServerBroken(Exception):
@@ -51,7 +55,7 @@ class Daemon:
                 start_new_session=True,  # Ctrl-C goes to the tests, which stop us in order
             )
 
-    def wait_until(self, ready: Callable[[], bool], *, seconds: float = 60) -> None:
+    def wait_until(self, ready: Callable[[], bool], *, seconds: float = 180) -> None:
         """Return as soon as *ready* says so; raise when the server ends or the time is up."""
         give_up_at = time.monotonic() + seconds
         while not ready():
@@ -61,7 +65,7 @@ class Daemon:
                 raise ServerBroken(f"not ready after {seconds:.0f} s: {self._last_words()}")
             time.sleep(0.05)
 
-    def stop(self, *, seconds: float = 10) -> None:
+    def stop(self, *, seconds: float = 60) -> None:
         """Ask the server to end; kill it if it does not within *seconds*."""
         self._process.send_signal(self._stop_signal)
         try:
@@ -86,7 +90,7 @@ def run(
     cwd: Path,
     env: Mapping[str, str] | None = None,
     user: str | None = None,
-    seconds: float = 120,
+    seconds: float = 300,
 ) -> str:
     """Run a server's own tool to its end and return what it printed; raise if it failed."""
     done = subprocess.run(
@@ -123,10 +127,12 @@ def swept_folder(prefix: str) -> Iterator[Path]:
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port that is free, and that no client gets until its server listens."""
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port
+    raise ServerBroken("every loopback port is taken")
 
 
 def listens(port: int) -> bool:

@@ -59,14 +59,15 @@ def _is_installed(package: str) -> bool:
 
 def _apt_install(packages: Sequence[str]) -> None:
     install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *packages]
+    patience = ("-o", "Acquire::Retries=5", "-o", "DPkg::Lock::Timeout=300")
     if os.geteuid() != 0:
         raise CannotInstall(f"run this first: sudo {shlex.join(install)}")
-    install[1:1] = ["-o", "DPkg::Lock::Timeout=300"]
+    install[1:1] = patience
     try:
         _do(install)
     except CannotInstall:
         # The package lists of a fresh container are empty, those of an old one out of date.
-        _do(["apt-get", "update", "--quiet"])
+        _do(["apt-get", *patience, "update", "--quiet"])
         _do(install)
 
 

@@ -41,9 +41,13 @@ class Services:
 
     def store(self, *products: SandboxProduct) -> None:
         """Put products into the store alone."""
+        self.put(*products)
+        self.ceph.forget()
+
+    def put(self, *products: SandboxProduct) -> None:
+        """Put products into the store, even while somebody has not read an answer to its end."""
         for product in products:
             self.ceph.load(product.keys.items())
-        self.ceph.forget()
 
     def list(self, *products: SandboxProduct) -> None:
         """Put products into the catalogue alone."""

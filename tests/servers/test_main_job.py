@@ -23,9 +23,10 @@ pytestmark = pytest.mark.servers
 
 LISTED_AT = datetime(2026, 5, 28, 6, 30, 15, 217000, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-PATIENCE_SECONDS = 60
-# Files of megabytes: long enough under way to be caught there.
+PATIENCE_SECONDS = 180
 BIG = 0.05
+# Half a minute for such a product: long enough under way to be caught there.
+SLOW = 'timetable = ["00:00-24:00 2 MB/s"]'
 IMPATIENT = {"download": 'backoff = "1 s"\nbackoff_cap = "1 s"'}
 WHOLE_WORLD = """
 [[area]]
@@ -100,12 +101,15 @@ class Caught:
 
 @contextmanager
 def caught_downloading(kit: Kit, product: SandboxProduct) -> Iterator[Caught]:
-    """Start a sync and freeze it while some band of *product* is there in part."""
+    """Start a slow sync and freeze it while some band of *product* is there in part."""
     stage = Archive(kit.archive).stage(product.id)
+    swift = kit.sections.get("download", "")
+    kit.sections["download"] = f"{swift}\n{SLOW}"
     with kit.start("sync") as process:
+        kit.sections["download"] = swift
         try:
             while True:
-                if begun(stage):
+                if begun(stage) and len(stage.files()) > 1:
                     freeze(process)
                     for path, partial_bytes in begun(stage).items():
                         if partial_bytes < len(product.files[path]):
@@ -277,7 +281,8 @@ def test_a_product_replaced_in_mid_download_is_listed_anew_and_held_as_it_is_now
     assert old.files.keys() == new.files.keys()
     services.publish(old)
     with caught_downloading(kit, old) as caught:
-        services.publish(new)
+        services.put(new)
+        services.list(new)
         assert caught.end(signal.SIGCONT) == 1
     assert "412 PreconditionFailed: it changed since it was listed" in reasons(kit, old)
     sync_until_current(kit)

@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.servers
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 150
 LISTENS = "0A"
 LOOPBACK_HEX = ("0100007F", "00000000000000000000000001000000")
 # What a shell runs in the background ignores SIGINT, and so would everything below it.
@@ -20,7 +20,7 @@ import signal, time
 from daemons import Daemon, swept_folder
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with swept_folder("s2mirror-leave-nothing-") as folder:
-    sleeper = Daemon(["sh", "-c", "echo $$ > pid; exec sleep 600"], log=folder / "log")
+    sleeper = Daemon(["sh", "-c", "echo $$ > p; mv p pid; exec sleep 600"], log=folder / "log")
     sleeper.wait_until((folder / "pid").exists)
     print(folder, flush=True)
     try:

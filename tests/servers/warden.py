@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 
 
 def main(folder: Path) -> int:
