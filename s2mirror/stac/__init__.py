@@ -5,6 +5,7 @@ from s2mirror.stac.catalogues import Box, catalogue, collection, collection_link
 from s2mirror.stac.item import (
     assets_of,
     extensions_of,
+    iso_time,
     item,
     item_properties,
     known_properties,
@@ -21,6 +22,7 @@ __all__ = [
     "collection",
     "collection_link",
     "extensions_of",
+    "iso_time",
     "item",
     "item_properties",
     "known_properties",

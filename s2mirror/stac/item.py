@@ -71,8 +71,8 @@ def item_properties(holding: Holding, *, bucket: str) -> dict[str, Any]:
     return {
         **(holding.properties or known_properties(holding.product)),
         "s2mirror:source": source_of(holding.product.s3_prefix, bucket=bucket),
-        "s2mirror:fetched_at": _time(holding.fetched_at),
-        "s2mirror:verified_at": _time(holding.verified_at),
+        "s2mirror:fetched_at": iso_time(holding.fetched_at),
+        "s2mirror:verified_at": iso_time(holding.verified_at),
         "s2mirror:version": __version__,
     }
 
@@ -144,21 +144,22 @@ def known_properties(product: Product) -> dict[str, Any]:
     """Return what the ledger knows, for a product whose own properties were not kept."""
     clouds = product.cloud_cover_percent
     return {
-        "datetime": _time(product.sensed_at),
-        "published": _time(product.published_at),
+        "datetime": iso_time(product.sensed_at),
+        "published": iso_time(product.published_at),
         "platform": product.platform,
         "constellation": "sentinel-2",
         "instruments": ["msi"],
         "gsd": 10,
         "grid:code": f"MGRS-{product.tile}",
         "sat:relative_orbit": product.relative_orbit,
-        "processing:datetime": _time(product.generated_at),
+        "processing:datetime": iso_time(product.generated_at),
         "processing:version": product.baseline,
         **({} if clouds is None else {"eo:cloud_cover": clouds}),
     }
 
 
-def _time(moment: datetime | None) -> str | None:
+def iso_time(moment: datetime | None) -> str | None:
+    """Return an instant as STAC writes it, in UTC."""
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

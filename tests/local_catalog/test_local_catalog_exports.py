@@ -138,6 +138,20 @@ def test_geoparquet_has_the_properties_outlines_and_paths_of_every_item(kit: Kit
         assert row["assets"]["thumbnail"]["roles"] == ["thumbnail", "overview"]
 
 
+def test_only_the_times_that_readers_write_as_text_again_are_of_a_type_of_their_own(
+    filled: tuple[Kit, list[SandboxProduct]],
+) -> None:
+    kit, _ = filled
+    columns = parquet.read_schema(written(kit))
+    times = {column.name for column in columns if str(column.type).startswith("timestamp")}
+    assert times == {
+        *("datetime", "start_datetime", "end_datetime", "created", "updated", "published")
+    }
+    row, item = table(written(kit))[0], next(opened(kit).get_items(recursive=True))
+    for name in ("processing:datetime", "s2mirror:fetched_at", "s2mirror:verified_at"):
+        assert row[name] == item.properties[name]
+
+
 def is_asset(path: str) -> bool:
     name = path.rpartition("/")[2]
     metadata = ("manifest.safe", "INSPIRE.xml", "MTD_MSIL2A.xml", "MTD_TL.xml", "MTD_DS.xml")

@@ -9,10 +9,8 @@ from typing import Any, Final
 
 from s2mirror.model import utc
 
-_TIMES: Final = (
-    *("datetime", "start_datetime", "end_datetime", "created", "updated", "published"),
-    "processing:datetime",
-)
+_TIMES: Final = ("datetime", "start_datetime", "end_datetime", "created", "updated", "published")
+"""Those that stac-geoparquet writes as text again when it makes items of rows; others stay text."""
 _NUMBERS: Final = (
     *("gsd", "eo:cloud_cover", "eo:snow_cover", "view:azimuth", "view:incidence_angle"),
     *("view:sun_azimuth", "view:sun_elevation"),
@@ -20,6 +18,7 @@ _NUMBERS: Final = (
 _WHOLE: Final = ("sat:relative_orbit", "sat:absolute_orbit")
 _TEXTS: Final = (
     *("platform", "constellation", "grid:code", "processing:level", "processing:version"),
+    "processing:datetime",
     *("processing:facility", "product:type", "product:timeliness", "sat:orbit_state"),
     *("product:timeliness_category", "sat:platform_international_designator"),
     *("eopf:datatake_id", "eopf:datastrip_id", "eopf:instrument_mode"),
@@ -29,16 +28,16 @@ _TOO_LARGE: Final = 1e300
 """Beyond this a number is none: a whole one may be too large to become a float."""
 
 
-def moment(pa: Any) -> Any:  # noqa: ANN401 - pyarrow has no types
+def _moment(pa: Any) -> Any:  # noqa: ANN401 - pyarrow has no types
     """Return the kind of a column of times."""
     return pa.timestamp("us", tz="UTC")
 
 
 def _times(pa: Any, values: list[object]) -> Any:  # noqa: ANN401 - pyarrow has no types
     try:
-        return pa.array(values, pa.string()).cast(moment(pa))
+        return pa.array(values, pa.string()).cast(_moment(pa))
     except (pa.ArrowException, UnicodeError):
-        return pa.array([_time(value) for value in values], moment(pa))
+        return pa.array([_time(value) for value in values], _moment(pa))
 
 
 def _time(value: object) -> datetime | None:

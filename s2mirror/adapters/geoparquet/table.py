@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from s2mirror import __version__
-from s2mirror.adapters.geoparquet.cells import COLUMNS, moment
+from s2mirror.adapters.geoparquet.cells import COLUMNS
 from s2mirror.errors import ArchiveError, UsageError
 from s2mirror.geometry import bounding_boxes
 from s2mirror.model import Brief
@@ -27,6 +26,7 @@ from s2mirror.stac import (
     asset_key,
     asset_keys,
     extensions_of,
+    iso_time,
     known_properties,
     source_of,
 )
@@ -131,8 +131,8 @@ def _schema(pa: Any, collection: str) -> Any:  # noqa: ANN401 - pyarrow has no t
         "assets": pa.struct([(key, asset) for key in asset_keys(collection)]),
         "collection": text,
         **{name: column(pa, []).type for name, column in COLUMNS.items()},
-        "s2mirror:fetched_at": moment(pa),
-        "s2mirror:verified_at": moment(pa),
+        "s2mirror:fetched_at": text,
+        "s2mirror:verified_at": text,
         "s2mirror:source": text,
         "s2mirror:version": text,
     }
@@ -148,8 +148,8 @@ class _Batch:
     ids: list[str] = field(default_factory=list)
     outlines: list[bytes] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
-    fetched_at: list[datetime | None] = field(default_factory=list)
-    verified_at: list[datetime | None] = field(default_factory=list)
+    fetched_at: list[str | None] = field(default_factory=list)
+    verified_at: list[str | None] = field(default_factory=list)
     extensions: list[Sequence[str]] = field(default_factory=list)
     properties: dict[str, list[object]]
     hrefs: dict[str, list[str | None]]
@@ -169,8 +169,8 @@ def _gathered(briefs: Iterable[Brief], collection: str, root: str) -> _Batch:
         batch.ids.append(brief.id)
         batch.outlines.append(brief.footprint_wkb)
         batch.prefixes.append(brief.s3_prefix)
-        batch.fetched_at.append(brief.fetched_at)
-        batch.verified_at.append(brief.verified_at)
+        batch.fetched_at.append(iso_time(brief.fetched_at))
+        batch.verified_at.append(iso_time(brief.verified_at))
         found = known_properties(brief.product) if brief.product else brief.properties
         cells = {name: found.get(name) for name in COLUMNS}
         batch.extensions.append(extensions_of(cells))
@@ -209,8 +209,8 @@ def _columns(
         "collection": pa.repeat(same(batch.collection), count),
         "s2mirror:source": pa.array([source_of(name, bucket=bucket) for name in batch.prefixes]),
         "s2mirror:version": pa.repeat(same(__version__), count),
-        "s2mirror:fetched_at": pa.array(batch.fetched_at, moment(pa)),
-        "s2mirror:verified_at": pa.array(batch.verified_at, moment(pa)),
+        "s2mirror:fetched_at": pa.array(batch.fetched_at, pa.string()),
+        "s2mirror:verified_at": pa.array(batch.verified_at, pa.string()),
         **{name: COLUMNS[name](pa, values) for name, values in batch.properties.items()},
     }
 
