@@ -219,7 +219,6 @@ class Mirror:
             ledger=self.ledger,
             archive=self.archive,
             bucket=self.settings.store.bucket,
-            catalogue=self.shelf.folder if self.shelf else None,
             catalog_url=self.settings.catalog.url,
         )
 

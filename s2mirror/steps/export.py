@@ -33,8 +33,6 @@ class Exporter:
     ledger: Ledger
     archive: Archive
     bucket: str
-    catalogue: Path | None
-    """The folder of the local catalogue; None where there is none."""
     catalog_url: str
     """Whence the items came."""
 
@@ -71,7 +69,8 @@ class Exporter:
             _heeding(self.ledger.holdings.briefs(of_one), stop or StopFlag()),
             root=self.archive.root,
             bucket=self.bucket,
-            links=[collection_link(collection, self.catalogue, self.catalog_url)],
+            # Not the local collection: rows are served to other machines, where its path is none.
+            links=[collection_link(collection, None, self.catalog_url)],
         )
 
     def stac(self, query: HoldingQuery, cataloguer: Cataloguer) -> int:
