@@ -127,6 +127,7 @@ class Receiver:
 
 def await_turn(store: ObjectStore, halt: StopFlag) -> None:
     """Wait until the account's rate allows one more request. Raises Stopped."""
+    halt.raise_if_set()
     while (seconds := store.wait_seconds()) > 0:
         halt.wait(seconds)
         halt.raise_if_set()

@@ -8,10 +8,12 @@ from subprocess import Popen
 
 import pytest
 from cli_kit import Terminal
-from kit import PATIENCE_SECONDS, Kit, tiny
+from kit import PATIENCE_SECONDS, Kit, OnFirstByte, tiny
 
 from s2mirror.cli.codes import STOPPED
+from s2mirror.errors import Stopped
 from s2mirror.sandbox import Fault
+from s2mirror.stop import StopFlag
 
 pytestmark = pytest.mark.long
 
@@ -72,6 +74,15 @@ def test_a_silent_store_does_not_keep_a_sync_from_ending(kit: Kit) -> None:
     kit.sandbox.s3_proxy.reset()
     assert kit.run("sync").returncode == 0
     kit.assert_invariants()
+
+
+def test_who_is_told_to_stop_asks_for_nothing_more(kit: Kit) -> None:
+    kit.sandbox.publish(tiny())
+    kit.sandbox.s3_proxy.inject(Fault(path="manifest", cut_after_bytes=100, times=None))
+    stop = StopFlag()
+    with pytest.raises(Stopped):
+        kit.cycle(stop=stop, progress=OnFirstByte(stop.set))
+    assert len(kit.downloads()) == 1
 
 
 def is_asked(kit: Kit, path: str) -> bool:
