@@ -13,6 +13,7 @@ from s2mirror.service.health import Troubles
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.connections import Connections
+from s2mirror.steps.process import end_hooks
 from s2mirror.stop import StopFlag
 
 FETCH: Final = "fetch"
@@ -90,8 +91,9 @@ class Workers:
         self._arrived.set()
 
     def abandon(self) -> None:
-        """Leave behind whatever hangs on a silent socket."""
+        """Leave behind whatever hangs on a silent socket, but no hook that heeds no stop."""
         self._connections.close()
+        end_hooks()
 
     def _thread(self, name: str, job: str) -> threading.Thread:
         return threading.Thread(target=self._work, args=(job,), name=name, daemon=True)

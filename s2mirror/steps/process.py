@@ -22,7 +22,9 @@ from s2mirror.stop import StopFlag
 _OURS_ALONE: Final = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _GRACE_SECONDS: Final = 5.0
 _WATCH_SECONDS: Final = 0.2
+_DYING_SECONDS: Final = 1.0
 _OUTPUT_SHOWN: Final = 400
+_running: Final[set["subprocess.Popen[bytes]"]] = set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,12 +130,26 @@ def _run(arguments: Sequence[str], timeout: timedelta, stop: StopFlag) -> str:
                 env=_without_secrets(os.environ),
                 start_new_session=True,
             )
-            if ended := _wait(process, timeout, stop):
+            _running.add(process)
+            try:
+                ended = _wait(process, timeout, stop)
+            finally:
+                _running.discard(process)
+            if ended:
                 return ended
             tail = _tail(output)
             return f"exit code {process.returncode}: {tail}" if process.returncode else ""
     except OSError as error:
         return f"cannot start {arguments[0]!r}: {error.strerror}"
+
+
+def end_hooks() -> None:
+    """End by force whatever hook still runs, because its mirror is about to be gone."""
+    for process in tuple(_running):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with suppress(TimeoutExpired):
+            process.wait(_DYING_SECONDS)
 
 
 def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:

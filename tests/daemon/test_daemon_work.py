@@ -2,13 +2,15 @@ import json
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from daemon_kit import BAND_BYTES, DRIP, PATIENCE_SECONDS, Running, wait_until
+from daemon_kit import BAND_BYTES, DRIP, PATIENCE_SECONDS, Running, at_work, wait_until
 from kit import Kit, tiny
 
 from s2mirror.sandbox import Answer, Fault
+from s2mirror.service.workers import Pace
 
 pytestmark = pytest.mark.long
 
@@ -128,15 +130,13 @@ def test_a_hook_is_called_soon_after_a_product_has_come(daemon: Running, kit: Ki
 
 
 def test_a_hook_that_runs_when_the_stop_comes_is_ended_too(daemon: Running, kit: Kit) -> None:
-    pid_file = kit.folder / "hook.pid"
-    script = f"trap '' TERM; echo $$ > {pid_file}; while true; do sleep 0.1; done"
-    kit.sections["process"] = f'command = ["/bin/sh", "-c", "{script}"]'
+    hook = stubborn_hook(kit)
     product = tiny()
     kit.sandbox.publish(product)
     daemon.start()
-    wait_until(lambda: pid_file.exists() and pid_file.read_text().strip(), "the hook")
+    wait_until(hook, "the hook")
     assert daemon.stop() < 20
-    assert is_gone(int(pid_file.read_text()))
+    wait_until(lambda: is_gone(hook()), "the hook is gone")
     assert kit.states() == {product.id: "archived"}
     assert kit.json("show", product.id)["attempts"] == 0, "the stop was not the hook's fault"
 
@@ -148,6 +148,22 @@ def test_an_early_stop_ends_it_cleanly(daemon: Running, delay_seconds: float) ->
     time.sleep(delay_seconds)
     assert daemon.stop() < 20
     assert "Traceback" not in daemon.log_text()
+
+
+def test_a_hook_does_not_outlive_a_daemon_that_cannot_wait_for_it(kit: Kit) -> None:
+    hook = stubborn_hook(kit)
+    kit.sandbox.publish(tiny())
+    with at_work(kit.mirror(), Pace(leave_seconds=0.5, idle_seconds=0.1)):
+        wait_until(hook, "the hook")
+    assert is_gone(hook())
+
+
+def stubborn_hook(kit: Kit) -> Callable[[], int]:
+    """Configure a hook that heeds no SIGTERM; the result returns its process, once it runs."""
+    file = kit.folder / "hook.pid"
+    script = f"trap '' TERM; echo $$ > {file}; while true; do sleep 0.1; done"
+    kit.sections["process"] = f'command = ["/bin/sh", "-c", "{script}"]'
+    return lambda: int(file.read_text() or 0) if file.exists() else 0
 
 
 def is_gone(pid: int) -> bool:
