@@ -1,6 +1,7 @@
 """Which files of a SAFE are wanted: all, or some by band, resolution or pattern.
 
-Whatever is chosen, the metadata come along, so that the product can be opened and proven.
+Whatever is chosen, the metadata come along, so that the product can be opened and proven, and the
+quicklook, so that it can be seen: a hundredth of a percent of it.
 """
 
 import json
@@ -169,7 +170,7 @@ def _image(path: str) -> tuple[str, str]:
 def _is_metadata(path: str) -> bool:
     """Tell whether a file describes the product rather than being a part of it to choose."""
     folder, _, name = path.rpartition("/")
-    return name.endswith((".xml", ".safe")) or folder.endswith("/AUX_DATA")
+    return name.endswith((".xml", ".safe", "-ql.jpg")) or folder.endswith("/AUX_DATA")
 
 
 def _masks(path: str) -> str:

@@ -71,6 +71,16 @@ def test_each_archived_product_has_its_quicklook_as_preview_for_nothing(kit: Kit
 
 
 @pytest.mark.long
+def test_a_product_that_is_partial_by_choice_has_its_quicklook_too(kit: Kit) -> None:
+    kit.areas = kit.areas.rstrip() + '\nbands = ["SCL"]\n'
+    made = with_picture(tiny())
+    kit.sandbox.publish(made)
+    assert kit.cycle().previews == 1
+    (preview,) = of(kit.mirror(), made).values()
+    assert preview.outcome is Outcome.MADE
+
+
+@pytest.mark.long
 def test_a_quicklook_lies_on_its_tile(kit: Kit) -> None:
     made = with_picture(tiny())
     kit.sandbox.publish(made)

@@ -33,6 +33,7 @@ def old_safe() -> frozenset[str]:
     return frozenset(
         [
             *("manifest.safe", "MTD_MSIL2A.xml", "INSPIRE.xml", f"{granule}/MTD_TL.xml"),
+            "S2B_MSIL2A_20210122T134209_N0214_R124_T22HBD_20210122T160121-ql.jpg",
             *(image.format("60m", band) for band in ("B01", "B02", "B09", "SCL")),
             *(image.format("20m", band) for band in ("B02", "B05", "SCL")),
             image.format("10m", "B02"),
@@ -94,13 +95,14 @@ def test_cloud_and_snow_probabilities_are_bands_too() -> None:
 
 @pytest.mark.parametrize("paths", [L1C, L2A, OLD], ids=["L1C", "L2A", "old"])
 @pytest.mark.parametrize("selection", [chosen(bands=["B02"]), chosen(files=["no/such"])])
-def test_metadata_and_manifest_always_come_along(
+def test_metadata_manifest_and_quicklook_always_come_along(
     paths: frozenset[str], selection: Selection
 ) -> None:
     found = selection.paths(paths)
     assert {"manifest.safe", "INSPIRE.xml"} <= found
     assert {p for p in paths if "MTD_" in p or "DATASTRIP" in p or "AUX_DATA" in p} <= found
-    assert not any(path.startswith(("HTML", "rep_info")) or "-ql" in path for path in found)
+    assert any(path.endswith("-ql.jpg") for path in found)
+    assert not any(path.startswith(("HTML", "rep_info")) for path in found)
 
 
 def test_the_masks_of_a_band_come_with_it_and_no_others() -> None:
