@@ -73,10 +73,10 @@ def test_a_sync_goes_on_when_names_begin_to_resolve_and_ends_with_exit_3_if_they
         assert (kit.entry(product).state, kit.entry(product).attempts) == ("queued", 0)
         kit.catalogue_host, kit.tries = "localhost", 6
         names.asked.clear()
-        at_work = kit.start("sync")
-        assert names.asked.wait(PATIENCE_SECONDS)
-        assert at_work.poll() is None
-        names.knows = True
-        said, _ = at_work.communicate(timeout=PATIENCE_SECONDS)
+        with kit.start("sync") as at_work:
+            assert names.asked.wait(PATIENCE_SECONDS)
+            assert at_work.poll() is None
+            names.knows = True
+            said, _ = at_work.communicate(timeout=PATIENCE_SECONDS)
         assert at_work.returncode == 0, said
         kit.assert_current(product)

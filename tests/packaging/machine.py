@@ -18,6 +18,7 @@ RELEASE: Final = "bookworm"
 INSIDE: Final = "systemd,systemd-sysv,dbus,python3,python3-venv"
 BOOT_AND_RUN_SECONDS: Final = 900
 LOG_TAIL_CHARACTERS: Final = 3000
+DOWNLOAD_TRIES: Final = 3
 
 # Whatever becomes of the scenario, the machine is switched off after it.
 HARNESS: Final = """
@@ -51,11 +52,13 @@ def debian_root() -> Path:
 def _bootstrap(root: Path) -> None:
     unfinished = root.with_name(f"{root.name}.{os.getpid()}")
     command = ["debootstrap", "--variant=minbase", f"--include={INSIDE}", RELEASE, unfinished]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
+    for _ in range(DOWNLOAD_TRIES):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if not done.returncode:
+            unfinished.rename(root)
+            return
         shutil.rmtree(unfinished, ignore_errors=True)
-        raise CannotInstall(f"debootstrap failed: {(done.stdout + done.stderr)[-2000:]}")
-    unfinished.rename(root)
+    raise CannotInstall(f"debootstrap failed: {(done.stdout + done.stderr)[-2000:]}")
 
 
 class Machine:
