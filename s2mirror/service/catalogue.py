@@ -3,7 +3,7 @@
 from typing import Final
 
 from s2mirror.adapters.ledger import HoldingQuery
-from s2mirror.errors import MirrorError
+from s2mirror.errors import ArchiveError, MirrorError
 from s2mirror.model import utc
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
@@ -35,11 +35,23 @@ def keep_catalogue(mirror: Mirror) -> None:
 def finish_catalogue(mirror: Mirror, stop: StopFlag) -> None:
     """Write all that has changed, and the tables if they are due."""
     try:
-        mirror.require_archive()
-        mirror.cataloguer().catch_up_all(stop)
-        write_tables(mirror, stop)
+        complete_catalogue(mirror, stop)
     except MirrorError as error:
         _tell(error)
+
+
+def complete_catalogue(mirror: Mirror, stop: StopFlag) -> None:
+    """Write the same, for whoever tells of trouble. Raises MirrorError.
+
+    While the archive's disk is away nothing is written; who brings or prunes products tells of it.
+    """
+    try:
+        mirror.require_archive()
+    except ArchiveError as error:
+        _tell(error)
+        return
+    mirror.cataloguer().catch_up_all(stop)
+    write_tables(mirror, stop)
 
 
 def write_tables(mirror: Mirror, stop: StopFlag) -> None:

@@ -15,7 +15,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from s2mirror.adapters.notify import Notifier
 from s2mirror.errors import MirrorError, Stopped
 from s2mirror.planning.searches import Search
-from s2mirror.service.catalogue import write_tables
+from s2mirror.service.catalogue import complete_catalogue
 from s2mirror.service.cycle import prepare, prune, read_deletions
 from s2mirror.service.health import Troubles
 from s2mirror.service.logs import log
@@ -183,8 +183,7 @@ class Daemon:
 
     def _catalogue(self) -> None:
         """Write what the local catalogue still lacks."""
-        self._mirror.cataloguer().catch_up_all(self._stop)
-        write_tables(self._mirror, self._stop)
+        complete_catalogue(self._mirror, self._stop)
 
     def _preview(self) -> None:
         self._previews.turn()

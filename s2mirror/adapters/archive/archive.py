@@ -116,6 +116,7 @@ class Archive:
         """Leave a small file in place of a product: its name plus ``.deleted``."""
         with explained(f"writing the tombstone of {path}"):
             stone = self._marker(path, TOMBSTONE_SUFFIX)
+            self._require_disk()
             make_folder(stone.parent)
             write_durably(stone, text.encode())
 
