@@ -29,10 +29,10 @@ def remount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
 
 
-def _until_it_works(act: "Callable[[], subprocess.CompletedProcess[str]]") -> None:
+def _until(holds: Callable[[], bool]) -> None:
     give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while (done := act()).returncode:
-        assert time.monotonic() < give_up_at, done
+    while not holds():
+        assert time.monotonic() < give_up_at, "the disk is still in use"
         time.sleep(0.1)
 
 
@@ -59,10 +59,13 @@ class FailingDisk:
 
     def mend(self) -> None:
         """Do what an operator does: unmount it when nobody writes any more, check it, mount it."""
-        _until_it_works(self._unmount)
+        _until(lambda: self._run("umount", str(self._folder)).returncode == 0)
+        # Another test's mount namespace, made meanwhile, has the disk mounted for as long as it is.
+        _until(lambda: not self._run("losetup", "--associated", str(self._image)).stdout)
         assert list(self._folder.iterdir()) == [], "nothing is written below the mount point"
-        assert self._run("e2fsck", "-f", "-p", str(self._image)).returncode <= 1
-        _until_it_works(self._mount)  # the kernel lets go of the old loop device a little later
+        checked = self._run("e2fsck", "-f", "-p", str(self._image))
+        assert checked.returncode <= 1, checked
+        _until(lambda: self._mount().returncode == 0)
 
     def remove(self) -> None:
         """Unmount it whatever happens there."""
@@ -76,9 +79,6 @@ class FailingDisk:
     def _mount(self) -> "subprocess.CompletedProcess[str]":
         options = "loop,errors=remount-ro"
         return self._run("mount", "-o", options, str(self._image), str(self._folder))
-
-    def _unmount(self) -> "subprocess.CompletedProcess[str]":
-        return self._run("umount", str(self._folder))
 
     def _run(self, *command: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(command, capture_output=True, text=True, check=False)
