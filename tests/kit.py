@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -56,12 +57,12 @@ class OnFirstByte(Quiet):
     """Does something once, when the first bytes of any product have been written."""
 
     def __init__(self, act: Callable[[], object]) -> None:
-        self._act: Callable[[], object] | None = act
+        self._act = act
+        self._once = threading.Lock()
 
     def received(self, product_id: str, size_bytes: int) -> None:  # noqa: ARG002 - the port's
-        act, self._act = self._act, None
-        if act is not None:
-            act()
+        if self._once.acquire(blocking=False):
+            self._act()
 
 
 def small(day: int = 27, **facts: Any) -> SandboxProduct:  # noqa: ANN401 - ProductSpec's fields
@@ -208,10 +209,13 @@ class Kit:
         return Started(self.command(*arguments), self.environment(**more), said)
 
     def mirror(self) -> Mirror:
-        """Open the mirror within this process."""
-        return open_mirror(
-            load_settings(self.config, environment=self.secrets).settings, create=True
-        )
+        """Open the mirror within this process. Its dice always fall alike.
+
+        A wait before the next attempt is anything from none to the longest. With none, a product is
+        tried again by the same sync, and what a test says of its first attempt is no longer so.
+        """
+        settings = load_settings(self.config, environment=self.secrets).settings
+        return replace(open_mirror(settings, create=True), dice=lambda: 0.9)
 
     def later(self, **ahead: float) -> Mirror:
         """Open the mirror with its clock ahead, by *ahead* as for ``timedelta``: a day if empty."""

@@ -3,14 +3,13 @@ from pathlib import Path
 import pytest
 from discovery_kit import Watch, catalog_of, watch_of
 from kit import Kit
-from steady import SteadyKit
 
 from s2mirror.sandbox import Sandbox
 
 
 @pytest.fixture
 def kit(tmp_path: Path, sandbox: Sandbox) -> Kit:
-    return SteadyKit(tmp_path, sandbox, sections={"download": "tries_per_file = 1"})
+    return Kit(tmp_path, sandbox, sections={"download": "tries_per_file = 1"})
 
 
 @pytest.fixture

@@ -1,17 +1,10 @@
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from crashing import CrashServer
 from kit import Kit, tiny
-from steady import SteadyKit
 
 from s2mirror.sandbox import Sandbox
-
-
-@pytest.fixture
-def kit(tmp_path: Path, sandbox: Sandbox) -> Kit:
-    return SteadyKit(tmp_path, sandbox)
 
 
 @pytest.fixture(scope="session")
