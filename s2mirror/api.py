@@ -90,7 +90,8 @@ class Mirror:
         Each item has CDSE's own properties, and of each asset the absolute path of the file,
         ``file:size`` in bytes, and for images the grid (``proj:code``, ``proj:shape`` as rows and
         columns, ``proj:transform`` in metres) and the numbers that turn pixels into reflectances
-        (``raster:scale``, ``raster:offset``). Its ``get_collection()`` reads the local catalogue.
+        (``raster:scale``, ``raster:offset``). Its ``get_collection()`` reads the local
+        catalogue, or CDSE's where ``local_catalog.enabled`` is false.
 
         Raises :class:`~s2mirror.errors.UsageError` for an area, tile or time that is none.
         """

@@ -2,14 +2,12 @@
 
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
-PATIENCE_SECONDS = 180
+from kit import wait_until
 
 
 @contextmanager
@@ -27,13 +25,6 @@ def small_disk(folder: Path, options: str) -> Iterator[None]:
 
 def remount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < give_up_at, "the disk is still in use"
-        time.sleep(0.1)
 
 
 class FailingDisk:
@@ -59,13 +50,13 @@ class FailingDisk:
 
     def mend(self) -> None:
         """Do what an operator does: unmount it when nobody writes any more, check it, mount it."""
-        _until(lambda: self._run("umount", str(self._folder)).returncode == 0)
+        wait_until(lambda: self._run("umount", str(self._folder)).returncode == 0, "unmounted")
         # Another test's mount namespace, made meanwhile, has the disk mounted for as long as it is.
-        _until(lambda: not self._run("losetup", "--associated", str(self._image)).stdout)
+        wait_until(lambda: not self._loop_devices(), "nobody has it mounted")
         assert list(self._folder.iterdir()) == [], "nothing is written below the mount point"
         checked = self._run("e2fsck", "-f", "-p", str(self._image))
         assert checked.returncode <= 1, checked
-        _until(lambda: self._mount().returncode == 0)
+        wait_until(lambda: self._mount().returncode == 0, "mounted")
 
     def remove(self) -> None:
         """Unmount it whatever happens there."""
@@ -75,6 +66,9 @@ class FailingDisk:
     def _trigger(self) -> Path:
         device = self._run("findmnt", "-no", "SOURCE", str(self._folder)).stdout.strip()
         return Path("/sys/fs/ext4") / Path(device).name / "trigger_fs_error"
+
+    def _loop_devices(self) -> str:
+        return self._run("losetup", "--associated", str(self._image)).stdout
 
     def _mount(self) -> "subprocess.CompletedProcess[str]":
         options = "loop,errors=remount-ro"

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ from s2mirror.cli.main import main
 from s2mirror.config import load_settings
 from s2mirror.model import Entry
 from s2mirror.ports import Progress
-from s2mirror.sandbox import Exchange, ProductSpec, Sandbox, SandboxProduct, make_product
+from s2mirror.sandbox import Exchange, Fault, ProductSpec, Sandbox, SandboxProduct, make_product
 from s2mirror.sandbox.assets import announcing
 from s2mirror.sandbox.layout import Paths, loose_members, manifest_members
 from s2mirror.sandbox.manifest_xml import write_manifest
@@ -33,6 +34,9 @@ from s2mirror.stop import StopFlag
 
 PATIENCE_SECONDS = 300
 """For a command that takes seconds: only one that hangs takes longer."""
+BAND_BYTES = 1_500_000
+DRIP = Fault(path="_B0[23]_", bytes_per_second=20_000, times=None)
+"""A band of so many bytes takes more than a minute: whoever looks finds it in mid-download."""
 SENSED_AT = datetime(2026, 5, 27, 10, 20, 31, tzinfo=UTC)
 ZURICH = """
 [[area]]
@@ -51,6 +55,16 @@ class Quiet:
     def received(self, product_id: str, size_bytes: int) -> None: ...
 
     def ended(self, product_id: str, outcome: str) -> None: ...
+
+
+def wait_until(
+    condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS
+) -> None:
+    """Return as soon as *condition* holds; fail if it does not within *seconds*."""
+    give_up_at = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up_at, f"waited {seconds} s in vain: {what}"
+        time.sleep(0.1)
 
 
 class OnFirstByte(Quiet):

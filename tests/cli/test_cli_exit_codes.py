@@ -4,7 +4,7 @@ import time
 
 import pytest
 from cli_kit import Cli
-from kit import PATIENCE_SECONDS, Kit, tiny
+from kit import PATIENCE_SECONDS, Kit, tiny, wait_until
 
 from s2mirror.sandbox import Answer, Fault
 from s2mirror.service.wiring import Mirror
@@ -188,10 +188,7 @@ def test_70_means_a_bug_so_that_no_accident_looks_like_a_promise(
 
 
 def wait_for_request(kit: Kit, path: str) -> None:
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while not kit.sandbox.s3_proxy.traffic.count(path):
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)
+    wait_until(lambda: kit.sandbox.s3_proxy.traffic.count(path), f"a request for {path}")
 
 
 def test_health_before_the_first_run_says_so_in_both_forms(cli: Cli) -> None:

@@ -8,7 +8,7 @@ from subprocess import Popen
 
 import pytest
 from cli_kit import Terminal
-from kit import PATIENCE_SECONDS, Kit, OnFirstByte, tiny
+from kit import BAND_BYTES, DRIP, PATIENCE_SECONDS, Kit, OnFirstByte, tiny, wait_until
 
 from s2mirror.cli.codes import STOPPED
 from s2mirror.errors import Stopped
@@ -17,23 +17,20 @@ from s2mirror.stop import StopFlag
 
 pytestmark = pytest.mark.long
 
-BAND_BYTES = 1_500_000
-DRIP = Fault(path="_B0[23]_", bytes_per_second=20_000, times=None)
-"""A band takes more than a minute: whoever looks finds it in mid-download."""
-
 
 @contextmanager
 def syncing(kit: Kit, fault: Fault, until: Callable[[], object]) -> Iterator[Popen[str]]:
     """Lend a sync of one product that has come so far, and end it whatever happens."""
     kit.sandbox.publish(tiny(band_bytes=BAND_BYTES))
     kit.sandbox.s3_proxy.inject(fault)
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
     with kit.start("sync") as process:
+
+        def has_come_so_far() -> object:
+            assert process.poll() is None, "it has ended"
+            return until()
+
         try:
-            while not until():
-                assert process.poll() is None, "it has ended"
-                assert time.monotonic() < give_up_at, "it has not come so far"
-                time.sleep(0.05)
+            wait_until(has_come_so_far, "the sync has come so far")
             yield process
         finally:
             process.kill()

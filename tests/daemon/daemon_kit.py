@@ -7,19 +7,18 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from kit import Kit
+from kit import PATIENCE_SECONDS, Kit, wait_until
 from leaks import LEAKS
 
 from s2mirror.adapters.notify import Notifier
 from s2mirror.cli.main import main
-from s2mirror.sandbox import Fault
 from s2mirror.service.daemon import Daemon, Orders
 from s2mirror.service.health import read_health
 from s2mirror.service.wiring import Mirror
@@ -31,21 +30,6 @@ IMPATIENT = {
     "log": 'format = "json"',
 }
 """A daemon that polls every second."""
-PATIENCE_SECONDS = 180
-"""For what takes seconds: only what hangs takes longer."""
-BAND_BYTES = 1_500_000
-DRIP = Fault(path="_B0[23]_", bytes_per_second=20_000, times=None)
-"""A band of so many bytes takes more than a minute: whoever looks finds it in mid-download."""
-
-
-def wait_until(
-    condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS
-) -> None:
-    """Return as soon as *condition* holds; fail if it does not within *seconds*."""
-    give_up_at = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up_at, f"waited {seconds} s in vain: {what}"
-        time.sleep(0.1)
 
 
 @dataclass

@@ -1,8 +1,8 @@
 import signal
 
 import pytest
-from daemon_kit import BAND_BYTES, DRIP, Running, wait_until
-from kit import ZURICH, Kit, tiny
+from daemon_kit import Running
+from kit import BAND_BYTES, DRIP, ZURICH, Kit, tiny, wait_until
 
 from s2mirror.sandbox import Answer, Fault
 

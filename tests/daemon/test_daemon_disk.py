@@ -1,9 +1,9 @@
 """The archive's disk fails under a daemon at work, and is mended by an operator."""
 
 import pytest
-from daemon_kit import DRIP, at_work, problems, wait_until
+from daemon_kit import at_work, problems
 from disks import failing_disk
-from kit import Kit, tiny
+from kit import DRIP, Kit, tiny, wait_until
 
 from s2mirror.service.workers import Pace
 

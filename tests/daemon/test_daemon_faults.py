@@ -1,8 +1,8 @@
 """What the daemon says of itself while the store misbehaves, and after."""
 
 import pytest
-from daemon_kit import Running, wait_until
-from kit import Kit, tiny
+from daemon_kit import Running
+from kit import Kit, tiny, wait_until
 
 from s2mirror.sandbox import Answer, Fault
 

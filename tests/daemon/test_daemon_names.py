@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from daemon_kit import IMPATIENT, PATIENCE_SECONDS, Running, wait_until
-from kit import tiny
+from daemon_kit import IMPATIENT, Running
+from kit import PATIENCE_SECONDS, tiny, wait_until
 from name_kit import NO_SUCH_NAME, SERVER_FAILURE, NameServer, NamingKit, require_namespaces
 
 from s2mirror.sandbox import Sandbox

@@ -1,8 +1,8 @@
 """The daemon makes previews beside its work, and nothing waits for them."""
 
 import pytest
-from daemon_kit import Running, wait_until
-from kit import Kit, tiny
+from daemon_kit import Running
+from kit import Kit, tiny, wait_until
 
 from s2mirror.sandbox import Fault, ProductSpec, make_item
 

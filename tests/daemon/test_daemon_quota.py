@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 import pytest
-from daemon_kit import Running, wait_until
-from kit import Kit, tiny
+from daemon_kit import Running
+from kit import Kit, tiny, wait_until
 from volumes import bytes_of, honest, limit
 
 from s2mirror.adapters.ledger.connection import stamp

@@ -7,8 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from daemon_kit import BAND_BYTES, DRIP, Feeding, Running, at_work, problems, wait_until
-from kit import Kit, tiny
+from daemon_kit import Feeding, Running, at_work, problems
+from kit import BAND_BYTES, DRIP, Kit, tiny, wait_until
 
 from s2mirror.sandbox import Answer, Exchange, Fault
 from s2mirror.service.health import read_health

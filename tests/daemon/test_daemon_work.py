@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from daemon_kit import BAND_BYTES, DRIP, PATIENCE_SECONDS, Running, at_work, wait_until
-from kit import Kit, tiny
+from daemon_kit import Running, at_work
+from kit import BAND_BYTES, DRIP, PATIENCE_SECONDS, Kit, tiny, wait_until
 
 from s2mirror.sandbox import Answer, Fault
 from s2mirror.service.workers import Pace

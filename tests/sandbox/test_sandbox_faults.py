@@ -12,6 +12,7 @@ import pytest
 import requests
 from botocore.config import Config
 from botocore.exceptions import ClientError, IncompleteReadError, ResponseStreamingError
+from kit import wait_until
 
 from s2mirror.sandbox import Answer, Fault, ProductSpec, Sandbox, SandboxProduct, make_product
 
@@ -64,13 +65,6 @@ def key_of(product: SandboxProduct) -> str:
 def read(client: "S3Client", product: SandboxProduct, **more: str) -> tuple[int, bytes]:
     answer = client.get_object(Bucket="eodata", Key=key_of(product), **more)
     return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Body"].read()
-
-
-def wait_for(holds: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < give_up_at, "it never came about"
-        time.sleep(0.01)
 
 
 def landing(sandbox: Sandbox) -> Iterator[bytes]:
@@ -209,7 +203,7 @@ def test_a_silent_service_never_answers(sandbox: Sandbox) -> None:
     with pytest.raises(requests.ReadTimeout):
         requests.get(f"{sandbox.stac_url}collections", verify=verify, timeout=(30, 0.5))
     assert requests.get(sandbox.stac_url, verify=verify, timeout=30).status_code == 200
-    wait_for(lambda: traffic.count("collections") == 1)
+    wait_until(lambda: traffic.count("collections") == 1, "the silent request is recorded")
     (silent,) = traffic.matching("collections")
     assert (silent.status, silent.sent_bytes) == (0, 0)
 
@@ -257,7 +251,7 @@ def test_requests_under_way_at_once_are_counted(sandbox: Sandbox) -> None:
     with ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(asked(sandbox))
-        wait_for(lambda: traffic.open_requests == 3)
+        wait_until(lambda: traffic.open_requests == 3, "three requests are under way")
     assert traffic.wait_until_idle()
     assert (traffic.open_requests, traffic.max_open_requests) == (0, 3)
 
