@@ -1,10 +1,9 @@
 import json
 import re
-import sqlite3
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 from adapters_builders import queued, record, step
 from builders import NOW, product
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from s2mirror.adapters.ledger import HoldingQuery, Ledger, open_ledger
@@ -45,12 +44,6 @@ def ledger(path: Path) -> Iterator[Ledger]:
     opened = open_ledger(path)
     yield opened
     opened.close()
-
-
-def refusal(path: Path, *, create: bool = True) -> str:
-    with pytest.raises(LedgerError) as caught:
-        open_ledger(path, create=create)
-    return str(caught.value)
 
 
 def history_of(ledger: Ledger, product_id: str) -> list[tuple[str, str, str, str]]:
@@ -414,129 +407,6 @@ def test_a_second_hand_marks_while_the_first_one_works(ledger: Ledger, path: Pat
     assert other.products.claim(NOW) is not None
     assert ledger.products.claim(NOW) is None
     other.close()
-
-
-def test_a_ledger_that_is_opened_again_has_everything(ledger: Ledger, path: Path) -> None:
-    record(ledger, product("x"))
-    ledger.close()
-    again = open_ledger(path)
-    assert again.products.get("x").product == product("x")
-    again.close()
-
-
-def test_a_ledger_that_is_not_there_is_not_made_by_a_reader(path: Path) -> None:
-    assert refusal(path, create=False) == (
-        f"there is no ledger at {path} yet; `s2mirror sync` or `s2mirror run` makes it"
-    )
-    assert not path.exists()
-
-
-def test_a_ledger_of_a_newer_version_is_refused(path: Path) -> None:
-    open_ledger(path).close()
-    with sqlite3.connect(path) as database:
-        database.execute(
-            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
-            " VALUES ('s2mirror', 'm999_future', '2030-01-01')"
-        )
-    database.close()
-    assert refusal(path) == (
-        f"ledger {path} was written by a newer s2mirror (it has m999_future); "
-        "install that version again, or use another ledger"
-    )
-
-
-def test_a_ledgers_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    assert refusal(tmp_path / "file" / "ledger.db") == (
-        f"cannot make the ledger's folder {tmp_path / 'file'}: File exists; "
-        "make it, or set ledger.path elsewhere"
-    )
-
-
-def test_a_folder_in_the_place_of_a_ledger_is_refused(path: Path) -> None:
-    path.mkdir()
-    assert refusal(path) == (
-        f"ledger {path}: unable to open database file: "
-        "check that its folder exists and that this user may write there"
-    )
-
-
-def test_somebody_elses_database_is_refused_untouched(path: Path) -> None:
-    with sqlite3.connect(path) as database:
-        database.execute("CREATE TABLE product (mine TEXT)")
-    database.close()
-    assert refusal(path).startswith(f"ledger {path}: table product already exists: ")
-
-
-def filled(path: Path) -> bytes:
-    """Make a ledger of many pages; return its file."""
-    made = open_ledger(path)
-    record(made, *(product(f"p{n:04d}") for n in range(400)))
-    made.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    made.close()
-    return path.read_bytes()
-
-
-def _cut(whole: bytes) -> bytes:
-    return whole[: len(whole) // 2]
-
-
-def _new_head(whole: bytes) -> bytes:
-    return b"<html>not found</html>".ljust(100) + whole[100:]
-
-
-def _wild_middle(whole: bytes) -> bytes:
-    middle = len(whole) // 2 // 4096 * 4096
-    wild = bytes((n * 167 + 13) % 256 for n in range(8 * 4096))
-    return whole[:middle] + wild + whole[middle + len(wild) :]
-
-
-def _zeroed_middle(whole: bytes) -> bytes:
-    middle = len(whole) // 2 // 4096 * 4096
-    return whole[:middle] + bytes(8 * 4096) + whole[middle + 8 * 4096 :]
-
-
-def _no_text(whole: bytes) -> bytes:
-    return whole.replace(b"CREATE TABLE cursor", b"CREATE TABL\x80 cursor")
-
-
-@pytest.mark.parametrize("damage", [_cut, _new_head, _wild_middle, _zeroed_middle, _no_text])
-def test_a_damaged_ledger_is_refused_with_what_to_do(
-    path: Path, damage: Callable[[bytes], bytes]
-) -> None:
-    path.write_bytes(damage(filled(path)))
-    said = refusal(path)
-    assert said.startswith(f"ledger {path}: ")
-    assert said.endswith(
-        ": the file is damaged; move it aside and restore a copy of it, or start a new one"
-    )
-
-
-@settings(max_examples=40)
-@given(st.data())
-def test_no_damage_makes_opening_do_anything_but_work_or_refuse(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    folder: Path = tmp_path_factory.mktemp("damaged")
-    path = folder / "ledger.db"
-    whole = bytearray(_filled_once(tmp_path_factory))
-    start = data.draw(st.integers(0, len(whole) - 1))
-    wild = data.draw(st.binary(min_size=1, max_size=64))
-    whole[start : start + len(wild)] = wild
-    path.write_bytes(whole[: data.draw(st.sampled_from([len(whole), start + 1]))])
-    try:
-        open_ledger(path).close()
-    except LedgerError as error:
-        assert str(path) in str(error)  # noqa: PT017 - either outcome is right; any other fails
-
-
-_FILLED: list[bytes] = []
-
-
-def _filled_once(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    if not _FILLED:
-        _FILLED.append(filled(tmp_path_factory.mktemp("whole") / "ledger.db"))
-    return _FILLED[0]
 
 
 @given(

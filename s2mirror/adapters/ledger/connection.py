@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from s2mirror.adapters.ledger.schema_previews import MIGRATIONS
 from s2mirror.errors import LedgerError
 
 BUSY_SECONDS: Final = 30
+_AGAIN_SECONDS: Final = 0.02
 CHECKED_BYTES: Final = 64 * 1024**2
 Row = dict[str, Any]
 
@@ -82,12 +84,26 @@ class Connection:
 def _connect(path: Path) -> Database:
     try:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
-        connection.execute("PRAGMA journal_mode = WAL")
+        _keep_a_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         return Database(connection)
     except sqlite3.Error as error:
         raise _explain(path, error) from error
+
+
+def _keep_a_wal(connection: sqlite3.Connection) -> None:
+    """Let readers read while one writes. SQLite itself does not wait for others to do the same."""
+    give_up = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up:
+                raise
+            time.sleep(_AGAIN_SECONDS)
+        else:
+            return
 
 
 def _explain(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> LedgerError:
@@ -125,7 +141,14 @@ def prepare(connection: Connection) -> None:
             "install that version again, or use another ledger"
         )
     if applied != known:
-        with connection.explained():
+        _migrate(connection)
+
+
+def _migrate(connection: Connection) -> None:
+    """Bring the tables to this version, all or none; whoever comes second finds them there."""
+    with connection.explained():
+        connection.db.conn.execute("BEGIN IMMEDIATE")
+        with connection.db.conn:
             MIGRATIONS.apply(connection.db)
 
 

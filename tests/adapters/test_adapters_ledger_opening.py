@@ -1,0 +1,228 @@
+"""Opening a ledger: a new one, an older one, a damaged one, and many programs at once."""
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from adapters_builders import record
+from builders import product
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kit import PATIENCE_SECONDS
+from sqlite_utils import Database
+
+from s2mirror.adapters.ledger import open_ledger
+from s2mirror.adapters.ledger.connection import BUSY_SECONDS
+from s2mirror.adapters.ledger.schema_previews import MIGRATIONS
+from s2mirror.errors import LedgerError
+
+OPEN_AT_ONCE = """
+import sys
+from pathlib import Path
+from s2mirror.adapters.ledger import open_ledger
+print("ready", flush=True)
+for path in sys.stdin:
+    ledger = open_ledger(Path(path.strip()))
+    ledger.set_fact("opened", "yes")
+    ledger.close()
+    print("opened", flush=True)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+def refusal(path: Path, *, create: bool = True) -> str:
+    with pytest.raises(LedgerError) as caught:
+        open_ledger(path, create=create)
+    return str(caught.value)
+
+
+def test_programs_that_make_one_ledger_at_once_all_find_it_whole(tmp_path: Path) -> None:
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPEN_AT_ONCE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for program in started:
+        assert program.stdout
+        assert program.stdout.readline() == "ready\n"
+    for number in range(10):
+        for program in started:
+            assert program.stdin
+            program.stdin.write(f"{tmp_path / str(number)}.db\n")
+            program.stdin.flush()
+        for program in started:
+            assert program.stdout
+            assert program.stdout.readline() == "opened\n", program.communicate()[1]
+    assert [program.communicate(timeout=PATIENCE_SECONDS)[1] for program in started] == [""] * 4
+
+
+def older(path: Path) -> Database:
+    """Make a ledger as the first version would have, and leave it open."""
+    database = Database(path)
+    MIGRATIONS.apply(database, stop_before=MIGRATIONS.pending(database)[1].name)
+    return database
+
+
+def test_a_ledger_that_another_program_reads_is_waited_for(path: Path) -> None:
+    database = older(path)
+    database.conn.execute("BEGIN")
+    database.conn.execute("SELECT * FROM product")
+    opened = threading.Thread(target=lambda: open_ledger(path).close(), daemon=True)
+    opened.start()
+    opened.join(0.5)
+    assert opened.is_alive()
+    database.conn.rollback()
+    opened.join(BUSY_SECONDS)
+    assert not opened.is_alive()
+    assert MIGRATIONS.pending(database) == []
+    database.close()
+
+
+def test_an_older_ledger_gets_all_the_new_tables_or_none(path: Path) -> None:
+    database = older(path)
+    database["preview"].create({"mine": str})
+    before = database.table_names()
+    assert refusal(path).startswith(f"ledger {path}: table preview already exists: ")
+    assert database.table_names() == before
+    assert len(MIGRATIONS.applied(database)) == 1
+    database["preview"].drop()
+    open_ledger(path).close()
+    assert MIGRATIONS.pending(database) == []
+    database.close()
+
+
+def test_a_ledger_that_is_opened_again_has_everything(path: Path) -> None:
+    made = open_ledger(path)
+    record(made, product("x"))
+    made.close()
+    again = open_ledger(path)
+    assert again.products.get("x").product == product("x")
+    again.close()
+
+
+def test_a_ledger_that_is_not_there_is_not_made_by_a_reader(path: Path) -> None:
+    assert refusal(path, create=False) == (
+        f"there is no ledger at {path} yet; `s2mirror sync` or `s2mirror run` makes it"
+    )
+    assert not path.exists()
+
+
+def test_a_ledger_of_a_newer_version_is_refused(path: Path) -> None:
+    open_ledger(path).close()
+    with sqlite3.connect(path) as database:
+        database.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
+            " VALUES ('s2mirror', 'm999_future', '2030-01-01')"
+        )
+    database.close()
+    assert refusal(path) == (
+        f"ledger {path} was written by a newer s2mirror (it has m999_future); "
+        "install that version again, or use another ledger"
+    )
+
+
+def test_a_ledgers_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert refusal(tmp_path / "file" / "ledger.db") == (
+        f"cannot make the ledger's folder {tmp_path / 'file'}: File exists; "
+        "make it, or set ledger.path elsewhere"
+    )
+
+
+def test_a_folder_in_the_place_of_a_ledger_is_refused(path: Path) -> None:
+    path.mkdir()
+    assert refusal(path) == (
+        f"ledger {path}: unable to open database file: "
+        "check that its folder exists and that this user may write there"
+    )
+
+
+def test_somebody_elses_database_is_refused_untouched(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE product (mine TEXT)")
+    database.close()
+    assert refusal(path).startswith(f"ledger {path}: table product already exists: ")
+
+
+def filled(path: Path) -> bytes:
+    """Make a ledger of many pages; return its file."""
+    made = open_ledger(path)
+    record(made, *(product(f"p{n:04d}") for n in range(400)))
+    made.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    made.close()
+    return path.read_bytes()
+
+
+def _cut(whole: bytes) -> bytes:
+    return whole[: len(whole) // 2]
+
+
+def _new_head(whole: bytes) -> bytes:
+    return b"<html>not found</html>".ljust(100) + whole[100:]
+
+
+def _wild_middle(whole: bytes) -> bytes:
+    middle = len(whole) // 2 // 4096 * 4096
+    wild = bytes((n * 167 + 13) % 256 for n in range(8 * 4096))
+    return whole[:middle] + wild + whole[middle + len(wild) :]
+
+
+def _zeroed_middle(whole: bytes) -> bytes:
+    middle = len(whole) // 2 // 4096 * 4096
+    return whole[:middle] + bytes(8 * 4096) + whole[middle + 8 * 4096 :]
+
+
+def _no_text(whole: bytes) -> bytes:
+    return whole.replace(b"CREATE TABLE cursor", b"CREATE TABL\x80 cursor")
+
+
+@pytest.mark.parametrize("damage", [_cut, _new_head, _wild_middle, _zeroed_middle, _no_text])
+def test_a_damaged_ledger_is_refused_with_what_to_do(
+    path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    path.write_bytes(damage(filled(path)))
+    said = refusal(path)
+    assert said.startswith(f"ledger {path}: ")
+    assert said.endswith(
+        ": the file is damaged; move it aside and restore a copy of it, or start a new one"
+    )
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_no_damage_makes_opening_do_anything_but_work_or_refuse(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder: Path = tmp_path_factory.mktemp("damaged")
+    path = folder / "ledger.db"
+    whole = bytearray(_filled_once(tmp_path_factory))
+    start = data.draw(st.integers(0, len(whole) - 1))
+    wild = data.draw(st.binary(min_size=1, max_size=64))
+    whole[start : start + len(wild)] = wild
+    path.write_bytes(whole[: data.draw(st.sampled_from([len(whole), start + 1]))])
+    try:
+        open_ledger(path).close()
+    except LedgerError as error:
+        assert str(path) in str(error)  # noqa: PT017 - either outcome is right; any other fails
+
+
+_FILLED: list[bytes] = []
+
+
+def _filled_once(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    if not _FILLED:
+        _FILLED.append(filled(tmp_path_factory.mktemp("whole") / "ledger.db"))
+    return _FILLED[0]
