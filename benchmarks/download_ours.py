@@ -15,11 +15,12 @@ import without_pandas  # noqa: F401 - for what it does
 from download_account import CONNECTIONS, KEYS
 from download_data import spec
 
+from s2mirror.adapters.archive import Stage
 from s2mirror.adapters.catalog import parse_item
 from s2mirror.cli.progress import SilentProgress
 from s2mirror.config import load_settings
 from s2mirror.lifecycle import Event
-from s2mirror.model import Verdict
+from s2mirror.model import RemoteFile, Verdict
 from s2mirror.sandbox import make_item
 from s2mirror.service.crew import Crew
 from s2mirror.service.wiring import Mirror, open_mirror
@@ -41,17 +42,6 @@ name = "all"
 tiles = ["32TMT"]
 start = 2020-01-01
 """
-
-
-class NoHasher:
-    """Hashes nothing."""
-
-    def update(self, data: bytes | bytearray | memoryview, /) -> None:
-        """Do nothing."""
-
-    def hexdigest(self) -> str:
-        """Return nothing."""
-        return ""
 
 
 def main() -> None:
@@ -108,16 +98,17 @@ def only_bytes(mirror: Mirror, store, connections: Connections) -> None:  # noqa
         files = sorted(listing.result().files, key=lambda file: file.size_bytes, reverse=True)
         found += [(stage, file) for file in files]
     futures = [
-        connections.submit(
-            Turn.FILE,
-            lambda stage=stage, file=file: stage.receive(
-                file.path, store.read(file), NoHasher(), lambda _: None
-            ),
-        )
+        connections.submit(Turn.FILE, partial(_only_bytes_of, store, stage, file))
         for stage, file in found
     ]
     for future in futures:
         future.result()
+
+
+def _only_bytes_of(store, stage: Stage, file: RemoteFile) -> None:  # noqa: ANN001 - likewise
+    with stage.part(file.path) as part:
+        for chunk in store.read(file):
+            part.append(chunk)
 
 
 if __name__ == "__main__":

@@ -168,6 +168,10 @@ class ArchiveError(MirrorError):
     exit_code = 5
 
 
+class FileLost(ArchiveError):
+    """The bytes of a file cannot be had (any more): it is gone, or its disk reports an error."""
+
+
 class LedgerError(MirrorError):
     """The ledger file cannot be used as it is."""
 

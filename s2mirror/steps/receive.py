@@ -2,16 +2,16 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
-from s2mirror.adapters.archive import Stage
+from s2mirror.adapters.archive import Part, Stage
 from s2mirror.checksum import COMPUTED, Hasher, new_hasher
-from s2mirror.errors import IntegrityError, MirrorError, StoreSlow, StoreUnavailable
+from s2mirror.errors import FileLost, IntegrityError, MirrorError, StoreSlow, StoreUnavailable
 from s2mirror.model import Digest, ProvenFile, RemoteFile
-from s2mirror.ports import Bytes, ObjectStore
+from s2mirror.ports import ObjectStore
 from s2mirror.steps.throttle import Throttle
 from s2mirror.stop import StopFlag
 
@@ -85,38 +85,48 @@ class Receiver:
         """Make all bytes of a file be there, and return what they hash to."""
         self.halt.raise_if_set()
         algorithm = job.digest.algorithm if job.digest else COMPUTED
-        hasher = new_hasher(algorithm)
-        self.stage.take_in(job.file.path, hasher)
-        if not self.stage.has(job.file.path):
-            self._receive_rest(job.file, hasher)
-        return Digest(algorithm=algorithm, hexdigest=hasher.hexdigest())
+        try:
+            return Digest(algorithm=algorithm, hexdigest=self._hashed(job.file, algorithm))
+        except FileLost:
+            # What the disk cannot give back would be asked for by every later try too.
+            self.stage.drop(job.file.path)
+            return Digest(algorithm=algorithm, hexdigest=self._hashed(job.file, algorithm))
 
-    def _receive_rest(self, file: RemoteFile, hasher: Hasher) -> None:
+    def _hashed(self, file: RemoteFile, algorithm: str) -> str:
+        hasher = new_hasher(algorithm)
+        if self.stage.has(file.path):
+            self.stage.take_in(file.path, hasher)
+        else:
+            with self.stage.part(file.path) as part:
+                part.take_in(hasher)
+                self._receive_rest(file, part, hasher)
+        return hasher.hexdigest()
+
+    def _receive_rest(self, file: RemoteFile, part: Part, hasher: Hasher) -> None:
         """Receive from the byte where the file stands, through short breaks of the service."""
         failures = 0
         while True:
-            start_byte = self.stage.partial_bytes(file.path)
+            start_byte = part.size_bytes
             await_turn(self.store, self.halt)
             try:
-                with (
-                    self.throttle.turn(self.halt),
-                    closing(self.store.read(file, start_byte=start_byte)) as chunks,
-                ):
-                    self.stage.receive(file.path, self._heeding(chunks), hasher, self._hear)
+                return self._read(file, part, hasher)
             except StoreUnavailable as error:
-                moved_on = self.stage.partial_bytes(file.path) > start_byte
-                moved_on &= not isinstance(error, StoreSlow)
+                moved_on = part.size_bytes > start_byte and not isinstance(error, StoreSlow)
                 failures = 1 if moved_on else failures + 1
                 if failures >= self.tries:
                     raise
                 self.halt.wait(_PAUSE_SECONDS * failures)
-            else:
-                return
 
-    def _heeding(self, chunks: Iterator[Bytes]) -> Iterator[Bytes]:
-        for chunk in chunks:
-            self.halt.raise_if_set()
-            yield chunk
+    def _read(self, file: RemoteFile, part: Part, hasher: Hasher) -> None:
+        with (
+            self.throttle.turn(self.halt),
+            closing(self.store.read(file, start_byte=part.size_bytes)) as chunks,
+        ):
+            for chunk in chunks:
+                self.halt.raise_if_set()
+                part.append(chunk)
+                hasher.update(chunk)
+                self._hear(len(chunk))
 
     def _hear(self, size_bytes: int) -> None:
         with self._lock:

@@ -1,11 +1,13 @@
 """After a start: put every product that was in somebody's hands back on its road."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from s2mirror.adapters.archive import Archive, file_digest
+from s2mirror.adapters.archive import Archive, file_bytes, file_digest
 from s2mirror.adapters.ledger import Ledger
+from s2mirror.errors import FileLost
 from s2mirror.layout import product_path
 from s2mirror.lifecycle import HELD, Event, State
 from s2mirror.model import Entry, ProvenFile, Verdict
@@ -71,12 +73,13 @@ def _settle_verified(
 
 
 def _is_whole(folder: Path, proof: Sequence[ProvenFile]) -> bool:
-    return all(
-        (path := folder / file.path).is_file()
-        and path.stat().st_size == file.size_bytes
-        and file_digest(path, file.digest.algorithm) == file.digest.hexdigest
-        for file in proof
-    )
+    with suppress(FileLost):
+        return all(
+            file_bytes(path := folder / file.path) == file.size_bytes
+            and file_digest(path, file.digest.algorithm) == file.digest.hexdigest
+            for file in proof
+        )
+    return False
 
 
 def _settle_removal(

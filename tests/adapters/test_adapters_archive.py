@@ -1,3 +1,4 @@
+import hashlib
 import os
 import subprocess
 import threading
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from builders import ID, NOW
 
-from s2mirror.adapters.archive import Archive, file_digest
+from s2mirror.adapters.archive import Archive, Stage, file_digest
 from s2mirror.checksum import new_hasher
 from s2mirror.errors import ArchiveError, HostileInput
 
@@ -36,10 +37,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+def begin(staged: Stage, path: str, content: bytes) -> None:
+    with staged.part(path) as part:
+        part.append(content)
+
+
 def stage(archive: Archive, files: dict[str, bytes], product_id: str = ID) -> None:
     staged = archive.stage(product_id)
     for path, content in files.items():
-        staged.receive(path, [content], new_hasher("md5"), lambda _: None)
+        begin(staged, path, content)
         staged.finish(path, size_bytes=len(content))
 
 
@@ -100,7 +106,7 @@ def test_a_published_product_is_whole_and_its_staging_gone(archive: Archive) -> 
 
 def test_publishing_takes_no_incomplete_file_along(archive: Archive) -> None:
     stage(archive, FILES)
-    archive.stage(ID).receive("half.jp2", [b"1"], new_hasher("md5"), lambda _: None)
+    begin(archive.stage(ID), "half.jp2", b"1")
     archive.publish(ID, PATH)
     assert files_below(archive.root / PATH) == FILES
     assert archive.staged_ids() == frozenset()
@@ -269,17 +275,21 @@ def test_a_consumers_marker_lies_beside_its_product(archive: Archive) -> None:
 
 
 def test_a_file_is_put_together_from_several_tries(archive: Archive) -> None:
-    staged, hasher, heard = archive.stage(ID), new_hasher("md5"), []
-    staged.receive("a/B02.jp2", [b"12", b"345"], hasher, heard.append)
-    assert (staged.partial_bytes("a/B02.jp2"), staged.has("a/B02.jp2")) == (5, False)
-    again = new_hasher("md5")
-    staged.take_in("a/B02.jp2", again)
-    staged.receive("a/B02.jp2", [b"6"], again, heard.append)
+    staged, hasher = archive.stage(ID), new_hasher("sha3_256")
+    begin(staged, "a/B02.jp2", b"12345")
+    assert (staged.partial_files(), staged.has("a/B02.jp2")) == ({"a/B02.jp2": 5}, False)
+    with staged.part("a/B02.jp2") as part:
+        part.take_in(hasher)
+        part.append(b"6")
+        assert part.size_bytes == 6
     staged.finish("a/B02.jp2", size_bytes=6)
     assert staged.read_bytes("a/B02.jp2") == b"123456"
     assert (staged.files(), staged.partial_files()) == ({"a/B02.jp2": 6}, {})
-    assert heard == [2, 3, 1]
-    assert again.hexdigest() == file_digest(staged.folder / "a/B02.jp2", "md5")
+    assert hasher.hexdigest() == hashlib.sha3_256(b"12345").hexdigest()
+    again = new_hasher("sha3_256")
+    staged.take_in("a/B02.jp2", again)
+    assert again.hexdigest() == file_digest(staged.folder / "a/B02.jp2", "sha3_256")
+    assert again.hexdigest() == hashlib.sha3_256(b"123456").hexdigest()
 
 
 def test_an_empty_file_is_a_file_too(archive: Archive) -> None:
@@ -290,7 +300,7 @@ def test_an_empty_file_is_a_file_too(archive: Archive) -> None:
 def test_a_dropped_file_starts_anew(archive: Archive) -> None:
     stage(archive, {"whole": b"1"})
     staged = archive.stage(ID)
-    staged.receive("part", [b"2"], new_hasher("md5"), lambda _: None)
+    begin(staged, "part", b"2")
     staged.drop("whole")
     staged.drop("part")
     staged.drop("never there")
@@ -310,15 +320,14 @@ def test_a_full_disk_is_an_archive_error_with_advice_and_what_fitted_stays(
     archive = Archive(small_disk)
     archive.create()
     staged = archive.stage(ID)
-    chunks = [bytes(16_384)] * 64
     with pytest.raises(ArchiveError) as caught:
-        staged.receive("B02.jp2", chunks, new_hasher("md5"), lambda _: None)
+        begin(staged, "B02.jp2", bytes(1024**2))
     assert str(caught.value) == (
         "writing B02.jp2: [Errno 28] No space left on device: "
         "the disk is full (bytes or inodes); make room, the mirror goes on by itself"
     )
     assert caught.value.exit_code == 5
-    assert 0 < staged.partial_bytes("B02.jp2") <= 256 * 1024
+    assert 0 < staged.partial_files()["B02.jp2"] <= 256 * 1024
 
 
 def test_a_disk_without_inodes_is_full_too(small_disk: Path) -> None:
@@ -344,7 +353,7 @@ def test_a_file_that_the_disk_holds_less_of_than_was_written_is_not_finished(
     archive: Archive,
 ) -> None:
     staged = archive.stage(ID)
-    staged.receive("B02.jp2", [b"12345"], new_hasher("md5"), lambda _: None)
+    begin(staged, "B02.jp2", b"12345")
     with pytest.raises(ArchiveError, match="has 5 B on disk after 6 B were written"):
         staged.finish("B02.jp2", size_bytes=6)
     assert not staged.has("B02.jp2")
@@ -357,7 +366,7 @@ def test_what_is_staged_can_be_counted_while_files_are_being_finished(archive: A
         try:
             for number in range(300):
                 path = f"B{number:03d}.jp2"
-                staged.receive(path, [b"1"], new_hasher("md5"), lambda _: None)
+                begin(staged, path, b"1")
                 staged.finish(path, size_bytes=1)
         finally:
             stop.set()

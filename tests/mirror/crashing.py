@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
@@ -172,19 +172,15 @@ class _Steps:
 
     def _wrap_chunks(self) -> None:
         """Count each chunk of a download, right before it is written."""
-        from s2mirror.adapters.archive import Stage  # noqa: PLC0415 - only in the forked process
+        from s2mirror.adapters.archive import Part  # noqa: PLC0415 - only in the forked process
 
-        real = Stage.receive
+        real = Part.append
 
-        def counted(path: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
-            for chunk in chunks:
-                self.step("write", path)
-                yield chunk
+        def append(part: Part, chunk: bytes | memoryview) -> None:
+            self.step("write", part._file.name)  # noqa: SLF001 - nobody else needs the name
+            real(part, chunk)
 
-        def receive(stage: Stage, path: str, chunks: Any, *more: Any) -> None:  # noqa: ANN401
-            real(stage, path, counted(path, iter(chunks)), *more)
-
-        Stage.receive = receive  # type: ignore[method-assign, assignment]
+        Part.append = append  # type: ignore[method-assign]
 
 
 class _Statements:

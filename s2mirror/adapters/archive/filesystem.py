@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from s2mirror.errors import ArchiveError
+from s2mirror.errors import ArchiveError, FileLost
 
 NETWORK_KINDS: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "beegfs"}
@@ -27,6 +27,7 @@ _ADVICE: Final[Mapping[int, str]] = {
     errno.ENAMETOOLONG: "the path is too long for this file system; choose a shorter archive root",
 }
 
+_LOST: Final = frozenset({errno.ENOENT, errno.EIO, errno.EUCLEAN, errno.EBADMSG})
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS})
 """What file systems without hard links answer, such as exFAT and some network shares."""
 
@@ -42,7 +43,8 @@ def explained(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0, "look into the system log")
-        raise ArchiveError(f"{what}: {error}: {advice}") from error
+        kind = FileLost if error.errno in _LOST else ArchiveError
+        raise kind(f"{what}: {error}: {advice}") from error
 
 
 def sync_folder(folder: Path) -> None:

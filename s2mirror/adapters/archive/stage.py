@@ -6,8 +6,9 @@ of the others, under the same names. So a rename of ``ID.SAFE`` can never publis
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Final
@@ -43,27 +44,19 @@ class Stage:
         """Tell whether a file is complete."""
         return (self.folder / path).is_file()
 
-    def partial_bytes(self, path: str) -> int:
-        """Return how many bytes of an incomplete file are there."""
-        part = self._parts / path
-        return part.stat().st_size if part.is_file() else 0
+    @contextmanager
+    def part(self, path: str) -> Iterator["Part"]:
+        """Lend an incomplete file, begun now if it was not, to whoever brings the rest of it."""
+        with explained(f"writing {path}"), self._open_part(path) as file:
+            yield Part(file)
 
-    def receive(
-        self,
-        path: str,
-        chunks: Iterable[bytes | memoryview],
-        hasher: Hasher,
-        heard: Callable[[int], None],
-    ) -> None:
-        """Append *chunks* to an incomplete file, telling *hasher* and *heard* of each."""
-        with explained(f"writing {path}"):
-            part = self._parts / path
-            make_below(self._anchor, part.parent)
-            with part.open("ab", buffering=0) as file:
-                for chunk in chunks:
-                    _write_all(file, chunk)
-                    hasher.update(chunk)
-                    heard(len(chunk))
+    def _open_part(self, path: str) -> FileIO:
+        part = self._parts / path
+        # Hardly ever is the folder missing: asking first would be a look at the disk per file.
+        with suppress(FileNotFoundError):
+            return part.open("a+b", buffering=0)
+        make_below(self._anchor, part.parent)
+        return part.open("a+b", buffering=0)
 
     def finish(self, path: str, *, size_bytes: int) -> None:
         """Turn an incomplete file into a complete one that lasts through a power cut.
@@ -91,11 +84,9 @@ class Stage:
             (self._parts / path).unlink(missing_ok=True)
 
     def take_in(self, path: str, hasher: Hasher) -> None:
-        """Tell *hasher* every byte of a file, complete or not, that is there."""
-        whole, part = self.folder / path, self._parts / path
-        with explained(f"reading {path}"):
-            for chunk in _chunks(whole if whole.is_file() else part):
-                hasher.update(chunk)
+        """Tell *hasher* every byte of a complete file."""
+        with explained(f"reading {path}"), (self.folder / path).open("rb", buffering=0) as file:
+            _tell_all(file, hasher)
 
     def read_bytes(self, path: str) -> bytes:
         """Return a complete file."""
@@ -120,27 +111,50 @@ class Stage:
             shutil.rmtree(self._parts, ignore_errors=True)
 
 
-def _write_all(file: FileIO, chunk: bytes | memoryview) -> None:
-    """Write every byte: on a disk that fills up, one call may write only some and not complain."""
-    rest = memoryview(chunk)
-    while rest:
-        rest = rest[file.write(rest) or 0 :]
+class Part:
+    """An incomplete file, open for what is still to come."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes are there."""
+        return os.fstat(self._file.fileno()).st_size
+
+    def take_in(self, hasher: Hasher) -> None:
+        """Tell *hasher* every byte that is there."""
+        self._file.seek(0)
+        _tell_all(self._file, hasher)
+
+    def append(self, chunk: bytes | memoryview) -> None:
+        """Write every byte: on a full disk, one call may write only some and not complain."""
+        rest = memoryview(chunk)
+        while rest:
+            rest = rest[self._file.write(rest) or 0 :]
+
+
+def file_bytes(path: Path) -> int | None:
+    """Return the size of a file in bytes; None if there is none, or something else."""
+    with explained(f"looking at {path}"):
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def file_digest(path: Path, algorithm: str) -> str:
     """Return the lower-case hex digest of a file's bytes as they are on disk."""
     hasher = new_hasher(algorithm)
-    with explained(f"reading {path}"):
-        for chunk in _chunks(path):
-            hasher.update(chunk)
+    with explained(f"reading {path}"), path.open("rb", buffering=0) as file:
+        _tell_all(file, hasher)
     return hasher.hexdigest()
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
-    if path.is_file():
-        with path.open("rb", buffering=0) as file:
-            while chunk := file.read(_READ_BYTES):
-                yield chunk
+def _tell_all(file: FileIO, hasher: Hasher) -> None:
+    while chunk := file.read(_READ_BYTES):
+        hasher.update(chunk)
 
 
 def _files(root: Path) -> dict[str, int]:
