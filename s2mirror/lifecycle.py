@@ -96,6 +96,8 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
 
 HELD: Final = frozenset({S.ARCHIVED, S.PROCESSED})
 """States whose product folder stands in the archive tree."""
+IN_HAND: Final = frozenset({S.DOWNLOADING, S.VERIFIED})
+"""States of a product that the mirror is at work on."""
 
 
 def leaves_tree(state: State, event: Event) -> bool:

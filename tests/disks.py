@@ -48,6 +48,16 @@ class FailingDisk:
         """Let the kernel find an error in it."""
         self._trigger.write_text("1", encoding="ascii")
 
+    def lose(self, path: Path) -> None:
+        """Let the bytes of a file, and of what was written after it, be lost to a bad sector."""
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        inside = path.relative_to(self._folder)
+        blocks = self._run("debugfs", "-R", f"blocks /{inside}", str(self._image)).stdout.split()
+        block_bytes = os.statvfs(self._folder).f_bsize
+        os.truncate(self._image, min(int(block) for block in blocks) * block_bytes)
+
     def mend(self) -> None:
         """Do what an operator does: unmount it when nobody writes any more, check it, mount it."""
         wait_until(lambda: self._run("umount", str(self._folder)).returncode == 0, "unmounted")

@@ -11,20 +11,20 @@ idempotent  nothing that stands in the tree is about to be fetched again
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from pathlib import Path
 
 from s2mirror import manifest
-from s2mirror.adapters.archive import Archive, file_digest
+from s2mirror.adapters.archive import Archive, file_bytes, file_digest
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.errors import MirrorError
+from s2mirror.errors import FileLost, MirrorError
 from s2mirror.layout import product_path
-from s2mirror.lifecycle import State
+from s2mirror.lifecycle import IN_HAND, State
 from s2mirror.manifest import parse_manifest
 from s2mirror.model import Entry, ProvenFile
 from s2mirror.safe import needed_folders
 from s2mirror.steps.wishes import required
 
 _WAITING = (State.DISCOVERED, State.QUEUED)
-_IN_HAND = (State.DOWNLOADING, State.VERIFIED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +90,27 @@ class Auditor:
         *,
         read_bytes: bool,
         heard: Callable[[ProvenFile], None],
+    ) -> list[Fault]:
+        """Return what is wrong with a product, and not just in the hands of a mirror at work."""
+        found = list(self._look_at(entry, proof, read_bytes=read_bytes, heard=heard))
+        while found and self.mirror_runs:
+            leaving = self.ledger.removals.pending()
+            now = self.ledger.products.get(entry.product.id)
+            if now.product.id in leaving or now.path is None or now.state in IN_HAND:
+                return []
+            if now == entry:
+                break
+            entry, proof = now, self.ledger.proofs.proof(now.product.id) or ()
+            found = list(self._look_at(now, proof, read_bytes=read_bytes, heard=lambda _: None))
+        return found
+
+    def _look_at(
+        self,
+        entry: Entry,
+        proof: Sequence[ProvenFile],
+        *,
+        read_bytes: bool,
+        heard: Callable[[ProvenFile], None],
     ) -> Iterator[Fault]:
         name = entry.product.id
         if not self.archive.holds(entry.path or ""):
@@ -110,17 +131,10 @@ class Auditor:
     def _file_fault(self, entry: Entry, file: ProvenFile, read_bytes: bool) -> str:  # noqa: FBT001 - passed through an executor
         """Return what is wrong with one file, or an empty text."""
         path = self.archive.folder(entry.path or "") / file.path
-        if path.is_symlink() or not path.is_file():
-            return f"{file.path} is missing"
-        if (size_bytes := path.stat().st_size) != file.size_bytes:
-            return f"{file.path} has {size_bytes} B instead of {file.size_bytes} B"
-        if not read_bytes:
-            return ""
-        found = file_digest(path, file.digest.algorithm)
-        if found != file.digest.hexdigest:
-            wanted = f"{file.digest.algorithm} {file.digest.hexdigest}"
-            return f"{file.path} hashes to {found} instead of {wanted}"
-        return ""
+        try:
+            return _difference(path, file, read_bytes=read_bytes)
+        except FileLost as error:
+            return str(error)
 
     def _manifest_faults(self, entry: Entry, proof: Sequence[ProvenFile]) -> Iterator[str]:
         """Yield what the product's own manifest promises and the ledger's proof does not say."""
@@ -146,16 +160,27 @@ class Auditor:
 
     def _unknown_folders(self) -> Iterator[Fault]:
         for path in self.archive.product_paths():
-            if not self.ledger.products.stands(path):
+            if not self._is_known(path):
                 detail = "this folder stands in the tree, but the ledger holds no such product"
                 yield Fault(invariant="whole", product=path, detail=detail)
+
+    def _is_known(self, path: str) -> bool:
+        """Tell whether the ledger knows of a folder, or a mirror at work just moves it."""
+        stands = self.ledger.products.stands
+        if stands(path) or not self.mirror_runs:
+            return stands(path)
+        return not self.archive.holds(path) or path in self._being_published() or stands(path)
+
+    def _being_published(self) -> set[str]:
+        entries = self.ledger.products.in_state(State.VERIFIED)
+        return {product_path(self.template, entry.product) for entry in entries}
 
     def _loose_ends(self) -> Iterator[Fault]:
         for entry in self.ledger.products.in_state(State.FAILED, State.QUARANTINED):
             if not entry.reason:
                 detail = f"it is {entry.state} without a reason"
                 yield Fault(invariant="accounted", product=entry.product.id, detail=detail)
-        for entry in self.ledger.products.in_state(*_IN_HAND):
+        for entry in self.ledger.products.in_state(*IN_HAND):
             if not self.mirror_runs:
                 detail = f"it is {entry.state}, but no mirror runs; the next start mends it"
                 yield Fault(invariant="accounted", product=entry.product.id, detail=detail)
@@ -165,3 +190,19 @@ class Auditor:
             ):
                 detail = f"it waits to be fetched, but {path} is there already"
                 yield Fault(invariant="idempotent", product=entry.product.id, detail=detail)
+
+
+def _difference(path: Path, file: ProvenFile, *, read_bytes: bool) -> str:
+    """Return how a file on disk is not what was proven, or an empty text. Raises FileLost."""
+    size_bytes = file_bytes(path)
+    if size_bytes is None:
+        return f"{file.path} is missing"
+    if size_bytes != file.size_bytes:
+        return f"{file.path} has {size_bytes} B instead of {file.size_bytes} B"
+    if not read_bytes:
+        return ""
+    found = file_digest(path, file.digest.algorithm)
+    if found == file.digest.hexdigest:
+        return ""
+    wanted = f"{file.digest.algorithm} {file.digest.hexdigest}"
+    return f"{file.path} hashes to {found} instead of {wanted}"

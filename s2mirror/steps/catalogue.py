@@ -90,8 +90,16 @@ class Cataloguer:
                 self.shelf.set_extent(name, extent)
         return done
 
-    def faults(self) -> Iterator[Fault]:
-        """Yield where the catalogue and the ledger disagree, apart from what is still noted."""
+    def faults(self) -> list[Fault]:
+        """Return where the catalogue and the ledger disagree, apart from what is still noted.
+
+        A mirror at work may change both amid the look: what is wrong is so at a second look too.
+        """
+        found = list(self._suspicions())
+        again = set(self._suspicions()) if found else set()
+        return [fault for fault in found if fault in again]
+
+    def _suspicions(self) -> Iterator[Fault]:
         if self.shelf is None or not self._is_known:
             return
         pending = self.ledger.changes.pending_ids()

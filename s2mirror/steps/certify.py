@@ -6,14 +6,13 @@ from datetime import datetime
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.lifecycle import HELD, State
+from s2mirror.lifecycle import HELD, IN_HAND, State
 from s2mirror.model import Entry, Product
 from s2mirror.planning.scope import Scope
 from s2mirror.planning.searches import Search, plan_query
 from s2mirror.ports import Catalog
 from s2mirror.steps.listing import check_plausible, list_in_windows
 
-_WAITING = (State.DISCOVERED, State.QUEUED, State.DOWNLOADING, State.VERIFIED)
 _TROUBLED = (State.FAILED, State.QUARANTINED)
 _GONE_ON_PURPOSE = (State.PRUNED, State.SUPERSEDED, State.WITHDRAWN)
 
@@ -81,9 +80,10 @@ class Certifier:
             rejected: dict[str, str] = {}
             for product, names, entry in self._listed(search, rejected):
                 for name in names:
-                    months = found[name]
                     key = f"{product.sensed_at:%Y-%m}"
-                    self._sort_in(months.setdefault(key, Month(month=key)), product, entry)
+                    month = found[name].setdefault(key, Month(month=key))
+                    month.published += 1
+                    self._sort_in(month, product, entry)
             for area in search.areas:
                 unreadable[area.name] |= rejected
         return tuple(
@@ -116,13 +116,12 @@ class Certifier:
         check_plausible(listed_count, self.ledger.products.expected(query, areas))
 
     def _sort_in(self, month: Month, product: Product, entry: Entry | None) -> None:
-        month.published += 1
         if entry is None:
             month.missing[product.id] = "listed, but not in the ledger"
         elif entry.state in HELD and entry.path is None:
             month.missing[product.id] = f"the ledger says {entry.state}, but knows no folder of it"
         elif entry.path is not None and not self.archive.holds(entry.path):
-            month.missing[product.id] = f"the ledger says {entry.state}, but it is not on disk"
+            self._sort_in_absent(month, product, entry)
         elif entry.state in HELD:
             month.held += 1
         elif entry.state in _GONE_ON_PURPOSE:
@@ -131,6 +130,19 @@ class Certifier:
             month.troubled[product.id] = entry.reason
         else:
             month.waiting[product.id] = entry.reason
+
+    def _sort_in_absent(self, month: Month, product: Product, entry: Entry) -> None:
+        """Sort in a product whose folder is not there, maybe as a mirror at work just moves it."""
+        leaves = product.id in self.ledger.removals.pending()
+        now = self.ledger.products.get(product.id)
+        if leaves:
+            month.gone += 1
+        elif now.state in IN_HAND:
+            month.waiting[product.id] = now.reason
+        elif now != entry:
+            self._sort_in(month, product, now)
+        else:
+            month.missing[product.id] = f"the ledger says {now.state}, but it is not on disk"
 
 
 def _unseen(products: Iterable[Product], seen: set[str]) -> Iterator[Product]:

@@ -5,12 +5,10 @@ from datetime import datetime
 
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import UsageError
-from s2mirror.lifecycle import HELD, Event, State
+from s2mirror.lifecycle import HELD, IN_HAND, Event
 from s2mirror.model import Entry, Verdict
 from s2mirror.selection import Selection
 from s2mirror.steps.wishes import Wishes
-
-_IN_HAND = (State.DOWNLOADING, State.VERIFIED)
 
 
 def narrower(entries: Iterable[Entry], wishes: Wishes) -> list[Entry]:
@@ -28,7 +26,7 @@ def complete(entry: Entry, wanted: Selection, ledger: Ledger, *, now: datetime) 
     What there is of it stays in the tree until it is proven together with the rest. Raises
     UsageError for a product that is being fetched.
     """
-    if entry.state in _IN_HAND:
+    if entry.state in IN_HAND:
         raise UsageError(
             f"{entry.product.id} is being fetched as it was chosen; "
             "`s2mirror complete` it when it is archived"

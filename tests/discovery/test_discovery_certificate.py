@@ -1,17 +1,19 @@
 """Completeness, per area and month: every difference is named, with its reason."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from shutil import rmtree
 
 import pytest
 from kit import SENSED_AT, Kit, tiny
 
+from s2mirror.adapters.archive import Archive
 from s2mirror.errors import CatalogError
 from s2mirror.lifecycle import Event
 from s2mirror.model import Verdict
 from s2mirror.sandbox import Answer, Fault, SandboxProduct
+from s2mirror.service.cycle import prune
 from s2mirror.steps.certify import Certificate
 
 APRIL = SENSED_AT.replace(month=4)
@@ -69,6 +71,50 @@ def test_a_held_product_whose_folder_vanished_is_named(kit: Kit) -> None:
     found = certificate(kit)
     assert found.missing == {first.id: "the ledger says archived, but it is not on disk"}
     assert not found.complete
+
+
+def test_a_product_that_is_just_being_pruned_is_not_missing(kit: Kit) -> None:
+    first = three(kit)[0]
+    mirror, entry = kit.mirror(), kit.entry(first)
+    mirror.ledger.removals.begin(first.id, Verdict(event=Event.PRUNE))
+    mirror.archive.discard(first.id, entry.path or "", now=mirror.now())
+    found = certificate(kit)
+    assert counts(found)["2026-04"] == (1, 0, 1)
+    assert found.complete
+
+
+class Moving(Archive):
+    """An archive that changes when somebody looks for a product."""
+
+    change: Callable[[], object] | None = None
+
+    def holds(self, path: str) -> bool:
+        if self.change:
+            change, self.change = self.change, None
+            change()
+        return super().holds(path)
+
+
+def test_a_product_that_is_pruned_while_the_catalogue_is_listed_is_not_missing(kit: Kit) -> None:
+    three(kit)
+    kit.sections["prune"] = 'after = "0 s"\nrequire_processed = false\nmax_percent = 100'
+    archive = Moving(kit.archive)
+    archive.change = lambda: prune(kit.mirror())
+    mirror = replace(kit.mirror(), archive=archive)
+    (found,) = mirror.certifier().certify(mirror.searches, now=mirror.now())
+    assert counts(found) == {"2026-04": (1, 0, 1), "2026-05": (2, 0, 2)}
+    assert found.complete
+
+
+def test_a_product_that_is_just_being_replaced_is_still_to_come(kit: Kit) -> None:
+    first = three(kit)[0]
+    products, now = kit.mirror().ledger.products, kit.mirror().now()
+    products.advance(kit.entry(first), Verdict(event=Event.REVISE), now=now)
+    products.advance(kit.entry(first), Verdict(event=Event.CLAIM), now=now)
+    rmtree(kit.archive / first.prefix)
+    found = certificate(kit)
+    assert [set(month.waiting) for month in found.months] == [{first.id}, set()]
+    assert found.missing == {}
 
 
 def test_waiting_and_troubled_products_are_named_with_their_reasons(kit: Kit) -> None:

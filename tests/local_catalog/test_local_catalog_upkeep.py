@@ -3,12 +3,15 @@
 import gc
 import json
 import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from catalog_kit import dangling, folder_of, held, item_file, items_of, restarted
 from kit import Kit, tiny
 
+from s2mirror.adapters.archive import Place, Shelf
 from s2mirror.errors import ConfigError, HostileInput
 from s2mirror.layout import check_template, product_path
 
@@ -193,3 +196,30 @@ def test_a_rebuild_of_what_is_switched_off_is_refused(
     kit.sections["local_catalog"] = OFF
     assert kit.call("catalog", "rebuild") == 2
     assert "local_catalog.enabled is false" in capsys.readouterr().err
+
+
+class Moving(Shelf):
+    """A catalogue that changes right after somebody had a look at it."""
+
+    def __init__(self, folder: Path, changes: list[Callable[[], object]]) -> None:
+        super().__init__(folder)
+        self._changes = changes
+
+    def places(self) -> Iterator[Place]:
+        there = list(super().places())
+        for change in self._changes:
+            change()
+        self._changes.clear()
+        return iter(there)
+
+
+@pytest.mark.parametrize("moves", ["comes", "goes"])
+def test_what_a_mirror_at_work_changes_amid_the_look_is_no_fault(kit: Kit, moves: str) -> None:
+    held(kit, 20)
+    if moves == "comes":
+        kit.sandbox.publish(tiny(22))
+    else:
+        kit.sections["prune"] = 'after = "0 s"\nrequire_processed = false\nmax_percent = 100'
+    shelf = Moving(folder_of(kit), [kit.cycle])
+    assert kit.mirror().cataloguer(shelf).faults() == []
+    assert len(items_of(kit)) == (2 if moves == "comes" else 0)
