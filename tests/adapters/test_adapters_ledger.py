@@ -386,6 +386,17 @@ def test_a_failed_write_leaves_nothing_of_its_transaction(ledger: Ledger) -> Non
     assert ledger.products.history("x") == []
 
 
+def test_who_looks_first_and_then_writes_has_looked_at_what_is_there(ledger: Ledger) -> None:
+    def count(_: int) -> None:
+        for _ in range(30):
+            with ledger.connection.atomic():
+                ledger.set_fact("count", str(int(ledger.fact("count") or 0) + 1))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count, range(4)))
+    assert ledger.fact("count") == "120"
+
+
 def test_a_reader_beside_a_writer_is_never_kept_waiting(ledger: Ledger, path: Path) -> None:
     record(ledger, product("p"))
     with ledger.connection.atomic():

@@ -68,9 +68,19 @@ class Connection:
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
-        """Make everything inside one transaction. Its first statement must be a write."""
-        with self.explained(), self.db.atomic():
-            yield
+        """Make everything inside one transaction, or a part of the one that is under way.
+
+        It waits for its turn to write first: who only finds out later that another was quicker
+        gets SQLite's "locked" without any waiting.
+        """
+        with self.explained():
+            if self.db.conn.in_transaction:
+                with self.db.atomic():
+                    yield
+            else:
+                self.db.conn.execute("BEGIN IMMEDIATE")
+                with self.db.conn:
+                    yield
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -141,14 +151,8 @@ def prepare(connection: Connection) -> None:
             "install that version again, or use another ledger"
         )
     if applied != known:
-        _migrate(connection)
-
-
-def _migrate(connection: Connection) -> None:
-    """Bring the tables to this version, all or none; whoever comes second finds them there."""
-    with connection.explained():
-        connection.db.conn.execute("BEGIN IMMEDIATE")
-        with connection.db.conn:
+        # All or none; whoever comes second finds them there.
+        with connection.atomic():
             MIGRATIONS.apply(connection.db)
 
 
