@@ -48,8 +48,10 @@ def audit(
     """
     with looking(config) as mirror:
         searches = mirror.searches_of(area or [])
-        runs = holder_pid(mirror.settings.ledger.path) is not None
-        auditor = mirror.auditor(ThreadPoolExecutor(HASH_THREADS), mirror_runs=runs)
+        auditor = mirror.auditor(
+            ThreadPoolExecutor(HASH_THREADS),
+            mirror_runs=lambda: holder_pid(mirror.settings.ledger.path) is not None,
+        )
         report = _audited(auditor, mirror, quick=quick, as_json=as_json)
         faults = list(report.faults)
         certificates = certify(mirror, searches) if online or area else ()

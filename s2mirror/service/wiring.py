@@ -202,7 +202,7 @@ class Mirror:
         """Return the certify step, ready to use."""
         return Certifier(catalog=self.catalog(), ledger=self.ledger, archive=self.archive)
 
-    def auditor(self, workers: Executor, *, mirror_runs: bool) -> Auditor:
+    def auditor(self, workers: Executor, *, mirror_runs: Callable[[], bool]) -> Auditor:
         """Return the audit step, ready to use."""
         return Auditor(
             ledger=self.ledger,

@@ -56,7 +56,7 @@ class Auditor:
     template: str
     workers: Executor
     """Reads and hashes files side by side."""
-    mirror_runs: bool
+    mirror_runs: Callable[[], bool]
     """Whether another process may be at work: then products may be in its hands."""
     also: Callable[[], Iterable[Fault]] = tuple
     """What else is to be looked at."""
@@ -93,7 +93,7 @@ class Auditor:
     ) -> list[Fault]:
         """Return what is wrong with a product, and not just in the hands of a mirror at work."""
         found = list(self._look_at(entry, proof, read_bytes=read_bytes, heard=heard))
-        while found and self.mirror_runs:
+        while found and self.mirror_runs():
             leaving = self.ledger.removals.pending()
             now = self.ledger.products.get(entry.product.id)
             if now.product.id in leaving or now.path is None or now.state in IN_HAND:
@@ -167,7 +167,7 @@ class Auditor:
     def _is_known(self, path: str) -> bool:
         """Tell whether the ledger knows of a folder, or a mirror at work just moves it."""
         stands = self.ledger.products.stands
-        if stands(path) or not self.mirror_runs:
+        if stands(path) or not self.mirror_runs():
             return stands(path)
         return not self.archive.holds(path) or path in self._being_published() or stands(path)
 
@@ -181,7 +181,7 @@ class Auditor:
                 detail = f"it is {entry.state} without a reason"
                 yield Fault(invariant="accounted", product=entry.product.id, detail=detail)
         for entry in self.ledger.products.in_state(*IN_HAND):
-            if not self.mirror_runs:
+            if not self.mirror_runs():
                 detail = f"it is {entry.state}, but no mirror runs; the next start mends it"
                 yield Fault(invariant="accounted", product=entry.product.id, detail=detail)
         for entry in self.ledger.products.in_state(*_WAITING):

@@ -1,5 +1,6 @@
 """An audit beside a mirror at work, and of a disk that loses bytes."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def held(kit: Kit) -> SandboxProduct:
 
 
 def auditor(kit: Kit, *, mirror_runs: bool) -> Auditor:
-    return kit.mirror().auditor(ThreadPoolExecutor(2), mirror_runs=mirror_runs)
+    return kit.mirror().auditor(ThreadPoolExecutor(2), mirror_runs=lambda: mirror_runs)
 
 
 def found(kit: Kit, *, mirror_runs: bool) -> list[str]:
@@ -84,6 +85,15 @@ def test_a_wrong_byte_is_a_fault_beside_a_mirror_at_work_too(
     band = next(kit.archive.joinpath(held.prefix).rglob("*_B02_10m.jp2"))
     band.write_bytes(bytes(len(band.read_bytes())))
     assert found(kit, mirror_runs=True) == ["proven"]
+
+
+def test_a_file_in_the_place_of_a_folder_is_named_and_does_not_end_the_audit(
+    kit: Kit, held: SandboxProduct
+) -> None:
+    folder = kit.archive / held.prefix / "GRANULE"
+    shutil.rmtree(folder)
+    folder.touch()
+    assert set(found(kit, mirror_runs=False)) == {"proven"}
 
 
 @pytest.mark.long

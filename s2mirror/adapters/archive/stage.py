@@ -139,7 +139,7 @@ def file_bytes(path: Path) -> int | None:
     with explained(f"looking at {path}"):
         try:
             found = path.lstat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
