@@ -17,12 +17,13 @@ MAX_PARAMETERS: Final = 6
 WORDS: Final = frozenset(
     {"errors", "lifecycle", "model", "stop", "naming", "checksum", "manifest"}
     | {"geometry", "projection", "tiles", "safe", "area", "layout", "ports", "moments"}
-    | {"timetable", "selection", "pace"}
+    | {"timetable", "selection", "pace", "agent"}
     | {"drawing"}
 )
 # A room is a module, a package, or one adapter. What it may import is in its row, itself apart.
 MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "errors": frozenset(),
+    "agent": frozenset(),
     "lifecycle": frozenset({"errors"}),
     "stop": frozenset({"errors"}),
     "pace": frozenset(),

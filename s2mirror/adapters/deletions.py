@@ -12,6 +12,7 @@ from urllib.parse import urljoin
 
 import requests
 
+from s2mirror.agent import USER_AGENT
 from s2mirror.errors import CatalogError, CatalogUnavailable
 from s2mirror.model import Deletion, utc
 
@@ -82,7 +83,11 @@ class ODataDeletions:
         verify = str(self._options.ca_file) if self._options.ca_file else True
         try:
             answer = requests.get(
-                url, params=query, timeout=self._options.timeout_seconds, verify=verify
+                url,
+                params=query,
+                headers={"User-Agent": USER_AGENT},
+                timeout=self._options.timeout_seconds,
+                verify=verify,
             )
         except requests.RequestException as error:
             raise CatalogUnavailable(

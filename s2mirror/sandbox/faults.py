@@ -123,6 +123,8 @@ class Exchange:
     """Path and query as the client sent them."""
     range: str
     """The Range header, or ``""``."""
+    agent: str = ""
+    """Who asks, by the User-Agent header."""
     status: int = 0
     """What the client was told; 0 if nothing."""
     sent_bytes: int = 0

@@ -106,7 +106,9 @@ class Proxy:
     async def _handle(self, head: Head, reader: StreamReader, writer: StreamWriter) -> bool:
         """Answer one request; return whether the connection can serve another."""
         method, path, _ = head.start.split(" ", 2)
-        exchange = Exchange(method=method, path=path, range=head.get("range"))
+        exchange = Exchange(
+            method=method, path=path, range=head.get("range"), agent=head.get("user-agent")
+        )
         call = self._admitted(_Call(head, self.faults.take(method, path), exchange))
         self.traffic.begin(exchange)
         try:

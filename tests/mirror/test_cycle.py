@@ -1,4 +1,6 @@
-from kit import SENSED_AT, Kit, small
+from kit import SENSED_AT, Kit, small, tiny
+
+from s2mirror import __version__
 
 
 def test_a_sync_brings_every_product_in_scope_and_all_invariants_hold(kit: Kit) -> None:
@@ -32,3 +34,22 @@ def test_only_news_are_fetched_even_when_sensed_long_ago_or_of_a_newer_baseline(
     result = kit.cycle()
     assert sorted(result.new_ids) == sorted(product.id for product in news)
     kit.assert_current(first, *news)
+
+
+def test_every_service_is_told_who_asks(kit: Kit) -> None:
+    kit.sandbox.publish(tiny())
+    assert kit.run("sync").returncode == 0
+    words = ("--from", "2026-05-27", "--to", "2026-05-27", "--width", "90", "--height", "60")
+    assert kit.run("preview", "--area", "zurich", *words).returncode == 0
+    stand = kit.sandbox
+    asked = {
+        name: {exchange.agent.split()[0] for exchange in proxy.traffic.exchanges}
+        for name, proxy in {
+            "catalogue": stand.stac_proxy,
+            "store": stand.s3_proxy,
+            "deletions": stand.odata_proxy,
+            "tokens": stand.identity_proxy,
+            "pictures": stand.process_proxy,
+        }.items()
+    }
+    assert asked == {name: {f"s2mirror/{__version__}"} for name in asked}

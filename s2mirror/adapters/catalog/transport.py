@@ -12,6 +12,7 @@ from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse, Retry
 
+from s2mirror.agent import USER_AGENT
 from s2mirror.errors import CatalogError
 
 BUSY: Final = (
@@ -48,6 +49,7 @@ class DoubtfulIO(StacApiIO):
     def __init__(self, options: StacOptions) -> None:
         super().__init__(timeout=options.timeout_seconds, max_retries=None)
         self.session.headers["Accept-Encoding"] = "gzip"
+        self.session.headers["User-Agent"] = USER_AGENT
         adapter = _TrustingAdapter(options)
         self.session.mount("https://", adapter)
         self.session.mount("http://", adapter)

@@ -12,6 +12,7 @@ from botocore.config import Config
 from s2mirror.adapters.objectstore.body import Floor, read_body
 from s2mirror.adapters.objectstore.keys import check_tree, sort_in
 from s2mirror.adapters.objectstore.refusals import Refusals, retry_after_seconds
+from s2mirror.agent import USER_AGENT
 from s2mirror.errors import StoreUnavailable
 from s2mirror.model import Listing, RemoteFile
 from s2mirror.pace import Pace
@@ -73,6 +74,7 @@ class S3Store:
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
                 tcp_keepalive=True,
+                user_agent=USER_AGENT,
             ),
         )
         events = self._client.meta.events

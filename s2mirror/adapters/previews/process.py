@@ -12,6 +12,7 @@ from requests.auth import AuthBase
 
 from s2mirror.adapters.previews.answers import explain
 from s2mirror.adapters.previews.decoding import is_empty, require_decoder
+from s2mirror.agent import USER_AGENT
 from s2mirror.drawing import FORMATS, Drawing, DrawRequest, Frame
 from s2mirror.errors import PreviewError, PreviewUnavailable
 from s2mirror.ports import TokenSource
@@ -99,7 +100,7 @@ class SentinelHub:
                 options.url,
                 json=body_of(request),
                 auth=_Bearer(token),
-                headers={"Accept": FORMATS[request.form].media_type},
+                headers={"Accept": FORMATS[request.form].media_type, "User-Agent": USER_AGENT},
                 timeout=options.timeout_seconds,
                 verify=str(options.ca_file) if options.ca_file else True,
                 allow_redirects=False,

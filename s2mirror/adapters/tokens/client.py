@@ -19,6 +19,7 @@ from requests_oauthlib import OAuth2Session
 from s2mirror.adapters.tokens.cache import TokenCache
 from s2mirror.adapters.tokens.grant import Token, token_from
 from s2mirror.adapters.tokens.refusals import Busy, explain, no_endpoint
+from s2mirror.agent import USER_AGENT
 from s2mirror.errors import CredentialError, TokenError, TokenUnavailable
 from s2mirror.stop import StopFlag
 
@@ -149,6 +150,7 @@ class ClientTokens:
         client = BackendApplicationClient(client_id=options.client_id)
         try:
             with OAuth2Session(client=client) as session:
+                session.headers["User-Agent"] = USER_AGENT
                 session.register_compliance_hook("access_token_request", _straight)
                 session.register_compliance_hook("access_token_response", self._explained)
                 answer = session.fetch_token(
