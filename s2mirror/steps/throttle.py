@@ -44,7 +44,7 @@ class Throttle:
         Nothing is saved up: after a rest, nobody may go faster than without one.
         """
         rate = self._rate()
-        wait_seconds, look = 0.0, False
+        wait_seconds, found = 0.0, None
         with self._lock:
             now = time.monotonic()
             if rate:
@@ -53,10 +53,9 @@ class Throttle:
                 self._meter.forget()  # how slow that is says nothing of the account
             else:
                 self._meter.add(size_bytes, now)
-                look = now >= self._look_at
-                self._look_at = now + _LOOK_SECONDS if look else self._look_at
-            found = self._meter.found
-        if look:
+                if now >= self._look_at:
+                    self._look_at, found = now + _LOOK_SECONDS, self._meter.found
+        if found:
             self.slow = self._is_slow(*found)
         if wait_seconds:
             halt.wait(wait_seconds)
