@@ -16,8 +16,8 @@ from pathlib import Path
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
-from s2mirror.adapters.catalog import parse_page
 from s2mirror.adapters.ledger import open_ledger
+from s2mirror.adapters.stac_catalog import parse_page
 from s2mirror.area import WatchArea
 from s2mirror.geometry import from_bbox, pack, unpack
 from s2mirror.model import Product

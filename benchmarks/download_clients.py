@@ -146,7 +146,7 @@ def assert_complete(task: Task) -> None:
     files = [path for path in task.folder.rglob("*") if path.is_file()]
     own = ("s2mirror.", "archive.json")
     there = sum(file.stat().st_size for file in files if not file.name.startswith(own))
-    if there < task.size_bytes:  # the mirror also writes a catalogue of its own
+    if there < task.size_bytes:  # the mirror also writes a catalog of its own
         raise RuntimeError(f"{there} B came instead of {task.size_bytes}")
 
 

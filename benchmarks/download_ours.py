@@ -16,13 +16,13 @@ from download_account import CONNECTIONS, KEYS
 from download_data import spec
 
 from s2mirror.adapters.archive import Stage
-from s2mirror.adapters.catalog import parse_item
+from s2mirror.adapters.stac_catalog import parse_item
 from s2mirror.cli.progress import SilentProgress
 from s2mirror.config import load_settings
 from s2mirror.lifecycle import Event
-from s2mirror.model import RemoteFile, Verdict
+from s2mirror.model import RemoteFile, Transition
 from s2mirror.sandbox import make_item
-from s2mirror.service.crew import Crew
+from s2mirror.service.delivery import DownloadWorker
 from s2mirror.service.wiring import Mirror, open_mirror
 from s2mirror.steps.connections import Connections, Turn
 from s2mirror.stop import StopFlag
@@ -77,13 +77,15 @@ def queue(mirror: Mirror, count: int) -> None:
         product = parse_item(dict(made.item), collection=made.collection, bucket="eodata")
         mirror.ledger.products.record([product], {product.id: ["all"]}, priorities={}, now=now)
         entry = mirror.ledger.products.get(product.id)
-        mirror.ledger.products.advance(entry, Verdict(event=Event.SELECT), now=now)
+        mirror.ledger.products.advance(entry, Transition(event=Event.SELECT), now=now)
 
 
 def whole(mirror: Mirror, store, connections: Connections) -> None:  # noqa: ANN001 - S3Store
     """Fetch, prove and publish everything in the queue."""
     fetcher = mirror.fetcher(store, connections, SilentProgress())
-    crew = Crew(mirror=mirror, fetcher=fetcher, progress=SilentProgress(), stop=StopFlag())
+    crew = DownloadWorker(
+        mirror=mirror, fetcher=fetcher, progress=SilentProgress(), stop=StopFlag()
+    )
     crew.deliver_due(mirror.settings.download.parallel_products)
     if crew.failed:
         sys.exit(f"failed: {crew.failed}")

@@ -1,6 +1,6 @@
 """Measure a quiet poll: nothing new, one area or five hundred.
 
-Run it by ``make bench ARGS=poll``. CPU is that of the polling thread alone; the catalogue is the
+Run it by ``make bench ARGS=poll``. CPU is that of the polling thread alone; the catalog is the
 sandbox's, in the same process. The comparison is what a user would write: pystac-client with the
 same query, and a set of known ids.
 """

@@ -9,7 +9,7 @@ PARTS = {
     "poll": ["poll.py"],
     "discovery": ["discovery.py"],
     "search": ["search.py"],
-    "catalogue": ["catalogue.py"],
+    "catalog": ["catalog.py"],
     "download": ["download.py"],
 }
 

@@ -2,7 +2,7 @@
 
 Run it by ``make bench ARGS=search``. Every client is a process of its own and asks the same
 sandbox for the same items; CPU is that of the client from the first question to the last item,
-without its imports. Bytes are those of the catalogue's answers as they went over the wire.
+without its imports. Bytes are those of the catalog's answers as they went over the wire.
 """
 
 import json
@@ -42,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, Sandbox(Path(name)) as sandbox:
         days = (NOW - timedelta(days=day) for day in range(ITEMS))
         products = (make_product(ProductSpec(sensed_at=day, scale=0.0001)) for day in days)
-        sandbox.catalogue.put(sandbox.stac.served(product.item) for product in products)
+        sandbox.catalog.put(sandbox.stac.served(product.item) for product in products)
         found: dict[str, list[dict[str, float]]] = {client: [] for client in CLIENTS}
         for _ in range(ROUNDS):
             for client in CLIENTS:
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def ask(client: str, sandbox: "Sandbox") -> dict[str, float]:
-    """Run one client; return what it and the catalogue's side counted."""
+    """Run one client; return what it and the catalog's side counted."""
     with tempfile.TemporaryDirectory() as home:
         environment = {
             **os.environ,

@@ -1,12 +1,14 @@
 """s2mirror keeps a local Sentinel-2 archive current, every byte proven."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from s2mirror.api import Mirror
 
-__all__ = ["Mirror", "__version__"]
+__all__ = ["USER_AGENT", "Mirror", "__version__"]
 __version__ = "0.1.0"
+USER_AGENT: Final = f"s2mirror/{__version__}"
+"""The HTTP User-Agent of every request."""
 
 
 def __getattr__(name: str) -> object:

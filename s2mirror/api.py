@@ -20,16 +20,16 @@ from typing import Any, Final, Self
 
 import pystac
 
-from s2mirror.adapters.ledger import HoldingQuery, open_ledger
+from s2mirror.adapters.ledger import ArchiveQuery, open_ledger
 from s2mirror.config import load_settings
 from s2mirror.errors import UsageError
 from s2mirror.geometry import from_bbox, pack, united
 from s2mirror.lifecycle import State
-from s2mirror.model import Holding
-from s2mirror.moments import FIRST, LAST, moment
+from s2mirror.model import ArchivedProduct
 from s2mirror.stac import collection_link, item
 from s2mirror.steps.mark import mark_processed
 from s2mirror.tiles import normal_tile
+from s2mirror.times import FIRST, LAST, parse_date_or_time
 
 Area = str | Sequence[float] | Mapping[str, Any]
 """Name of an area of the configuration; or west, south, east, north in degrees (WGS 84; a west
@@ -91,12 +91,12 @@ class Mirror:
         ``file:size`` in bytes, and for images the grid (``proj:code``, ``proj:shape`` as rows and
         columns, ``proj:transform`` in metres) and the numbers that turn pixels into reflectances
         (``raster:scale``, ``raster:offset``). Its ``get_collection()`` reads the local
-        catalogue, or CDSE's where ``local_catalog.enabled`` is false.
+        catalog, or CDSE's where ``local_catalog.enabled`` is false.
 
         Raises :class:`~s2mirror.errors.UsageError` for an area, tile or time that is none.
         """
         query = self._query(area, tile, start, end, collections)
-        return map(self._item, self._ledger.holdings.selected(query))
+        return map(self._item, self._ledger.archived_products.selected(query))
 
     def mark_processed(self, *items: str | pystac.Item) -> None:
         """Say that you are done with these products, by id or as items, so that they may be pruned.
@@ -137,13 +137,13 @@ class Mirror:
         """Close this thread's connection to the ledger; it opens again when needed."""
         self._ledger.close()
 
-    def _waiting(self, query: HoldingQuery, timeout_seconds: float | None) -> Iterator[pystac.Item]:
+    def _waiting(self, query: ArchiveQuery, timeout_seconds: float | None) -> Iterator[pystac.Item]:
         seen: set[str] = set()
         waited_from = time.monotonic()
         while True:
-            there = self._ledger.holdings.ids(query)
+            there = self._ledger.archived_products.ids(query)
             for name in [name for name in there if name not in seen]:
-                for found in self._ledger.holdings.find([name]).values():
+                for found in self._ledger.archived_products.find([name]).values():
                     yield self._item(found)
                     waited_from = time.monotonic()
             # What is processed and fetched anew is new again.
@@ -162,15 +162,15 @@ class Mirror:
         end: Moment | None,
         collections: Sequence[str],
         state: State | None = None,
-    ) -> HoldingQuery:
+    ) -> ArchiveQuery:
         name = area if isinstance(area, str) else ""
         if name and name not in {known.name for known in self._settings.area}:
             known_names = ", ".join(known.name for known in self._settings.area)
             raise UsageError(f"no area is named {name!r}; there are {known_names}")
         try:
-            return HoldingQuery(
-                start=moment(start, FIRST),
-                end=moment(end, LAST),
+            return ArchiveQuery(
+                start=parse_date_or_time(start, FIRST),
+                end=parse_date_or_time(end, LAST),
                 tile=normal_tile(tile) if tile else "",
                 area=name,
                 collections=tuple(collections),
@@ -180,10 +180,10 @@ class Mirror:
         except ValueError as error:
             raise UsageError(str(error)) from error
 
-    def _item(self, holding: Holding) -> pystac.Item:
-        links = [self._collection_link(holding.product.collection)]
-        folder, bucket = str(self.root / holding.path), self._settings.store.bucket
-        document = item(holding, folder=folder, links=links, bucket=bucket)
+    def _item(self, archived: ArchivedProduct) -> pystac.Item:
+        links = [self._collection_link(archived.product.collection)]
+        folder, bucket = str(self.root / archived.path), self._settings.store.bucket
+        document = item(archived, folder=folder, links=links, bucket=bucket)
         return pystac.Item.from_dict(document, preserve_dict=False, migrate=False)
 
     def _collection_link(self, name: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ MirrorError
 ├── ConfigError              exit 2: the operator must edit a file
 ├── UsageError               exit 2: a command was given something it cannot use
 ├── OutsideError             exit 3: a service outside did not do its part
-│   ├── CatalogError         the STAC catalogue (transient or not, see ``transient``)
+│   ├── CatalogError         the STAC catalog (transient or not, see ``transient``)
 │   │   └── CatalogUnavailable   transient
 │   ├── StoreError           the S3 store, about one object or product
 │   │   ├── StoreUnavailable     transient
@@ -23,7 +23,7 @@ MirrorError
 ├── ArchiveError             exit 5: the disk, its room, or the archive's marker
 ├── LedgerError              exit 5: the ledger file cannot be used
 ├── AlreadyRunning           exit 4: another instance holds the lock
-├── ItemRejected             a catalogue item that cannot become a product
+├── ItemRejected             a catalog item that cannot become a product
 ├── Stopped                  the operator or the system asked the mirror to stop
 └── IllegalTransition        a bug in s2mirror
 
@@ -65,11 +65,11 @@ class OutsideError(MirrorError):
 
 
 class CatalogError(OutsideError):
-    """The STAC catalogue answered something that no retry will mend."""
+    """The STAC catalog answered something that no retry will mend."""
 
 
 class CatalogUnavailable(CatalogError):
-    """The STAC catalogue cannot be reached or is busy; try again later."""
+    """The STAC catalog cannot be reached or is busy; try again later."""
 
     transient = True
 
@@ -155,7 +155,7 @@ class QuotaError(MirrorError):
 
 
 class IntegrityError(MirrorError):
-    """Bytes differ from what the catalogue, the listing or the manifest promised."""
+    """Bytes differ from what the catalog, the listing or the manifest promised."""
 
 
 class HostileInput(IntegrityError):
@@ -185,7 +185,7 @@ class AlreadyRunning(MirrorError):
 
 
 class ItemRejected(MirrorError):
-    """A catalogue item that cannot become a product; recorded, never fatal."""
+    """A catalog item that cannot become a product; recorded, never fatal."""
 
 
 class Stopped(MirrorError):

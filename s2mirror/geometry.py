@@ -107,7 +107,7 @@ def polygons_only(geometry: BaseGeometry) -> BaseGeometry:
 
 
 def footprint(geojson: object) -> BaseGeometry:
-    """Return a catalogue item's geometry as a valid footprint.
+    """Return a catalog item's geometry as a valid footprint.
 
     CDSE gives footprints over the antimeridian now split, now as one ring around the world; both
     come out split. Raises ItemRejected for what is no polygon.

@@ -16,8 +16,8 @@ PRESETS: Final[Mapping[str, str]] = MappingProxyType(
         "force": "T{tile}/{name}.SAFE",
     }
 )
-CATALOGUE_FOLDER: Final = "catalog"
-"""Where the local catalogue stands in the archive, apart from all products."""
+CATALOG_FOLDER: Final = "catalog"
+"""Where the local catalog stands in the archive, apart from all products."""
 FIELDS: Final = frozenset(
     {"s3_prefix", "name", "tile", "level", "platform", "baseline", "orbit", "year", "month", "day"}
 )
@@ -34,8 +34,8 @@ def check_template(text: str) -> str:
         raise ValueError("a '{' or '}' has no partner")
     if not template.endswith(("{name}.SAFE", "{s3_prefix}")):
         raise ValueError("must be cdse, tile, force, or a template ending in {name}.SAFE")
-    if template.startswith(f"{CATALOGUE_FOLDER}/"):
-        raise ValueError(f"the folder {CATALOGUE_FOLDER}/ is for the local catalogue alone")
+    if template.startswith(f"{CATALOG_FOLDER}/"):
+        raise ValueError(f"the folder {CATALOG_FOLDER}/ is for the local catalog alone")
     return template
 
 
@@ -43,7 +43,7 @@ def product_path(template: str, product: Product) -> str:
     """Return a product's folder relative to the archive root.
 
     Raises HostileInput if the outcome would leave the root, or lie in a hidden folder as the
-    archive's own workroom does, or in the local catalogue.
+    archive's own workroom does, or in the local catalog.
     """
     values = {
         "s3_prefix": product.s3_prefix.rstrip("/"),
@@ -60,8 +60,6 @@ def product_path(template: str, product: Product) -> str:
     path = check_relative_path(_PLACEHOLDER.sub(lambda found: values[found[1]], template))
     if path.startswith("."):
         raise HostileInput(f"{product.id} would stand in the hidden folder {path!r}; not fetched")
-    if path.startswith(f"{CATALOGUE_FOLDER}/"):
-        raise HostileInput(
-            f"{product.id} would stand in the local catalogue, {path!r}; not fetched"
-        )
+    if path.startswith(f"{CATALOG_FOLDER}/"):
+        raise HostileInput(f"{product.id} would stand in the local catalog, {path!r}; not fetched")
     return path

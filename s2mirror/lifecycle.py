@@ -12,7 +12,7 @@ class State(StrEnum):
     """Where a product stands. The value is what the ledger stores."""
 
     DISCOVERED = "discovered"
-    """Listed by the catalogue and in scope; no room or no turn yet."""
+    """Listed by the catalog and in scope; no room or no turn yet."""
     QUEUED = "queued"
     """To be fetched as soon as a worker is free and its back-off is over."""
     DOWNLOADING = "downloading"
@@ -38,13 +38,13 @@ class State(StrEnum):
 class Event(StrEnum):
     """What happens to a product."""
 
-    SELECT = "select"
+    ENQUEUE = "enqueue"
     CLAIM = "claim"
     INTERRUPT = "interrupt"
     VERIFY = "verify"
     CORRUPT = "corrupt"
     GIVE_UP = "give-up"
-    PROMOTE = "promote"
+    PUBLISH = "publish"
     MARK = "mark"
     PRUNE = "prune"
     REQUEUE = "requeue"
@@ -58,7 +58,7 @@ S, E = State, Event
 
 TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
     {
-        (S.DISCOVERED, E.SELECT): S.QUEUED,
+        (S.DISCOVERED, E.ENQUEUE): S.QUEUED,
         (S.DISCOVERED, E.SUPERSEDE): S.SUPERSEDED,
         (S.DISCOVERED, E.WITHDRAW): S.WITHDRAWN,
         (S.QUEUED, E.CLAIM): S.DOWNLOADING,
@@ -68,7 +68,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
         (S.DOWNLOADING, E.VERIFY): S.VERIFIED,
         (S.DOWNLOADING, E.CORRUPT): S.QUARANTINED,
         (S.DOWNLOADING, E.GIVE_UP): S.FAILED,
-        (S.VERIFIED, E.PROMOTE): S.ARCHIVED,
+        (S.VERIFIED, E.PUBLISH): S.ARCHIVED,
         (S.VERIFIED, E.INTERRUPT): S.QUEUED,
         (S.ARCHIVED, E.MARK): S.PROCESSED,
         (S.ARCHIVED, E.PRUNE): S.PRUNED,

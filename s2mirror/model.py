@@ -2,23 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
 from s2mirror.lifecycle import Event, State
 from s2mirror.selection import WHOLE, Selection
-
-
-def utc(text: str) -> datetime:
-    """Return the instant that an RFC 3339 *text* names, in UTC.
-
-    Raises ValueError for text without a zone: a naive time is never guessed at.
-    """
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone")
-    return moment.astimezone(UTC)
 
 
 class _Timed:
@@ -39,7 +28,7 @@ ASKED_FOR: Final = "(asked for)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product(_Timed):
-    """One Sentinel-2 ``.SAFE`` as the catalogue describes it."""
+    """One Sentinel-2 ``.SAFE`` as the catalog describes it."""
 
     id: str
     """Product name without ``.SAFE``."""
@@ -60,20 +49,20 @@ class Product(_Timed):
     """End of ESA's processing; ranks two products of one baseline."""
     cloud_cover_percent: float | None
     size_bytes: int | None
-    """What the catalogue says; the S3 listing has the last word."""
+    """What the catalog says; the S3 listing has the last word."""
     s3_prefix: str
     """Key prefix inside the bucket, ending in ``.SAFE/``; always taken from the item."""
     datatake_id: str
     datastrip_id: str
     revision: str
-    """The catalogue's checksum of ``manifest.safe``; another one is other bytes. May be empty."""
+    """The catalog's checksum of ``manifest.safe``; another one is other bytes. May be empty."""
     footprint_wkb: bytes
     """WGS 84 footprint, longitudes within ±180, split at the antimeridian."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """A catalogue item that could not become a product, and why."""
+    """A catalog item that could not become a product, and why."""
 
     id: str
     collection: str
@@ -82,12 +71,12 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page of a catalogue listing."""
+    """One page of a catalog listing."""
 
     products: tuple[Product, ...]
     rejected: tuple[Rejected, ...]
     properties: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What each item says beyond that, by product id, as the catalogue wrote it."""
+    """What each item says beyond that, by product id, as the catalog wrote it."""
 
     @property
     def item_count(self) -> int:
@@ -97,7 +86,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogQuery(_Timed):
-    """What to ask the catalogue for; a bound that is None is not sent."""
+    """What to ask the catalog for; a bound that is None is not sent."""
 
     collection: str
     geometry_geojson: str
@@ -142,7 +131,7 @@ class Digest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProvenFile:
+class VerifiedFile:
     """One file of a product as it was proven when fetched."""
 
     path: str
@@ -152,7 +141,7 @@ class ProvenFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry(_Timed):
+class LedgerEntry(_Timed):
     """A product's row in the ledger."""
 
     product: Product
@@ -169,7 +158,7 @@ class Entry(_Timed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step(_Timed):
+class HistoryEntry(_Timed):
     """One transition in a product's history."""
 
     at: datetime
@@ -180,7 +169,7 @@ class Step(_Timed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict(_Timed):
+class Transition(_Timed):
     """What is to become of a product."""
 
     event: Event
@@ -196,7 +185,7 @@ class Verdict(_Timed):
 
 
 class SweepKind(StrEnum):
-    """How much of the catalogue a sweep lists anew."""
+    """How much of the catalog a sweep lists anew."""
 
     FULL = "full"
     """The whole configured period. The first one is the backfill."""
@@ -251,7 +240,7 @@ class Deletion(_Timed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holding(_Timed):
+class ArchivedProduct(_Timed):
     """A product that stands in the archive, with all that is known of it."""
 
     product: Product
@@ -259,8 +248,8 @@ class Holding(_Timed):
     path: str
     """Its folder, relative to the archive root."""
     properties: Mapping[str, Any]
-    """What the catalogue says of it; empty if that was not kept."""
-    files: tuple[ProvenFile, ...]
+    """What the catalog says of it; empty if that was not kept."""
+    files: tuple[VerifiedFile, ...]
     fetched_at: datetime | None
     """When its download began."""
     verified_at: datetime | None
@@ -270,7 +259,7 @@ class Holding(_Timed):
 
 
 @dataclass(slots=True, kw_only=True)
-class Brief:
+class ItemSummary:
     """A product that stands in the archive, in short: there may be many. Not to be changed."""
 
     id: str
@@ -279,7 +268,7 @@ class Brief:
     s3_prefix: str
     footprint_wkb: bytes
     properties: Mapping[str, Any]
-    """What the catalogue says of it; empty if that was not kept."""
+    """What the catalog says of it; empty if that was not kept."""
     product: Product | None
     """What the ledger knows of it, where that was not kept."""
     paths: Sequence[str]

@@ -5,18 +5,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from s2mirror.drawing import Drawing, DrawRequest
 from s2mirror.model import CatalogQuery, Deletion, Listing, Page, Product, RemoteFile
+from s2mirror.preview_model import RenderedImage, RenderRequest
 from s2mirror.stop import StopFlag
 
 Bytes = bytes | memoryview
 
 
-class Catalog(Protocol):
+class StacCatalog(Protocol):
     """Lists products. Raises only CatalogError and its kin."""
 
     def collections(self) -> frozenset[str]:
-        """Return the ids of the collections that the catalogue has."""
+        """Return the ids of the collections that the catalog has."""
 
     def search(self, query: CatalogQuery) -> Iterator[Page]:
         """Yield pages until the listing is complete.
@@ -26,7 +26,7 @@ class Catalog(Protocol):
         """
 
     def listed(self, collection: str, ids: Collection[str]) -> frozenset[str]:
-        """Return those of *ids* that the catalogue still lists."""
+        """Return those of *ids* that the catalog still lists."""
 
 
 class ObjectStore(Protocol):
@@ -69,20 +69,20 @@ class TokenSource(Protocol):
         """Take note that a service did not accept *token*: it is not given to anyone again."""
 
 
-class Painter(Protocol):
+class PreviewRenderer(Protocol):
     """Draws pictures of any area. Raises PreviewError and its kin, TokenError, CredentialError."""
 
-    def draw(self, request: DrawRequest, stop: StopFlag) -> Drawing:
+    def render(self, request: RenderRequest, stop: StopFlag) -> RenderedImage:
         """Return the picture that *request* asks for, and what it cost."""
 
 
 class Pictures(Protocol):
     """Finds the pictures that products bring along. Raises only PreviewError."""
 
-    def quicklook(self, folder: Path, product: Product) -> Drawing:
+    def quicklook(self, folder: Path, product: Product) -> RenderedImage:
         """Return the small JPEG of the product in *folder*."""
 
-    def tci(self, folder: Path, *, longest_pixels: int, form: str) -> Drawing:
+    def tci(self, folder: Path, *, longest_pixels: int, form: str) -> RenderedImage:
         """Return the true-colour band of the product in *folder*, made smaller."""
 
 

@@ -1,4 +1,4 @@
-"""Products out of thin air, for tests that need no catalogue."""
+"""Products out of thin air, for tests that need no catalog."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -20,7 +20,7 @@ from leaks import LEAKS
 
 from s2mirror.cli.main import main
 from s2mirror.config import load_settings
-from s2mirror.model import Entry
+from s2mirror.model import LedgerEntry
 from s2mirror.ports import Progress
 from s2mirror.sandbox import Exchange, Fault, ProductSpec, Sandbox, SandboxProduct, make_product
 from s2mirror.sandbox.assets import announcing
@@ -229,7 +229,7 @@ class Kit:
         tried again by the same sync, and what a test says of its first attempt is no longer so.
         """
         settings = load_settings(self.config, environment=self.secrets).settings
-        return replace(open_mirror(settings, create=True), dice=lambda: 0.9)
+        return replace(open_mirror(settings, create=True), jitter=lambda: 0.9)
 
     def later(self, **ahead: float) -> Mirror:
         """Open the mirror with its clock ahead, by *ahead* as for ``timedelta``: a day if empty."""
@@ -245,7 +245,7 @@ class Kit:
         """Run one cycle within this process."""
         return run_cycle(mirror or self.mirror(), [], progress or Quiet(), stop or StopFlag())
 
-    def entry(self, product: SandboxProduct) -> Entry:
+    def entry(self, product: SandboxProduct) -> LedgerEntry:
         """Return a product's row in the ledger."""
         return self.mirror().ledger.products.get(product.id)
 
@@ -284,7 +284,7 @@ class Kit:
         return {name: n for name, n in found.items() if n and name.endswith(".jp2")}
 
     def faults(self) -> list[str]:
-        """Return what the audit finds, the catalogue included: the invariants 1 to 4."""
+        """Return what the audit finds, the catalog included: the invariants 1 to 4."""
         mirror = self.mirror()
         with ThreadPoolExecutor(2) as pool:
             auditor = mirror.auditor(pool, mirror_runs=lambda: False)

@@ -16,22 +16,21 @@ MAX_PARAMETERS: Final = 6
 
 WORDS: Final = frozenset(
     {"errors", "lifecycle", "model", "stop", "naming", "checksum", "manifest"}
-    | {"geometry", "projection", "tiles", "safe", "area", "layout", "ports", "moments"}
-    | {"timetable", "selection", "pace", "agent"}
-    | {"drawing"}
+    | {"geometry", "projection", "tiles", "safe", "area", "layout", "ports", "times"}
+    | {"timetable", "selection", "rate_limit"}
+    | {"preview_model"}
 )
 # A room is a module, a package, or one adapter. What it may import is in its row, itself apart.
 MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "errors": frozenset(),
-    "agent": frozenset(),
     "lifecycle": frozenset({"errors"}),
     "stop": frozenset({"errors"}),
-    "pace": frozenset(),
+    "rate_limit": frozenset(),
     "naming": frozenset({"errors"}),
     "geometry": frozenset({"errors"}),
     "projection": frozenset(),
     "safe": frozenset(),
-    "moments": frozenset(),
+    "times": frozenset(),
     "selection": frozenset(),
     "area": frozenset({"selection"}),
     "timetable": frozenset(),
@@ -40,14 +39,14 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "checksum": frozenset({"errors", "model"}),
     "manifest": frozenset({"errors", "model", "naming", "checksum"}),
     "layout": frozenset({"errors", "model", "naming"}),
-    "drawing": frozenset({"model"}),
-    "ports": frozenset({"model", "stop", "drawing"}),
+    "preview_model": frozenset({"model"}),
+    "ports": frozenset({"model", "stop", "preview_model"}),
     "stac": WORDS - {"ports"},
     "planning": WORDS - {"ports"},
     "config": WORDS - {"ports", "lifecycle"},
     "adapters": frozenset(),
     "adapters.archive": WORDS | {"stac"},
-    "adapters.catalog": WORDS,
+    "adapters.stac_catalog": WORDS,
     "adapters.deletions": WORDS,
     "adapters.geoparquet": WORDS | {"stac"},
     "adapters.ledger": WORDS,
@@ -72,15 +71,15 @@ MAY_IMPORT |= {
 HOMES: Final[dict[str, frozenset[str]]] = {
     "pyarrow": frozenset({"adapters.geoparquet"}),
     "pystac": frozenset({"api"}),
-    "pystac_client": frozenset({"adapters.catalog"}),
+    "pystac_client": frozenset({"adapters.stac_catalog"}),
     "requests": frozenset(
-        {"adapters.catalog", "adapters.deletions", "adapters.previews", "adapters.tokens"}
+        {"adapters.stac_catalog", "adapters.deletions", "adapters.previews", "adapters.tokens"}
     ),
     "requests_oauthlib": frozenset({"adapters.tokens"}),
     "oauthlib": frozenset({"adapters.tokens"}),
     "boto3": frozenset({"adapters.objectstore"}),
     "botocore": frozenset({"adapters.objectstore"}),
-    "urllib3": frozenset({"adapters.catalog", "adapters.objectstore"}),
+    "urllib3": frozenset({"adapters.stac_catalog", "adapters.objectstore"}),
     "sqlite_utils": frozenset({"adapters.ledger"}),
     "apscheduler": frozenset({"service"}),
     "structlog": frozenset({"service"}),

@@ -13,7 +13,7 @@ def bytes_of(product: SandboxProduct) -> int:
 
 
 def honest(product: SandboxProduct) -> SandboxProduct:
-    """Return *product* with its true size in the catalogue."""
+    """Return *product* with its true size in the catalog."""
     item = copy.deepcopy(dict(product.item))
     item["properties"].get("_private", {})["product_size"] = bytes_of(product)
     item["assets"]["Product"]["file:size"] = bytes_of(product)

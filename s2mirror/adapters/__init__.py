@@ -1,1 +1,1 @@
-"""The outside, one room each: catalogue, store, archive, ledger. They never import each other."""
+"""The outside, one room each: catalog, store, archive, ledger. They never import each other."""

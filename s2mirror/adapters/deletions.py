@@ -12,9 +12,10 @@ from urllib.parse import urljoin
 
 import requests
 
-from s2mirror.agent import USER_AGENT
+from s2mirror import USER_AGENT
 from s2mirror.errors import CatalogError, CatalogUnavailable
-from s2mirror.model import Deletion, utc
+from s2mirror.model import Deletion
+from s2mirror.times import parse_utc
 
 PAGE_ITEMS: Final = 1000
 _MAX_SKIP: Final = 10_000
@@ -117,7 +118,7 @@ def _deletion(found: Any) -> Deletion:  # noqa: ANN401 - parsed JSON
     try:
         return Deletion(
             product_id=str(found["Name"]).removesuffix(".SAFE"),
-            deleted_at=utc(str(found["DeletionDate"])),
+            deleted_at=parse_utc(str(found["DeletionDate"])),
             cause=str(found.get("DeletionCause") or "no cause given"),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -8,17 +8,17 @@ from s2mirror import __version__
 from s2mirror.cli import (
     audit,
     catalog,
-    change,
     complete,
     demo,
     export,
     forecast,
-    look,
+    mark,
     preview,
     products,
     run,
     setup,
-    work,
+    status,
+    sync,
 )
 from s2mirror.cli.output import say
 from s2mirror.errors import UsageError
@@ -53,8 +53,8 @@ def begin(
 
 
 for room in (
-    *(setup, work, run, look, products, preview),
-    *(audit, change, catalog, export, complete, forecast, demo),
+    *(setup, sync, run, status, products, preview),
+    *(audit, mark, catalog, export, complete, forecast, demo),
 ):
     room.register(app)
 

@@ -11,7 +11,7 @@ from s2mirror.cli.context import AreaOption, ConfigOption, JsonOption, looking
 from s2mirror.cli.output import count, on_terminal, print_json, say, size
 from s2mirror.cli.progress import new_bars
 from s2mirror.lifecycle import HELD
-from s2mirror.model import ProvenFile
+from s2mirror.model import VerifiedFile
 from s2mirror.service.certificates import certify, faults_of
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.audit import Auditor, AuditReport, Fault
@@ -30,7 +30,7 @@ def audit(
     config: ConfigOption = None,
     *,
     online: Annotated[
-        bool, typer.Option("--online", help="List the catalogue too, and compare.")
+        bool, typer.Option("--online", help="List the catalog too, and compare.")
     ] = False,
     area: AreaOption = None,
     quick: Annotated[
@@ -43,7 +43,7 @@ def audit(
 ) -> int:
     """Check the five invariants, byte by byte. Exit code 1: a fault.
 
-    Ledger and disk are always looked at as a whole. With --online the catalogue is listed anew
+    Ledger and disk are always looked at as a whole. With --online the catalog is listed anew
     and set beside them, per month; --area does so for one area.
     """
     with looking(config) as mirror:
@@ -59,7 +59,7 @@ def audit(
         mended = _mend(mirror, faults) if mend and faults else []
     if as_json:
         facts = _facts(report, faults, mended, quick=quick)
-        print_json(facts | {"catalogue_listed": bool(certificates), "certificates": certificates})
+        print_json(facts | {"catalog_listed": bool(certificates), "certificates": certificates})
     else:
         _print_certificates(certificates)
         _print_audit(report, faults, mended)
@@ -77,7 +77,7 @@ def _audited(auditor: Auditor, mirror: Mirror, *, quick: bool, as_json: bool) ->
     with new_bars() as bars:
         task = bars.add_task("reading the archive", total=held_bytes)
 
-        def heard(file: ProvenFile) -> None:
+        def heard(file: VerifiedFile) -> None:
             bars.advance(task, file.size_bytes)
 
         return auditor.audit(read_bytes=not quick, heard=heard)
@@ -134,7 +134,7 @@ def _print_audit(report: AuditReport, faults: list[Fault], mended: list[str]) ->
     elif any(fault.invariant in {"proven", "ledger"} for fault in faults):
         say("`s2mirror audit --repair` queues the damaged products; only bad files come again")
     if any("not in the ledger" in fault.detail for fault in faults):
-        say("`s2mirror sync` brings what the catalogue has and the ledger does not")
+        say("`s2mirror sync` brings what the catalog has and the ledger does not")
 
 
 def _verdict(*, quick: bool, online: bool) -> str:
@@ -142,5 +142,5 @@ def _verdict(*, quick: bool, online: bool) -> str:
     if quick:
         return "all sizes agree; without --quick every byte is read"
     if not online:
-        return "ledger and disk keep all invariants; --online asks the catalogue too"
+        return "ledger and disk keep all invariants; --online asks the catalog too"
     return "all five invariants hold"

@@ -16,7 +16,7 @@ from s2mirror.cli.context import (
 from s2mirror.cli.output import complain, count, print_json, say
 from s2mirror.cli.products import plain_id
 from s2mirror.errors import MirrorError, UsageError
-from s2mirror.model import Entry
+from s2mirror.model import LedgerEntry
 from s2mirror.selection import WHOLE, Selection
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.complete import complete as complete_one
@@ -67,16 +67,18 @@ def complete(
     return max((why.exit_code for why in refused), default=0)
 
 
-def _found(mirror: Mirror, ids: list[str], areas: list[str]) -> Iterator[tuple[Entry, Selection]]:
+def _found(
+    mirror: Mirror, ids: list[str], areas: list[str]
+) -> Iterator[tuple[LedgerEntry, Selection]]:
     """Yield each product to complete, with what to have of it."""
     products = mirror.ledger.products
     if ids:
         yield from ((products.get(plain_id(text)), WHOLE) for text in dict.fromkeys(ids))
         return
     mirror.searches_of(areas)  # refuses an area that nobody configured
-    for entry in narrower(products.held(), mirror.wishes):
+    for entry in narrower(products.held(), mirror.selection_policy):
         if not areas or set(areas) & set(entry.areas):
-            yield entry, mirror.wishes.wanted_by_areas(entry)
+            yield entry, mirror.selection_policy.wanted_by_areas(entry)
 
 
 def _print(done: list[str], *, dry_run: bool) -> None:

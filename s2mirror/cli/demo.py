@@ -31,7 +31,7 @@ def demo(
     It takes less than a minute.
     """
     try:
-        from s2mirror.cli.story import tell, tell_recorded  # noqa: PLC0415 - an optional extra
+        from s2mirror.cli.demo_script import tell, tell_recorded  # noqa: PLC0415 - an optional extra
     except ImportError as error:
         raise UsageError(
             f"the demo needs the sandbox ({error.name} is not installed); "

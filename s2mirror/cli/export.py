@@ -8,13 +8,13 @@ from typing import Annotated, TextIO
 
 import typer
 
-from s2mirror.adapters.archive import Shelf
-from s2mirror.adapters.ledger import HoldingQuery
+from s2mirror.adapters.archive import StaticCatalog
+from s2mirror.adapters.ledger import ArchiveQuery
 from s2mirror.cli.context import ConfigOption, JsonOption, complete_area, looking
 from s2mirror.cli.output import complain, count, print_json, say
 from s2mirror.errors import ArchiveError, UsageError
-from s2mirror.moments import FIRST, LAST, moment
 from s2mirror.service.wiring import Mirror
+from s2mirror.times import FIRST, LAST, parse_date_or_time
 
 FolderOption = Annotated[
     Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where to write. Default: here.")
@@ -61,10 +61,12 @@ def stac(
     last: ToOption = "",
     as_json: JsonOption = False,
 ) -> int:
-    """Write a static STAC catalogue: items by month and tile, with links to the files."""
+    """Write a static STAC catalog: items by month and tile, with links to the files."""
     with looking(config) as mirror:
         query = _query(mirror, area, first, last)
-        done = mirror.exporter().stac(query, mirror.cataloguer(Shelf(out.absolute())))
+        done = mirror.exporter().stac(
+            query, mirror.local_catalog_updater(StaticCatalog(out.absolute()))
+        )
     _tell({out / "catalog.json": done}, as_json=as_json)
     return 0
 
@@ -111,13 +113,13 @@ def _opened(out: Path) -> Iterator[TextIO]:
         raise ArchiveError(f"writing {out}: {error}; choose another place with --out") from error
 
 
-def _query(mirror: Mirror, area: str, first: str, last: str) -> HoldingQuery:
+def _query(mirror: Mirror, area: str, first: str, last: str) -> ArchiveQuery:
     if area:
         mirror.searches_of([area])
     try:
-        return HoldingQuery(
-            start=moment(first or None, FIRST),
-            end=moment(last or None, LAST),
+        return ArchiveQuery(
+            start=parse_date_or_time(first or None, FIRST),
+            end=parse_date_or_time(last or None, LAST),
             area=area,
         )
     except ValueError as error:

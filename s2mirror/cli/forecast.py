@@ -7,7 +7,7 @@ import typer
 
 from s2mirror.cli.context import ConfigOption, JsonOption, looking
 from s2mirror.cli.output import print_json, print_table, say, size, when
-from s2mirror.service.outlook import Outlook, outlook
+from s2mirror.service.forecast import ForecastReport, forecast_report
 
 
 def register(app: typer.Typer) -> None:
@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 def show_forecast(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
     """Tell when the backfill ends, and when disk or quota are full."""
     with looking(config) as mirror:
-        found = outlook(mirror)
+        found = forecast_report(mirror)
     if as_json:
         print_json(asdict(found))
     else:
@@ -26,7 +26,7 @@ def show_forecast(config: ConfigOption = None, *, as_json: JsonOption = False) -
     return 0
 
 
-def _print(found: Outlook) -> None:
+def _print(found: ForecastReport) -> None:
     seen = found.forecast
     say(f"backfill  ends {_about(seen.done_at)}")
     quota = f"full {_about(seen.quota_full_at)}" if seen.quota_full_at else "holds nothing up"

@@ -11,7 +11,7 @@ from typing import Final, TextIO
 from pydantic_core import to_json
 from rich.console import Console
 
-from s2mirror.model import Entry
+from s2mirror.model import LedgerEntry
 
 _STEPS: Final = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _GAP: Final = "  "
@@ -58,7 +58,7 @@ def print_any_text() -> None:
             outlet.reconfigure(errors="backslashreplace")
 
 
-def product_facts(entry: Entry) -> dict[str, object]:
+def product_facts(entry: LedgerEntry) -> dict[str, object]:
     """Return what programs want to know of a product."""
     product = {
         field.name: getattr(entry.product, field.name)

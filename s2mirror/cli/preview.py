@@ -19,16 +19,16 @@ from s2mirror.cli.context import (
     complete_product,
     read_settings,
 )
-from s2mirror.cli.leaving import stopped_by_signals
 from s2mirror.cli.output import complain, count, print_json, print_table, say
 from s2mirror.cli.products import plain_id
-from s2mirror.config.outlines import outline_of_bbox, outline_of_geojson
-from s2mirror.drawing import FORMATS, Outcome, Preview, PreviewSource
+from s2mirror.cli.signals import stopped_by_signals
+from s2mirror.config.geometry_inputs import outline_of_bbox, outline_of_geojson
 from s2mirror.errors import UsageError
 from s2mirror.geometry import Shape
+from s2mirror.preview_model import FORMATS, Outcome, Preview, PreviewSource
 from s2mirror.service.logs import set_up_logs
 from s2mirror.service.options import secret_texts
-from s2mirror.service.preview_order import Estimate, Order, carry_out, estimates, wishes
+from s2mirror.service.preview_order import Estimate, Order, carry_out, estimates, tasks
 from s2mirror.service.previews import PreviewStatus, status_now
 from s2mirror.service.wiring import Mirror, mirror_on
 
@@ -170,7 +170,7 @@ def preview(words: Words) -> int:
     says how many. Exit code 1: nothing is on the picture, and it was not kept.
     """
     with stopped_by_signals() as stop, _previewing(words.config) as mirror:
-        found = wishes(mirror, words.order)
+        found = tasks(mirror, words.order)
         planned = estimates(found)
         done = [] if words.dry_run else carry_out(mirror, found, words.output, stop)
         standing = status_now(mirror)

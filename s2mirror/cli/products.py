@@ -23,7 +23,7 @@ from s2mirror.cli.output import (
 )
 from s2mirror.errors import UsageError
 from s2mirror.lifecycle import State
-from s2mirror.model import Entry
+from s2mirror.model import LedgerEntry
 from s2mirror.service.wiring import Mirror
 
 
@@ -90,7 +90,7 @@ def _check_area(mirror: Mirror, name: str) -> None:
         raise UsageError(f"no area is named {name!r}; there are {', '.join(sorted(known))}")
 
 
-def _print_list(found: list[Entry]) -> None:
+def _print_list(found: list[LedgerEntry]) -> None:
     print_table(
         ("product", "state", ">size", "files", ">cloud %", "areas", "reason"),
         [
@@ -142,7 +142,7 @@ def plain_id(text: str) -> str:
     return text.rstrip("/").rpartition("/")[2].removesuffix(".SAFE")
 
 
-def _lines(entry: Entry, archive_root: str) -> Iterator[tuple[str, str]]:
+def _lines(entry: LedgerEntry, archive_root: str) -> Iterator[tuple[str, str]]:
     product = entry.product
     yield "state", f"{entry.state} since {when(entry.changed_at)} UTC"
     if entry.reason:
@@ -166,13 +166,13 @@ def _lines(entry: Entry, archive_root: str) -> Iterator[tuple[str, str]]:
     yield "S3 prefix", product.s3_prefix
 
 
-def _files(entry: Entry) -> str:
+def _files(entry: LedgerEntry) -> str:
     """Return which files stand in the folder."""
     if entry.path is None:
         return ""
     return "all" if entry.selection.whole else f"only {entry.selection}"
 
 
-def _cloud(entry: Entry) -> str:
+def _cloud(entry: LedgerEntry) -> str:
     percent = entry.product.cloud_cover_percent
     return "" if percent is None else f"{percent:.1f}"

@@ -8,7 +8,7 @@ import typer
 from s2mirror.adapters.lock import InstanceLock
 from s2mirror.adapters.notify import Notifier
 from s2mirror.cli.context import ConfigOption, config_path
-from s2mirror.cli.leaving import leave
+from s2mirror.cli.signals import leave
 from s2mirror.config import Loaded, Settings, load_settings
 from s2mirror.errors import ConfigError, MirrorError
 from s2mirror.service.daemon import Daemon, Orders

@@ -41,7 +41,7 @@ def init(
 
 
 def check(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
-    """Try disk, clock, catalogue, store and keys; change nothing."""
+    """Try disk, clock, catalog, store and keys; change nothing."""
     settings = read_settings(config)
     done = [Check(name="configuration", detail=f"{len(settings.area)} areas")]
     if not as_json:

@@ -15,8 +15,8 @@ from pydantic import (
 )
 from shapely.geometry.base import BaseGeometry
 
-from s2mirror.config import kinds, previews
-from s2mirror.config.outlines import (
+from s2mirror.config import fields, previews
+from s2mirror.config.geometry_inputs import (
     checked_tile,
     outline_of_bbox,
     outline_of_geojson,
@@ -31,7 +31,7 @@ OUTLINES: Final = ("bbox", "geojson", "wkt", "tiles")
 
 
 def _from_geojson(value: object, info: ValidationInfo) -> Shape:
-    return outline_of_geojson(value, kinds.folder_of(info))
+    return outline_of_geojson(value, fields.folder_of(info))
 
 
 def _once_each(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -40,12 +40,12 @@ def _once_each(words: tuple[str, ...]) -> tuple[str, ...]:
 
 Name = Annotated[
     str,
-    kinds.pattern(
+    fields.pattern(
         r"[a-z0-9][a-z0-9_-]{0,63}",
         'a name of up to 64 lower-case letters, digits, "-" and "_", such as "lake-constance"',
     ),
 ]
-Collection = Annotated[str, kinds.choice("sentinel-2-l1c", "sentinel-2-l2a")]
+Collection = Annotated[str, fields.choice("sentinel-2-l1c", "sentinel-2-l2a")]
 Tile = Annotated[str, PlainValidator(checked_tile)]
 
 
@@ -63,31 +63,33 @@ class Area(BaseModel):
     collections: Annotated[
         tuple[Collection, ...], Field(min_length=1), AfterValidator(_once_each)
     ] = ("sentinel-2-l2a",)
-    start: kinds.Start = Field(description="the date of the first wanted image, such as 2026-01-31")
+    start: fields.Start = Field(
+        description="the date of the first wanted image, such as 2026-01-31"
+    )
     """First sensing time wanted, included."""
-    end: kinds.End = None
+    end: fields.End = None
     """Last sensing time wanted, included; a plain date means the last instant of that day."""
-    max_cloud_cover_percent: kinds.PercentOrAll = None
-    platforms: frozenset[kinds.Platform] = frozenset()
+    max_cloud_cover_percent: fields.PercentOrAll = None
+    platforms: frozenset[fields.Platform] = frozenset()
     """As ``sentinel-2a``."""
-    relative_orbits: frozenset[Annotated[int, kinds.whole(1, 143)]] = frozenset()
-    min_baseline: kinds.Baseline = None
+    relative_orbits: frozenset[Annotated[int, fields.whole(1, 143)]] = frozenset()
+    min_baseline: fields.Baseline = None
     """As ``NN.NN``."""
-    min_overlap_percent: kinds.Percent = 0.0
-    priority: Annotated[int, kinds.whole(-1000, 1000)] = 0
+    min_overlap_percent: fields.Percent = 0.0
+    priority: Annotated[int, fields.whole(-1000, 1000)] = 0
     """Higher goes first."""
-    share: Annotated[int, kinds.whole(1, 1000)] = 1
+    share: Annotated[int, fields.whole(1, 1000)] = 1
     """Of what areas of the same priority get together, in bytes."""
-    interval: kinds.OwnInterval = None
+    interval: fields.OwnInterval = None
     """How often to poll, if not as often as ``catalog.interval``."""
-    bands: frozenset[Annotated[str, kinds.choice(*BANDS)]] = frozenset()
+    bands: frozenset[Annotated[str, fields.choice(*BANDS)]] = frozenset()
     """Empty, with the next two: every file."""
-    resolutions: frozenset[Annotated[str, kinds.choice(*RESOLUTIONS)]] = frozenset()
-    files: frozenset[kinds.Text] = frozenset()
+    resolutions: frozenset[Annotated[str, fields.choice(*RESOLUTIONS)]] = frozenset()
+    files: frozenset[fields.Text] = frozenset()
     """Patterns for paths below the product folder."""
-    prune_after: kinds.OverrideOrNever = None
+    prune_after: fields.OverrideOrNever = None
     """A timedelta, ``"never"``, or None for what ``prune.after`` says."""
-    keep_newest: Annotated[int | None, kinds.whole(1)] = None
+    keep_newest: Annotated[int | None, fields.whole(1)] = None
     """None for what ``prune.keep_newest`` says."""
     preview: previews.OwnSource = None
     """None for what ``preview.source`` says."""

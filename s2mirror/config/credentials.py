@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from s2mirror.config.faults import Fault
+from s2mirror.config.errors import Fault
 from s2mirror.errors import CredentialError
 
 _FIRST: Final = ("s3_access_key", "s3_secret_key")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from s2mirror.config.areas import OUTLINES, Area
 from s2mirror.config.credentials import Secrets, read_secrets
-from s2mirror.config.faults import SECRETS_BELONG, Fault, faults_in, shown
+from s2mirror.config.errors import SECRETS_BELONG, Fault, faults_in, shown
 from s2mirror.config.schema import Settings
 from s2mirror.errors import ConfigError
 

@@ -1,30 +1,30 @@
-"""The options of the local STAC catalogue."""
+"""The options of the local STAC catalog."""
 
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from s2mirror.config import kinds
-from s2mirror.layout import CATALOGUE_FOLDER
+from s2mirror.config import fields
+from s2mirror.layout import CATALOG_FOLDER
 
 
 class LocalCatalogSettings(BaseModel):
-    """The STAC catalogue of what the archive holds."""
+    """The STAC catalog of what the archive holds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    enabled: kinds.Flag = True
-    folder: kinds.AnyPath | None = None
+    enabled: fields.Flag = True
+    folder: fields.AnyPath | None = None
     """None for the folder ``catalog`` of the archive."""
-    geoparquet_every: kinds.DurationOrNever = None
+    geoparquet_every: fields.DurationOrNever = None
     """How often all items are written to one GeoParquet file per collection; None for never."""
 
     def folder_in(self, root: Path) -> Path:
-        """Return where the catalogue stands.
+        """Return where the catalog stands.
 
         Raises ValueError if that is among the products: neither may be within the other.
         """
-        own = root / CATALOGUE_FOLDER
+        own = root / CATALOG_FOLDER
         folder = self.folder or own
         if folder != own and (folder.is_relative_to(root) or root.is_relative_to(folder)):
             raise ValueError(

@@ -16,11 +16,11 @@ from pydantic import (
     ValidationInfo,
 )
 
-from s2mirror.config import kinds
-from s2mirror.config.faults import faults_in
-from s2mirror.drawing import FORMATS, PreviewSource, Script
+from s2mirror.config import fields
+from s2mirror.config.errors import faults_in
 from s2mirror.errors import HostileInput, UsageError
 from s2mirror.naming import check_relative_path
+from s2mirror.preview_model import FORMATS, PreviewSource, Script
 from s2mirror.projection import check_crs
 
 OWN_UTM: Final = "utm"
@@ -44,15 +44,15 @@ def script_named(value: object, folder: Path) -> Script:
     path = folder / Path(text).expanduser()
     expected = f"one of {', '.join(sorted(known))}, or the path of a .js file"
     if not text.endswith(".js") or not path.is_file():
-        raise kinds.unexpected(expected, value)
+        raise fields.unexpected(expected, value)
     if not _NAME.fullmatch(path.stem):
-        raise kinds.unexpected("a file named with letters, digits, - and _ alone", value)
+        raise fields.unexpected("a file named with letters, digits, - and _ alone", value)
     try:
         script = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise kinds.unexpected("a .js file that can be read as UTF-8", value) from error
+        raise fields.unexpected("a .js file that can be read as UTF-8", value) from error
     if not script.lstrip().startswith("//VERSION=3"):
-        raise kinds.unexpected("an evalscript that begins with //VERSION=3", value)
+        raise fields.unexpected("an evalscript that begins with //VERSION=3", value)
     return Script(name=path.stem, text=script)
 
 
@@ -64,11 +64,11 @@ def crs_named(value: object) -> str:
         return check_crs(value if isinstance(value, str) else "")
     except ValueError:
         expected = '"utm", "EPSG:4326", "EPSG:3857" or a UTM zone such as "EPSG:32632"'
-        raise kinds.unexpected(expected, value) from None
+        raise fields.unexpected(expected, value) from None
 
 
 def _script(value: object, info: ValidationInfo) -> Script:
-    return value if isinstance(value, Script) else script_named(value, kinds.folder_of(info))
+    return value if isinstance(value, Script) else script_named(value, fields.folder_of(info))
 
 
 def _inner_folder(value: object) -> str:
@@ -78,29 +78,29 @@ def _inner_folder(value: object) -> str:
     except HostileInput:
         path = "."
     if path.startswith(".") or "{" in path:
-        raise kinds.unexpected('a folder within the archive, such as "previews"', value)
+        raise fields.unexpected('a folder within the archive, such as "previews"', value)
     return path
 
 
 def _above_zero(value: Any) -> float:  # noqa: ANN401 - anything may stand in the file
-    if not kinds.is_number(value) or value <= 0:
-        raise kinds.unexpected("a number above zero", value)
+    if not fields.is_number(value) or value <= 0:
+        raise fields.unexpected("a number above zero", value)
     return float(value)
 
 
 def _from_zero(value: Any) -> float:  # noqa: ANN401 - anything may stand in the file
-    if not kinds.is_number(value) or value < 0:
-        raise kinds.unexpected("a number, zero or above", value)
+    if not fields.is_number(value) or value < 0:
+        raise fields.unexpected("a number, zero or above", value)
     return float(value)
 
 
 Evalscript = Annotated[Script, BeforeValidator(_script)]
 OwnEvalscript = Annotated[Script | None, BeforeValidator(_script)]
-Source = Annotated[PreviewSource, kinds.choice(*PreviewSource)]
-OwnSource = Annotated[PreviewSource | None, kinds.choice(*PreviewSource)]
-Of = Annotated[str, kinds.choice(*_OF)]
-OwnOf = Annotated[str | None, kinds.choice(*_OF)]
-Side = kinds.whole(1, _MAX_SIDE)
+Source = Annotated[PreviewSource, fields.choice(*PreviewSource)]
+OwnSource = Annotated[PreviewSource | None, fields.choice(*PreviewSource)]
+Of = Annotated[str, fields.choice(*_OF)]
+OwnOf = Annotated[str | None, fields.choice(*_OF)]
+Side = fields.whole(1, _MAX_SIDE)
 ORDERS: Final = ("mostRecent", "leastRecent", "leastCC")
 
 
@@ -113,20 +113,20 @@ class PreviewSettings(BaseModel):
     of: Of = "product"
     folder: Annotated[str, BeforeValidator(_inner_folder)] = "previews"
     evalscript: Evalscript = Field(default="true-color", validate_default=True)
-    format: Annotated[str, kinds.choice(*FORMATS)] = "png"
+    format: Annotated[str, fields.choice(*FORMATS)] = "png"
     width: Annotated[int, Side] = 512
     height: Annotated[int | None, Side] = None
     metres_per_pixel: Annotated[float | None, BeforeValidator(_above_zero)] = None
     crs: Annotated[str, BeforeValidator(crs_named)] = "EPSG:4326"
-    time_margin: kinds.PositiveDuration = timedelta(minutes=45)
-    max_cloud_cover_percent: kinds.PercentOrAll = None
-    mosaicking_order: Annotated[str, kinds.choice(*ORDERS)] = "mostRecent"
-    every: kinds.OwnInterval = None
-    window: kinds.PositiveDuration = timedelta(days=10)
+    time_margin: fields.PositiveDuration = timedelta(minutes=45)
+    max_cloud_cover_percent: fields.PercentOrAll = None
+    mosaicking_order: Annotated[str, fields.choice(*ORDERS)] = "mostRecent"
+    every: fields.OwnInterval = None
+    window: fields.PositiveDuration = timedelta(days=10)
     monthly_units: Annotated[float, BeforeValidator(_from_zero)] = 9000.0
-    monthly_requests: Annotated[int, kinds.whole(0)] = 9000
-    max_attempts: Annotated[int, kinds.whole(1, 1000)] = 5
-    timeout: kinds.PositiveDuration = timedelta(seconds=60)
+    monthly_requests: Annotated[int, fields.whole(0)] = 9000
+    max_attempts: Annotated[int, fields.whole(1, 1000)] = 5
+    timeout: fields.PositiveDuration = timedelta(seconds=60)
 
 
 class TokenSettings(BaseModel):
@@ -134,10 +134,10 @@ class TokenSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    client_auth: Annotated[str, kinds.choice("body", "basic")] = "body"
-    renew_before: kinds.Duration = timedelta(seconds=60)
-    timeout: kinds.PositiveDuration = timedelta(seconds=30)
-    tries: Annotated[int, kinds.whole(1, 20)] = 5
+    client_auth: Annotated[str, fields.choice("body", "basic")] = "body"
+    renew_before: fields.Duration = timedelta(seconds=60)
+    timeout: fields.PositiveDuration = timedelta(seconds=30)
+    tries: Annotated[int, fields.whole(1, 20)] = 5
 
 
 def overridden(

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from s2mirror.config import kinds
+from s2mirror.config import fields
 from s2mirror.config.areas import Area
 from s2mirror.config.credentials import Secrets
 from s2mirror.config.local_catalog import LocalCatalogSettings
@@ -28,11 +28,11 @@ _STANDS_IN = {f"https://eodata.{_CDSE}": (f"https://eodata.ams.{_CDSE}",)}
 class ArchiveSettings(Section):
     """Where products stand on disk."""
 
-    root: kinds.OwnFolder = Field(
+    root: fields.OwnFolder = Field(
         description='the folder of the archive, such as "/srv/sentinel-2"'
     )
-    layout: kinds.Layout = "cdse"
-    reserve_bytes: kinds.SizeBytes = Field(default=20 * GIB, alias="reserve")
+    layout: fields.Layout = "cdse"
+    reserve_bytes: fields.SizeBytes = Field(default=20 * GIB, alias="reserve")
     """Disk to keep free; downloads wait rather than touch it."""
 
     @property
@@ -44,46 +44,46 @@ class ArchiveSettings(Section):
 class LedgerSettings(Section):
     """Where the ledger stands."""
 
-    path: kinds.AnyPath = Field(default=Path("s2mirror.sqlite"), validate_default=True)
-    history_keep: kinds.PositiveDuration = timedelta(days=365)
+    path: fields.AnyPath = Field(default=Path("s2mirror.sqlite"), validate_default=True)
+    history_keep: fields.PositiveDuration = timedelta(days=365)
     """How long the history of products that are gone is kept; the products stay known."""
 
 
 class CatalogSettings(Section):
-    """How the STAC catalogue is polled."""
+    """How the STAC catalog is polled."""
 
-    url: kinds.Url = f"https://stac.{_CDSE}/v1/"
-    timeout: kinds.PositiveDuration = timedelta(seconds=60)
-    page_size: Annotated[int, kinds.whole(1, 1000)] = 200
-    max_pages: Annotated[int, kinds.whole(1)] = 2000
-    interval: kinds.PositiveDuration = timedelta(minutes=15)
-    jitter: kinds.Duration = timedelta(minutes=1)
-    overlap: kinds.Duration = timedelta(hours=48)
-    sweep_recent: kinds.PositiveDuration = timedelta(days=30)
-    sweep_recent_every: kinds.PositiveDuration = timedelta(days=1)
-    sweep_all_every: kinds.PositiveDuration = timedelta(days=7)
-    tries: Annotated[int, kinds.whole(1, 100)] = 6
+    url: fields.Url = f"https://stac.{_CDSE}/v1/"
+    timeout: fields.PositiveDuration = timedelta(seconds=60)
+    page_size: Annotated[int, fields.whole(1, 1000)] = 200
+    max_pages: Annotated[int, fields.whole(1)] = 2000
+    interval: fields.PositiveDuration = timedelta(minutes=15)
+    jitter: fields.Duration = timedelta(minutes=1)
+    overlap: fields.Duration = timedelta(hours=48)
+    sweep_recent: fields.PositiveDuration = timedelta(days=30)
+    sweep_recent_every: fields.PositiveDuration = timedelta(days=1)
+    sweep_all_every: fields.PositiveDuration = timedelta(days=7)
+    tries: Annotated[int, fields.whole(1, 100)] = 6
 
 
 class StoreSettings(Section):
     """How the S3 store is read."""
 
-    endpoint: kinds.Url = f"https://eodata.{_CDSE}"
-    fallback_endpoints: tuple[kinds.Url, ...] | None = None
+    endpoint: fields.Url = f"https://eodata.{_CDSE}"
+    fallback_endpoints: tuple[fields.Url, ...] | None = None
     """Asked, in this order, while the endpoint cannot be reached; None for CDSE's second cloud."""
-    prefer_again: kinds.PositiveDuration = timedelta(minutes=15)
-    key_expires: kinds.Day = None
+    prefer_again: fields.PositiveDuration = timedelta(minutes=15)
+    key_expires: fields.Day = None
     """The last day of the key pair; None to be warned of none."""
-    key_2_expires: kinds.Day = None
-    bucket: kinds.Text = "eodata"
-    region: kinds.Text = "default"
-    connections: Annotated[int, kinds.whole(1, 64)] = 4
-    connect_timeout: kinds.PositiveDuration = timedelta(seconds=10)
-    read_timeout: kinds.PositiveDuration = timedelta(seconds=60)
-    slowest_bytes_per_second: kinds.SizeBytes = Field(default=10_000, alias="slowest")
-    slow_for: kinds.PositiveDuration = timedelta(seconds=60)
+    key_2_expires: fields.Day = None
+    bucket: fields.Text = "eodata"
+    region: fields.Text = "default"
+    connections: Annotated[int, fields.whole(1, 64)] = 4
+    connect_timeout: fields.PositiveDuration = timedelta(seconds=10)
+    read_timeout: fields.PositiveDuration = timedelta(seconds=60)
+    min_rate_bytes_per_second: fields.SizeBytes = Field(default=10_000, alias="min_rate")
+    min_rate_period: fields.PositiveDuration = timedelta(seconds=60)
     """A connection slower than that for so long is cut, and the file goes on on another."""
-    requests_per_minute: Annotated[int, kinds.whole(1)] = 2000
+    requests_per_minute: Annotated[int, fields.whole(1)] = 2000
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -94,31 +94,31 @@ class StoreSettings(Section):
 
 
 class EndpointSettings(Section):
-    """The services beside catalogue and store."""
+    """The services beside catalog and store."""
 
-    token_url: kinds.Url = (
+    token_url: fields.Url = (
         f"https://identity.{_CDSE}/auth/realms/CDSE/protocol/openid-connect/token"
     )
-    process_url: kinds.Url = f"https://sh.{_CDSE}/api/v1/process"
-    odata_url: kinds.Url = f"https://catalogue.{_CDSE}/odata/v1/"
+    process_url: fields.Url = f"https://sh.{_CDSE}/api/v1/process"
+    odata_url: fields.Url = f"https://catalogue.{_CDSE}/odata/v1/"
 
 
 class NetworkSettings(Section):
     """What every connection shares."""
 
-    ca_file: kinds.ExistingFile = None
+    ca_file: fields.ExistingFile = None
     """Certificates of a private authority, PEM; None for the system's own."""
 
 
 class DownloadSettings(Section):
     """How products are fetched, and fetched again."""
 
-    parallel_products: Annotated[int, kinds.whole(1, 64)] = 2
-    tries_per_file: Annotated[int, kinds.whole(1, 100)] = 3
-    max_attempts: Annotated[int, kinds.whole(1, 1000)] = 10
+    parallel_products: Annotated[int, fields.whole(1, 64)] = 2
+    tries_per_file: Annotated[int, fields.whole(1, 100)] = 3
+    max_attempts: Annotated[int, fields.whole(1, 1000)] = 10
     """Attempts per product before it counts as failed."""
-    backoff: kinds.PositiveDuration = timedelta(minutes=1)
-    backoff_cap: kinds.PositiveDuration = timedelta(hours=6)
+    backoff: fields.PositiveDuration = timedelta(minutes=1)
+    backoff_cap: fields.PositiveDuration = timedelta(hours=6)
     timetable: tuple[TimetableHours, ...] = ()
     """Hours of less than full speed; the first that fit decide."""
     time_zone: Zone = ZoneInfo("UTC")
@@ -141,51 +141,51 @@ class DownloadSettings(Section):
 class ProcessSettings(Section):
     """The user's own processing of each archived product."""
 
-    command: tuple[kinds.Argument, ...] = ()
+    command: tuple[fields.Argument, ...] = ()
     """An argument list, run without a shell; empty for none."""
-    timeout: kinds.PositiveDuration = timedelta(hours=1)
-    max_attempts: Annotated[int, kinds.whole(1, 1000)] = 5
+    timeout: fields.PositiveDuration = timedelta(hours=1)
+    max_attempts: Annotated[int, fields.whole(1, 1000)] = 5
     marker_suffix: Annotated[
-        str, kinds.pattern(r"\.(?!SAFE$)[A-Za-z0-9._-]{1,32}", 'a suffix such as ".processed"')
+        str, fields.pattern(r"\.(?!SAFE$)[A-Za-z0-9._-]{1,32}", 'a suffix such as ".processed"')
     ] = ".processed"
 
 
 class SupersedeSettings(Section):
     """What becomes of an older version when a newer one of the same image is held."""
 
-    policy: Annotated[SupersedePolicy, kinds.choice(*SupersedePolicy)] = (
+    policy: Annotated[SupersedePolicy, fields.choice(*SupersedePolicy)] = (
         SupersedePolicy.REPLACE_AFTER_GRACE
     )
-    grace: kinds.Duration = timedelta(days=30)
+    grace: fields.Duration = timedelta(days=30)
 
 
 class DeletedSettings(Section):
     """What becomes of a held product that was deleted upstream."""
 
-    policy: Annotated[DeletedPolicy, kinds.choice(*DeletedPolicy)] = DeletedPolicy.KEEP
-    interval: kinds.PositiveDuration = timedelta(days=1)
+    policy: Annotated[DeletedPolicy, fields.choice(*DeletedPolicy)] = DeletedPolicy.KEEP
+    interval: fields.PositiveDuration = timedelta(days=1)
 
 
 class PruneSettings(Section):
     """What may be deleted, and how much at once."""
 
-    after: kinds.DurationOrNever = None
+    after: fields.DurationOrNever = None
     """How long a processed product stays; None for ever."""
-    keep_newest: Annotated[int | None, kinds.whole(1)] = None
+    keep_newest: Annotated[int | None, fields.whole(1)] = None
     """Per area: processed products beyond the newest this many go. None: no such limit."""
-    require_processed: kinds.Flag = True
-    trash_keep: kinds.Duration = timedelta(days=7)
-    staging_keep: kinds.Duration = timedelta(days=7)
-    max_products: Annotated[int, kinds.whole(1)] = 50
-    max_percent: kinds.Percent = 20.0
-    interval: kinds.PositiveDuration = timedelta(hours=1)
+    require_processed: fields.Flag = True
+    trash_keep: fields.Duration = timedelta(days=7)
+    staging_keep: fields.Duration = timedelta(days=7)
+    max_products: Annotated[int, fields.whole(1)] = 50
+    max_percent: fields.Percent = 20.0
+    interval: fields.PositiveDuration = timedelta(hours=1)
 
 
 class LogSettings(Section):
     """How the mirror speaks."""
 
-    level: Annotated[str, kinds.choice("debug", "info", "warning", "error")] = "info"
-    format: Annotated[str, kinds.choice("auto", "json", "text")] = "auto"
+    level: Annotated[str, fields.choice("debug", "info", "warning", "error")] = "info"
+    format: Annotated[str, fields.choice("auto", "json", "text")] = "auto"
 
 
 def _section() -> Any:  # noqa: ANN401 - stands for a field of any section's type

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator
 
-from s2mirror.config.kinds import unexpected
+from s2mirror.config.fields import unexpected
 from s2mirror.config.units import parse_size
 from s2mirror.timetable import Hours
 

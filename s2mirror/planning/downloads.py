@@ -7,16 +7,16 @@ from types import MappingProxyType
 from typing import Final
 
 from s2mirror.lifecycle import State
-from s2mirror.model import Entry
+from s2mirror.model import LedgerEntry
 
 ASSUMED_BYTES: Final = 1_000_000_000
-"""For a product whose catalogue item gives no size: ESA states 700 to 800 MB."""
+"""For a product whose catalog item gives no size: ESA states 700 to 800 MB."""
 ASSUMED_INODES: Final = 150
 """Files and folders of a product: about 125 with all that CDSE adds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class Capacity:
     """What is left for products that have not begun."""
 
     disk_bytes: int
@@ -35,22 +35,24 @@ class Room:
 class DownloadPlan:
     """What may start now, and why the rest waits."""
 
-    start: tuple[Entry, ...]
-    held: dict[str, str]
+    start: tuple[LedgerEntry, ...]
+    deferred: dict[str, str]
     size_bytes: int = 0
     """How many bytes are to come, as far as anybody can tell."""
-    held_by_quota: frozenset[str] = frozenset()
+    deferred_by_quota: frozenset[str] = frozenset()
     """Those of *held* that wait for the account's volume alone."""
 
     @property
-    def news(self) -> tuple[Entry, ...]:
+    def news(self) -> tuple[LedgerEntry, ...]:
         """Those that start and were not in the queue before."""
         return tuple(entry for entry in self.start if entry.state is State.DISCOVERED)
 
     @property
-    def only_quota_holds(self) -> bool:
+    def deferred_by_quota_only(self) -> bool:
         """Whether nothing can start, and nothing but the account's volume is why."""
-        return not self.start and bool(self.held) and set(self.held) == self.held_by_quota
+        return (
+            not self.start and bool(self.deferred) and set(self.deferred) == self.deferred_by_quota
+        )
 
     def at_most(self, news: int) -> "DownloadPlan":
         """Return the plan with so many that were not in the queue before."""
@@ -58,75 +60,79 @@ class DownloadPlan:
         return replace(self, start=tuple(e for e in self.start if e.product.id not in later))
 
 
-def expected_bytes(entry: Entry) -> int:
+def expected_bytes(entry: LedgerEntry) -> int:
     """Return how much disk a product will need, if all of its files come."""
     return entry.product.size_bytes or ASSUMED_BYTES
 
 
 def plan_downloads(
-    waiting: Iterable[Entry],
-    room: Room,
+    waiting: Iterable[LedgerEntry],
+    capacity: Capacity,
     *,
-    needed_bytes: Callable[[Entry], int] = expected_bytes,
-    held_back: Mapping[str, str] = MappingProxyType({}),
+    needed_bytes: Callable[[LedgerEntry], int] = expected_bytes,
+    excluded: Mapping[str, str] = MappingProxyType({}),
 ) -> DownloadPlan:
     """Take waiting products in the given order as far as disk and account have room.
 
-    *held_back* says by product id why some are not to start now. A product that does not fit
+    *excluded* says by product id why some are not to start now. A product that does not fit
     waits, and a smaller one after it may go.
     """
-    start: list[Entry] = []
-    held: dict[str, str] = {}
+    start: list[LedgerEntry] = []
+    deferred: dict[str, str] = {}
     by_quota: set[str] = set()
     total_bytes = 0
     for entry in waiting:
         name, size_bytes = entry.product.id, needed_bytes(entry)
-        if name in held_back:
-            held[name] = held_back[name]
-        elif why := _no_disk(size_bytes, room):
-            held[name] = why
-        elif why := _no_volume(entry, size_bytes, room):
-            held[name] = why
+        if name in excluded:
+            deferred[name] = excluded[name]
+        elif why := _no_disk(size_bytes, capacity):
+            deferred[name] = why
+        elif why := _no_volume(entry, size_bytes, capacity):
+            deferred[name] = why
             by_quota.add(name)
         else:
             start.append(entry)
             total_bytes += size_bytes
-            room = _less(room, size_bytes)
+            capacity = _less(capacity, size_bytes)
     return DownloadPlan(
-        start=tuple(start), held=held, size_bytes=total_bytes, held_by_quota=frozenset(by_quota)
+        start=tuple(start),
+        deferred=deferred,
+        size_bytes=total_bytes,
+        deferred_by_quota=frozenset(by_quota),
     )
 
 
-def _no_disk(size_bytes: int, room: Room) -> str:
+def _no_disk(size_bytes: int, capacity: Capacity) -> str:
     """Return why the disk cannot take a product; nothing if it can."""
-    if size_bytes > room.disk_bytes:
-        return f"needs {size_bytes} B of disk, {max(room.disk_bytes, 0)} B are to spare"
-    if room.inodes is not None and room.inodes < ASSUMED_INODES:
+    if size_bytes > capacity.disk_bytes:
+        return f"needs {size_bytes} B of disk, {max(capacity.disk_bytes, 0)} B are to spare"
+    if capacity.inodes is not None and capacity.inodes < ASSUMED_INODES:
         return (
             f"needs about {ASSUMED_INODES} inodes (files and folders) of the disk, "
-            f"{max(room.inodes, 0)} are to spare"
+            f"{max(capacity.inodes, 0)} are to spare"
         )
     return ""
 
 
-def _no_volume(entry: Entry, size_bytes: int, room: Room) -> str:
+def _no_volume(entry: LedgerEntry, size_bytes: int, capacity: Capacity) -> str:
     """Return why the account cannot take a product; nothing if it can."""
-    fresh = room.fresh_since is None or entry.product.sensed_at >= room.fresh_since
-    left_bytes = room.fresh_bytes if fresh else room.backfill_bytes
+    fresh = capacity.fresh_since is None or entry.product.sensed_at >= capacity.fresh_since
+    left_bytes = capacity.fresh_bytes if fresh else capacity.backfill_bytes
     if left_bytes is None or size_bytes <= left_bytes:
         return ""
     return (
-        f"needs {size_bytes} B of the account's volume, {left_bytes} B are left {room.quota_words}"
+        f"needs {size_bytes} B of the account's volume, "
+        f"{left_bytes} B are left {capacity.quota_words}"
     )
 
 
-def _less(room: Room, size_bytes: int) -> Room:
+def _less(capacity: Capacity, size_bytes: int) -> Capacity:
     return replace(
-        room,
-        disk_bytes=room.disk_bytes - size_bytes,
-        inodes=None if room.inodes is None else room.inodes - ASSUMED_INODES,
-        fresh_bytes=_minus(room.fresh_bytes, size_bytes),
-        backfill_bytes=_minus(room.backfill_bytes, size_bytes),
+        capacity,
+        disk_bytes=capacity.disk_bytes - size_bytes,
+        inodes=None if capacity.inodes is None else capacity.inodes - ASSUMED_INODES,
+        fresh_bytes=_minus(capacity.fresh_bytes, size_bytes),
+        backfill_bytes=_minus(capacity.backfill_bytes, size_bytes),
     )
 
 

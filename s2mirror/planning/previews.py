@@ -9,16 +9,16 @@ from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
 from s2mirror.area import WatchArea
-from s2mirror.drawing import (
+from s2mirror.geometry import polygons_only, to_geojson, unpack
+from s2mirror.model import LedgerEntry
+from s2mirror.planning.preview_extents import Size, extents_of
+from s2mirror.preview_model import (
     FORMATS,
-    DrawRequest,
-    Frame,
+    Extent,
     PreviewSource,
+    RenderRequest,
     Script,
 )
-from s2mirror.geometry import polygons_only, to_geojson, unpack
-from s2mirror.model import Entry
-from s2mirror.planning.frames import Size, frames_of
 from s2mirror.projection import projected
 
 _L2A: Final = "sentinel-2-l2a"
@@ -43,7 +43,7 @@ class PreviewRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class PreviewTask:
     """One preview to be made: of a product, or of an area at a time."""
 
     subject: str
@@ -55,7 +55,7 @@ class Wish:
     time_until: datetime
     path: str
     """Where it goes, relative to the folder of previews, without its endings."""
-    entry: Entry | None = None
+    entry: LedgerEntry | None = None
     """The product, where the picture is of one."""
     clipped: bool = False
     """Whether nothing is drawn outside of the geometry, within its bounds."""
@@ -68,24 +68,24 @@ class Wish:
         )
 
 
-def wishes_of(
-    entry: Entry, rules: Mapping[str, PreviewRule], areas: Mapping[str, WatchArea]
-) -> tuple[Wish, ...]:
+def preview_tasks(
+    entry: LedgerEntry, rules: Mapping[str, PreviewRule], areas: Mapping[str, WatchArea]
+) -> tuple[PreviewTask, ...]:
     """Return the previews that a held product's areas want, each once."""
-    found: dict[tuple[str, str], Wish] = {}
+    found: dict[tuple[str, str], PreviewTask] = {}
     for name in entry.areas:
         rule = rules.get(name)
         if rule is not None and rule.source is not PreviewSource.NONE:
             is_of_area = rule.per_area and rule.source is PreviewSource.PROCESS
-            wish = _of_area(entry, areas[name], rule) if is_of_area else of_product(entry, rule)
-            found.setdefault((wish.subject, wish.name), wish)
+            task = _of_area(entry, areas[name], rule) if is_of_area else of_product(entry, rule)
+            found.setdefault((task.subject, task.name), task)
     return tuple(found.values())
 
 
-def of_product(entry: Entry, rule: PreviewRule) -> Wish:
+def of_product(entry: LedgerEntry, rule: PreviewRule) -> PreviewTask:
     """Return the wish for a picture of one product."""
     product = entry.product
-    return Wish(
+    return PreviewTask(
         subject=product.id,
         rule=rule,
         collection=product.collection,
@@ -97,14 +97,14 @@ def of_product(entry: Entry, rule: PreviewRule) -> Wish:
     )
 
 
-def _of_area(entry: Entry, area: WatchArea, rule: PreviewRule) -> Wish:
+def _of_area(entry: LedgerEntry, area: WatchArea, rule: PreviewRule) -> PreviewTask:
     product = entry.product
     around = (product.sensed_at - rule.margin, product.sensed_at + rule.margin)
-    wish = of_outline(area.name, area.geometry, rule, product.collection, around)
-    return filed(wish, area.name, product.sensed_at)
+    task = of_outline(area.name, area.geometry, rule, product.collection, around)
+    return filed(task, area.name, product.sensed_at)
 
 
-def of_area(area: WatchArea, rule: PreviewRule, period: tuple[datetime, datetime]) -> Wish:
+def of_area(area: WatchArea, rule: PreviewRule, period: tuple[datetime, datetime]) -> PreviewTask:
     """Return the wish for a picture of an area from all images of a period, L2A if it has them."""
     found = area.collections
     collection = _L2A if _L2A in found else found[0]
@@ -117,9 +117,9 @@ def of_outline(
     rule: PreviewRule,
     collection: str,
     period: tuple[datetime, datetime],
-) -> Wish:
+) -> PreviewTask:
     """Return the wish for a picture of any outline from all images of a period."""
-    wish = Wish(
+    task = PreviewTask(
         subject="",
         rule=rule,
         collection=collection,
@@ -129,48 +129,48 @@ def of_outline(
         path="",
         clipped=not geometry.equals(geometry.envelope),
     )
-    return filed(wish, name, period[1])
+    return filed(task, name, period[1])
 
 
-def filed(wish: Wish, name: str, at: datetime) -> Wish:
+def filed(task: PreviewTask, name: str, at: datetime) -> PreviewTask:
     """Return the wish under the name of an area and an instant."""
-    stamp, level = f"{at:%Y%m%dT%H%M%S}", wish.collection.removeprefix("sentinel-2-")
+    stamp, level = f"{at:%Y%m%dT%H%M%S}", task.collection.removeprefix("sentinel-2-")
     path = f"{name}/{at:%Y/%m}/{stamp}_{level}"
-    return replace(wish, subject=f"{name}@{stamp}", path=path)
+    return replace(task, subject=f"{name}@{stamp}", path=path)
 
 
-def requests_of(wish: Wish) -> tuple[DrawRequest, ...]:
+def requests_of(task: PreviewTask) -> tuple[RenderRequest, ...]:
     """Return what a service is to be asked for: one picture, or more if it must be split.
 
     A part in which nothing of a clipped area lies is left out. Raises UsageError.
     """
-    rule = wish.rule
+    rule = task.rule
     script = rule.script if FORMATS[rule.form].has_alpha else rule.script.without_alpha()
-    found = ((f, _clip(wish, f)) for f in frames_of(wish.geometry, rule.crs, rule.size))
+    found = ((f, _clip(task, f)) for f in extents_of(task.geometry, rule.crs, rule.size))
     return tuple(
-        DrawRequest(
-            frame=frame,
-            geometry_geojson=to_geojson(clip) if wish.clipped else "",
-            collection=wish.collection,
-            time_from=wish.time_from,
-            time_until=wish.time_until,
+        RenderRequest(
+            extent=extent,
+            geometry_geojson=to_geojson(clip) if task.clipped else "",
+            collection=task.collection,
+            time_from=task.time_from,
+            time_until=task.time_until,
             max_cloud_cover_percent=rule.max_cloud_cover_percent,
             mosaicking_order=rule.mosaicking_order,
             script=script,
             form=rule.form,
         )
-        for frame, clip in found
+        for extent, clip in found
         if clip.area
     )
 
 
-def _clip(wish: Wish, frame: Frame) -> BaseGeometry:
+def _clip(task: PreviewTask, extent: Extent) -> BaseGeometry:
     """Return what is to be drawn of a frame, no finer than its pixels."""
-    bounds = box(*frame.bbox)
-    if not wish.clipped:
+    bounds = box(*extent.bbox)
+    if not task.clipped:
         return bounds
-    pixel = (frame.bbox[2] - frame.bbox[0]) / frame.width
-    outline = projected(wish.geometry, frame.crs).simplify(pixel / 2).intersection(bounds)
+    pixel = (extent.bbox[2] - extent.bbox[0]) / extent.width
+    outline = projected(task.geometry, extent.crs).simplify(pixel / 2).intersection(bounds)
     return polygons_only(outline)
 
 

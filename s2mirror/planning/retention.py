@@ -8,7 +8,7 @@ from typing import Final
 
 from s2mirror.area import WatchArea
 from s2mirror.lifecycle import HELD, Event, State
-from s2mirror.model import ASKED_FOR, DeletedPolicy, Deletion, Entry
+from s2mirror.model import ASKED_FOR, DeletedPolicy, Deletion, LedgerEntry
 from s2mirror.planning.supersede import Supersession
 
 _NOT_NEEDED: Final = "its areas no longer need it"
@@ -28,7 +28,7 @@ class Brake:
 class Removal:
     """One held product that goes, as what, and why."""
 
-    entry: Entry
+    entry: LedgerEntry
     event: Event
     """PRUNE, SUPERSEDE or WITHDRAW."""
     reason: str
@@ -44,7 +44,7 @@ class PrunePlan:
 
 
 def plan_prune(
-    held: Iterable[Entry],
+    held: Iterable[LedgerEntry],
     areas: Iterable[WatchArea],
     leaving: Mapping[str, Removal],
     *,
@@ -92,7 +92,7 @@ def superseded_removals(
 
 
 def withdrawn_removals(
-    entries: Iterable[Entry], deletions: Mapping[str, Deletion], policy: DeletedPolicy
+    entries: Iterable[LedgerEntry], deletions: Mapping[str, Deletion], policy: DeletedPolicy
 ) -> dict[str, Removal]:
     """Return by product id those held that were deleted upstream and may go here too."""
     if policy is DeletedPolicy.KEEP:
@@ -108,7 +108,7 @@ def withdrawn_removals(
     }
 
 
-def unclaimed_removals(unclaimed: Iterable[Entry]) -> dict[str, Removal]:
+def unclaimed_removals(unclaimed: Iterable[LedgerEntry]) -> dict[str, Removal]:
     """Return by product id those held, of products that no configured area claims."""
     return {
         entry.product.id: Removal(
@@ -119,7 +119,9 @@ def unclaimed_removals(unclaimed: Iterable[Entry]) -> dict[str, Removal]:
     }
 
 
-def _newest(held: Iterable[Entry], rules: Mapping[str, WatchArea]) -> dict[str, frozenset[str]]:
+def _newest(
+    held: Iterable[LedgerEntry], rules: Mapping[str, WatchArea]
+) -> dict[str, frozenset[str]]:
     """Return the ids of the newest products of each area that keeps so many of them."""
     sizes = {name: rule.keep_newest for name, rule in rules.items() if rule.keep_newest}
     heaps: dict[str, list[tuple[datetime, str]]] = {name: [] for name in sizes}
@@ -131,7 +133,7 @@ def _newest(held: Iterable[Entry], rules: Mapping[str, WatchArea]) -> dict[str, 
 
 
 def _why_kept(
-    entry: Entry,
+    entry: LedgerEntry,
     rules: Mapping[str, WatchArea],
     newest: Mapping[str, frozenset[str]],
     now: datetime,
@@ -152,7 +154,9 @@ def _why_kept(
     return next(filter(None, reasons), "")
 
 
-def _why_area_keeps(rule: WatchArea, entry: Entry, newest: frozenset[str], now: datetime) -> str:
+def _why_area_keeps(
+    rule: WatchArea, entry: LedgerEntry, newest: frozenset[str], now: datetime
+) -> str:
     if rule.keep_newest is None and rule.prune_after is None:
         return f"area {rule.name} keeps everything"
     if entry.product.id in newest:

@@ -13,7 +13,7 @@ from typing import Final
 
 from s2mirror.geometry import unpack
 from s2mirror.lifecycle import HELD, State
-from s2mirror.model import Entry, Product, SupersedePolicy
+from s2mirror.model import LedgerEntry, Product, SupersedePolicy
 from s2mirror.naming import baseline_number
 
 WAITING: Final = (State.DISCOVERED, State.QUEUED)
@@ -31,8 +31,8 @@ _FOREIGN_BASELINE: Final = 9000
 class Supersession:
     """An older version, the newer one that is held in its place, and when the older may go."""
 
-    old: Entry
-    new: Entry
+    old: LedgerEntry
+    new: LedgerEntry
     due_at: datetime
 
     @property
@@ -42,7 +42,7 @@ class Supersession:
 
 
 def plan_supersede(
-    entries: Iterable[Entry], policy: SupersedePolicy, grace: timedelta
+    entries: Iterable[LedgerEntry], policy: SupersedePolicy, grace: timedelta
 ) -> tuple[Supersession, ...]:
     """Return every version that a newer, held one replaces, with the time when it may.
 
@@ -62,7 +62,7 @@ def plan_supersede(
     return tuple(found)
 
 
-def waiting_for_better(entries: Iterable[Entry], policy: SupersedePolicy) -> dict[str, str]:
+def waiting_for_better(entries: Iterable[LedgerEntry], policy: SupersedePolicy) -> dict[str, str]:
     """Return why a waiting version is not fetched now: a newer one is on its way. By product id."""
     if policy is SupersedePolicy.ALL:
         return {}
@@ -73,7 +73,7 @@ def waiting_for_better(entries: Iterable[Entry], policy: SupersedePolicy) -> dic
     }
 
 
-def rank(entry: Entry) -> tuple[int, datetime, datetime]:
+def rank(entry: LedgerEntry) -> tuple[int, datetime, datetime]:
     """Return what orders versions of one image: baseline, then processing, then publication."""
     product = entry.product
     number = baseline_number(product.baseline)
@@ -81,9 +81,9 @@ def rank(entry: Entry) -> tuple[int, datetime, datetime]:
     return number, product.generated_at, product.published_at
 
 
-def _rivals(entries: Iterable[Entry]) -> Iterator[tuple[Entry, list[Entry]]]:
+def _rivals(entries: Iterable[LedgerEntry]) -> Iterator[tuple[LedgerEntry, list[LedgerEntry]]]:
     """Yield each version that has newer ones, with these."""
-    groups: dict[tuple[object, ...], list[Entry]] = {}
+    groups: dict[tuple[object, ...], list[LedgerEntry]] = {}
     for entry in entries:
         product = entry.product
         key = (product.collection, product.platform, product.sensed_at, product.tile)
@@ -95,7 +95,7 @@ def _rivals(entries: Iterable[Entry]) -> Iterator[tuple[Entry, list[Entry]]]:
                 yield old, better
 
 
-def _replaces(new: Entry, old: Entry) -> bool:
+def _replaces(new: LedgerEntry, old: LedgerEntry) -> bool:
     return (
         rank(new) > rank(old)
         and set(old.areas) <= set(new.areas)

@@ -1,6 +1,6 @@
 r"""A Copernicus Data Space on loopback, for ``s2mirror demo`` and the tests.
 
-Catalogue, object store, token endpoint, Process API and feed of deletions on ephemeral ports, each
+Catalog, object store, token endpoint, Process API and feed of deletions on ephemeral ports, each
 behind a TLS proxy that can harm requests and records all of them. Code under test sees endpoints
 and a CA, nothing else::
 
@@ -14,7 +14,7 @@ and a CA, nothing else::
         sandbox.s3_proxy.traffic.count(r"\.jp2$"), sandbox.s3_proxy.traffic.max_open_requests
         sandbox.s3_proxy.traffic.wait_until_idle()
         sandbox.s3_proxy.rate_limit.requests = 2000  # per minute, told in headers; then 429
-        sandbox.requests  # what the catalogue was asked
+        sandbox.requests  # what the catalog was asked
 
         sandbox.withdraw(product_id)
         sandbox.replace(changed_product)
@@ -22,11 +22,11 @@ and a CA, nothing else::
         sandbox.store.revoke_key(); sandbox.store.renew_key()
         sandbox.identity.expires_in_seconds = 2; sandbox.identity.revoked = True
         sandbox.process.refuse_next = 3; sandbox.process.units_left = 0.5
-        sandbox.catalogue.result_cap = 100
-        sandbox.catalogue.restart_on_dead_token = True
+        sandbox.catalog.result_cap = 100
+        sandbox.catalog.restart_on_dead_token = True
 
 Products: ``make_product(ProductSpec(…))`` makes files and item; ``make_item(…)`` an item alone, for
-catalogues of many thousands; ``from_real(path)`` serves recorded items and manifests. A product is
+catalogs of many thousands; ``from_real(path)`` serves recorded items and manifests. A product is
 a plain value: ``dataclasses.replace(product, files={…})`` makes a broken one.
 
 Needs the extra ``s2mirror[sandbox]``.

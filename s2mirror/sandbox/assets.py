@@ -52,7 +52,7 @@ def assets_of(place: Place, files: Mapping[str, bytes], *, utm_zone: int) -> dic
 
 
 def asset_key(path: str, *, is_recent: bool) -> str:
-    """Return the asset key of a file, or ``""`` for one that the catalogue does not list."""
+    """Return the asset key of a file, or ``""`` for one that the catalog does not list."""
     if match := _IMAGE.fullmatch(path):
         return match["key"]
     if is_recent and (match := _PROBABILITY.fullmatch(path)):

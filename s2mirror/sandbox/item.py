@@ -1,4 +1,4 @@
-"""Writes STAC items as the catalogue serves them for Sentinel-2."""
+"""Writes STAC items as the catalog serves them for Sentinel-2."""
 
 import hashlib
 import uuid
@@ -64,7 +64,7 @@ def write_item(
 
 
 def write_light_item(spec: ProductSpec, outline: BaseGeometry) -> dict[str, Any]:
-    """Return an item with the two assets that need no files, for catalogues of many thousands."""
+    """Return an item with the two assets that need no files, for catalogs of many thousands."""
     return write_item(spec, {}, outline)
 
 

@@ -1,4 +1,4 @@
-"""A Process API that draws as Sentinel Hub does: for tokens of the sandbox, from its catalogue."""
+"""A Process API that draws as Sentinel Hub does: for tokens of the sandbox, from its catalog."""
 
 import asyncio
 import json
@@ -16,12 +16,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from s2mirror.projection import to_degrees
-from s2mirror.sandbox.catalogue import Catalogue, Record
 from s2mirror.sandbox.evalscript import Evalscript, ScriptError
 from s2mirror.sandbox.identity import IdentityService
 from s2mirror.sandbox.picture import geotiff, jpeg, numbers, png
 from s2mirror.sandbox.process_request import BadRequest, Job, read_job
 from s2mirror.sandbox.scene import Grid, see
+from s2mirror.sandbox.stac_catalog import Record, SandboxCatalog
 
 PROCESS_PATH: Final = "/api/v1/process"
 _UNIT_PIXELS: Final = 512 * 512
@@ -34,7 +34,7 @@ _MIN_UNITS: Final = 0.005
 class ProcessService:
     """Draws what the sandbox's products show, and counts the processing units."""
 
-    catalogue: Catalogue
+    catalog: SandboxCatalog
     identity: IdentityService
     units_left: float = 10_000.0
     """What is left of the month; below zero, 429."""
@@ -82,7 +82,7 @@ class ProcessService:
 
     def _draw(self, job: Job) -> Response:
         script = Evalscript(job.evalscript)
-        bands = _bands(job, script, _on_top(job, self.catalogue))
+        bands = _bands(job, script, _on_top(job, self.catalog))
         pixels = numbers(script.draw(bands), script.setup.sample_type)
         units = units_of(job, script)
         with self._lock:
@@ -100,11 +100,11 @@ def units_of(job: Job, script: Evalscript) -> float:
     return max(_MIN_UNITS, area * len(bands) / _UNIT_BANDS * depth)
 
 
-def _on_top(job: Job, catalogue: Catalogue) -> list[Record]:
+def _on_top(job: Job, catalog: SandboxCatalog) -> list[Record]:
     """Return the products that a request may show, the one on top first."""
     found = [
         record
-        for record in catalogue.all()
+        for record in catalog.all()
         if record.collection == job.collection
         and job.time_from <= record.sensed_at <= job.time_until
         and _cloud(record) <= job.max_cloud_percent

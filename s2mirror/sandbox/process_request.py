@@ -11,8 +11,8 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from s2mirror.errors import UsageError
-from s2mirror.model import utc
 from s2mirror.projection import check_crs, unit_metres
+from s2mirror.times import parse_utc
 
 MAX_PIXELS: Final = 2500
 MAX_METRES_PER_PIXEL: Final = 1500.0
@@ -122,7 +122,7 @@ def _number(value: Any, high: float, name: str) -> float:  # noqa: ANN401 - pars
 
 def _moment(value: object, which: str) -> datetime:
     try:
-        return utc(str(value))
+        return parse_utc(str(value))
     except ValueError as error:
         name = f"input->data->dataFilter->timeRange->{which}"
         raise BadRequest(name, "must be an RFC 3339 date and time", value) from error

@@ -61,7 +61,7 @@ def make_product(spec: ProductSpec) -> SandboxProduct:
 
 
 def make_item(spec: ProductSpec) -> SandboxProduct:
-    """Return a product that is in the catalogue only, light enough for tens of thousands."""
+    """Return a product that is in the catalog only, light enough for tens of thousands."""
     return SandboxProduct(
         id=spec.id,
         collection=spec.collection,

@@ -12,8 +12,8 @@ from shapely.geometry.base import BaseGeometry
 
 from s2mirror.errors import UsageError
 from s2mirror.geometry import from_bbox
-from s2mirror.model import utc
 from s2mirror.sandbox.filters import Filter, parse_filter
+from s2mirror.times import parse_utc
 
 MAX_LIMIT: Final = 10_000
 _DEFAULT_LIMIT: Final = 10
@@ -50,7 +50,7 @@ class Fields:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A search as the catalogue carries it out."""
+    """A search as the catalog carries it out."""
 
     collections: frozenset[str]
     ids: frozenset[str]
@@ -165,7 +165,7 @@ def _instant(text: str) -> datetime:
     if not _INSTANT.fullmatch(text):
         raise BadRequest("datetime", f"Invalid RFC3339 datetime: {text!r}")
     try:
-        return utc(text.upper())
+        return parse_utc(text.upper())
     except ValueError as error:
         raise BadRequest("datetime", f"Invalid RFC3339 datetime: {error}") from error
 

@@ -13,11 +13,11 @@ from shapely.geometry.base import BaseGeometry
 
 from s2mirror.errors import UsageError
 from s2mirror.geometry import footprint
-from s2mirror.model import utc
 from s2mirror.naming import parse_name
 from s2mirror.sandbox.layout import Member
 from s2mirror.sandbox.manifest_xml import digest_text
 from s2mirror.sandbox.spec import ProductSpec
+from s2mirror.times import parse_utc
 
 _SAFE: Final = "{http://www.esa.int/safe/sentinel/1.1}"
 _GML: Final = "{http://www.opengis.net/gml}"
@@ -98,8 +98,8 @@ def _spec(root: Element, paths: str, baseline: str, checksum: str, scale: float)
         orbit=int(granule["orbit"]),
         station=datastrip["centre"],
         datastrip_at=datetime.strptime(datastrip["start"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC),
-        sensed_at=utc(_text(root, "startTime")).replace(microsecond=0),
-        processed_at=utc(_descendant(root, f"{_SAFE}processing").attrib["start"]),
+        sensed_at=parse_utc(_text(root, "startTime")).replace(microsecond=0),
+        processed_at=parse_utc(_descendant(root, f"{_SAFE}processing").attrib["start"]),
         platform=f"sentinel-{_text(root, 'number').lower()}",
         relative_orbit=int(_text(root, "relativeOrbitNumber")),
         baseline=baseline,

@@ -12,7 +12,6 @@ from urllib.parse import unquote, urlsplit
 import trustme
 
 from s2mirror.errors import UsageError
-from s2mirror.sandbox.catalogue import Catalogue
 from s2mirror.sandbox.identity import TOKEN_PATH, IdentityService
 from s2mirror.sandbox.odata import ODATA_PATH, ODataService
 from s2mirror.sandbox.process import PROCESS_PATH, ProcessService
@@ -21,6 +20,7 @@ from s2mirror.sandbox.proxy import Proxy
 from s2mirror.sandbox.s3 import BUCKET, ObjectStore
 from s2mirror.sandbox.serving import listening, loop_thread, served
 from s2mirror.sandbox.stac import StacRequest, StacService
+from s2mirror.sandbox.stac_catalog import SandboxCatalog
 
 CA_NAME: Final = "sandbox-ca.pem"
 
@@ -35,7 +35,7 @@ class Sandbox:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._stack = ExitStack()
-        self.catalogue = Catalogue()
+        self.catalogue = SandboxCatalog()
         self.identity = IdentityService()
         self.stac_proxy = Proxy()
         self.s3_proxy = Proxy(read_whole=self._read_whole)
@@ -63,7 +63,7 @@ class Sandbox:
 
     @property
     def stac_url(self) -> str:
-        """The catalogue's address, ending in ``/v1/``."""
+        """The catalog's address, ending in ``/v1/``."""
         return f"https://localhost:{self.stac_proxy.port}/v1/"
 
     @property
@@ -113,7 +113,7 @@ class Sandbox:
 
     @property
     def requests(self) -> list[StacRequest]:
-        """What the catalogue was asked, with method, path, query and JSON body."""
+        """What the catalog was asked, with method, path, query and JSON body."""
         return self.stac.requests
 
     def environment(self) -> dict[str, str]:
@@ -141,7 +141,7 @@ class Sandbox:
         )
 
     def publish(self, products: SandboxProduct | Iterable[SandboxProduct]) -> None:
-        """Put products into the store, then into the catalogue, as CDSE does.
+        """Put products into the store, then into the catalog, as CDSE does.
 
         A product that is there already is replaced; use :meth:`replace` if files must go.
         """
@@ -151,14 +151,14 @@ class Sandbox:
         self.catalogue.put(self.stac.served(product.item) for product in found)
 
     def withdraw(self, product_id: str, *, keep_objects: bool = False, cause: str = "") -> None:
-        """Take a product out of the catalogue and, unless told otherwise, its objects too.
+        """Take a product out of the catalog and, unless told otherwise, its objects too.
 
         With a *cause* it is also named in the feed of deleted products, as CDSE does.
         """
         record = self.catalogue.get(product_id)
         if record is None:
             raise UsageError(
-                f"cannot withdraw {product_id!r}: the sandbox's catalogue has no such item"
+                f"cannot withdraw {product_id!r}: the sandbox's catalog has no such item"
             )
         self.catalogue.remove(product_id)
         if cause:

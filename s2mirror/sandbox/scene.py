@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from shapely import contains_xy
 
-from s2mirror.sandbox.catalogue import Record
+from s2mirror.sandbox.stac_catalog import Record
 
 Grid = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -93,9 +93,9 @@ def _clouds(record: Record, longitude: Grid, latitude: Grid) -> Grid:
 
 def _waves(longitude: Grid, latitude: Grid, *, seed: int, degrees: float) -> Grid:
     """Return a smooth pattern from about -1 to 1 with features of about so many degrees."""
-    dice = np.random.default_rng(seed)
+    jitter = np.random.default_rng(seed)
     sums = np.zeros_like(longitude)
-    for angle, phase, stretch in dice.uniform((0, 0, 0.5), (np.pi, 2 * np.pi, 1.8), (6, 3)):
+    for angle, phase, stretch in jitter.uniform((0, 0, 0.5), (np.pi, 2 * np.pi, 1.8), (6, 3)):
         along = longitude * np.cos(angle) + latitude * np.sin(angle)
         sums += np.sin(2 * np.pi * along / (degrees * stretch) + phase)
     return np.asarray(sums / 3)

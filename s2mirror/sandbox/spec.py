@@ -59,7 +59,7 @@ class ProductSpec:
 
     @property
     def listed_at(self) -> datetime:
-        """When the catalogue lists it."""
+        """When the catalog lists it."""
         return self.published_at or self.generated_at + timedelta(hours=1, milliseconds=217)
 
     @property

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from s2mirror.sandbox.catalogue import Catalogue, DeadToken, Found, Record
 from s2mirror.sandbox.query import BadRequest, Fields, Query, parse_query
+from s2mirror.sandbox.stac_catalog import DeadToken, Found, Record, SandboxCatalog
 from s2mirror.sandbox.stac_pages import COLLECTIONS, collection, landing, queryables
 
 _GEOJSON: Final = "application/geo+json"
@@ -34,9 +34,9 @@ class StacRequest:
 
 @dataclass(slots=True)
 class StacService:
-    """The API over one catalogue; ``root`` is its public address, ending in ``/v1/``."""
+    """The API over one catalog; ``root`` is its public address, ending in ``/v1/``."""
 
-    catalogue: Catalogue
+    catalog: SandboxCatalog
     root: str
     requests: list[StacRequest] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
@@ -109,7 +109,7 @@ class StacService:
     def _item(self, request: Request) -> Response:
         self._record(request)
         name, item_id = request.path_params["collection"], request.path_params["item"]
-        record = self.catalogue.get(item_id)
+        record = self.catalog.get(item_id)
         if record is None or record.collection != name:
             return _missing(f"Item {item_id} in Collection {name} does not exist.")
         return Response(record.encoded, media_type=_GEOJSON)
@@ -140,7 +140,7 @@ class StacService:
     def _answer(self, raw: Mapping[str, Any], links: "_GetLinks | _PostLinks") -> Response:
         try:
             query = parse_query(raw)
-            found = self.catalogue.search(query)
+            found = self.catalog.search(query)
         except BadRequest as error:
             return _unprocessable(error.field, str(error))
         except DeadToken as error:

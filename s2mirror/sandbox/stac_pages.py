@@ -54,7 +54,7 @@ def landing(root: str) -> dict[str, Any]:
         "type": "Catalog",
         "id": "cdse-stac",
         "title": "Copernicus Data Space on loopback",
-        "description": "A stand-in for the Copernicus Data Space's STAC catalogue. "
+        "description": "A stand-in for the Copernicus Data Space's STAC catalog. "
         "Its products are made up.",
         "stac_version": "1.0.0",
         "conformsTo": list(CONFORMANCE),

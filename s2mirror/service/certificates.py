@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Final
 
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.model import utc
 from s2mirror.planning.searches import Search
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.audit import Fault
 from s2mirror.steps.certify import Certificate
+from s2mirror.times import parse_utc
 
 _FACT: Final = "certificate.{}"
 
@@ -28,12 +28,12 @@ class Summary:
 
 
 def certify(mirror: Mirror, searches: Sequence[Search]) -> tuple[Certificate, ...]:
-    """Reconcile catalogue, ledger and disk; keep a summary of each area's outcome."""
+    """Reconcile catalog, ledger and disk; keep a summary of each area's outcome."""
     found = mirror.certifier().certify(searches, now=mirror.now())
     for certificate in found:
         summary = asdict(summary_of(certificate))
         summary["checked_at"] = certificate.checked_at.isoformat()
-        mirror.ledger.set_fact(_FACT.format(certificate.area), json.dumps(summary))
+        mirror.ledger.set_state_value(_FACT.format(certificate.area), json.dumps(summary))
     return found
 
 
@@ -50,11 +50,11 @@ def summary_of(certificate: Certificate) -> Summary:
 
 def last_summary(ledger: Ledger, area: str) -> Summary | None:
     """Return what the last certificate of *area* said; None if it was never certified."""
-    text = ledger.fact(_FACT.format(area))
+    text = ledger.state_value(_FACT.format(area))
     if text is None:
         return None
     said = json.loads(text)
-    return Summary(**{**said, "checked_at": utc(said["checked_at"])})
+    return Summary(**{**said, "checked_at": parse_utc(said["checked_at"])})
 
 
 def faults_of(certificate: Certificate) -> list[Fault]:

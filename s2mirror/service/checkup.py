@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from s2mirror.adapters.archive import Archive, filesystem_kind
-from s2mirror.adapters.catalog import StacCatalog
 from s2mirror.adapters.ledger import open_ledger
 from s2mirror.adapters.lock import holder_pid
 from s2mirror.adapters.objectstore import S3Store, StoreOptions
+from s2mirror.adapters.stac_catalog import StacApiCatalog
 from s2mirror.config import Settings
-from s2mirror.drawing import PreviewSource
 from s2mirror.errors import (
     ArchiveError,
     CatalogError,
@@ -24,16 +23,17 @@ from s2mirror.errors import (
 )
 from s2mirror.model import Product
 from s2mirror.planning.searches import Search, plan_query, plan_searches
+from s2mirror.preview_model import PreviewSource
 from s2mirror.service.options import (
     key_expiries,
     stac_options,
     store_options,
-    store_ways,
+    store_targets,
     watch_area,
 )
 from s2mirror.service.previews import preview_rules
-from s2mirror.service.survey import existing
-from s2mirror.service.ways import key_notes, key_problems
+from s2mirror.service.store_failover import key_expiry_notes, key_problems
+from s2mirror.service.sync_plan import existing
 from s2mirror.service.wiring import refuse_network_file_system, utc_now
 from s2mirror.stop import StopFlag
 
@@ -61,8 +61,8 @@ def checkup(settings: Settings) -> Iterator[Check]:
     yield _try("ledger", lambda: _ledger(settings.ledger.path))
     yield _try("archive", lambda: _archive(settings))
     yield _try("lock", lambda: _lock(settings.ledger.path))
-    catalog = StacCatalog(replace(stac_options(settings), page_size=1, tries=2))
-    yield _try("catalogue", lambda: _catalogue(catalog, searches))
+    catalog = StacApiCatalog(replace(stac_options(settings), page_size=1, tries=2))
+    yield _try("catalog", lambda: _catalog(catalog, searches))
     yield _try("clock", lambda: _clock(catalog.server_time(), utc_now()))
     yield _try("store", lambda: _store(settings, catalog, searches))
     yield from _other_ways(settings)
@@ -106,7 +106,7 @@ def _archive(settings: Settings) -> str:
             "give it the right to, or set archive.root elsewhere"
         )
     _check_tie(settings.ledger.path, archive)
-    state = "is an archive" if archive.marker_id() else "will be made at the first sync"
+    state = "is an archive" if archive.archive_id() else "will be made at the first sync"
     return f"{archive.root} (on {filesystem_kind(archive.root)}) {state}; {room}"
 
 
@@ -115,7 +115,7 @@ def _check_tie(ledger_path: Path, archive: Archive) -> None:
     if not ledger_path.exists():
         return
     ledger = open_ledger(ledger_path, create=False)
-    archive_id = ledger.fact("archive_id")
+    archive_id = ledger.state_value("archive_id")
     ledger.close()
     if archive_id is not None:
         archive.require(archive_id)
@@ -137,12 +137,12 @@ def _lock(path: Path) -> str:
     return "no other s2mirror works with this ledger" if pid is None else f"process {pid} runs"
 
 
-def _catalogue(catalog: StacCatalog, searches: tuple[Search, ...]) -> str:
+def _catalog(catalog: StacApiCatalog, searches: tuple[Search, ...]) -> str:
     known = catalog.collections()
     wanted = {search.collection for search in searches}
     if missing := sorted(wanted - known):
         raise CatalogError(
-            f"the catalogue has no collection {missing[0]!r}; it has {len(known)} others. "
+            f"the catalog has no collection {missing[0]!r}; it has {len(known)} others. "
             "Check catalog.url"
         )
     return f"has {', '.join(sorted(wanted))}"
@@ -152,19 +152,19 @@ def _clock(theirs: datetime, ours: datetime) -> str:
     skew = ours - theirs
     if abs(skew) > MAX_CLOCK_SKEW:
         raise MirrorError(
-            f"this machine's clock differs from the catalogue's by {skew}; "
+            f"this machine's clock differs from the catalog's by {skew}; "
             "set it (NTP), or the store will refuse its signatures"
         )
-    return f"within {abs(skew).total_seconds():.0f} s of the catalogue's"
+    return f"within {abs(skew).total_seconds():.0f} s of the catalog's"
 
 
-def _store(settings: Settings, catalog: StacCatalog, searches: tuple[Search, ...]) -> str:
+def _store(settings: Settings, catalog: StacApiCatalog, searches: tuple[Search, ...]) -> str:
     store = S3Store(store_options(settings))
     try:
         product = _any_product(catalog, searches)
     except CatalogError:  # has its own line; the keys can be tried without
         store.probe()
-        return "the keys are good; without the catalogue there is no product to read from"
+        return "the keys are good; without the catalog there is no product to read from"
     if product is None:
         store.probe()
         return "the keys are good; no area has a product yet to read from"
@@ -182,7 +182,7 @@ def _other_ways(settings: Settings) -> Iterator[Check]:
     A stand-in that nobody asked for by name may fail: the mirror does without it.
     """
     try:
-        options, ways = store_options(settings), store_ways(settings)
+        options, ways = store_options(settings), store_targets(settings)
     except CredentialError:  # told by the line above
         return
     chosen = settings.store.fallback_endpoints is not None
@@ -202,7 +202,7 @@ def _probe(options: StoreOptions) -> str:
 def _key_expiry(settings: Settings) -> str:
     if problems := key_problems(settings, now=utc_now()):
         raise CredentialError("; ".join(problems))
-    if notes := key_notes(settings, now=utc_now()):
+    if notes := key_expiry_notes(settings, now=utc_now()):
         return "; ".join(note.text for note in notes)
     last_days = [f"pair {e.number}: {e.expires_on:%Y-%m-%d}" for e in key_expiries(settings)]
     return ", ".join(last_days) or "not known; set store.key_expires to be warned in time"
@@ -210,13 +210,13 @@ def _key_expiry(settings: Settings) -> str:
 
 def _previews(settings: Settings) -> str:
     """Get a token, which costs nothing; a picture would."""
-    from s2mirror.service.painting import new_tokens  # noqa: PLC0415 - see there
+    from s2mirror.service.preview_client import new_tokens  # noqa: PLC0415 - see there
 
     new_tokens(settings, utc_now).token(StopFlag())
     return f"{settings.endpoints.token_url} gives the OAuth client a token"
 
 
-def _any_product(catalog: StacCatalog, searches: tuple[Search, ...]) -> Product | None:
+def _any_product(catalog: StacApiCatalog, searches: tuple[Search, ...]) -> Product | None:
     for search in searches:
         page = next(catalog.search(plan_query(search, None, overlap=search.interval)), None)
         if page is not None and page.products:

@@ -6,23 +6,28 @@ from typing import Final
 
 from s2mirror.errors import OutsideError, QuotaError, StoreUnreachable
 from s2mirror.lifecycle import State
-from s2mirror.model import Rejected, utc
+from s2mirror.model import Rejected
 from s2mirror.planning.downloads import DownloadPlan
 from s2mirror.planning.retention import PrunePlan, Removal
 from s2mirror.planning.searches import Search
 from s2mirror.ports import Progress
-from s2mirror.service.catalogue import begin_catalogue, finish_catalogue, keep_catalogue
-from s2mirror.service.crew import Crew
+from s2mirror.service.delivery import DownloadWorker
+from s2mirror.service.local_catalog import (
+    begin_local_catalog,
+    finish_local_catalog,
+    update_local_catalog,
+)
 from s2mirror.service.logs import log
 from s2mirror.service.previews import make_all_due
-from s2mirror.service.ways import tell_of_keys
+from s2mirror.service.store_failover import log_key_expiry
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.connections import Connections
 from s2mirror.steps.poll import PollResult
-from s2mirror.steps.promote import promote
+from s2mirror.steps.publish import publish
 from s2mirror.steps.recover import clear_leftovers, recover
 from s2mirror.steps.rescope import rescope
 from s2mirror.stop import StopFlag
+from s2mirror.times import parse_utc
 
 _MORE_TO_COME = (
     State.DISCOVERED,
@@ -67,7 +72,7 @@ class CycleResult:
 
     @property
     def new_ids(self) -> list[str]:
-        """Products that the catalogue showed for the first time."""
+        """Products that the catalog showed for the first time."""
         return [product_id for poll in self.polls for product_id in poll.new_ids]
 
     @property
@@ -81,18 +86,18 @@ class CycleResult:
         return [*self.poll_errors, *([self.store_error] if self.store_error else [])]
 
     @property
-    def only_quota_holds(self) -> bool:
+    def deferred_by_quota_only(self) -> bool:
         """Whether all that is still to come waits for the account's volume alone."""
         found = self.downloads
         in_trouble = self.troubled or self.unusable
-        return found is not None and found.only_quota_holds and not in_trouble
+        return found is not None and found.deferred_by_quota_only and not in_trouble
 
     @property
     def exit_code(self) -> int:
         """0 current; 1 more to come, failed or unusable; 3 a service was not there; 7 quota."""
         if self.outside_errors:
             return self.outside_errors[0].exit_code
-        if self.only_quota_holds:
+        if self.deferred_by_quota_only:
             return QuotaError.exit_code
         return 1 if self.remaining or self.unusable else 0
 
@@ -103,7 +108,7 @@ def prepare(mirror: Mirror) -> None:
     released = rescope(mirror.ledger, mirror.areas)
     if released:
         log.info("areas.changed", released=released)
-    tell_of_keys(mirror.settings, mirror.ledger, now=now)
+    log_key_expiry(mirror.settings, mirror.ledger, now=now)
     if mirror.ledger.products.in_state(State.DOWNLOADING):
         # A kill forgets what came since bytes were last counted: at least so much is assumed.
         mirror.ledger.add_transfer(mirror.settings.store.connections * _UNCOUNTED_BYTES, now=now)
@@ -115,9 +120,9 @@ def prepare(mirror: Mirror) -> None:
     if recovered or cleared:
         log.info("mirror.recovered", products=recovered, leftovers=cleared)
     for entry in mirror.ledger.products.in_state(State.VERIFIED):
-        path = promote(entry, mirror.ledger, mirror.archive, mirror.template, now=now)
-        log.info("product.archived", product=entry.product.id, path=path)
-    begin_catalogue(mirror)
+        path = publish(entry, mirror.ledger, mirror.archive, mirror.template, now=now)
+        log.info("product.published", product=entry.product.id, path=path)
+    begin_local_catalog(mirror)
 
 
 def run_cycle(
@@ -127,18 +132,18 @@ def run_cycle(
 
     With *areas*, only theirs are polled and fetched.
 
-    A catalogue that cannot be listed does not keep known products from being fetched, nor a store
+    A catalog that cannot be listed does not keep known products from being fetched, nor a store
     that cannot be reached those that are here from being handed over. Raises CredentialError,
     QuotaError, ArchiveError or LedgerError when no product could go on.
     """
     result = CycleResult()
     prepare(mirror)
     poll_all(mirror, mirror.searches_of(areas), result, stop)
-    hear_deletions(mirror, result)
+    check_deletions(mirror, result)
     names = areas or mirror.area_names
     more = True
     while more:
-        result.downloads = mirror.chooser().choose(names, now=mirror.now())
+        result.downloads = mirror.enqueuer().enqueue(names, now=mirror.now())
         deliver(mirror, names, progress, stop, result)
         more = bool(result.downloads.news) and not stop.is_set() and not result.store_error
     stop.raise_if_set()
@@ -146,7 +151,7 @@ def run_cycle(
     stop.raise_if_set()
     result.pruned = prune(mirror)
     result.previews = make_all_due(mirror, stop)
-    finish_catalogue(mirror, stop)
+    finish_local_catalog(mirror, stop)
     result.remaining = mirror.ledger.products.remaining(mirror.area_names, _MORE_TO_COME)
     result.troubled = mirror.ledger.products.remaining(mirror.area_names, _TROUBLED)
     result.unusable = mirror.unusable()
@@ -157,7 +162,7 @@ def prune(mirror: Mirror) -> PrunePlan:
     """Prune what may go, and let the ledger forget the history of what went long ago."""
     mirror.require_archive()
     plan = mirror.pruner().prune(now=mirror.now())
-    keep_catalogue(mirror)
+    update_local_catalog(mirror)
     mirror.ledger.compact_history(mirror.now() - mirror.settings.ledger.history_keep)
     return plan
 
@@ -181,7 +186,7 @@ def poll_all(
             result.polls.append(poll)
 
 
-def hear_deletions(mirror: Mirror, result: CycleResult) -> None:
+def check_deletions(mirror: Mirror, result: CycleResult) -> None:
     """Read what was deleted upstream, if that is due; trouble there holds nothing up."""
     try:
         result.withdrawn = read_deletions(mirror)
@@ -195,11 +200,11 @@ def read_deletions(mirror: Mirror) -> list[str]:
 
     Raises CatalogError if the feed cannot be read; then it stays due.
     """
-    read, now = mirror.ledger.fact(DELETIONS_READ_AT), mirror.now()
-    if read is not None and abs(now - utc(read)) < mirror.settings.deleted.interval:
+    read, now = mirror.ledger.state_value(DELETIONS_READ_AT), mirror.now()
+    if read is not None and abs(now - parse_utc(read)) < mirror.settings.deleted.interval:
         return []
     withdrawn = mirror.withdrawer().read(now=now)
-    mirror.ledger.set_fact(DELETIONS_READ_AT, now.isoformat())
+    mirror.ledger.set_state_value(DELETIONS_READ_AT, now.isoformat())
     return withdrawn
 
 
@@ -216,7 +221,7 @@ def deliver(
         return
     connections = Connections(mirror.settings.store.connections)
     counter = _Counter(progress)
-    crew = Crew(
+    worker = DownloadWorker(
         mirror=mirror,
         fetcher=mirror.fetcher(mirror.store(), connections, counter),
         progress=counter,
@@ -224,13 +229,13 @@ def deliver(
         areas=tuple(areas),
     )
     try:
-        crew.deliver_due(mirror.settings.download.parallel_products)
+        worker.deliver_due(mirror.settings.download.parallel_products)
     except StoreUnreachable as error:
         log.warning("store.unreachable", reason=str(error))
         result.store_error = error
     finally:
-        result.archived += crew.archived
-        result.failed += crew.failed
+        result.archived += worker.archived
+        result.failed += worker.failed
         result.received_bytes += counter.received_bytes
         connections.close()
 

@@ -15,22 +15,22 @@ from apscheduler.triggers.interval import IntervalTrigger
 from s2mirror.adapters.notify import Notifier
 from s2mirror.errors import MirrorError, Stopped
 from s2mirror.planning.searches import Search
-from s2mirror.service.catalogue import complete_catalogue
 from s2mirror.service.cycle import prepare, prune, read_deletions
 from s2mirror.service.health import Troubles
+from s2mirror.service.local_catalog import complete_local_catalog
 from s2mirror.service.logs import log
 from s2mirror.service.previews import PreviewJob
-from s2mirror.service.slowness import slow_words
-from s2mirror.service.ways import tell_of_keys
+from s2mirror.service.store_failover import log_key_expiry
+from s2mirror.service.throttled_account import throttling_note
 from s2mirror.service.wiring import Mirror, utc_now
-from s2mirror.service.workers import Pace, Workers
+from s2mirror.service.workers import Intervals, Workers
 from s2mirror.stop import StopFlag
 
 _JUMP_SECONDS: Final = 30.0
 _HEALTH_EVERY: Final = timedelta(seconds=15)
 _CHOOSE_EVERY: Final = timedelta(minutes=1)
 """A queue has an end, and a disk gets room, between two polls too."""
-_CATALOGUE_EVERY: Final = timedelta(minutes=1)
+_CATALOG_EVERY: Final = timedelta(minutes=1)
 """Each change is written at once; this is for what a full disk or a crash has left."""
 _ASK_AGAIN: Final = timedelta(minutes=1)
 """For the feed of deletions, after it could not be read: until then health is red."""
@@ -62,16 +62,16 @@ class Daemon:
         notifier: Notifier,
         orders: Orders,
         reread: Callable[[], Mirror | None],
-        pace: Pace | None = None,
+        intervals: Intervals | None = None,
     ) -> None:
         self._mirror = mirror
         self._notifier = notifier
         self._orders = orders
         self._reread = reread
-        self._pace = pace or Pace()
+        self._intervals = intervals or Intervals()
         self._stop = StopFlag()
         self._troubles = Troubles(mirror.ledger, mirror.now)
-        self._workers = Workers(mirror, self._troubles, self._pace, self._stop)
+        self._workers = Workers(mirror, self._troubles, self._intervals, self._stop)
         self._previews = PreviewJob(mirror, self._stop, self._hear_of_previews)
         self._choosing = threading.Lock()
         self._held = 0
@@ -116,7 +116,7 @@ class Daemon:
         every = min(settings.deleted.interval, _ASK_AGAIN)
         self._add(scheduler, self._hear_deletions, every, jitter)
         self._add(scheduler, self._tell_of_keys, _KEYS_EVERY, jitter)
-        self._add(scheduler, self._catalogue, _CATALOGUE_EVERY, timedelta())
+        self._add(scheduler, self._catalog, _CATALOG_EVERY, timedelta())
         self._add(scheduler, self._preview, _PREVIEW_EVERY, timedelta())
         self._add(scheduler, self._beat, _HEALTH_EVERY, timedelta())
         return scheduler
@@ -159,11 +159,11 @@ class Daemon:
 
     def _choose(self) -> None:
         with self._choosing:
-            plan = self._mirror.chooser().choose(self._mirror.area_names, now=self._mirror.now())
-        if plan.held and len(plan.held) != self._held:
-            reason = next(iter(plan.held.values()))
-            log.warning("products.held", products=len(plan.held), reason=reason)
-        self._held = len(plan.held)
+            plan = self._mirror.enqueuer().enqueue(self._mirror.area_names, now=self._mirror.now())
+        if plan.deferred and len(plan.deferred) != self._held:
+            reason = next(iter(plan.deferred.values()))
+            log.warning("products.deferred", products=len(plan.deferred), reason=reason)
+        self._held = len(plan.deferred)
         self._workers.wake()
 
     def _prune(self) -> None:
@@ -179,11 +179,11 @@ class Daemon:
             log.info("products.withdrawn", products=len(withdrawn))
 
     def _tell_of_keys(self) -> None:
-        tell_of_keys(self._mirror.settings, self._mirror.ledger, now=self._mirror.now())
+        log_key_expiry(self._mirror.settings, self._mirror.ledger, now=self._mirror.now())
 
-    def _catalogue(self) -> None:
-        """Write what the local catalogue still lacks."""
-        complete_catalogue(self._mirror, self._stop)
+    def _catalog(self) -> None:
+        """Write what the local catalog still lacks."""
+        complete_local_catalog(self._mirror, self._stop)
 
     def _preview(self) -> None:
         self._previews.turn()
@@ -202,7 +202,7 @@ class Daemon:
             self._troubles.set(_STALLED, f"no download has moved for {minutes:.0f} min")
         else:
             self._troubles.clear(_STALLED)
-        if words := slow_words(self._mirror.ledger, now=self._mirror.now()):
+        if words := throttling_note(self._mirror.ledger, now=self._mirror.now()):
             self._troubles.set(_SLOW, words)
         else:
             self._troubles.clear(_SLOW)
@@ -211,7 +211,7 @@ class Daemon:
     def _stalled(self) -> bool:
         """Tell whether downloads, or the schedule itself, have not moved for too long."""
         schedule_seconds = time.monotonic() - self._beat_at
-        return max(schedule_seconds, self._workers.still_seconds) > self._pace.stall_seconds
+        return max(schedule_seconds, self._workers.still_seconds) > self._intervals.stall_seconds
 
     def _watch(self, scheduler: BackgroundScheduler) -> Mirror | None:
         """Wait until asked to end; return the mirror to go on with, if any."""
@@ -225,7 +225,7 @@ class Daemon:
                 log.warning("clock.jumped", seconds=round(jump_seconds))
                 self._catch_up(scheduler)
             self._feed()
-            time.sleep(self._pace.tick_seconds)
+            time.sleep(self._intervals.tick_seconds)
         return None
 
     def _catch_up(self, scheduler: BackgroundScheduler) -> None:
@@ -253,9 +253,9 @@ class Daemon:
         leave_at = math.inf
         while self._workers.alive and time.monotonic() < leave_at:
             if self._orders.stop:
-                leave_at = min(leave_at, time.monotonic() + self._pace.leave_seconds)
+                leave_at = min(leave_at, time.monotonic() + self._intervals.leave_seconds)
             self._feed()
-            time.sleep(self._pace.tick_seconds / 4)
+            time.sleep(self._intervals.tick_seconds / 4)
         self._workers.abandon()
         log.info("mirror.stopped", left_behind=self._workers.alive)
         self._mirror.ledger.close()

@@ -8,13 +8,13 @@ from s2mirror.adapters.ledger import Ledger
 from s2mirror.area import WatchArea
 from s2mirror.config import Settings
 from s2mirror.planning.bandwidth import rate_at
+from s2mirror.planning.fair_queue import AreaWeight
 from s2mirror.planning.quota import QuotaPolicy
-from s2mirror.planning.turns import Claims
-from s2mirror.service.slowness import SlownessWatch
-from s2mirror.steps.claim import Claimer, Turns
-from s2mirror.steps.room import Rooms
+from s2mirror.service.throttled_account import ThrottleWatch
+from s2mirror.steps.capacity import CapacityProbe
+from s2mirror.steps.claim import Claimer, FairQueue
+from s2mirror.steps.file_selection import SelectionPolicy
 from s2mirror.steps.throttle import Throttle
-from s2mirror.steps.wishes import Wishes
 
 
 def claimer_of(
@@ -22,16 +22,21 @@ def claimer_of(
 ) -> Claimer:
     """Return the claim step, ready to use; one for all threads of the process."""
     areas = tuple(areas)
-    rooms = Rooms(
+    capacity_probe = CapacityProbe(
         ledger=ledger,
         archive=archive,
         reserve_bytes=settings.archive.reserve_bytes,
         quota=quota_policy(settings),
-        wishes=Wishes.of_areas(areas),
+        selection_policy=SelectionPolicy.of_areas(areas),
     )
-    claims = {area.name: Claims(priority=area.priority, share=area.share) for area in areas}
-    turns = Turns(ledger=ledger, areas=claims)
-    return Claimer(ledger=ledger, rooms=rooms, turns=turns, hours=settings.download.hours)
+    claims = {area.name: AreaWeight(priority=area.priority, share=area.share) for area in areas}
+    fair_queue = FairQueue(ledger=ledger, areas=claims)
+    return Claimer(
+        ledger=ledger,
+        capacity_probe=capacity_probe,
+        fair_queue=fair_queue,
+        hours=settings.download.hours,
+    )
 
 
 def throttle_of(settings: Settings, ledger: Ledger) -> Throttle:
@@ -40,7 +45,7 @@ def throttle_of(settings: Settings, ledger: Ledger) -> Throttle:
     def now() -> datetime:
         return datetime.now(UTC)
 
-    watch = SlownessWatch(ledger=ledger, quota=quota_policy(settings), now=now)
+    watch = ThrottleWatch(ledger=ledger, quota=quota_policy(settings), now=now)
     return Throttle(lambda: rate_at(settings.download.hours, now()), watch.is_slow)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import MirrorError
-from s2mirror.model import utc
+from s2mirror.times import parse_utc
 
 STALE_AFTER: Final = timedelta(minutes=2)
 """The daemon speaks every 15 s; silence for this long means that it hangs or is gone."""
@@ -73,16 +73,16 @@ class Troubles:
 
 def write_health(ledger: Ledger, problems: list[str], *, now: datetime) -> None:
     """Say how the daemon does now."""
-    ledger.set_fact(_FACT, json.dumps({"at": now.isoformat(), "problems": problems}))
+    ledger.set_state_value(_FACT, json.dumps({"at": now.isoformat(), "problems": problems}))
 
 
 def read_health(ledger: Ledger, *, now: datetime) -> Health | None:
     """Return what the daemon last said; None if it never spoke."""
-    text = ledger.fact(_FACT)
+    text = ledger.state_value(_FACT)
     if text is None:
         return None
     said = json.loads(text)
-    at = utc(said["at"])
+    at = parse_utc(said["at"])
     problems = list(said["problems"])
     if now - at > STALE_AFTER:
         problems.append(f"the daemon has not been heard of since {at:%Y-%m-%d %H:%M:%S} UTC")

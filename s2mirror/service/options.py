@@ -1,15 +1,15 @@
 """What each part needs to know, read off the settings."""
 
-from s2mirror.adapters.catalog import StacOptions
 from s2mirror.adapters.deletions import ODataOptions
-from s2mirror.adapters.objectstore import StoreOptions, Ways
+from s2mirror.adapters.objectstore import StoreOptions, StoreTargets
+from s2mirror.adapters.stac_catalog import StacOptions
 from s2mirror.area import WatchArea
 from s2mirror.config import Area, Settings
 from s2mirror.planning.keys import KeyExpiry
 
 
 def stac_options(settings: Settings) -> StacOptions:
-    """Return how to reach the catalogue."""
+    """Return how to reach the catalog."""
     catalog = settings.catalog
     return StacOptions(
         url=catalog.url.rstrip("/") + "/",
@@ -44,16 +44,16 @@ def store_options(settings: Settings) -> StoreOptions:
         connections=store.connections,
         connect_timeout_seconds=store.connect_timeout.total_seconds(),
         read_timeout_seconds=store.read_timeout.total_seconds(),
-        slowest_bytes_per_second=store.slowest_bytes_per_second,
-        slow_seconds=store.slow_for.total_seconds(),
+        min_rate_bytes_per_second=store.min_rate_bytes_per_second,
+        min_rate_period_seconds=store.min_rate_period.total_seconds(),
         requests_per_minute=store.requests_per_minute,
         ca_file=settings.network.ca_file,
     )
 
 
-def store_ways(settings: Settings, *, started_with: str = "") -> Ways:
+def store_targets(settings: Settings, *, started_with: str = "") -> StoreTargets:
     """Return every way to the store. Raises CredentialError if the keys are not there."""
-    return Ways(
+    return StoreTargets(
         endpoints=settings.store.endpoints,
         keys=settings.secrets.require_s3(),
         started_with=started_with,

@@ -8,18 +8,18 @@ from pathlib import Path
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.config.previews import overridden
-from s2mirror.drawing import FORMATS, Outcome, Preview, PreviewSource
 from s2mirror.errors import UsageError
 from s2mirror.geometry import Shape, pack
-from s2mirror.planning.frames import units_of
+from s2mirror.planning.preview_extents import units_of
 from s2mirror.planning.previews import (
     PreviewRule,
-    Wish,
+    PreviewTask,
     of_area,
     of_outline,
     of_product,
     requests_of,
 )
+from s2mirror.preview_model import FORMATS, Outcome, Preview, PreviewSource
 from s2mirror.service.previews import picture_maker, preview_rule
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.picture import put_all
@@ -58,7 +58,7 @@ class Estimate:
     units: float
 
 
-def wishes(mirror: Mirror, order: Order) -> list[Wish]:
+def tasks(mirror: Mirror, order: Order) -> list[PreviewTask]:
     """Return the previews that an order is about. Raises UsageError."""
     if bool(order.ids) + bool(order.areas) + (order.outline is not None) != 1:
         raise UsageError("say of what: product names, --area, --bbox or --geometry; one of these")
@@ -74,46 +74,46 @@ def wishes(mirror: Mirror, order: Order) -> list[Wish]:
     return found
 
 
-def estimates(found: list[Wish]) -> list[Estimate]:
+def estimates(found: list[PreviewTask]) -> list[Estimate]:
     """Return each picture that would be drawn, with what it would cost. Raises UsageError."""
     return [
         Estimate(
-            subject=wish.subject,
-            name=wish.name,
-            crs=request.frame.crs,
-            bbox=request.frame.bbox,
-            width=request.frame.width,
-            height=request.frame.height,
-            units=units_of(request.frame, request.script),
+            subject=task.subject,
+            name=task.name,
+            crs=request.extent.crs,
+            bbox=request.extent.bbox,
+            width=request.extent.width,
+            height=request.extent.height,
+            units=units_of(request.extent, request.script),
         )
-        for wish in found
-        if wish.rule.source is PreviewSource.PROCESS
-        for request in requests_of(wish)
+        for task in found
+        if task.rule.source is PreviewSource.PROCESS
+        for request in requests_of(task)
     ]
 
 
 def carry_out(
-    mirror: Mirror, found: list[Wish], output: Path | None, stop: StopFlag
+    mirror: Mirror, found: list[PreviewTask], output: Path | None, stop: StopFlag
 ) -> list[Preview]:
     """Make the previews of an order, whether there are such already or not."""
     maker = picture_maker(mirror)
     if output is None:
         mirror.require_archive()
-        return [maker.make(wish, stop) for wish in found]
-    drawings = [drawing for wish in found for drawing in maker.draw(wish, stop)]
+        return [maker.make(task, stop) for task in found]
+    images = [image for task in found for image in maker.render(task, stop)]
     place = Archive(output.absolute().parent)
-    paths = tuple(str(place.root / path) for path in put_all(place, output.stem, drawings))
+    paths = tuple(str(place.root / path) for path in put_all(place, output.stem, images))
     outcome = Outcome.MADE if paths else Outcome.EMPTY
-    done = maker.outcome(found[0], outcome, paths=paths, units=sum(d.units for d in drawings))
+    done = maker.outcome(found[0], outcome, paths=paths, units=sum(d.units for d in images))
     return [done]
 
 
-def _of_products(mirror: Mirror, order: Order) -> list[Wish]:
+def _of_products(mirror: Mirror, order: Order) -> list[PreviewTask]:
     entries = [mirror.ledger.products.get(product_id) for product_id in order.ids]
     return [of_product(entry, _rule(mirror, order, entry.areas)) for entry in entries]
 
 
-def _of_places(mirror: Mirror, order: Order) -> list[Wish]:
+def _of_places(mirror: Mirror, order: Order) -> list[PreviewTask]:
     until = order.until or mirror.now()
     period = order.since or until - mirror.settings.preview.window, until
     if period[0] >= until:

@@ -8,12 +8,12 @@ from typing import Final
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.previews import ProductPictures
 from s2mirror.config import Area, Settings
-from s2mirror.drawing import Outcome, Preview, PreviewSource, Spending
 from s2mirror.errors import MirrorError, QuotaError, Stopped
-from s2mirror.planning.frames import Size
+from s2mirror.planning.preview_extents import Size
 from s2mirror.planning.previews import PreviewRule, month_of
 from s2mirror.planning.retry import RetryPolicy
-from s2mirror.ports import Painter
+from s2mirror.ports import PreviewRenderer
+from s2mirror.preview_model import Outcome, Preview, PreviewSource, Spending
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.picture import PictureMaker
@@ -60,15 +60,15 @@ def picture_maker(mirror: Mirror) -> PictureMaker:
     settings = mirror.settings
 
     @lru_cache(maxsize=1)
-    def painter() -> Painter:
-        from s2mirror.service.painting import new_painter  # noqa: PLC0415 - see there
+    def renderer() -> PreviewRenderer:
+        from s2mirror.service.preview_client import new_renderer  # noqa: PLC0415 - see there
 
-        return new_painter(settings, mirror.ledger, mirror.now)
+        return new_renderer(settings, mirror.ledger, mirror.now)
 
     return PictureMaker(
         ledger=mirror.ledger,
         archive=mirror.archive,
-        painter=painter,
+        renderer=renderer,
         pictures=ProductPictures(),
         allowance=allowance(settings),
         folder=settings.preview.folder,
@@ -93,7 +93,7 @@ def previewer(mirror: Mirror) -> Previewer:
             longest_wait=download.backoff_cap,
         ),
         now=mirror.now,
-        dice=mirror.dice,
+        jitter=mirror.jitter,
     )
 
 
@@ -101,9 +101,9 @@ def look_again_if_changed(mirror: Mirror) -> None:
     """Let every held product have its turn once more when the areas want other previews."""
     rules = preview_rules(mirror.settings)
     wanted = repr(sorted((n, str(r.source), r.per_area, r.script.name) for n, r in rules.items()))
-    if mirror.ledger.fact(_RULES) != wanted:
+    if mirror.ledger.state_value(_RULES) != wanted:
         mirror.ledger.previews.enqueue(mirror.area_names)
-        mirror.ledger.set_fact(_RULES, wanted)
+        mirror.ledger.set_state_value(_RULES, wanted)
 
 
 def make_due(step: Previewer, stop: StopFlag) -> Iterator[Preview]:

@@ -16,9 +16,9 @@ from s2mirror.planning.quota import WINDOW, backfill_at, spent_bytes
 from s2mirror.service.certificates import Summary, last_summary
 from s2mirror.service.health import Health, read_health
 from s2mirror.service.previews import PreviewStatus, status_now
-from s2mirror.service.slowness import slow_words
-from s2mirror.service.survey import existing
-from s2mirror.service.ways import StoreStanding, key_notes, store_standing
+from s2mirror.service.store_failover import FailoverStatus, failover_status, key_expiry_notes
+from s2mirror.service.sync_plan import existing
+from s2mirror.service.throttled_account import throttling_note
 from s2mirror.service.wiring import Mirror
 
 MONTH: Final = timedelta(days=30)
@@ -51,7 +51,7 @@ class QuotaStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class Deferral:
     """Some products that wait for the same thing."""
 
     products: int
@@ -74,15 +74,15 @@ class Status:
     partial_products: int
     """Held with some of their files, by choice."""
     free_bytes: int
-    store: StoreStanding
-    key_notes: tuple[str, ...]
+    store: FailoverStatus
+    key_expiry_notes: tuple[str, ...]
     """What there is to say of key pairs that run out."""
     quota: QuotaStatus
     slow: str
     """What was seen of an account made slow within the last hour; empty if it is not."""
     bandwidth: Allowance
     """What the timetable allows now."""
-    holds: tuple[Hold, ...]
+    holds: tuple[Deferral, ...]
     """Why products wait, as far as it is disk, account or a better version."""
     received_24h_bytes: int
     received_30d_bytes: int
@@ -116,13 +116,13 @@ def status(mirror: Mirror) -> Status:
         products={state: counts.get(state, (0, 0))[0] for state in State},
         held_bytes=sum(counts.get(state, (0, 0))[1] for state in HELD),
         quota=quota_status(mirror),
-        slow=slow_words(ledger, now=now),
+        slow=throttling_note(ledger, now=now),
         bandwidth=allowance_at(mirror.settings.download.hours, now),
         holds=tuple(_holds(mirror)),
         partial_products=ledger.selections.partial_count(),
         free_bytes=existing(mirror.archive).free_bytes(),
-        store=store_standing(mirror.settings, ledger),
-        key_notes=tuple(note.text for note in key_notes(mirror.settings, now=now)),
+        store=failover_status(mirror.settings, ledger),
+        key_expiry_notes=tuple(note.text for note in key_expiry_notes(mirror.settings, now=now)),
         received_24h_bytes=ledger.transferred_bytes(timedelta(days=1), now=now),
         received_30d_bytes=ledger.transferred_bytes(MONTH, now=now),
         areas=_areas(mirror),
@@ -136,7 +136,7 @@ def status(mirror: Mirror) -> Status:
 
 def quota_status(mirror: Mirror) -> QuotaStatus:
     """Return how the account's volume stands."""
-    now, policy = mirror.now(), mirror.claimer.rooms.quota
+    now, policy = mirror.now(), mirror.claimer.capacity_probe.quota
     hours = mirror.ledger.transfers(WINDOW, now=now)
     spent = spent_bytes(hours, now)
     return QuotaStatus(
@@ -159,14 +159,17 @@ def quota_note(mirror: Mirror) -> str:
     return f"the account's volume for the backfill is used up (quota.per_30_days); {later}"
 
 
-def _holds(mirror: Mirror) -> Iterator[Hold]:
+def _holds(mirror: Mirror) -> Iterator[Deferral]:
     """Yield why products wait, the account's volume apart from everything else."""
-    chooser = mirror.chooser(at=existing(mirror.archive))
-    plan = chooser.look(mirror.area_names, now=mirror.now())
-    others = [why for name, why in plan.held.items() if name not in plan.held_by_quota]
-    for reasons in (others, [plan.held[name] for name in plan.held if name in plan.held_by_quota]):
+    enqueuer = mirror.enqueuer(at=existing(mirror.archive))
+    plan = enqueuer.look(mirror.area_names, now=mirror.now())
+    others = [why for name, why in plan.deferred.items() if name not in plan.deferred_by_quota]
+    for reasons in (
+        others,
+        [plan.deferred[name] for name in plan.deferred if name in plan.deferred_by_quota],
+    ):
         if reasons:
-            yield Hold(products=len(reasons), reason=reasons[0])
+            yield Deferral(products=len(reasons), reason=reasons[0])
 
 
 def _cursors(mirror: Mirror) -> Iterator[Cursor]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from s2mirror.adapters.archive import NETWORK_KINDS, Archive, Shelf, filesystem_kind
-from s2mirror.adapters.catalog import StacCatalog
+from s2mirror.adapters.archive import NETWORK_KINDS, Archive, StaticCatalog, filesystem_kind
 from s2mirror.adapters.deletions import ODataDeletions
 from s2mirror.adapters.ledger import Ledger, open_ledger
 from s2mirror.adapters.objectstore import FailoverStore
+from s2mirror.adapters.stac_catalog import StacApiCatalog
 from s2mirror.area import WatchArea
 from s2mirror.config import Settings
 from s2mirror.errors import LedgerError, UsageError
@@ -23,21 +23,21 @@ from s2mirror.planning.sweeps import SweepPolicy
 from s2mirror.ports import ObjectStore, Progress
 from s2mirror.service.governing import claimer_of, throttle_of
 from s2mirror.service.options import odata_options, stac_options, watch_area
-from s2mirror.service.ways import open_store
+from s2mirror.service.store_failover import open_store
 from s2mirror.steps.audit import Auditor
-from s2mirror.steps.catalogue import Cataloguer
 from s2mirror.steps.certify import Certifier
-from s2mirror.steps.choose import Chooser
 from s2mirror.steps.claim import Claimer
 from s2mirror.steps.connections import Connections
+from s2mirror.steps.enqueue import Enqueuer
 from s2mirror.steps.export import Exporter
 from s2mirror.steps.fetch import Fetcher
+from s2mirror.steps.file_selection import SelectionPolicy
+from s2mirror.steps.local_catalog import LocalCatalogUpdater
 from s2mirror.steps.poll import Poller
 from s2mirror.steps.process import Processor
 from s2mirror.steps.prune import Pruner
 from s2mirror.steps.rescope import searches_for
 from s2mirror.steps.throttle import Throttle
-from s2mirror.steps.wishes import Wishes
 from s2mirror.steps.withdraw import Withdrawer
 
 
@@ -58,10 +58,10 @@ class Mirror:
     claimer: Claimer
     throttle: Throttle
     """Shared by every connection of the process."""
-    shelf: Shelf | None
-    """Where the local catalogue stands; None if none is wanted."""
+    static_catalog: StaticCatalog | None
+    """Where the local catalog stands; None if none is wanted."""
     now: Callable[[], datetime] = utc_now
-    dice: Callable[[], float] = random.random
+    jitter: Callable[[], float] = random.random
     """How long waits are spread, in [0, 1)."""
 
     def searches_of(self, names: Sequence[str]) -> tuple[Search, ...]:
@@ -89,9 +89,9 @@ class Mirror:
         return self.ledger.cursors.rejected(since=since)
 
     @property
-    def wishes(self) -> Wishes:
+    def selection_policy(self) -> SelectionPolicy:
         """Which files the areas want."""
-        return Wishes.of_areas(self.areas)
+        return SelectionPolicy.of_areas(self.areas)
 
     @property
     def template(self) -> str:
@@ -108,15 +108,15 @@ class Mirror:
             longest_wait=download.backoff_cap,
         )
 
-    def catalog(self) -> StacCatalog:
-        """Return the catalogue."""
-        return StacCatalog(stac_options(self.settings))
+    def stac_catalog(self) -> StacApiCatalog:
+        """Return the catalog."""
+        return StacApiCatalog(stac_options(self.settings))
 
     def poller(self) -> Poller:
         """Return the poll step, ready to use."""
         catalog = self.settings.catalog
         return Poller(
-            catalog=self.catalog(),
+            catalog=self.stac_catalog(),
             ledger=self.ledger,
             overlap=catalog.overlap,
             sweeps=SweepPolicy(
@@ -140,7 +140,7 @@ class Mirror:
             connections=connections,
             progress=progress,
             throttle=self.throttle,
-            wishes=self.wishes,
+            selection_policy=self.selection_policy,
             template=self.template,
             tries_per_file=self.settings.download.tries_per_file,
             now=self.now,
@@ -161,7 +161,7 @@ class Mirror:
             ),
             marker_suffix=process.marker_suffix,
             now=self.now,
-            dice=self.dice,
+            jitter=self.jitter,
         )
 
     def pruner(self) -> Pruner:
@@ -184,23 +184,23 @@ class Mirror:
         """Return the withdraw step, ready to use."""
         feed = ODataDeletions(odata_options(self.settings))
         return Withdrawer(
-            feed=feed, catalog=self.catalog(), ledger=self.ledger, archive=self.archive
+            feed=feed, catalog=self.stac_catalog(), ledger=self.ledger, archive=self.archive
         )
 
-    def chooser(self, *, at: Archive | None = None) -> Chooser:
+    def enqueuer(self, *, at: Archive | None = None) -> Enqueuer:
         """Return the choose step, ready to use; *at* is where to look for room, if elsewhere."""
-        rooms = replace(self.claimer.rooms, archive=at or self.archive)
-        return Chooser(
+        capacity_probe = replace(self.claimer.capacity_probe, archive=at or self.archive)
+        return Enqueuer(
             ledger=self.ledger,
             archive=self.archive,
-            rooms=rooms,
-            turns=self.claimer.turns,
+            capacity_probe=capacity_probe,
+            fair_queue=self.claimer.fair_queue,
             supersede=self.settings.supersede.policy,
         )
 
     def certifier(self) -> Certifier:
         """Return the certify step, ready to use."""
-        return Certifier(catalog=self.catalog(), ledger=self.ledger, archive=self.archive)
+        return Certifier(catalog=self.stac_catalog(), ledger=self.ledger, archive=self.archive)
 
     def auditor(self, workers: Executor, *, mirror_runs: Callable[[], bool]) -> Auditor:
         """Return the audit step, ready to use."""
@@ -210,7 +210,7 @@ class Mirror:
             template=self.template,
             workers=workers,
             mirror_runs=mirror_runs,
-            also=self.cataloguer().faults,
+            also=self.local_catalog_updater().faults,
         )
 
     def exporter(self) -> Exporter:
@@ -222,12 +222,14 @@ class Mirror:
             catalog_url=self.settings.catalog.url,
         )
 
-    def cataloguer(self, shelf: Shelf | None = None) -> Cataloguer:
-        """Return the catalogue step, ready to use, for the mirror's own shelf or another."""
-        return Cataloguer(
+    def local_catalog_updater(
+        self, static_catalog: StaticCatalog | None = None
+    ) -> LocalCatalogUpdater:
+        """Return the catalog step, ready to use, for the mirror's own shelf or another."""
+        return LocalCatalogUpdater(
             ledger=self.ledger,
             archive=self.archive,
-            shelf=shelf or self.shelf,
+            static_catalog=static_catalog or self.static_catalog,
             bucket=self.settings.store.bucket,
             catalog_url=self.settings.catalog.url,
         )
@@ -256,15 +258,15 @@ def mirror_on(ledger: Ledger, settings: Settings) -> Mirror:
         archive=archive,
         areas=areas,
         searches=searches_for(areas, ledger),
-        shelf=_shelf(settings),
+        static_catalog=_static_catalog(settings),
         claimer=claimer_of(settings, ledger, archive, areas),
         throttle=throttle_of(settings, ledger),
     )
 
 
-def _shelf(settings: Settings) -> Shelf | None:
+def _static_catalog(settings: Settings) -> StaticCatalog | None:
     wanted, root = settings.local_catalog, settings.archive.root
-    return Shelf(wanted.folder_in(root)) if wanted.enabled else None
+    return StaticCatalog(wanted.folder_in(root)) if wanted.enabled else None
 
 
 def refuse_network_file_system(path: Path) -> None:
@@ -279,8 +281,8 @@ def refuse_network_file_system(path: Path) -> None:
 
 def _tie(ledger: Ledger, archive: Archive) -> None:
     """Make sure that ledger and archive belong together; the first time, tie them."""
-    known = ledger.fact("archive_id")
+    known = ledger.state_value("archive_id")
     if known is not None:
         archive.require(known)
         return
-    ledger.set_fact("archive_id", archive.marker_id() or archive.create())
+    ledger.set_state_value("archive_id", archive.archive_id() or archive.create())

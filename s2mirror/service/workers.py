@@ -8,7 +8,7 @@ from typing import Final
 
 from s2mirror.adapters.objectstore import FailoverStore
 from s2mirror.errors import MirrorError, Stopped, StoreUnreachable
-from s2mirror.service.crew import Crew
+from s2mirror.service.delivery import DownloadWorker
 from s2mirror.service.health import Troubles
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
@@ -23,7 +23,7 @@ _SHARE: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Intervals:
     """How long the daemon waits, and for what, in seconds."""
 
     pause_seconds: float = 300.0
@@ -45,10 +45,12 @@ class Pace:
 class Workers:
     """Some threads that fetch, and one that processes."""
 
-    def __init__(self, mirror: Mirror, troubles: Troubles, pace: Pace, stop: StopFlag) -> None:
+    def __init__(
+        self, mirror: Mirror, troubles: Troubles, intervals: Intervals, stop: StopFlag
+    ) -> None:
         self._mirror = mirror
         self._troubles = troubles
-        self._pace = pace
+        self._intervals = intervals
         self._stop = stop
         self._due, self._arrived = threading.Event(), threading.Event()
         self._look_at = -math.inf
@@ -108,14 +110,14 @@ class Workers:
                 break
             except MirrorError as error:
                 is_away = isinstance(error, StoreUnreachable)
-                seconds = self._pace.away_seconds if is_away else self._pace.pause_seconds
+                seconds = self._intervals.away_seconds if is_away else self._intervals.pause_seconds
                 self._troubles.set(job, str(error))
                 log.error("work.paused", job=job, seconds=seconds, reason=str(error))
                 self._stop.wait(seconds)
             except Exception as error:  # noqa: BLE001 - a bug must not end the service; it is told
                 self._troubles.set(job, f"{job} crashed: {error!r}; the log has more")
                 log.exception("work.crashed", job=job)
-                self._stop.wait(self._pace.pause_seconds)
+                self._stop.wait(self._intervals.pause_seconds)
         self._mirror.ledger.close()
 
     def _fetch(self) -> None:
@@ -126,15 +128,15 @@ class Workers:
         if due_at is None or due_at > self._mirror.now():
             if idle:
                 self._troubles.clear(FETCH)
-            self._rest(self._due, self._pace.idle_seconds)
+            self._rest(self._due, self._intervals.idle_seconds)
             return
         name = threading.current_thread().name
         self._pulse.beat()
         self._busy.add(name)
         try:
-            crew = self._crew()
+            worker = self._crew()
             delivered = False
-            while crew.deliver_one():
+            while worker.deliver_one():
                 delivered = True
                 self._arrived.set()
                 self._troubles.clear(FETCH)
@@ -142,10 +144,10 @@ class Workers:
             self._busy.discard(name)
         if not delivered:
             # It is due, but disk, account or timetable let it wait.
-            self._rest(self._due, self._pace.idle_seconds)
+            self._rest(self._due, self._intervals.idle_seconds)
 
-    def _crew(self) -> Crew:
-        return Crew(
+    def _crew(self) -> DownloadWorker:
+        return DownloadWorker(
             mirror=self._mirror,
             fetcher=self._mirror.fetcher(self._store(), self._connections, self._pulse),
             progress=self._pulse,
@@ -165,15 +167,15 @@ class Workers:
         processor = self._mirror.processor()
         done = processor.run_hook(self._stop)
         if (begun := time.monotonic()) >= self._look_at:
-            done += processor.heed_markers(self._stop)
+            done += processor.read_processed_markers(self._stop)
             # A look at very many products shall not fill the day.
             took_seconds = time.monotonic() - begun
-            self._look_at = begun + max(self._pace.process_seconds, _SHARE * took_seconds)
+            self._look_at = begun + max(self._intervals.process_seconds, _SHARE * took_seconds)
         for product_id in done:
             log.info("product.processed", product=product_id)
         self._troubles.clear(PROCESS)
         until_look = max(0.0, self._look_at - time.monotonic())
-        self._rest(self._arrived, min(self._pace.process_seconds, until_look))
+        self._rest(self._arrived, min(self._intervals.process_seconds, until_look))
 
     def _rest(self, event: threading.Event, seconds: float) -> None:
         event.wait(seconds)

@@ -1,7 +1,7 @@
-"""The archive in STAC's words: items, collections and catalogues of what stands on this disk."""
+"""The archive in STAC's words: items, collections and catalogs of what stands on this disk."""
 
 from s2mirror.stac.assets import asset_facts, asset_key, asset_keys
-from s2mirror.stac.catalogues import Box, catalogue, collection, collection_link, month_extent
+from s2mirror.stac.catalogs import Box, catalog, collection, collection_link, month_extent
 from s2mirror.stac.item import (
     assets_of,
     extensions_of,
@@ -18,7 +18,7 @@ __all__ = [
     "asset_key",
     "asset_keys",
     "assets_of",
-    "catalogue",
+    "catalog",
     "collection",
     "collection_link",
     "extensions_of",

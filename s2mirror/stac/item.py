@@ -11,7 +11,7 @@ from shapely.geometry import mapping
 from s2mirror import __version__
 from s2mirror.checksum import multihash
 from s2mirror.geometry import bounding_box, unpack
-from s2mirror.model import Holding, Product
+from s2mirror.model import ArchivedProduct, Product
 from s2mirror.stac.assets import asset_facts, asset_grid, asset_key, preview_facts
 from s2mirror.tiles import tile_grid
 
@@ -42,37 +42,37 @@ _NO_ASSETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
 
 def item(
-    holding: Holding, *, folder: str, links: Sequence[Mapping[str, str]], bucket: str
+    archived: ArchivedProduct, *, folder: str, links: Sequence[Mapping[str, str]], bucket: str
 ) -> dict[str, Any]:
     """Return a product that stands in the archive as a STAC item.
 
     *folder* is where its files are, as they are to be named from the item: a path, relative or
     absolute, without a slash at its end.
     """
-    footprint = unpack(holding.product.footprint_wkb)
-    properties = item_properties(holding, bucket=bucket)
-    assets = assets_of(holding, folder=folder)
+    footprint = unpack(archived.product.footprint_wkb)
+    properties = item_properties(archived, bucket=bucket)
+    assets = assets_of(archived, folder=folder)
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
         "stac_extensions": list(extensions_of(properties, assets)),
-        "id": holding.product.id,
+        "id": archived.product.id,
         "geometry": mapping(footprint),
         "bbox": list(bounding_box(footprint)),
         "properties": properties,
         "links": list(links),
         "assets": assets,
-        "collection": holding.product.collection,
+        "collection": archived.product.collection,
     }
 
 
-def item_properties(holding: Holding, *, bucket: str) -> dict[str, Any]:
-    """Return what the catalogue says of a product as it wrote it, and whence our bytes are."""
+def item_properties(archived: ArchivedProduct, *, bucket: str) -> dict[str, Any]:
+    """Return what the catalog says of a product as it wrote it, and whence our bytes are."""
     return {
-        **(holding.properties or known_properties(holding.product)),
-        "s2mirror:source": source_of(holding.product.s3_prefix, bucket=bucket),
-        "s2mirror:fetched_at": iso_time(holding.fetched_at),
-        "s2mirror:verified_at": iso_time(holding.verified_at),
+        **(archived.properties or known_properties(archived.product)),
+        "s2mirror:source": source_of(archived.product.s3_prefix, bucket=bucket),
+        "s2mirror:fetched_at": iso_time(archived.fetched_at),
+        "s2mirror:verified_at": iso_time(archived.verified_at),
         "s2mirror:version": __version__,
     }
 
@@ -82,11 +82,11 @@ def source_of(s3_prefix: str, *, bucket: str) -> str:
     return f"s3://{bucket}/{s3_prefix}"
 
 
-def assets_of(holding: Holding, *, folder: str) -> dict[str, dict[str, Any]]:
+def assets_of(archived: ArchivedProduct, *, folder: str) -> dict[str, dict[str, Any]]:
     """Return an asset for each image, metadata file and preview, with proven size and digest."""
-    baseline, grid = holding.product.baseline, _grid(holding.product.tile)
+    baseline, grid = archived.product.baseline, _grid(archived.product.tile)
     assets = {}
-    for file in holding.files:
+    for file in archived.files:
         if key := asset_key(file.path):
             assets[key] = {
                 "href": f"{folder}/{file.path}",
@@ -95,8 +95,8 @@ def assets_of(holding: Holding, *, folder: str) -> dict[str, dict[str, Any]]:
                 "file:size": file.size_bytes,
                 "file:checksum": multihash(file.digest),
             }
-    root = folder.removesuffix(holding.path)
-    for number, (name, path) in enumerate(holding.previews):
+    root = folder.removesuffix(archived.path)
+    for number, (name, path) in enumerate(archived.previews):
         assets[f"preview_{name}_{number}"] = {
             "href": f"{root}{path}",
             **preview_facts(path, name),

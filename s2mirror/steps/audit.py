@@ -4,7 +4,7 @@ proven      every product folder verifies, file by file, against its manifest an
             of one that is partial by choice, every file that was chosen
 whole       nothing partial or unknown stands in the tree
 ledger      ledger and disk say the same of every product
-accounted   every catalogue item in scope is known, and every failure has its reason
+accounted   every catalog item in scope is known, and every failure has its reason
 idempotent  nothing that stands in the tree is about to be fetched again
 """
 
@@ -20,9 +20,9 @@ from s2mirror.errors import FileLost, MirrorError
 from s2mirror.layout import product_path
 from s2mirror.lifecycle import IN_HAND, State
 from s2mirror.manifest import parse_manifest
-from s2mirror.model import Entry, ProvenFile
+from s2mirror.model import LedgerEntry, VerifiedFile
 from s2mirror.safe import needed_folders
-from s2mirror.steps.wishes import required
+from s2mirror.steps.file_selection import required
 
 _WAITING = (State.DISCOVERED, State.QUEUED)
 
@@ -62,7 +62,7 @@ class Auditor:
     """What else is to be looked at."""
 
     def audit(
-        self, *, read_bytes: bool = True, heard: Callable[[ProvenFile], None] = lambda _: None
+        self, *, read_bytes: bool = True, heard: Callable[[VerifiedFile], None] = lambda _: None
     ) -> AuditReport:
         """Check what ledger and disk say. Without *read_bytes*, sizes are the only proof.
 
@@ -70,9 +70,9 @@ class Auditor:
         """
         faults = list(self._homeless())
         products = files = size_bytes = 0
-        for entry in self.ledger.products.standing():
+        for entry in self.ledger.products.in_tree():
             products += 1
-            proof = self.ledger.proofs.proof(entry.product.id) or ()
+            proof = self.ledger.file_lists.held(entry.product.id) or ()
             faults += self._faults_of(entry, proof, read_bytes=read_bytes, heard=heard)
             files += len(proof)
             size_bytes += sum(file.size_bytes for file in proof)
@@ -85,11 +85,11 @@ class Auditor:
 
     def _faults_of(
         self,
-        entry: Entry,
-        proof: Sequence[ProvenFile],
+        entry: LedgerEntry,
+        proof: Sequence[VerifiedFile],
         *,
         read_bytes: bool,
-        heard: Callable[[ProvenFile], None],
+        heard: Callable[[VerifiedFile], None],
     ) -> list[Fault]:
         """Return what is wrong with a product, and not just in the hands of a mirror at work."""
         found = list(self._look_at(entry, proof, read_bytes=read_bytes, heard=heard))
@@ -100,17 +100,17 @@ class Auditor:
                 return []
             if now == entry:
                 break
-            entry, proof = now, self.ledger.proofs.proof(now.product.id) or ()
+            entry, proof = now, self.ledger.file_lists.held(now.product.id) or ()
             found = list(self._look_at(now, proof, read_bytes=read_bytes, heard=lambda _: None))
         return found
 
     def _look_at(
         self,
-        entry: Entry,
-        proof: Sequence[ProvenFile],
+        entry: LedgerEntry,
+        proof: Sequence[VerifiedFile],
         *,
         read_bytes: bool,
-        heard: Callable[[ProvenFile], None],
+        heard: Callable[[VerifiedFile], None],
     ) -> Iterator[Fault]:
         name = entry.product.id
         if not self.archive.holds(entry.path or ""):
@@ -128,7 +128,7 @@ class Auditor:
         details += [f"the folder {n} is missing" for n in needed if not (folder / n).is_dir()]
         yield from (Fault(invariant="proven", product=name, detail=d) for d in details)
 
-    def _file_fault(self, entry: Entry, file: ProvenFile, read_bytes: bool) -> str:  # noqa: FBT001 - passed through an executor
+    def _file_fault(self, entry: LedgerEntry, file: VerifiedFile, read_bytes: bool) -> str:  # noqa: FBT001 - passed through an executor
         """Return what is wrong with one file, or an empty text."""
         path = self.archive.folder(entry.path or "") / file.path
         try:
@@ -136,7 +136,7 @@ class Auditor:
         except FileLost as error:
             return str(error)
 
-    def _manifest_faults(self, entry: Entry, proof: Sequence[ProvenFile]) -> Iterator[str]:
+    def _manifest_faults(self, entry: LedgerEntry, proof: Sequence[VerifiedFile]) -> Iterator[str]:
         """Yield what the product's own manifest promises and the ledger's proof does not say."""
         proven = {file.path: file.digest for file in proof}
         if not proven:
@@ -192,7 +192,7 @@ class Auditor:
                 yield Fault(invariant="idempotent", product=entry.product.id, detail=detail)
 
 
-def _difference(path: Path, file: ProvenFile, *, read_bytes: bool) -> str:
+def _difference(path: Path, file: VerifiedFile, *, read_bytes: bool) -> str:
     """Return how a file on disk is not what was proven, or an empty text. Raises FileLost."""
     size_bytes = file_bytes(path)
     if size_bytes is None:

@@ -1,4 +1,4 @@
-"""Certify completeness: catalogue, ledger and disk, side by side, per area and month."""
+"""Certify completeness: catalog, ledger and disk, side by side, per area and month."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ from datetime import datetime
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.lifecycle import HELD, IN_HAND, State
-from s2mirror.model import Entry, Product
+from s2mirror.model import LedgerEntry, Product
 from s2mirror.planning.scope import Scope
 from s2mirror.planning.searches import Search, plan_query
-from s2mirror.ports import Catalog
+from s2mirror.ports import StacCatalog
 from s2mirror.steps.listing import check_plausible, list_in_windows
 
 _TROUBLED = (State.FAILED, State.QUARANTINED)
@@ -55,15 +55,15 @@ class Certificate:
 
     @property
     def missing(self) -> dict[str, str]:
-        """What the catalogue lists and the mirror does not account for, with reasons."""
+        """What the catalog lists and the mirror does not account for, with reasons."""
         return {i: why for month in self.months for i, why in month.missing.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certifier:
-    """Reconciles the catalogue with ledger and disk. Reads only."""
+    """Reconciles the catalog with ledger and disk. Reads only."""
 
-    catalog: Catalog
+    catalog: StacCatalog
     ledger: Ledger
     archive: Archive
 
@@ -98,7 +98,7 @@ class Certifier:
 
     def _listed(
         self, search: Search, rejected: dict[str, str]
-    ) -> Iterator[tuple[Product, tuple[str, ...], Entry | None]]:
+    ) -> Iterator[tuple[Product, tuple[str, ...], LedgerEntry | None]]:
         """Yield each product in scope once, with the areas that want it and its ledger row.
 
         Items that could not be read go to *rejected*.
@@ -115,7 +115,7 @@ class Certifier:
         areas = [area.name for area in search.areas]
         check_plausible(listed_count, self.ledger.products.expected(query, areas))
 
-    def _sort_in(self, month: Month, product: Product, entry: Entry | None) -> None:
+    def _sort_in(self, month: Month, product: Product, entry: LedgerEntry | None) -> None:
         if entry is None:
             month.missing[product.id] = "listed, but not in the ledger"
         elif entry.state in HELD and entry.path is None:
@@ -131,7 +131,7 @@ class Certifier:
         else:
             month.waiting[product.id] = entry.reason
 
-    def _sort_in_absent(self, month: Month, product: Product, entry: Entry) -> None:
+    def _sort_in_absent(self, month: Month, product: Product, entry: LedgerEntry) -> None:
         """Sort in a product whose folder is not there, maybe as a mirror at work just moves it."""
         leaves = product.id in self.ledger.removals.pending()
         now = self.ledger.products.get(product.id)

@@ -14,7 +14,7 @@ from s2mirror.errors import Stopped
 Result = TypeVar("Result")
 
 
-class Turn(IntEnum):
+class Priority(IntEnum):
     """What goes first when a connection is free; among equals, what was asked for first."""
 
     AHEAD = 0
@@ -25,7 +25,7 @@ class Turn(IntEnum):
 
 
 class _Job(NamedTuple):
-    turn: Turn
+    priority: Priority
     number: int
     future: Future[Any]
     work: Callable[[], Any]
@@ -47,9 +47,9 @@ class Connections:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, turn: Turn, work: Callable[[], Result]) -> Future[Result]:
+    def submit(self, priority: Priority, work: Callable[[], Result]) -> Future[Result]:
         """Let a connection do *work* when its turn has come."""
-        job = _Job(turn, next(self._numbers), Future(), work)
+        job = _Job(priority, next(self._numbers), Future(), work)
         with self._lock:
             if self._closed:
                 _refuse(job)
@@ -67,10 +67,10 @@ class Connections:
                 while True:
                     _refuse(self._jobs.get_nowait())
             for _ in self._threads:
-                self._jobs.put(_Job(Turn.END, next(self._numbers), Future(), lambda: None))
+                self._jobs.put(_Job(Priority.END, next(self._numbers), Future(), lambda: None))
 
     def _run(self) -> None:
-        while (job := self._jobs.get()).turn is not Turn.END:
+        while (job := self._jobs.get()).priority is not Priority.END:
             if not job.future.set_running_or_notify_cancel():
                 continue
             try:

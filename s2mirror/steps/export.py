@@ -9,12 +9,12 @@ from typing import Final, TextIO
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.geoparquet import write_geoparquet
-from s2mirror.adapters.ledger import HoldingQuery, Ledger
+from s2mirror.adapters.ledger import ArchiveQuery, Ledger
 from s2mirror.errors import UsageError
 from s2mirror.geometry import bounding_box, unpack
-from s2mirror.model import Brief, Holding
+from s2mirror.model import ArchivedProduct, ItemSummary
 from s2mirror.stac import collection_link
-from s2mirror.steps.catalogue import Cataloguer
+from s2mirror.steps.local_catalog import LocalCatalogUpdater
 from s2mirror.stop import StopFlag
 
 COLLECTIONS: Final = ("sentinel-2-l1c", "sentinel-2-l2a")
@@ -36,17 +36,17 @@ class Exporter:
     catalog_url: str
     """Whence the items came."""
 
-    def csv(self, query: HoldingQuery, out: TextIO) -> int:
+    def csv(self, query: ArchiveQuery, out: TextIO) -> int:
         """Write one line per product, with a head line; return how many products."""
         writer = csv.writer(out)
         writer.writerow(_COLUMNS)
         done = 0
-        for holding in self.ledger.holdings.selected(query):
-            writer.writerow(self._line(holding))
+        for archived in self.ledger.archived_products.selected(query):
+            writer.writerow(self._line(archived))
             done += 1
         return done
 
-    def geoparquet(self, query: HoldingQuery, folder: Path) -> dict[Path, int]:
+    def geoparquet(self, query: ArchiveQuery, folder: Path) -> dict[Path, int]:
         """Write one file per collection into *folder*; return how many products each has."""
         written = {}
         for name in query.collections or COLLECTIONS:
@@ -56,59 +56,65 @@ class Exporter:
         return written
 
     def geoparquet_of(
-        self, collection: str, query: HoldingQuery, path: Path, stop: StopFlag | None = None
+        self, collection: str, query: ArchiveQuery, path: Path, stop: StopFlag | None = None
     ) -> int:
         """Write the products of one collection; without any, nothing is written."""
         of_one = query.of(collection)
-        if not self.ledger.holdings.ids(of_one):
+        if not self.ledger.archived_products.ids(of_one):
             return 0
         path.parent.mkdir(parents=True, exist_ok=True)
         return write_geoparquet(
             path,
             collection,
-            _heeding(self.ledger.holdings.briefs(of_one), stop or StopFlag()),
+            _heeding(self.ledger.archived_products.summaries(of_one), stop or StopFlag()),
             root=self.archive.root,
             bucket=self.bucket,
             # Not the local collection: rows are served to other machines, where its path is none.
             links=[collection_link(collection, None, self.catalog_url)],
         )
 
-    def stac(self, query: HoldingQuery, cataloguer: Cataloguer) -> int:
-        """Write a static catalogue of its own; return how many items it has.
+    def stac(self, query: ArchiveQuery, local_catalog_updater: LocalCatalogUpdater) -> int:
+        """Write a static catalog of its own; return how many items it has.
 
         Raises UsageError if its folder holds anything else.
         """
-        shelf = cataloguer.shelf
-        if shelf is None:
+        static_catalog = local_catalog_updater.static_catalog
+        if static_catalog is None:
             return 0
-        if shelf.folder.is_dir() and any(shelf.folder.iterdir()) and not shelf.exists:
-            raise UsageError(f"{shelf.folder} holds other files; name a new folder with --out")
-        shelf.put_in_order()
+        if (
+            static_catalog.folder.is_dir()
+            and any(static_catalog.folder.iterdir())
+            and not static_catalog.exists
+        ):
+            raise UsageError(
+                f"{static_catalog.folder} holds other files; name a new folder with --out"
+            )
+        static_catalog.put_in_order()
         done = 0
-        for some in _batches(self.ledger.holdings.selected(query)):
-            cataloguer.put(some)
+        for some in _batches(self.ledger.archived_products.selected(query)):
+            local_catalog_updater.put(some)
             done += len(some)
         return done
 
-    def _line(self, holding: Holding) -> list[object]:
-        product = holding.product
+    def _line(self, archived: ArchivedProduct) -> list[object]:
+        product = archived.product
         return [
             *(product.id, product.collection, product.platform, product.tile, product.baseline),
             *(product.relative_orbit, product.sensed_at.isoformat()),
             *(product.published_at.isoformat(), product.cloud_cover_percent, product.size_bytes),
-            holding.state,
+            archived.state,
             *bounding_box(unpack(product.footprint_wkb)),
-            self.archive.folder(holding.path),
+            self.archive.folder(archived.path),
         ]
 
 
-def _heeding(briefs: Iterator[Brief], stop: StopFlag) -> Iterator[Brief]:
-    for brief in briefs:
+def _heeding(summaries: Iterator[ItemSummary], stop: StopFlag) -> Iterator[ItemSummary]:
+    for summary in summaries:
         stop.raise_if_set()
-        yield brief
+        yield summary
 
 
-def _batches(holdings: Iterable[Holding]) -> Iterator[list[Holding]]:
-    rows = iter(holdings)
+def _batches(archived_products: Iterable[ArchivedProduct]) -> Iterator[list[ArchivedProduct]]:
+    rows = iter(archived_products)
     while some := list(islice(rows, _AT_ONCE)):
         yield some

@@ -16,11 +16,12 @@ from s2mirror.errors import Stopped, StoreUnavailable
 from s2mirror.layout import product_path
 from s2mirror.lifecycle import Event
 from s2mirror.manifest import parse_manifest
-from s2mirror.model import Entry, Listing, Product, ProvenFile, Verdict
+from s2mirror.model import LedgerEntry, Listing, Product, Transition, VerifiedFile
 from s2mirror.planning.files import fetch_order
 from s2mirror.ports import ObjectStore, Progress
 from s2mirror.safe import needed_folders
-from s2mirror.steps.connections import Connections, Turn
+from s2mirror.steps.connections import Connections, Priority
+from s2mirror.steps.file_selection import SelectedFiles, SelectionPolicy
 from s2mirror.steps.receive import FileJob, Receiver, await_turn
 from s2mirror.steps.staging import (
     Versions,
@@ -31,7 +32,6 @@ from s2mirror.steps.staging import (
     drop_unproven,
 )
 from s2mirror.steps.throttle import Throttle
-from s2mirror.steps.wishes import Wanted, Wishes
 from s2mirror.stop import StopFlag
 
 DISK_THREADS: Final = 4
@@ -50,111 +50,117 @@ class Fetcher:
     connections: Connections
     progress: Progress
     throttle: Throttle
-    wishes: Wishes
+    selection_policy: SelectionPolicy
     template: str
     tries_per_file: int
     now: Callable[[], datetime]
 
-    def fetch(self, entry: Entry, stop: StopFlag) -> None:
+    def fetch(self, entry: LedgerEntry, stop: StopFlag) -> None:
         """Bring every file of a claimed product into staging, prove it, and record VERIFY.
 
         Goes on where an earlier try stopped. Raises the MirrorError that ended the try; the
         caller decides what becomes of the product.
         """
         product = entry.product
-        wanted = Wanted(
-            self.wishes.of(entry, self.ledger.selections.asked(product.id)),
+        selected = SelectedFiles(
+            self.selection_policy.of(entry, self.ledger.selections.asked(product.id)),
             self._list(product, stop),
         )
-        listing = wanted.listing
+        listing = selected.listing
         stage = self.archive.stage(product.id)
         known = self._known_versions(entry)
         drop_stale(stage, known, listing)
-        self.ledger.proofs.put_listing(product.id, accounted(stage, known, listing))
+        self.ledger.file_lists.put_listing(product.id, accounted(stage, known, listing))
         self.progress.began(
             product.id, size_bytes=listing.size_bytes, staged_bytes=stage.size_bytes()
         )
-        with stop.child() as halt:
-            proof = self._fetch_all(entry, wanted, self._receiver(product, stage, halt), known)
+        with stop.child() as stop_receiving:
+            proof = self._fetch_all(
+                entry, selected, self._receiver(product, stage, stop_receiving), known
+            )
         stage.make_folders(needed_folders(file.path for file in listing.files))
         stage.make_folders(listing.folders)
         stage.settle()
-        self.ledger.proofs.put_staged(
-            product.id, proof, selection=wanted.selection, whole_bytes=wanted.whole.size_bytes
+        self.ledger.file_lists.put_staged(
+            product.id, proof, selection=selected.selection, whole_bytes=selected.whole.size_bytes
         )
-        verdict = Verdict(event=Event.VERIFY, attempts=0, size_bytes=listing.size_bytes)
-        self.ledger.products.advance(entry, verdict, now=self.now())
+        transition = Transition(event=Event.VERIFY, attempts=0, size_bytes=listing.size_bytes)
+        self.ledger.products.advance(entry, transition, now=self.now())
 
     def _list(self, product: Product, stop: StopFlag) -> Listing:
         def ask() -> Listing:
             await_turn(self.store, stop)
             return self.store.list_product(product.s3_prefix)
 
-        listing = self.connections.submit(Turn.AHEAD, ask).result()
+        listing = self.connections.submit(Priority.AHEAD, ask).result()
         if not any(file.path == manifest.NAME for file in listing.files):
             raise StoreUnavailable(
                 f"{product.s3_prefix} has {len(listing.files)} objects but no {manifest.NAME}: "
-                "the catalogue is ahead of the store; will be tried again"
+                "the catalog is ahead of the store; will be tried again"
             )
         return listing
 
-    def _known_versions(self, entry: Entry) -> Versions:
+    def _known_versions(self, entry: LedgerEntry) -> Versions:
         """Bring what there is of a product into staging; return what versions it is of.
 
         What stands in the tree while more or newer bytes of it come stays there; its files are
         lent, so that none comes again that is still right.
         """
         product_id = entry.product.id
-        staged = self.ledger.proofs.staged_versions(product_id)
+        staged = self.ledger.file_lists.staged_versions(product_id)
         if entry.path is not None:
             begun = self.archive.stage(product_id).partial_files()
-            proven = self.ledger.proofs.proven_versions(product_id)
+            proven = self.ledger.file_lists.held_versions(product_id)
             held = {path: version for path, version in proven.items() if path not in begun}
             lent = self.archive.lend(product_id, entry.path, held)
             return {**staged, **{path: held[path] for path in lent}}
         self.archive.reuse(product_id, product_path(self.template, entry.product))
-        return staged or self.ledger.proofs.proven_versions(product_id)
+        return staged or self.ledger.file_lists.held_versions(product_id)
 
-    def _receiver(self, product: Product, stage: Stage, halt: StopFlag) -> Receiver:
+    def _receiver(self, product: Product, stage: Stage, stop_receiving: StopFlag) -> Receiver:
         return Receiver(
             store=self.store,
             stage=stage,
             tries=self.tries_per_file,
             heard=lambda size_bytes: self.progress.received(product.id, size_bytes),
             throttle=self.throttle,
-            halt=halt,
+            stop_receiving=stop_receiving,
         )
 
     def _fetch_all(
-        self, entry: Entry, wanted: Wanted, receiver: Receiver, known: Versions
-    ) -> Sequence[ProvenFile]:
+        self, entry: LedgerEntry, selected: SelectedFiles, receiver: Receiver, known: Versions
+    ) -> Sequence[VerifiedFile]:
         """Fetch the manifest, then everything else; return what was proven."""
-        listing = wanted.listing
+        listing = selected.listing
         first = next(file for file in listing.files if file.path == manifest.NAME)
-        head = self._run([FileJob(first)], receiver, Turn.AHEAD)
+        head = self._run([FileJob(first)], receiver, Priority.AHEAD)
         document = receiver.stage.read_bytes(manifest.NAME)
-        promised = wanted.required(parse_manifest(document))
+        promised = selected.required(parse_manifest(document))
         check_announced(document, entry)
         check_promises(promised, listing)
         drop_unproven(receiver.stage, known, promised)
-        self.ledger.proofs.put_listing(entry.product.id, listing)
+        self.ledger.file_lists.put_listing(entry.product.id, listing)
         jobs = [
             FileJob(file, promised[file.path].digest if file.path in promised else None)
             for file in fetch_order(listing.files)
             if file.path != manifest.NAME
         ]
-        return head + self._run(jobs, receiver, Turn.FILE)
+        return head + self._run(jobs, receiver, Priority.FILE)
 
-    def _run(self, jobs: Sequence[FileJob], receiver: Receiver, turn: Turn) -> list[ProvenFile]:
+    def _run(
+        self, jobs: Sequence[FileJob], receiver: Receiver, priority: Priority
+    ) -> list[VerifiedFile]:
         """Receive files over the shared connections, and finish each when it is there.
 
         On the first error, end the others too.
         """
-        arrived: SimpleQueue[Future[ProvenFile]] = SimpleQueue()
-        futures = [self.connections.submit(turn, partial(receiver.receive, job)) for job in jobs]
+        arrived: SimpleQueue[Future[VerifiedFile]] = SimpleQueue()
+        futures = [
+            self.connections.submit(priority, partial(receiver.receive, job)) for job in jobs
+        ]
         for future in futures:
             future.add_done_callback(arrived.put)
-        finished: list[Future[ProvenFile]] = []
+        finished: list[Future[VerifiedFile]] = []
         with ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk") as disk:
             try:
                 for _ in jobs:
@@ -162,12 +168,12 @@ class Fetcher:
                     finished.append(disk.submit(receiver.finish, proven))
                 return [future.result() for future in finished]
             except Exception as error:
-                receiver.halt.set()
+                receiver.stop_receiving.set()
                 raise _cause(error, [*futures, *finished]) from error
             finally:
                 self._count(receiver)
 
-    def _next(self, arrived: SimpleQueue[Future[ProvenFile]], receiver: Receiver) -> ProvenFile:
+    def _next(self, arrived: SimpleQueue[Future[VerifiedFile]], receiver: Receiver) -> VerifiedFile:
         """Return the next file that comes; meanwhile let the ledger know how many bytes came."""
         while True:
             if receiver.untold_seconds() >= BOOK_SECONDS:
@@ -180,7 +186,7 @@ class Fetcher:
             self.ledger.add_transfer(size_bytes, now=self.now())
 
 
-def _cause(first: Exception, futures: Sequence[Future[ProvenFile]]) -> BaseException:
+def _cause(first: Exception, futures: Sequence[Future[VerifiedFile]]) -> BaseException:
     """Wait for all files to end, and return the error that is not just a consequence."""
     found = [future.exception() for future in futures if not future.cancel()]
     causes = (error for error in found if error is not None and not isinstance(error, Stopped))

@@ -1,6 +1,6 @@
-"""List any number of items through a catalogue that may cut every answer short.
+"""List any number of items through a catalog that may cut every answer short.
 
-CDSE's catalogues end a listing silently at 10,000 items: the ``next`` link is simply not there. So
+CDSE's catalogs end a listing silently at 10,000 items: the ``next`` link is simply not there. So
 no listing here is allowed to come near that. After some thousand items the rest is asked for anew,
 from the last stamp seen on; that stamp is also where a crash or a stop can resume.
 """
@@ -12,7 +12,7 @@ from typing import Final
 
 from s2mirror.errors import CatalogError
 from s2mirror.model import CatalogQuery, Page, Product
-from s2mirror.ports import Catalog
+from s2mirror.ports import StacCatalog
 
 ALARM_FROM: Final = 5
 """From so many known products on, a listing with next to none of them is an alarm."""
@@ -42,7 +42,7 @@ class Listed:
 
 
 def list_in_windows(
-    catalog: Catalog, query: CatalogQuery, windows: Windows = CDSE_WINDOWS
+    catalog: StacCatalog, query: CatalogQuery, windows: Windows = CDSE_WINDOWS
 ) -> Iterator[Listed]:
     """Yield every page that *query* finds, in as many listings as that needs.
 
@@ -67,7 +67,7 @@ def check_plausible(listed: int, expected: int) -> None:
     """Raise CatalogError if next to nothing was *listed* where much is known to be."""
     if expected >= ALARM_FROM and listed < _ALARM_SHARE * expected:
         raise CatalogError(
-            f"the catalogue lists {listed or 'nothing'} where {expected} products are known; its "
+            f"the catalog lists {listed or 'nothing'} where {expected} products are known; its "
             "answer is not believed. Nothing is removed, and the listing will be tried again"
         )
 
@@ -92,7 +92,7 @@ class _Window:
                 self.reached = stamp
         if self._items > self._windows.cap_items:
             raise CatalogError(
-                f"the catalogue gave {self._items} items that could not be cut into windows "
+                f"the catalog gave {self._items} items that could not be cut into windows "
                 "(out of order, or all of one stamp), and may have left out others; "
                 "the listing will be tried again"
             )

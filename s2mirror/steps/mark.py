@@ -5,7 +5,7 @@ from datetime import datetime
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import IllegalTransition, UsageError
 from s2mirror.lifecycle import Event, State
-from s2mirror.model import Verdict
+from s2mirror.model import Transition
 
 
 def mark_processed(ledger: Ledger, product_id: str, *, reason: str, now: datetime) -> State:
@@ -18,7 +18,7 @@ def mark_processed(ledger: Ledger, product_id: str, *, reason: str, now: datetim
         return entry.state
     try:
         ledger.products.advance(
-            entry, Verdict(event=Event.MARK, reason=reason, attempts=0), now=now
+            entry, Transition(event=Event.MARK, reason=reason, attempts=0), now=now
         )
     except IllegalTransition as error:
         raise UsageError(f"{product_id}: {error}") from error

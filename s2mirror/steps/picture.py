@@ -8,20 +8,20 @@ from typing import Final
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.drawing import (
+from s2mirror.errors import ArchiveError, PreviewError, QuotaError, UsageError
+from s2mirror.planning.preview_extents import units_of
+from s2mirror.planning.previews import PreviewTask, month_of, requests_of
+from s2mirror.ports import Pictures, PreviewRenderer
+from s2mirror.preview_model import (
     FORMATS,
-    Drawing,
-    DrawRequest,
-    Frame,
+    Extent,
     Outcome,
     Preview,
     PreviewSource,
+    RenderedImage,
+    RenderRequest,
     Spending,
 )
-from s2mirror.errors import ArchiveError, PreviewError, QuotaError, UsageError
-from s2mirror.planning.frames import units_of
-from s2mirror.planning.previews import Wish, month_of, requests_of
-from s2mirror.ports import Painter, Pictures
 from s2mirror.projection import wkt
 from s2mirror.stop import StopFlag
 
@@ -34,7 +34,7 @@ class PictureMaker:
 
     ledger: Ledger
     archive: Archive
-    painter: Callable[[], Painter]
+    renderer: Callable[[], PreviewRenderer]
     """Raises CredentialError if there is no OAuth client."""
     pictures: Pictures
     allowance: Spending
@@ -44,7 +44,7 @@ class PictureMaker:
     reserve_bytes: int
     now: Callable[[], datetime]
 
-    def make(self, wish: Wish, stop: StopFlag) -> Preview:
+    def make(self, task: PreviewTask, stop: StopFlag) -> Preview:
         """Make one preview, put it into the archive and write it down.
 
         Files before facts: after a crash between the two it is made once more.
@@ -54,22 +54,22 @@ class PictureMaker:
                 f"previews wait: less than archive.reserve is free at {self.archive.root}; "
                 "make room, work goes on by itself"
             )
-        drawings = self.draw(wish, stop)
-        stem = f"{PurePosixPath(self.folder, wish.path)}.{wish.name}"
-        paths = put_all(self.archive, stem, drawings)
+        images = self.render(task, stop)
+        stem = f"{PurePosixPath(self.folder, task.path)}.{task.name}"
+        paths = put_all(self.archive, stem, images)
         preview = self.outcome(
-            wish,
+            task,
             Outcome.MADE if paths else Outcome.EMPTY,
             paths=paths,
             reason="" if paths else "nothing is on it: no image fits, or none has data there",
-            units=sum(drawing.units for drawing in drawings),
+            units=sum(image.units for image in images),
         )
         self.ledger.previews.record(preview)
         return preview
 
     def outcome(
         self,
-        wish: Wish,
+        task: PreviewTask,
         outcome: Outcome,
         *,
         reason: str = "",
@@ -78,8 +78,8 @@ class PictureMaker:
     ) -> Preview:
         """Return what came of a wish, as the ledger keeps it."""
         return Preview(
-            subject=wish.subject,
-            name=wish.name,
+            subject=task.subject,
+            name=task.name,
             outcome=outcome,
             paths=paths,
             reason=reason,
@@ -87,52 +87,54 @@ class PictureMaker:
             units=units,
         )
 
-    def draw(self, wish: Wish, stop: StopFlag) -> list[Drawing]:
+    def render(self, task: PreviewTask, stop: StopFlag) -> list[RenderedImage]:
         """Find or buy the pictures of a wish; nothing is kept."""
-        if wish.rule.source in _LOCAL:
-            return [self._found(wish)]
-        painter, requests = self.painter(), requests_of(wish)
+        if task.rule.source in _LOCAL:
+            return [self._found(task)]
+        renderer, requests = self.renderer(), requests_of(task)
         self._require_allowance(requests)
-        return [self._bought(painter, request, stop) for request in requests]
+        return [self._bought(renderer, request, stop) for request in requests]
 
-    def _require_allowance(self, requests: tuple[DrawRequest, ...]) -> None:
+    def _require_allowance(self, requests: tuple[RenderRequest, ...]) -> None:
         """Buy no part of a picture of which the month's allowance leaves out another."""
         month = month_of(self.now())
-        units = sum(units_of(request.frame, request.script) for request in requests)
+        units = sum(units_of(request.extent, request.script) for request in requests)
         spent, most = self.ledger.previews.spending(month), self.allowance
         if spent.units + units > most.units or spent.requests + len(requests) > most.requests:
             raise QuotaError(self._used_up(month, units))
 
-    def _found(self, wish: Wish) -> Drawing:
+    def _found(self, task: PreviewTask) -> RenderedImage:
         """Return a picture that the product brought along."""
-        entry = wish.entry
+        entry = task.entry
         if entry is None or entry.path is None:
             raise UsageError(
-                f"{wish.subject} is not held, so it has no picture of its own; "
+                f"{task.subject} is not held, so it has no picture of its own; "
                 "`s2mirror preview --source process` draws one"
             )
         folder = self.archive.folder(entry.path)
-        if wish.rule.source is PreviewSource.QUICKLOOK:
+        if task.rule.source is PreviewSource.QUICKLOOK:
             return self.pictures.quicklook(folder, entry.product)
-        size = wish.rule.size
+        size = task.rule.size
         longest = max(size.width, size.height or 0)
-        return self.pictures.tci(folder, longest_pixels=longest, form=wish.rule.form)
+        return self.pictures.tci(folder, longest_pixels=longest, form=task.rule.form)
 
-    def _bought(self, painter: Painter, request: DrawRequest, stop: StopFlag) -> Drawing:
+    def _bought(
+        self, renderer: PreviewRenderer, request: RenderRequest, stop: StopFlag
+    ) -> RenderedImage:
         """Draw one picture, reserving its price first; put right what it really cost."""
-        units, month = units_of(request.frame, request.script), month_of(self.now())
+        units, month = units_of(request.extent, request.script), month_of(self.now())
         if not self.ledger.previews.reserve(month, units, allowance=self.allowance):
             raise QuotaError(self._used_up(month, units))
         cost, asked = 0.0, 0
         try:
-            drawing = painter.draw(request, stop)
-            cost, asked = drawing.units or units, 1
+            image = renderer.render(request, stop)
+            cost, asked = image.units or units, 1
         except PreviewError as error:
             cost, asked = error.units, int(error.units > 0)
             raise
         finally:
             self.ledger.previews.correct(month, cost - units, requests=asked - 1)
-        return replace(drawing, units=cost)
+        return replace(image, units=cost)
 
     def _used_up(self, month: str, units: float) -> str:
         spent = self.ledger.previews.spending(month)
@@ -144,44 +146,44 @@ class PictureMaker:
         )
 
 
-def put_all(archive: Archive, stem: str, drawings: Sequence[Drawing]) -> tuple[str, ...]:
+def put_all(archive: Archive, stem: str, images: Sequence[RenderedImage]) -> tuple[str, ...]:
     """Put those of a picture's parts that are not empty into a folder; return their paths there.
 
     A part's number is its place among all, so that it has the same name when it is drawn anew.
     """
     return tuple(
-        _put(archive, stem, number, drawing)
-        for number, drawing in enumerate(drawings)
-        if not drawing.is_empty
+        _put(archive, stem, number, image)
+        for number, image in enumerate(images)
+        if not image.is_empty
     )
 
 
-def _put(archive: Archive, stem: str, number: int, drawing: Drawing) -> str:
+def _put(archive: Archive, stem: str, number: int, image: RenderedImage) -> str:
     """Put a picture and what places it on the map into a folder; return its path there."""
     name = f"{stem}-{number + 1}" if number else stem
-    for suffix, content in beside(drawing.frame, drawing.form).items():
+    for suffix, content in beside(image.extent, image.form).items():
         archive.put_file(name + suffix, content)
-    path = name + FORMATS[drawing.form].suffix
-    archive.put_file(path, drawing.content)
+    path = name + FORMATS[image.form].suffix
+    archive.put_file(path, image.content)
     return path
 
 
-def beside(frame: Frame, form: str) -> dict[str, bytes]:
+def beside(extent: Extent, form: str) -> dict[str, bytes]:
     """Return the small files that place a picture on the map, by suffix.
 
     Old and simple programs read the world file and the ``.prj``; GDAL and QGIS, which take the
     system from neither for a PNG, read the ``.aux.xml``.
     """
     known = FORMATS[form]
-    west, _, east, north = frame.bbox
-    across, down = (east - west) / frame.width, (frame.bbox[1] - north) / frame.height
+    west, _, east, north = extent.bbox
+    across, down = (east - west) / extent.width, (extent.bbox[1] - north) / extent.height
     place = ", ".join(f"{part:.12f}" for part in (west, across, 0.0, north, 0.0, down))
     pam = (
-        f"<PAMDataset>\n  <SRS>{frame.crs}</SRS>\n"
+        f"<PAMDataset>\n  <SRS>{extent.crs}</SRS>\n"
         f"  <GeoTransform>{place}</GeoTransform>\n</PAMDataset>\n"
     )
     return {
-        known.world_suffix: frame.world_file.encode(),
-        ".prj": wkt(frame.crs).encode(),
+        known.world_suffix: extent.world_file.encode(),
+        ".prj": wkt(extent.crs).encode(),
         f"{known.suffix}.aux.xml": pam.encode(),
     }

@@ -1,4 +1,4 @@
-"""Ask the catalogue what there is, and write down what the ledger does not know.
+"""Ask the catalog what there is, and write down what the ledger does not know.
 
 Two cursors lead to one truth. The *tail* asks for what was published since the watermark, with an
 overlap. *Sweeps* list by sensing time what the tail cannot see: the recent weeks daily, the whole
@@ -14,12 +14,12 @@ from typing import Final
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import CatalogError
 from s2mirror.lifecycle import TRANSITIONS, Event, State
-from s2mirror.model import CatalogQuery, Page, Product, SweepKind, SweepState, Verdict
+from s2mirror.model import CatalogQuery, Page, Product, SweepKind, SweepState, Transition
 from s2mirror.planning.diff import Diff, diff_page
 from s2mirror.planning.scope import Scope
 from s2mirror.planning.searches import Search, plan_query
 from s2mirror.planning.sweeps import SweepPolicy, due_sweep, sweep_query
-from s2mirror.ports import Catalog
+from s2mirror.ports import StacCatalog
 from s2mirror.steps.listing import CDSE_WINDOWS, Windows, check_plausible, list_in_windows
 from s2mirror.stop import StopFlag
 
@@ -44,7 +44,7 @@ class PollResult:
 class Poller:
     """Polls searches and records what is new."""
 
-    catalog: Catalog
+    catalog: StacCatalog
     ledger: Ledger
     overlap: timedelta
     sweeps: SweepPolicy
@@ -181,7 +181,7 @@ class _Poll:
         return {product.id for product in diff.new}
 
     def _keep_properties(self, page: Page, diff: Diff) -> None:
-        """Keep what the catalogue says of what may come to be held: new, republished, unkept."""
+        """Keep what the catalog says of what may come to be held: new, republished, unkept."""
         wanted = self._ledger.items.lacking(product.id for product in page.products)
         wanted.update(product.id for product in diff.revised)
         self._ledger.items.keep({i: page.properties[i] for i in wanted if i in page.properties})
@@ -202,12 +202,12 @@ class _Poll:
         or superseded stays so.
         """
         entry = self._ledger.products.get(product.id)
-        verdict = Verdict(event=Event.REVISE, reason=reason, attempts=0)
+        transition = Transition(event=Event.REVISE, reason=reason, attempts=0)
         if (entry.state, Event.REVISE) in TRANSITIONS:
             # One transaction: new facts with the old state would never be noticed again.
             with self._ledger.connection.atomic():
                 self._ledger.products.revise(product, entry.state)
-                self._ledger.products.advance(entry, verdict, now=self._poller.now())
+                self._ledger.products.advance(entry, transition, now=self._poller.now())
             self.result.revised_ids.append(product.id)
         elif entry.state in _NOT_BEGUN:
             self._ledger.products.revise(product, entry.state)

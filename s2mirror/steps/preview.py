@@ -7,7 +7,6 @@ from typing import Final
 
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.area import WatchArea
-from s2mirror.drawing import Outcome, Preview, PreviewSource
 from s2mirror.errors import (
     CredentialError,
     MirrorError,
@@ -17,9 +16,10 @@ from s2mirror.errors import (
     UsageError,
 )
 from s2mirror.lifecycle import HELD
-from s2mirror.model import Entry
-from s2mirror.planning.previews import PreviewRule, Wish, of_area, wishes_of
+from s2mirror.model import LedgerEntry
+from s2mirror.planning.previews import PreviewRule, PreviewTask, of_area, preview_tasks
 from s2mirror.planning.retry import RetryPolicy, next_attempt_at
+from s2mirror.preview_model import Outcome, Preview, PreviewSource
 from s2mirror.steps.picture import PictureMaker
 from s2mirror.stop import StopFlag
 
@@ -52,7 +52,7 @@ class Previewer:
     schedule: Schedule | None
     policy: RetryPolicy
     now: Callable[[], datetime]
-    dice: Callable[[], float]
+    jitter: Callable[[], float]
 
     def make_due(self, stop: StopFlag) -> Iterator[Preview]:
         """Make what is due; yield what comes of each wish.
@@ -92,22 +92,22 @@ class _Turn:
             return
         for name, rule in self._previewer.rules.items():
             fact = f"preview.scheduled.{name}"
-            last = self._previewer.ledger.fact(fact)
+            last = self._previewer.ledger.state_value(fact)
             is_due = last is None or now - datetime.fromisoformat(last) >= schedule.every
             if rule.source is PreviewSource.PROCESS and is_due and self.trouble is None:
-                wish = of_area(self._previewer.areas[name], rule, (now - schedule.window, now))
-                for preview in self._try(wish, final=False):
-                    self._previewer.ledger.set_fact(fact, now.isoformat())
+                task = of_area(self._previewer.areas[name], rule, (now - schedule.window, now))
+                for preview in self._try(task, final=False):
+                    self._previewer.ledger.set_state_value(fact, now.isoformat())
                     yield preview
 
-    def _make_all(self, entry: Entry, attempts: int) -> Iterator[Preview]:
+    def _make_all(self, entry: LedgerEntry, attempts: int) -> Iterator[Preview]:
         """Make every picture that a product's areas want and that is not there yet."""
         rules, areas = self._previewer.rules, self._previewer.areas
-        wishes = wishes_of(entry, rules, areas) if entry.state in HELD else ()
-        missing = [w for w in wishes if w.name not in self._previews.of(w.subject)]
+        tasks = preview_tasks(entry, rules, areas) if entry.state in HELD else ()
+        missing = [w for w in tasks if w.name not in self._previews.of(w.subject)]
         failed = 0
-        for wish in missing:
-            made = list(self._try(wish, final=attempts + 1 >= self._previewer.policy.max_attempts))
+        for task in missing:
+            made = list(self._try(task, final=attempts + 1 >= self._previewer.policy.max_attempts))
             failed += not made
             yield from made
         if failed:
@@ -115,23 +115,23 @@ class _Turn:
         else:
             self._previews.settle(entry.product.id)
 
-    def _try(self, wish: Wish, *, final: bool) -> Iterator[Preview]:
+    def _try(self, task: PreviewTask, *, final: bool) -> Iterator[Preview]:
         """Yield what comes of a wish; nothing, if it is to be tried again later."""
         self._stop.raise_if_set()
-        if self.trouble is not None and wish.rule.source is PreviewSource.PROCESS:
+        if self.trouble is not None and task.rule.source is PreviewSource.PROCESS:
             return
         try:
-            yield self._previewer.maker.make(wish, self._stop)
+            yield self._previewer.maker.make(task, self._stop)
         except _EVERYBODYS_PROBLEM as error:
             self.trouble = error
         except (PreviewError, UsageError) as error:
             if error.transient and not getattr(error, "units", 0.0):
                 self.trouble = error
             elif final or not error.transient:
-                yield self._failed(wish, error)
+                yield self._failed(task, error)
 
-    def _failed(self, wish: Wish, error: MirrorError) -> Preview:
-        preview = self._previewer.maker.outcome(wish, Outcome.FAILED, reason=str(error))
+    def _failed(self, task: PreviewTask, error: MirrorError) -> Preview:
+        preview = self._previewer.maker.outcome(task, Outcome.FAILED, reason=str(error))
         self._previews.record(preview)
         return preview
 
@@ -142,5 +142,5 @@ class _Turn:
         if self.trouble is not None:
             self._previews.later(product_id, attempts=attempts, next_attempt_at=now + _REST)
             return
-        at = next_attempt_at(attempts + 1, previewer.policy, now=now, dice=previewer.dice())
+        at = next_attempt_at(attempts + 1, previewer.policy, now=now, jitter=previewer.jitter())
         self._previews.later(product_id, attempts=attempts + 1, next_attempt_at=at)

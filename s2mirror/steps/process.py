@@ -15,7 +15,7 @@ from typing import IO, Final
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.lifecycle import Event, State
-from s2mirror.model import Entry, Verdict
+from s2mirror.model import LedgerEntry, Transition
 from s2mirror.planning.retry import RetryPolicy, next_attempt_at
 from s2mirror.stop import StopFlag
 
@@ -39,19 +39,19 @@ class Processor:
     policy: RetryPolicy
     marker_suffix: str
     now: Callable[[], datetime]
-    dice: Callable[[], float]
+    jitter: Callable[[], float]
 
     def process(self, stop: StopFlag) -> list[str]:
         """Return the ids of products that are processed now: by a marker file, or by the hook."""
-        return [*self.heed_markers(stop), *self.run_hook(stop)]
+        return [*self.read_processed_markers(stop), *self.run_hook(stop)]
 
-    def heed_markers(self, stop: StopFlag) -> list[str]:
+    def read_processed_markers(self, stop: StopFlag) -> list[str]:
         """Return the ids of products beside which a consumer has put a marker file."""
         done = []
         for product_id, path in self.ledger.products.archived():
             if stop.is_set():
                 break
-            marked = self.archive.has_marker(path, self.marker_suffix)
+            marked = self.archive.has_processed_marker(path, self.marker_suffix)
             if marked and self._mark(product_id, "its marker file is there"):
                 done.append(product_id)
         return done
@@ -77,11 +77,11 @@ class Processor:
         entry = self.ledger.products.get(product_id)
         if entry.state is not State.ARCHIVED:
             return False
-        verdict = Verdict(event=Event.MARK, reason=reason, attempts=0)
-        self.ledger.products.advance(entry, verdict, now=self.now())
+        transition = Transition(event=Event.MARK, reason=reason, attempts=0)
+        self.ledger.products.advance(entry, transition, now=self.now())
         return True
 
-    def _run_hook(self, entry: Entry, stop: StopFlag) -> bool:
+    def _run_hook(self, entry: LedgerEntry, stop: StopFlag) -> bool:
         """Run the hook for one product; tell whether it said that all is well."""
         failure = _run(self._arguments(entry), self.timeout, stop)
         if not failure:
@@ -95,12 +95,12 @@ class Processor:
             reason=f"hook, attempt {attempts} of {self.policy.max_attempts}: {failure}",
             attempts=attempts,
             next_attempt_at=next_attempt_at(
-                attempts, self.policy, now=self.now(), dice=self.dice()
+                attempts, self.policy, now=self.now(), jitter=self.jitter()
             ),
         )
         return False
 
-    def _arguments(self, entry: Entry) -> list[str]:
+    def _arguments(self, entry: LedgerEntry) -> list[str]:
         values = {
             "{path}": str(self.archive.folder(entry.path or "")),
             "{id}": entry.product.id,

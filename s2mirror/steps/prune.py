@@ -9,7 +9,7 @@ from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.area import WatchArea
 from s2mirror.lifecycle import Event
-from s2mirror.model import DeletedPolicy, Entry, SupersedePolicy, Verdict
+from s2mirror.model import DeletedPolicy, LedgerEntry, SupersedePolicy, Transition
 from s2mirror.planning.retention import (
     Brake,
     PrunePlan,
@@ -62,7 +62,7 @@ class Pruner:
             now=now,
         )
 
-    def _stands(self, entry: Entry) -> bool:
+    def _stands(self, entry: LedgerEntry) -> bool:
         return entry.path is not None and self.archive.holds(entry.path)
 
     def prune(
@@ -87,11 +87,11 @@ class Pruner:
         """
         entry = removal.entry
         path = entry.path or ""
-        verdict = Verdict(event=removal.event, reason=removal.reason)
-        self.ledger.removals.begin(entry.product.id, verdict)
+        transition = Transition(event=removal.event, reason=removal.reason)
+        self.ledger.removals.begin(entry.product.id, transition)
         if removal.event is Event.WITHDRAW and self.deleted is DeletedPolicy.TOMBSTONE:
             facts = {"id": entry.product.id, "reason": removal.reason, "at": now.isoformat()}
             self.archive.put_tombstone(path, json.dumps(facts, indent=2))
-        self.archive.drop_marker(path, self.marker_suffix)
+        self.archive.drop_processed_marker(path, self.marker_suffix)
         self.archive.discard(entry.product.id, path, now=now)
-        self.ledger.record_removal(entry, verdict, now=now)
+        self.ledger.record_removal(entry, transition, now=now)

@@ -10,7 +10,7 @@ from typing import Final
 from s2mirror.adapters.archive import Part, Stage
 from s2mirror.checksum import COMPUTED, Hasher, new_hasher
 from s2mirror.errors import FileLost, IntegrityError, MirrorError, StoreSlow, StoreUnavailable
-from s2mirror.model import Digest, ProvenFile, RemoteFile
+from s2mirror.model import Digest, RemoteFile, VerifiedFile
 from s2mirror.ports import ObjectStore
 from s2mirror.steps.throttle import Throttle
 from s2mirror.stop import StopFlag
@@ -35,12 +35,12 @@ class Receiver:
     tries: int
     heard: Callable[[int], None]
     throttle: Throttle
-    halt: StopFlag
+    stop_receiving: StopFlag
     _received_bytes: int = 0
     _taken_at: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def receive(self, job: FileJob) -> ProvenFile:
+    def receive(self, job: FileJob) -> VerifiedFile:
         """Return the file as it was proven; it is still to be finished.
 
         A file whose digest is wrong is fetched anew, up to *tries* times; then IntegrityError.
@@ -50,7 +50,7 @@ class Receiver:
             found = self._bring(job)
             if job.digest in (None, found):
                 file = job.file
-                return ProvenFile(
+                return VerifiedFile(
                     path=file.path, size_bytes=file.size_bytes, etag=file.etag, digest=found
                 )
             self.stage.drop(job.file.path)
@@ -60,13 +60,13 @@ class Receiver:
             "the product is put aside. `s2mirror requeue` tries it again"
         )
 
-    def finish(self, file: ProvenFile) -> ProvenFile:
+    def finish(self, file: VerifiedFile) -> VerifiedFile:
         """Make a proven file complete: the disk's work, which no connection should wait for."""
         try:
             if not self.stage.has(file.path):
                 self.stage.finish(file.path, size_bytes=file.size_bytes)
         except MirrorError:
-            self.halt.set()  # or the others would be fetched to their end first
+            self.stop_receiving.set()  # or the others would be fetched to their end first
             raise
         return file
 
@@ -83,7 +83,7 @@ class Receiver:
 
     def _bring(self, job: FileJob) -> Digest:
         """Make all bytes of a file be there, and return what they hash to."""
-        self.halt.raise_if_set()
+        self.stop_receiving.raise_if_set()
         algorithm = job.digest.algorithm if job.digest else COMPUTED
         try:
             return Digest(algorithm=algorithm, hexdigest=self._hashed(job.file, algorithm))
@@ -107,7 +107,7 @@ class Receiver:
         failures = 0
         while True:
             start_byte = part.size_bytes
-            await_turn(self.store, self.halt)
+            await_turn(self.store, self.stop_receiving)
             try:
                 return self._read(file, part, hasher)
             except StoreUnavailable as error:
@@ -115,15 +115,15 @@ class Receiver:
                 failures = 1 if moved_on else failures + 1
                 if failures >= self.tries:
                     raise
-                self.halt.wait(_PAUSE_SECONDS * failures)
+                self.stop_receiving.wait(_PAUSE_SECONDS * failures)
 
     def _read(self, file: RemoteFile, part: Part, hasher: Hasher) -> None:
         with (
-            self.throttle.turn(self.halt),
+            self.throttle.turn(self.stop_receiving),
             closing(self.store.read(file, start_byte=part.size_bytes)) as chunks,
         ):
             for chunk in chunks:
-                self.halt.raise_if_set()
+                self.stop_receiving.raise_if_set()
                 part.append(chunk)
                 hasher.update(chunk)
                 self._hear(len(chunk))
@@ -132,12 +132,12 @@ class Receiver:
         with self._lock:
             self._received_bytes += size_bytes
         self.heard(size_bytes)
-        self.throttle.take(size_bytes, self.halt)
+        self.throttle.take(size_bytes, self.stop_receiving)
 
 
-def await_turn(store: ObjectStore, halt: StopFlag) -> None:
+def await_turn(store: ObjectStore, stop_receiving: StopFlag) -> None:
     """Wait until the account's rate allows one more request. Raises Stopped."""
-    halt.raise_if_set()
+    stop_receiving.raise_if_set()
     while (seconds := store.wait_seconds()) > 0:
-        halt.wait(seconds)
-        halt.raise_if_set()
+        stop_receiving.wait(seconds)
+        stop_receiving.raise_if_set()

@@ -10,7 +10,7 @@ from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import FileLost
 from s2mirror.layout import product_path
 from s2mirror.lifecycle import HELD, Event, State
-from s2mirror.model import Entry, ProvenFile, Verdict
+from s2mirror.model import LedgerEntry, Transition, VerifiedFile
 
 _HANDED_BACK = "the mirror was stopped while it worked on this product"
 
@@ -29,8 +29,8 @@ def recover(ledger: Ledger, archive: Archive, template: str, *, now: datetime) -
     for entry in verified:
         _settle_verified(entry, ledger, archive, template, now)
     removals = ledger.removals.pending()
-    for product_id, verdict in removals.items():
-        _settle_removal(ledger.products.get(product_id), verdict, ledger, archive, now)
+    for product_id, transition in removals.items():
+        _settle_removal(ledger.products.get(product_id), transition, ledger, archive, now)
     return len(downloading) + len(verified) + len(removals)
 
 
@@ -54,7 +54,7 @@ def _is_leftover(ledger: Ledger, product_id: str, before: datetime) -> bool:
 
 
 def _settle_verified(
-    entry: Entry, ledger: Ledger, archive: Archive, template: str, now: datetime
+    entry: LedgerEntry, ledger: Ledger, archive: Archive, template: str, now: datetime
 ) -> None:
     """Record the publication of a product whose folder we had moved when the mirror was stopped.
 
@@ -62,17 +62,17 @@ def _settle_verified(
     """
     if archive.stage(entry.product.id).folder.is_dir():
         return
-    path, proof = product_path(template, entry.product), ledger.proofs.newest(entry.product.id)
+    path, proof = product_path(template, entry.product), ledger.file_lists.newest(entry.product.id)
     if proof and archive.holds(path) and _is_whole(archive.folder(path), proof):
-        ledger.proofs.publish(entry.product.id)
+        ledger.file_lists.publish(entry.product.id)
         reason = "published just before a stop"
-        verdict = Verdict(event=Event.PROMOTE, reason=reason, attempts=0, path=path)
-        ledger.products.advance(entry, verdict, now=now)
+        transition = Transition(event=Event.PUBLISH, reason=reason, attempts=0, path=path)
+        ledger.products.advance(entry, transition, now=now)
     else:
         ledger.products.advance(entry, _again(), now=now)
 
 
-def _is_whole(folder: Path, proof: Sequence[ProvenFile]) -> bool:
+def _is_whole(folder: Path, proof: Sequence[VerifiedFile]) -> bool:
     with suppress(FileLost):
         return all(
             file_bytes(path := folder / file.path) == file.size_bytes
@@ -83,14 +83,14 @@ def _is_whole(folder: Path, proof: Sequence[ProvenFile]) -> bool:
 
 
 def _settle_removal(
-    entry: Entry, verdict: Verdict, ledger: Ledger, archive: Archive, now: datetime
+    entry: LedgerEntry, transition: Transition, ledger: Ledger, archive: Archive, now: datetime
 ) -> None:
     """Record a removal if the folder is gone; else the prune step decides anew."""
     if entry.state in HELD and not archive.holds(entry.path or ""):
-        ledger.record_removal(entry, verdict, now=now)
+        ledger.record_removal(entry, transition, now=now)
     else:
         ledger.removals.end(entry.product.id)
 
 
-def _again() -> Verdict:
-    return Verdict(event=Event.INTERRUPT, reason=_HANDED_BACK)
+def _again() -> Transition:
+    return Transition(event=Event.INTERRUPT, reason=_HANDED_BACK)

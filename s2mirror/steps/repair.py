@@ -6,7 +6,7 @@ from datetime import datetime
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.lifecycle import HELD, Event
-from s2mirror.model import Verdict
+from s2mirror.model import Transition
 from s2mirror.steps.audit import Fault
 
 
@@ -25,8 +25,8 @@ def repair(
         held = ledger.products.get(product_id)
         if held.state not in HELD:
             continue
-        archive.quarantine_held(product_id, held.path or "")
-        ledger.products.advance(held, Verdict(event=Event.CORRUPT, reason=detail), now=now)
-        requeue = Verdict(event=Event.REQUEUE, reason="to be repaired", attempts=0)
+        archive.quarantine_archived(product_id, held.path or "")
+        ledger.products.advance(held, Transition(event=Event.CORRUPT, reason=detail), now=now)
+        requeue = Transition(event=Event.REQUEUE, reason="to be repaired", attempts=0)
         ledger.products.advance(ledger.products.get(product_id), requeue, now=now)
     return list(blamed)

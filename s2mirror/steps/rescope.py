@@ -21,7 +21,7 @@ def rescope(ledger: Ledger, areas: Sequence[WatchArea]) -> int:
     since. What waits takes the priority that its areas have now. Returns how many claims were
     taken back.
     """
-    before = {area.name: ledger.fact(_FACT.format(area.name)) for area in areas}
+    before = {area.name: ledger.state_value(_FACT.format(area.name)) for area in areas}
     changed = [area for area in areas if before[area.name] != area_fingerprint(area)]
     if changed:
         for area in changed:
@@ -31,7 +31,7 @@ def rescope(ledger: Ledger, areas: Sequence[WatchArea]) -> int:
     for area in changed:
         if before[area.name] is not None:
             released += _release(ledger, area)
-        ledger.set_fact(_FACT.format(area.name), area_fingerprint(area))
+        ledger.set_state_value(_FACT.format(area.name), area_fingerprint(area))
     _reweigh(ledger, areas)
     return released
 
@@ -39,9 +39,9 @@ def rescope(ledger: Ledger, areas: Sequence[WatchArea]) -> int:
 def _reweigh(ledger: Ledger, areas: Sequence[WatchArea]) -> None:
     priorities = {area.name: area.priority for area in areas}
     text = json.dumps(priorities, sort_keys=True)
-    if ledger.fact(_PRIORITIES) != text:
+    if ledger.state_value(_PRIORITIES) != text:
         ledger.products.reweigh(priorities)
-        ledger.set_fact(_PRIORITIES, text)
+        ledger.set_state_value(_PRIORITIES, text)
 
 
 def searches_for(areas: Sequence[WatchArea], ledger: Ledger) -> tuple[Search, ...]:

@@ -9,7 +9,7 @@ from s2mirror.adapters.archive import Stage
 from s2mirror.checksum import new_hasher, stac_digest
 from s2mirror.errors import IntegrityError, StoreUnavailable
 from s2mirror.manifest import ManifestObject
-from s2mirror.model import Entry, Listing
+from s2mirror.model import LedgerEntry, Listing
 
 BELIEVED_ATTEMPTS: Final = 3
 Versions = Mapping[str, tuple[str, int]]
@@ -23,13 +23,17 @@ def drop_stale(stage: Stage, known: Versions, listing: Listing) -> None:
     moment, as its digest may prove it; see :func:`drop_unproven`. The beginning of a manifest goes:
     after a power cut it may hold anything, and no digest would tell.
     """
-    wanted = {file.path: (file.etag, file.size_bytes) for file in listing.files}
+    selected = {file.path: (file.etag, file.size_bytes) for file in listing.files}
     for path, size_bytes in stage.files().items():
-        _, wanted_bytes = wanted.get(path, ("", -1))
-        if size_bytes != wanted_bytes or known.get(path, wanted[path]) != wanted[path]:
+        _, wanted_bytes = selected.get(path, ("", -1))
+        if size_bytes != wanted_bytes or known.get(path, selected[path]) != selected[path]:
             stage.drop(path)
     for path, size_bytes in stage.partial_files().items():
-        if path not in wanted or known.get(path) != wanted[path] or size_bytes > wanted[path][1]:
+        if (
+            path not in selected
+            or known.get(path) != selected[path]
+            or size_bytes > selected[path][1]
+        ):
             stage.drop(path)
     if manifest.NAME not in known or manifest.NAME in stage.partial_files():
         stage.drop(manifest.NAME)
@@ -54,11 +58,11 @@ def drop_unproven(stage: Stage, known: Versions, promised: Mapping[str, Manifest
             stage.drop(path)
 
 
-def check_announced(document: bytes, entry: Entry) -> None:
-    """Raise StoreUnavailable if the catalogue speaks of another manifest than the store has.
+def check_announced(document: bytes, entry: LedgerEntry) -> None:
+    """Raise StoreUnavailable if the catalog speaks of another manifest than the store has.
 
     Then the store may still have the version before a republication. After some attempts the
-    store's is taken, as a checksum of the catalogue's may be wrong, and the manifest proves itself.
+    store's is taken, as a checksum of the catalog's may be wrong, and the manifest proves itself.
     """
     announced = stac_digest(entry.product.revision)
     if announced is None or announced.algorithm != "md5" or entry.attempts >= BELIEVED_ATTEMPTS:
@@ -67,7 +71,7 @@ def check_announced(document: bytes, entry: Entry) -> None:
     hasher.update(document)
     if hasher.hexdigest() != announced.hexdigest:
         raise StoreUnavailable(
-            f"catalogue and store disagree: {manifest.NAME} should have the MD5 digest "
+            f"catalog and store disagree: {manifest.NAME} should have the MD5 digest "
             f"{announced.hexdigest}, the store's has {hasher.hexdigest()}; will be tried again "
             f"(after {BELIEVED_ATTEMPTS} attempts the store is believed)"
         )
@@ -79,7 +83,7 @@ def check_promises(promised: Mapping[str, ManifestObject], listing: Listing) -> 
     if missing := sorted(set(promised) - set(sizes)):
         raise StoreUnavailable(
             f"the store lacks {len(missing)} of the {len(promised)} objects of {manifest.NAME}, "
-            f"{missing[0]} first: the catalogue is ahead of the store; will be tried again"
+            f"{missing[0]} first: the catalog is ahead of the store; will be tried again"
         )
     for path, found in promised.items():
         if sizes[path] != found.size_bytes:

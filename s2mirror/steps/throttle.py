@@ -38,7 +38,7 @@ class Throttle:
         self._one = threading.Lock()
         self.slow = False
 
-    def take(self, size_bytes: int, halt: StopFlag) -> None:
+    def take(self, size_bytes: int, stop_receiving: StopFlag) -> None:
         """Return when *size_bytes* that came may have come at the speed allowed, or at a stop.
 
         Nothing is saved up: after a rest, nobody may go faster than without one.
@@ -58,17 +58,17 @@ class Throttle:
         if found:
             self.slow = self._is_slow(*found)
         if wait_seconds:
-            halt.wait(wait_seconds)
+            stop_receiving.wait(wait_seconds)
 
     @contextmanager
-    def turn(self, halt: StopFlag) -> Iterator[None]:
+    def turn(self, stop_receiving: StopFlag) -> Iterator[None]:
         """Let the caller use a connection: at once, or while the account is slow, one by one.
 
         Raises Stopped.
         """
         mine = False
         while self.slow and not (mine := self._one.acquire(timeout=_POLL_SECONDS)):
-            halt.raise_if_set()
+            stop_receiving.raise_if_set()
         try:
             yield
         finally:

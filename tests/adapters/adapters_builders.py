@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from builders import NOW
 
-from s2mirror.adapters.catalog import StacCatalog, StacOptions
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.objectstore import S3Store, StoreOptions
+from s2mirror.adapters.stac_catalog import StacApiCatalog, StacOptions
 from s2mirror.lifecycle import Event
-from s2mirror.model import CatalogQuery, Entry, Product, Verdict
+from s2mirror.model import CatalogQuery, LedgerEntry, Product, Transition
 from s2mirror.sandbox import ProductSpec, Sandbox, make_product
 
 EVERYWHERE = (
@@ -28,10 +28,10 @@ def record(ledger: Ledger, *products: Product, areas: tuple[str, ...] = ("alps",
     )
 
 
-def step(ledger: Ledger, product_id: str, event: Event, **facts: Any) -> Entry:  # noqa: ANN401 - Verdict's fields
+def step(ledger: Ledger, product_id: str, event: Event, **facts: Any) -> LedgerEntry:  # noqa: ANN401 - Transition's fields
     """Let one event happen to a product; return what the ledger then says."""
     entry = ledger.products.get(product_id)
-    ledger.products.advance(entry, Verdict(event=event, **facts), now=NOW)
+    ledger.products.advance(entry, Transition(event=event, **facts), now=NOW)
     return ledger.products.get(product_id)
 
 
@@ -46,7 +46,7 @@ def deaf_port() -> Iterator[int]:
 def queued(ledger: Ledger, *products: Product, areas: tuple[str, ...] = ("alps",)) -> None:
     record(ledger, *products, areas=areas)
     for found in products:
-        step(ledger, found.id, Event.SELECT)
+        step(ledger, found.id, Event.ENQUEUE)
 
 
 def fresh_store(sandbox: Sandbox, **changes: Any) -> S3Store:  # noqa: ANN401 - StoreOptions' fields
@@ -76,7 +76,7 @@ def _store(options: StoreOptions) -> S3Store:
     return S3Store(options)
 
 
-def catalog(sandbox: Sandbox, **changes: Any) -> StacCatalog:  # noqa: ANN401 - StacOptions' fields
+def catalog(sandbox: Sandbox, **changes: Any) -> StacApiCatalog:  # noqa: ANN401 - StacOptions' fields
     options: dict[str, Any] = {
         "url": sandbox.stac_url,
         "bucket": "eodata",
@@ -85,7 +85,7 @@ def catalog(sandbox: Sandbox, **changes: Any) -> StacCatalog:  # noqa: ANN401 - 
         "backoff_seconds": 0.0,
         "ca_file": sandbox.ca_file,
     }
-    return StacCatalog(StacOptions(**{**options, **changes}))
+    return StacApiCatalog(StacOptions(**{**options, **changes}))
 
 
 def query(**facts: Any) -> CatalogQuery:  # noqa: ANN401 - CatalogQuery's fields
@@ -101,7 +101,7 @@ def query(**facts: Any) -> CatalogQuery:  # noqa: ANN401 - CatalogQuery's fields
 
 
 def made_item() -> dict[str, Any]:
-    """Return an item of the sandbox's making, as the catalogue serves it."""
+    """Return an item of the sandbox's making, as the catalog serves it."""
     item: dict[str, Any] = json.loads(json.dumps(make_product(ProductSpec(scale=0.0002)).item))
     return item
 

@@ -1,4 +1,4 @@
-"""What the ports promise, as tests that any store and any catalogue must pass.
+"""What the ports promise, as tests that any store and any catalog must pass.
 
 A subclass gives the fixture ``shelf`` or ``register``: the adapter, and hands to fill it with.
 """
@@ -13,7 +13,7 @@ from adapters_builders import query
 
 from s2mirror.errors import CatalogUnavailable, HostileInput, StoreChanged
 from s2mirror.model import CatalogQuery, RemoteFile
-from s2mirror.ports import Catalog, ObjectStore
+from s2mirror.ports import ObjectStore, StacCatalog
 from s2mirror.sandbox import ProductSpec
 
 PREFIX: Final = "Sentinel-2/MSI/L2A/2026/05/27/X.SAFE/"
@@ -24,14 +24,14 @@ ALPS: Final = '{"type":"Polygon","coordinates":[[[8,46],[9,46],[9,47],[8,47],[8,
 SEA: Final = '{"type":"Polygon","coordinates":[[[-40,46],[-39,46],[-39,47],[-40,47],[-40,46]]]}'
 
 
-class Shelf(Protocol):
+class StaticCatalog(Protocol):
     store: ObjectStore
 
     def put(self, objects: Mapping[str, bytes]) -> None: ...
 
 
 class Register(Protocol):
-    catalog: Catalog
+    catalog: StacCatalog
 
     def put(self, *specs: ProductSpec) -> None: ...
 
@@ -42,17 +42,19 @@ def read_from(store: ObjectStore, file: RemoteFile, start_byte: int) -> bytes:
     return b"".join(bytes(piece) for piece in store.read(file, start_byte=start_byte))
 
 
-def the_file(shelf: Shelf, content: bytes = CONTENT) -> RemoteFile:
+def the_file(shelf: StaticCatalog, content: bytes = CONTENT) -> RemoteFile:
     shelf.put({f"{PREFIX}MTD.xml": content})
     (file,) = shelf.store.list_product(PREFIX).files
     return file
 
 
 class StoreContract:
-    def test_a_working_key_passes_the_probe(self, shelf: Shelf) -> None:
+    def test_a_working_key_passes_the_probe(self, shelf: StaticCatalog) -> None:
         shelf.store.probe()
 
-    def test_every_object_below_the_prefix_is_listed_and_nothing_else(self, shelf: Shelf) -> None:
+    def test_every_object_below_the_prefix_is_listed_and_nothing_else(
+        self, shelf: StaticCatalog
+    ) -> None:
         files = {"MTD.xml": b"1", "GRANULE/a/B02.jp2": b"22", "HTML/star bg+é.jpg": b"333"}
         shelf.put({PREFIX + path: content for path, content in files.items()})
         shelf.put({"Sentinel-2/MSI/L2A/2026/05/27/Y.SAFE/MTD.xml": b"other"})
@@ -64,36 +66,40 @@ class StoreContract:
         assert all(file.etag and '"' not in file.etag for file in listing.files)
         assert listing.size_bytes == 6
 
-    def test_an_empty_prefix_gives_an_empty_listing(self, shelf: Shelf) -> None:
+    def test_an_empty_prefix_gives_an_empty_listing(self, shelf: StaticCatalog) -> None:
         listing = shelf.store.list_product(PREFIX)
         assert (listing.files, listing.folders) == ((), ())
 
-    def test_folder_keys_are_folders_and_the_products_own_is_none(self, shelf: Shelf) -> None:
+    def test_folder_keys_are_folders_and_the_products_own_is_none(
+        self, shelf: StaticCatalog
+    ) -> None:
         shelf.put({PREFIX: b"", f"{PREFIX}AUX_DATA/": b"", f"{PREFIX}GRANULE/a/QI_DATA/": b""})
         listing = shelf.store.list_product(PREFIX)
         assert listing.files == ()
         assert sorted(listing.folders) == ["AUX_DATA", "GRANULE/a/QI_DATA"]
 
     @pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/x", "a\\b", "a//b", "a\nb"])
-    def test_a_key_that_would_leave_the_product_is_hostile(self, shelf: Shelf, path: str) -> None:
+    def test_a_key_that_would_leave_the_product_is_hostile(
+        self, shelf: StaticCatalog, path: str
+    ) -> None:
         shelf.put({PREFIX + path: b"1"})
         with pytest.raises(HostileInput):
             shelf.store.list_product(PREFIX)
 
     @pytest.mark.parametrize("start_byte", range(len(CONTENT) + 1))
-    def test_a_read_goes_on_from_any_byte(self, shelf: Shelf, start_byte: int) -> None:
+    def test_a_read_goes_on_from_any_byte(self, shelf: StaticCatalog, start_byte: int) -> None:
         file = the_file(shelf)
         assert read_from(shelf.store, file, start_byte) == CONTENT[start_byte:]
 
-    def test_a_read_at_the_end_yields_nothing(self, shelf: Shelf) -> None:
+    def test_a_read_at_the_end_yields_nothing(self, shelf: StaticCatalog) -> None:
         assert list(shelf.store.read(the_file(shelf), start_byte=len(CONTENT))) == []
 
-    def test_an_empty_file_yields_nothing(self, shelf: Shelf) -> None:
+    def test_an_empty_file_yields_nothing(self, shelf: StaticCatalog) -> None:
         assert list(shelf.store.read(the_file(shelf, b""))) == []
 
     @pytest.mark.parametrize("start_byte", [0, 5])
     def test_a_file_that_changed_since_it_was_listed_is_not_read(
-        self, shelf: Shelf, start_byte: int
+        self, shelf: StaticCatalog, start_byte: int
     ) -> None:
         file = the_file(shelf)
         shelf.put({file.key: CONTENT[::-1]})
@@ -101,7 +107,7 @@ class StoreContract:
             read_from(shelf.store, file, start_byte)
 
     def test_a_file_that_is_gone_since_it_was_listed_must_be_listed_anew(
-        self, shelf: Shelf
+        self, shelf: StaticCatalog
     ) -> None:
         file = the_file(shelf)
         with pytest.raises(StoreChanged):
@@ -158,7 +164,7 @@ class CatalogContract:
         assert ids(register, asked) == [until.id, begin.id]
 
     @pytest.mark.parametrize("published_from", [None, SENSED_AT])
-    def test_clouds_are_sifted_by_the_catalogue(
+    def test_clouds_are_sifted_by_the_catalog(
         self, register: Register, published_from: datetime | None
     ) -> None:
         clear, cloudy = spec(0, cloud_cover_percent=20.0), spec(1, cloud_cover_percent=20.1)
@@ -171,7 +177,7 @@ class CatalogContract:
         register.put(silent, spec(1, cloud_cover_percent=20.1))
         assert ids(register, query(max_cloud_cover_percent=20.0)) == [silent.id]
 
-    def test_the_catalogue_tells_which_products_it_still_lists(self, register: Register) -> None:
+    def test_the_catalog_tells_which_products_it_still_lists(self, register: Register) -> None:
         l1c = spec(0, level="L1C")
         register.put(*(spec(day) for day in range(7)), l1c)
         asked = [spec(day).id for day in range(3, 9)]

@@ -1,4 +1,4 @@
-"""A store and a catalogue that fit in one's head: a dict and a list."""
+"""A store and a catalog that fit in one's head: a dict and a list."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ from collections.abc import Collection, Generator, Iterator, Mapping
 
 from shapely.geometry import shape
 
-from s2mirror.adapters.catalog import parse_item
+from s2mirror.adapters.stac_catalog import parse_item
 from s2mirror.errors import CatalogUnavailable, StoreChanged
 from s2mirror.geometry import unpack
 from s2mirror.model import CatalogQuery, Listing, Page, Product, RemoteFile
@@ -55,7 +55,7 @@ class FakeStore:
 
 
 class FakeCatalog:
-    """A catalogue that is a list of products, three on a page."""
+    """A catalog that is a list of products, three on a page."""
 
     def __init__(self) -> None:
         self.products: list[Product] = []
@@ -75,7 +75,7 @@ class FakeCatalog:
             found.sort(key=lambda product: product.published_at)
         for number, at in enumerate(range(0, len(found), 3)):
             if number == self.breaks_after_pages:
-                raise CatalogUnavailable("the catalogue went away; try again later")
+                raise CatalogUnavailable("the catalog went away; try again later")
             yield Page(products=tuple(found[at : at + 3]), rejected=())
 
 
@@ -90,7 +90,7 @@ class FakeShelf:
 
 
 class FakeRegister:
-    """A fake catalogue, and hands to fill it with."""
+    """A fake catalog, and hands to fill it with."""
 
     def __init__(self) -> None:
         self.catalog = FakeCatalog()

@@ -64,14 +64,14 @@ def held(archive: Archive, path: str = PATH, product_id: str = ID) -> Path:
 
 
 def test_the_right_archive_is_recognised(archive: Archive) -> None:
-    archive_id = archive.marker_id()
+    archive_id = archive.archive_id()
     assert archive_id is not None
     archive.require(archive_id)
 
 
 def test_an_archive_without_its_marker_may_be_an_unmounted_disk(archive: Archive) -> None:
     (archive.root / ".s2mirror/archive.json").unlink()
-    assert archive.marker_id() is None
+    assert archive.archive_id() is None
     with pytest.raises(ArchiveError) as caught:
         archive.require("abc")
     assert str(caught.value) == (
@@ -84,7 +84,7 @@ def test_another_archives_marker_stops_the_work(archive: Archive) -> None:
     with pytest.raises(ArchiveError) as caught:
         archive.require("abc")
     assert str(caught.value) == (
-        f"{archive.root} is the archive {archive.marker_id()}, but the ledger belongs to abc; "
+        f"{archive.root} is the archive {archive.archive_id()}, but the ledger belongs to abc; "
         "mount the right disk, or set ledger.path to the ledger of this archive"
     )
 
@@ -93,7 +93,7 @@ def test_another_archives_marker_stops_the_work(archive: Archive) -> None:
 def test_a_damaged_marker_is_no_marker(archive: Archive, text: str) -> None:
     (archive.root / ".s2mirror/archive.json").write_text(text)
     with pytest.raises(ArchiveError, match=r"cannot be read: .*restore it from a backup"):
-        archive.marker_id()
+        archive.archive_id()
 
 
 def test_a_published_product_is_whole_and_its_staging_gone(archive: Archive) -> None:
@@ -134,8 +134,8 @@ def test_publishing_what_is_not_staged_leaves_nothing_in_the_tree(archive: Archi
     [
         lambda archive, path: archive.publish(ID, path),
         lambda archive, path: archive.discard(ID, path, now=NOW),
-        lambda archive, path: archive.quarantine_held(ID, path),
-        lambda archive, path: archive.drop_marker(path, ".done"),
+        lambda archive, path: archive.quarantine_archived(ID, path),
+        lambda archive, path: archive.drop_processed_marker(path, ".done"),
         lambda archive, path: archive.reuse(ID, path),
         lambda archive, path: archive.holds(path),
     ],
@@ -159,7 +159,7 @@ def test_a_path_outside_the_archive_is_never_touched(
         lambda archive, name: archive.stage(name),
         lambda archive, name: archive.discard_stage(name),
         lambda archive, name: archive.quarantine(name),
-        lambda archive, name: archive.quarantine_held(name, PATH),
+        lambda archive, name: archive.quarantine_archived(name, PATH),
         lambda archive, name: archive.reuse(name, PATH),
         lambda archive, name: archive.discard(name, PATH, now=NOW),
     ],
@@ -205,7 +205,7 @@ def test_what_is_staged_already_is_not_replaced_by_what_lies_in_quarantine(
 
 def test_a_damaged_product_leaves_the_tree_for_quarantine(archive: Archive) -> None:
     held(archive)
-    archive.quarantine_held(ID, PATH)
+    archive.quarantine_archived(ID, PATH)
     assert list(archive.product_paths()) == []
     assert files_below(archive.root / f".s2mirror/quarantine/{ID}.SAFE") == FILES
 
@@ -265,12 +265,12 @@ def test_a_product_inside_a_product_is_not_looked_for(archive: Archive) -> None:
 
 def test_a_consumers_marker_lies_beside_its_product(archive: Archive) -> None:
     folder = held(archive)
-    assert not archive.has_marker(PATH, ".done")
+    assert not archive.has_processed_marker(PATH, ".done")
     folder.with_name(folder.name + ".done").touch()
-    assert archive.has_marker(PATH, ".done")
-    archive.drop_marker(PATH, ".done")
-    archive.drop_marker(PATH, ".done")
-    assert not archive.has_marker(PATH, ".done")
+    assert archive.has_processed_marker(PATH, ".done")
+    archive.drop_processed_marker(PATH, ".done")
+    archive.drop_processed_marker(PATH, ".done")
+    assert not archive.has_processed_marker(PATH, ".done")
     assert files_below(folder) == FILES
 
 

@@ -15,7 +15,7 @@ DAY = timedelta(days=1)
 
 def fill(sandbox: Sandbox, count: int) -> None:
     specs = [ProductSpec(sensed_at=SENSED_AT + timedelta(days=n)) for n in range(count)]
-    sandbox.catalogue.put(sandbox.stac.served(make_item(spec).item) for spec in specs)
+    sandbox.catalog.put(sandbox.stac.served(make_item(spec).item) for spec in specs)
 
 
 def answer(sandbox: Sandbox, document: object, *, skip: int = 0, status: int = 200) -> None:
@@ -45,7 +45,7 @@ FEATURE = {"type": "Feature", "id": "x"}
 def test_a_next_page_on_another_host_is_not_followed(sandbox: Sandbox) -> None:
     answer(sandbox, page(next_link("https://elsewhere.example/v1/search"), features=[FEATURE]))
     assert str(doubt(sandbox)) == (
-        "the catalogue's next page is on another host (elsewhere.example); "
+        "the catalog's next page is on another host (elsewhere.example); "
         "not followed. The listing is incomplete and will be tried again"
     )
 
@@ -54,7 +54,7 @@ def test_a_paging_token_that_comes_twice_ends_the_listing_in_doubt(sandbox: Sand
     link = next_link(f"{sandbox.stac_url}search", token="next:1")  # noqa: S106 - a paging token
     answer(sandbox, page(link, features=[FEATURE]))
     assert str(doubt(sandbox, max_pages=5)) == (
-        "the catalogue gave the same paging token twice; "
+        "the catalog gave the same paging token twice; "
         "the listing is incomplete and will be tried again"
     )
 
@@ -69,7 +69,7 @@ def test_more_pages_than_are_allowed_end_the_listing_in_doubt(sandbox: Sandbox) 
 
 def test_an_empty_page_with_a_next_one_is_in_doubt(sandbox: Sandbox) -> None:
     answer(sandbox, page(next_link(f"{sandbox.stac_url}search", token="x")))  # noqa: S106 - a paging token
-    assert "the catalogue answered with a foreign document" in str(doubt(sandbox))
+    assert "the catalog answered with a foreign document" in str(doubt(sandbox))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_collections_that_are_none_are_a_foreign_answer(sandbox: Sandbox, docume
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_a_busy_catalogue_is_asked_again_later(sandbox: Sandbox, status: int) -> None:
+def test_a_busy_catalog_is_asked_again_later(sandbox: Sandbox, status: int) -> None:
     answer(sandbox, b"busy", status=status)
     error = doubt(sandbox)
     assert type(error) is CatalogUnavailable
@@ -157,14 +157,14 @@ def test_an_answer_that_is_cut_is_no_complete_listing(sandbox: Sandbox, cut: str
     assert isinstance(doubt(sandbox), CatalogError)
 
 
-def test_a_catalogue_that_is_not_there_is_asked_again_later(sandbox: Sandbox) -> None:
+def test_a_catalog_that_is_not_there_is_asked_again_later(sandbox: Sandbox) -> None:
     with deaf_port() as port:
         error = doubt(sandbox, url=f"https://127.0.0.1:{port}/v1/")
     assert type(error) is CatalogUnavailable
-    assert str(error).startswith(f"cannot reach the catalogue https://127.0.0.1:{port}/v1/: ")
+    assert str(error).startswith(f"cannot reach the catalog https://127.0.0.1:{port}/v1/: ")
 
 
-def test_a_silent_catalogue_is_left_after_a_while(sandbox: Sandbox) -> None:
+def test_a_silent_catalog_is_left_after_a_while(sandbox: Sandbox) -> None:
     sandbox.stac_proxy.inject(Fault(method="POST", silent=True))
     assert type(doubt(sandbox, timeout_seconds=0.3)) is CatalogUnavailable
 
@@ -207,7 +207,7 @@ def test_an_item_that_says_where_it_lies_in_an_odd_place_is_asked_for_whole(
     usual, odd = real_size(sandbox, 2)
     odd["assets"] = {"B02_10m": odd["assets"]["B02_10m"]}
     odd["links"] = [link for link in odd["links"] if link["rel"] != "enclosure"]
-    sandbox.catalogue.put([usual, odd])
+    sandbox.catalog.put([usual, odd])
     (found,) = catalog(sandbox).search(query())
     assert [product.id for product in found.products] == [usual["id"], odd["id"]]
     assert [request.method for request in sandbox.requests] == ["POST", "POST"]
@@ -215,7 +215,7 @@ def test_an_item_that_says_where_it_lies_in_an_odd_place_is_asked_for_whole(
 
 def test_only_what_the_mirror_uses_of_an_item_is_asked_for(sandbox: Sandbox) -> None:
     whole = real_size(sandbox, 20)
-    sandbox.catalogue.put(whole)
+    sandbox.catalog.put(whole)
     (found,) = catalog(sandbox, page_size=20).search(query())
     assert len(found.products) == 20
     (short,) = sandbox.stac_proxy.traffic.matching("search")

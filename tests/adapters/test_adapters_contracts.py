@@ -2,7 +2,7 @@ from collections.abc import Mapping
 
 import pytest
 from adapters_builders import catalog, store
-from contracts import CatalogContract, Register, Shelf, StoreContract
+from contracts import CatalogContract, Register, StaticCatalog, StoreContract
 from fakes import FakeRegister, FakeShelf
 
 from s2mirror.sandbox import Answer, Fault, ProductSpec, Sandbox, make_item
@@ -20,7 +20,7 @@ class SandboxShelf:
 
 
 class SandboxRegister:
-    """The real catalogue adapter, on the sandbox, three items on a page."""
+    """The real catalog adapter, on the sandbox, three items on a page."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -28,7 +28,7 @@ class SandboxRegister:
 
     def put(self, *specs: ProductSpec) -> None:
         stac = self._sandbox.stac
-        self._sandbox.catalogue.put(stac.served(make_item(spec).item) for spec in specs)
+        self._sandbox.catalog.put(stac.served(make_item(spec).item) for spec in specs)
 
     def break_after_pages(self, count: int) -> None:
         self._sandbox.stac_proxy.inject(
@@ -38,13 +38,13 @@ class SandboxRegister:
 
 class TestFakeStore(StoreContract):
     @pytest.fixture
-    def shelf(self) -> Shelf:
+    def shelf(self) -> StaticCatalog:
         return FakeShelf()
 
 
 class TestS3Store(StoreContract):
     @pytest.fixture
-    def shelf(self, sandbox: Sandbox) -> Shelf:
+    def shelf(self, sandbox: Sandbox) -> StaticCatalog:
         return SandboxShelf(sandbox)
 
 
@@ -54,7 +54,7 @@ class TestFakeCatalog(CatalogContract):
         return FakeRegister()
 
 
-class TestStacCatalog(CatalogContract):
+class TestStacApiCatalog(CatalogContract):
     @pytest.fixture
     def register(self, sandbox: Sandbox) -> Register:
         return SandboxRegister(sandbox)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from adapters_builders import options_of
 
-from s2mirror.adapters.objectstore import FailoverStore, Way, Ways
+from s2mirror.adapters.objectstore import FailoverStore, StoreTarget, StoreTargets
 from s2mirror.errors import (
     CredentialError,
     KeyRefused,
@@ -30,10 +30,10 @@ class Heard:
     """Remembers the ways that were taken."""
 
     def __init__(self) -> None:
-        self.moves: list[tuple[Way, str]] = []
+        self.moves: list[tuple[StoreTarget, str]] = []
 
-    def __call__(self, way: Way, why: str) -> None:
-        self.moves.append((way, why))
+    def __call__(self, target: StoreTarget, why: str) -> None:
+        self.moves.append((target, why))
 
 
 @pytest.fixture
@@ -50,17 +50,17 @@ def _object(sandbox: Sandbox) -> Iterator[None]:
 
 def by(
     sandbox: Sandbox,
-    heard: Callable[[Way, str], None],
+    heard: Callable[[StoreTarget, str], None],
     *endpoints: str,
     keys: tuple[tuple[str, str], ...] = (),
     **facts: object,
 ) -> FailoverStore:
-    ways = Ways(
+    targets = StoreTargets(
         endpoints=endpoints or (sandbox.s3_endpoint, sandbox.s3_second_endpoint),
         keys=keys or ((sandbox.access_key, sandbox.secret_key),),
         **facts,  # type: ignore[arg-type]
     )
-    return FailoverStore(options_of(sandbox, connections=1), ways, heard)
+    return FailoverStore(options_of(sandbox, connections=1), targets, heard)
 
 
 def break_down(sandbox: Sandbox, status: int = 503, path: str = "", body: bytes = b"") -> None:
@@ -86,9 +86,9 @@ def test_an_endpoint_that_cannot_be_reached_is_left_at_once_and_not_asked_again(
 ) -> None:
     store = by(sandbox, heard, NOWHERE, sandbox.s3_second_endpoint)
     assert b"".join(store.read(the_file(store))) == CONTENT
-    assert store.way == Way(sandbox.s3_second_endpoint)
-    ((way, why),) = heard.moves
-    assert way == store.way
+    assert store.target == StoreTarget(sandbox.s3_second_endpoint)
+    ((target, why),) = heard.moves
+    assert target == store.target
     assert NOWHERE in why
 
 
@@ -98,7 +98,7 @@ def test_an_endpoint_that_answers_nothing_but_5xx_is_left_when_it_cannot_list_ei
     store = by(sandbox, heard)
     break_down(sandbox)
     assert store.list_product(PREFIX).files
-    assert [way for way, _ in heard.moves] == [Way(sandbox.s3_second_endpoint)]
+    assert [target for target, _ in heard.moves] == [StoreTarget(sandbox.s3_second_endpoint)]
 
 
 def test_a_gateway_that_is_restarted_is_not_left(sandbox: Sandbox, heard: Heard) -> None:
@@ -118,7 +118,7 @@ def test_reads_that_all_fail_make_an_endpoint_left_when_it_cannot_list_either(
     with pytest.raises(StoreUnavailable, match="reading"):
         list(store.read(file))
     assert b"".join(store.read(file)) == CONTENT
-    assert [way for way, _ in heard.moves] == [Way(sandbox.s3_second_endpoint)]
+    assert [target for target, _ in heard.moves] == [StoreTarget(sandbox.s3_second_endpoint)]
 
 
 def test_one_object_that_always_fails_makes_nobody_leave(sandbox: Sandbox, heard: Heard) -> None:
@@ -135,7 +135,7 @@ def test_a_login_page_in_place_of_the_store_makes_it_left(sandbox: Sandbox, hear
     store = by(sandbox, heard)
     break_down(sandbox, 200, body=b"<html>Please sign in</html>")
     assert store.list_product(PREFIX).files
-    assert store.way.endpoint == sandbox.s3_second_endpoint
+    assert store.target.endpoint == sandbox.s3_second_endpoint
 
 
 @pytest.mark.parametrize(("status", "kind"), [(429, StoreBusy), (412, StoreChanged)])
@@ -183,10 +183,10 @@ def test_the_preferred_endpoint_is_taken_again_once_it_answers(
     break_down(sandbox)
     for _ in range(3):
         assert store.list_product(PREFIX).files
-        assert store.way.endpoint == sandbox.s3_second_endpoint, "it does not answer yet"
+        assert store.target.endpoint == sandbox.s3_second_endpoint, "it does not answer yet"
     sandbox.s3_proxy.reset()
     assert store.list_product(PREFIX).files
-    assert [way.endpoint for way, _ in heard.moves] == [
+    assert [target.endpoint for target, _ in heard.moves] == [
         sandbox.s3_second_endpoint,
         sandbox.s3_endpoint,
     ]
@@ -204,7 +204,7 @@ def test_the_preferred_endpoint_is_left_alone_for_a_while(sandbox: Sandbox, hear
 def test_an_endpoint_that_is_no_longer_configured_is_not_started_with(
     sandbox: Sandbox, heard: Heard
 ) -> None:
-    assert by(sandbox, heard, started_with=NOWHERE).way.endpoint == sandbox.s3_endpoint
+    assert by(sandbox, heard, started_with=NOWHERE).target.endpoint == sandbox.s3_endpoint
 
 
 def test_the_second_key_pair_takes_over_when_the_first_is_refused(
@@ -212,8 +212,8 @@ def test_the_second_key_pair_takes_over_when_the_first_is_refused(
 ) -> None:
     store = by(sandbox, heard, keys=(WRONG, (sandbox.access_key, sandbox.secret_key)))
     assert b"".join(store.read(the_file(store))) == CONTENT
-    ((way, why),) = heard.moves
-    assert way == Way(sandbox.s3_endpoint, key=2)
+    ((target, why),) = heard.moves
+    assert target == StoreTarget(sandbox.s3_endpoint, key=2)
     assert "InvalidAccessKeyId" in why
 
 
@@ -246,10 +246,10 @@ def test_threads_that_meet_the_same_trouble_move_once(sandbox: Sandbox, heard: H
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(listed, range(4))) == [1] * 4
-    assert [way for way, _ in heard.moves] == [Way(sandbox.s3_second_endpoint)]
+    assert [target for target, _ in heard.moves] == [StoreTarget(sandbox.s3_second_endpoint)]
 
 
 def test_no_key_is_shown(sandbox: Sandbox) -> None:
-    ways = Ways(endpoints=(NOWHERE,), keys=((sandbox.access_key, sandbox.secret_key),))
-    assert sandbox.access_key not in repr(ways)
-    assert sandbox.secret_key not in repr(ways)
+    targets = StoreTargets(endpoints=(NOWHERE,), keys=((sandbox.access_key, sandbox.secret_key),))
+    assert sandbox.access_key not in repr(targets)
+    assert sandbox.secret_key not in repr(targets)

@@ -10,8 +10,8 @@ from builders import NOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2mirror.adapters.catalog import parse_item, parse_page
 from s2mirror.adapters.ledger import Ledger, open_ledger
+from s2mirror.adapters.stac_catalog import parse_item, parse_page
 from s2mirror.errors import ItemRejected
 from s2mirror.geometry import unpack
 from s2mirror.model import Product

@@ -1,11 +1,9 @@
-import json
 import re
 import subprocess
 import sys
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,12 +13,12 @@ from builders import NOW, product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2mirror.adapters.ledger import HoldingQuery, Ledger, open_ledger
-from s2mirror.adapters.ledger.connection import moment, stamp
+from s2mirror.adapters.ledger import ArchiveQuery, Ledger, open_ledger
 from s2mirror.adapters.ledger.products import CLAIM
 from s2mirror.errors import IllegalTransition, LedgerError, UsageError
 from s2mirror.lifecycle import TRANSITIONS, Event, State
-from s2mirror.model import Digest, Listing, ProvenFile, Rejected, RemoteFile, Verdict
+from s2mirror.model import Digest, Listing, Rejected, RemoteFile, Transition, VerifiedFile
+from s2mirror.times import format_utc, parse_utc
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 READ_BESIDE = """
@@ -77,7 +75,7 @@ def test_the_highest_priority_goes_first_then_the_newest_acquisition(ledger: Led
     areas = {"old": ["alps"], "new": ["alps"], "urgent": ["alps", "flood"]}
     ledger.products.record([old, new, urgent], areas, priorities={"flood": 5, "alps": 1}, now=NOW)
     for name in areas:
-        step(ledger, name, Event.SELECT)
+        step(ledger, name, Event.ENQUEUE)
     claimed = [ledger.products.claim(NOW) for _ in range(4)]
     names = [entry.product.id for entry in claimed if entry]
     assert names == ["urgent", "new", "old"]
@@ -135,7 +133,7 @@ def test_what_is_recorded_comes_back_as_it_was(ledger: Ledger) -> None:
 
 def test_recording_twice_changes_nothing(ledger: Ledger) -> None:
     record(ledger, product("x"))
-    step(ledger, "x", Event.SELECT)
+    step(ledger, "x", Event.ENQUEUE)
     before, history = ledger.products.get("x"), ledger.products.history("x")
     record(ledger, product("x"))
     assert ledger.products.get("x") == before
@@ -151,7 +149,7 @@ def test_a_known_product_joins_one_more_area(ledger: Ledger) -> None:
 def test_the_ledger_knows_pruned_products_for_ever(ledger: Ledger) -> None:
     queued(ledger, product("x", revision="aa"))
     ledger.products.claim(NOW)
-    for event in (Event.VERIFY, Event.PROMOTE, Event.MARK, Event.PRUNE):
+    for event in (Event.VERIFY, Event.PUBLISH, Event.MARK, Event.PRUNE):
         step(ledger, "x", event)
     assert dict(ledger.products.known(["x", "y"])) == {"x": "aa"}
 
@@ -167,10 +165,10 @@ def test_an_unknown_product_is_named_with_where_to_look(ledger: Ledger) -> None:
 def test_a_product_that_has_moved_on_cannot_be_advanced_from_where_it_was(ledger: Ledger) -> None:
     record(ledger, product("x"))
     before = ledger.products.get("x")
-    step(ledger, "x", Event.SELECT)
+    step(ledger, "x", Event.ENQUEUE)
     with pytest.raises(IllegalTransition) as caught:
-        ledger.products.advance(before, Verdict(event=Event.SELECT), now=NOW)
-    assert str(caught.value) == "x is no longer discovered; it cannot select now"
+        ledger.products.advance(before, Transition(event=Event.ENQUEUE), now=NOW)
+    assert str(caught.value) == "x is no longer discovered; it cannot enqueue now"
     assert len(ledger.products.history("x")) == 2
 
 
@@ -189,7 +187,7 @@ def test_every_step_is_in_the_history_with_its_reason(ledger: Ledger) -> None:
     step(ledger, "x", Event.REQUEUE, reason="by hand", attempts=0)
     assert history_of(ledger, "x") == [
         ("discover", "", "discovered", ""),
-        ("select", "discovered", "queued", ""),
+        ("enqueue", "discovered", "queued", ""),
         ("claim", "queued", "downloading", ""),
         ("corrupt", "downloading", "quarantined", "B02 differs"),
         ("requeue", "quarantined", "queued", "by hand"),
@@ -201,11 +199,11 @@ def test_the_path_of_a_product_is_known_as_long_as_it_stands(ledger: Ledger) -> 
     queued(ledger, product("x"))
     ledger.products.claim(NOW)
     step(ledger, "x", Event.VERIFY)
-    assert step(ledger, "x", Event.PROMOTE, path="T32TMT/x.SAFE").path == "T32TMT/x.SAFE"
+    assert step(ledger, "x", Event.PUBLISH, path="T32TMT/x.SAFE").path == "T32TMT/x.SAFE"
     assert step(ledger, "x", Event.MARK).path == "T32TMT/x.SAFE"
-    assert [entry.product.id for entry in ledger.products.standing()] == ["x"]
+    assert [entry.product.id for entry in ledger.products.in_tree()] == ["x"]
     assert step(ledger, "x", Event.PRUNE).path is None
-    assert list(ledger.products.standing()) == []
+    assert list(ledger.products.in_tree()) == []
 
 
 def test_what_stands_is_found_however_much_it_is_and_once_each(ledger: Ledger) -> None:
@@ -214,7 +212,7 @@ def test_what_stands_is_found_however_much_it_is_and_once_each(ledger: Ledger) -
     ledger.connection.execute("UPDATE product SET state = 'archived', path = 'T/' || id")
     ledger.connection.execute("UPDATE product SET state = 'queued' WHERE id = 'x0007'")
     held = [name for name in names if name != "x0007"]
-    assert [entry.product.id for entry in ledger.products.standing()] == names
+    assert [entry.product.id for entry in ledger.products.in_tree()] == names
     assert [entry.product.id for entry in ledger.products.held()] == held
     assert list(ledger.products.archived()) == [(name, f"T/{name}") for name in held]
     assert ledger.products.to_process(1, now=NOW) is not None
@@ -268,7 +266,7 @@ def test_a_watermark_never_moves_back(ledger: Ledger) -> None:
 
 
 def test_a_failed_listing_keeps_the_watermark_and_says_why(ledger: Ledger) -> None:
-    ledger.cursors.fail("s", "the catalogue is busy", now=NOW)
+    ledger.cursors.fail("s", "the catalog is busy", now=NOW)
     assert ledger.cursors.watermark("s") is None
     ledger.cursors.complete("s", watermark=NOW, listed_count=5, new_count=2, now=NOW)
     ledger.cursors.fail("s", "busy again", now=NOW + HOUR)
@@ -299,14 +297,14 @@ def test_bytes_are_counted_in_their_hour(ledger: Ledger) -> None:
 
 
 def test_facts_are_kept_by_name(ledger: Ledger) -> None:
-    assert ledger.fact("archive_id") is None
-    ledger.set_fact("archive_id", "one")
-    ledger.set_fact("archive_id", "two")
-    assert ledger.fact("archive_id") == "two"
+    assert ledger.state_value("archive_id") is None
+    ledger.set_state_value("archive_id", "one")
+    ledger.set_state_value("archive_id", "two")
+    assert ledger.state_value("archive_id") == "two"
 
 
 REMOTE = RemoteFile(path="GRANULE/é.jp2", key="k/GRANULE/é.jp2", size_bytes=3, etag="ab-2")
-PROVEN = ProvenFile(
+PROVEN = VerifiedFile(
     path="GRANULE/é.jp2",
     size_bytes=3,
     etag="ab-2",
@@ -316,65 +314,59 @@ PROVEN = ProvenFile(
 
 def test_a_proof_comes_back_as_it_was(ledger: Ledger) -> None:
     record(ledger, product("x"))
-    proofs = ledger.proofs
-    assert proofs.proof("x") is None
-    proofs.put_listing("x", Listing(files=(REMOTE,), folders=("AUX_DATA",)))
-    assert proofs.staged_versions("x") == {"GRANULE/é.jp2": ("ab-2", 3)}
-    proofs.put_staged("x", [PROVEN])
-    assert proofs.proof("x") is None
-    proofs.publish("x")
-    assert proofs.proof("x") == (PROVEN,)
-    assert proofs.proven_versions("x") == {"GRANULE/é.jp2": ("ab-2", 3)}
-    assert proofs.staged_versions("x") == {}
+    file_lists = ledger.file_lists
+    assert file_lists.held("x") is None
+    file_lists.put_listing("x", Listing(files=(REMOTE,), folders=("AUX_DATA",)))
+    assert file_lists.staged_versions("x") == {"GRANULE/é.jp2": ("ab-2", 3)}
+    file_lists.put_staged("x", [PROVEN])
+    assert file_lists.held("x") is None
+    file_lists.publish("x")
+    assert file_lists.held("x") == (PROVEN,)
+    assert file_lists.held_versions("x") == {"GRANULE/é.jp2": ("ab-2", 3)}
+    assert file_lists.staged_versions("x") == {}
 
 
 def test_a_proof_of_no_files_is_one_too(ledger: Ledger) -> None:
     record(ledger, product("x"))
-    ledger.proofs.put_staged("x", [])
-    ledger.proofs.publish("x")
-    assert ledger.proofs.proof("x") == ()
+    ledger.file_lists.put_staged("x", [])
+    ledger.file_lists.publish("x")
+    assert ledger.file_lists.held("x") == ()
 
 
 def test_a_proof_tells_its_paths_alone(ledger: Ledger) -> None:
     held(ledger, "x")
-    assert [brief.paths for brief in ledger.holdings.briefs(HoldingQuery())] == [[PROVEN.path]]
-
-
-def test_a_proof_of_the_older_form_is_read(ledger: Ledger) -> None:
-    held(ledger, "x")
-    older = zlib.compress(json.dumps([asdict(PROVEN)]).encode())
-    ledger.connection.execute("UPDATE proof SET document = :older", {"older": older})
-    assert ledger.proofs.proof("x") == (PROVEN,)
-    assert [brief.paths for brief in ledger.holdings.briefs(HoldingQuery())] == [[PROVEN.path]]
+    assert [summary.paths for summary in ledger.archived_products.summaries(ArchiveQuery())] == [
+        [PROVEN.path]
+    ]
 
 
 def held(ledger: Ledger, name: str) -> None:
     """Let a product stand in the archive with one file."""
     record(ledger, product(name))
-    for verdict in (
-        *(Verdict(event=event) for event in (Event.SELECT, Event.CLAIM, Event.VERIFY)),
-        Verdict(event=Event.PROMOTE, path=name),
+    for transition in (
+        *(Transition(event=event) for event in (Event.ENQUEUE, Event.CLAIM, Event.VERIFY)),
+        Transition(event=Event.PUBLISH, path=name),
     ):
-        ledger.products.advance(ledger.products.get(name), verdict, now=NOW)
-    ledger.proofs.put_staged(name, [PROVEN])
-    ledger.proofs.publish(name)
+        ledger.products.advance(ledger.products.get(name), transition, now=NOW)
+    ledger.file_lists.put_staged(name, [PROVEN])
+    ledger.file_lists.publish(name)
 
 
 def test_publishing_a_proof_twice_keeps_it(ledger: Ledger) -> None:
     record(ledger, product("x"))
-    ledger.proofs.put_staged("x", [PROVEN])
-    ledger.proofs.publish("x")
-    ledger.proofs.publish("x")
-    assert ledger.proofs.proof("x") == (PROVEN,)
+    ledger.file_lists.put_staged("x", [PROVEN])
+    ledger.file_lists.publish("x")
+    ledger.file_lists.publish("x")
+    assert ledger.file_lists.held("x") == (PROVEN,)
 
 
 def test_a_forgotten_proof_is_gone(ledger: Ledger) -> None:
     record(ledger, product("x"))
-    ledger.proofs.put_staged("x", [PROVEN])
-    ledger.proofs.publish("x")
-    ledger.proofs.forget("x")
-    assert ledger.proofs.proof("x") is None
-    assert ledger.proofs.proven_versions("x") == {}
+    ledger.file_lists.put_staged("x", [PROVEN])
+    ledger.file_lists.publish("x")
+    ledger.file_lists.forget("x")
+    assert ledger.file_lists.held("x") is None
+    assert ledger.file_lists.held_versions("x") == {}
 
 
 def test_a_failed_write_leaves_nothing_of_its_transaction(ledger: Ledger) -> None:
@@ -390,17 +382,17 @@ def test_who_looks_first_and_then_writes_has_looked_at_what_is_there(ledger: Led
     def count(_: int) -> None:
         for _ in range(30):
             with ledger.connection.atomic():
-                ledger.set_fact("count", str(int(ledger.fact("count") or 0) + 1))
+                ledger.set_state_value("count", str(int(ledger.state_value("count") or 0) + 1))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(count, range(4)))
-    assert ledger.fact("count") == "120"
+    assert ledger.state_value("count") == "120"
 
 
 def test_a_reader_beside_a_writer_is_never_kept_waiting(ledger: Ledger, path: Path) -> None:
     record(ledger, product("p"))
     with ledger.connection.atomic():
-        ledger.set_fact("held", "open")
+        ledger.set_state_value("held", "open")
         done = subprocess.run(
             [sys.executable, "-c", READ_BESIDE, str(path)],
             capture_output=True,
@@ -426,5 +418,5 @@ def test_a_second_hand_marks_while_the_first_one_works(ledger: Ledger, path: Pat
 )
 def test_times_sort_in_the_ledger_as_they_do_in_the_world(one: datetime, other: datetime) -> None:
     first, second = one.replace(tzinfo=UTC), other.replace(tzinfo=UTC)
-    assert (stamp(first) < stamp(second)) == (first < second)
-    assert moment(stamp(first)) == first
+    assert (format_utc(first) < format_utc(second)) == (first < second)
+    assert parse_utc(format_utc(first)) == first

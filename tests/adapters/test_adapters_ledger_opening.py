@@ -27,7 +27,7 @@ from s2mirror.adapters.ledger import open_ledger
 print("ready", flush=True)
 for path in sys.stdin:
     ledger = open_ledger(Path(path.strip()))
-    ledger.set_fact("opened", "yes")
+    ledger.set_state_value("opened", "yes")
     ledger.close()
     print("opened", flush=True)
 """

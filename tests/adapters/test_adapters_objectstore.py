@@ -291,16 +291,16 @@ def test_a_connection_that_drips_is_given_up_though_it_is_never_silent(
     sandbox: Sandbox, file: RemoteFile
 ) -> None:
     sandbox.s3_proxy.inject(Fault(path="MTD", bytes_per_second=20))
-    slow = store(sandbox, slowest_bytes_per_second=10_000, slow_seconds=0.2)
+    slow = store(sandbox, min_rate_bytes_per_second=10_000, min_rate_period_seconds=0.2)
     error = trouble(slow, file)
     assert type(error) is StoreSlow
-    assert "(store.slowest is 10000 B/s)" in str(error)
+    assert "(store.min_rate is 10000 B/s)" in str(error)
 
 
 def test_a_slow_connection_above_the_floor_is_kept(sandbox: Sandbox, file: RemoteFile) -> None:
     sandbox.s3_proxy.inject(Fault(path="MTD", bytes_per_second=4000))
     # So low that an answer which is held up for some seconds is not below it.
-    slow = store(sandbox, slowest_bytes_per_second=30, slow_seconds=0.1)
+    slow = store(sandbox, min_rate_bytes_per_second=30, min_rate_period_seconds=0.1)
     assert read_from(slow, file, 0) == CONTENT
 
 

@@ -94,7 +94,7 @@ def test_audit_claims_no_more_than_it_looked_at(cli: Cli) -> None:
         "all sizes agree; without --quick every byte is read\n"
     )
     assert cli("audit").out.endswith(
-        "ledger and disk keep all invariants; --online asks the catalogue too\n"
+        "ledger and disk keep all invariants; --online asks the catalog too\n"
     )
     assert cli("audit", "--online").out.endswith("all five invariants hold\n")
 

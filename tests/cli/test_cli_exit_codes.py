@@ -97,7 +97,7 @@ def test_2_means_that_the_command_cannot_be_used_so(
     assert cli(*arguments).code == 2
 
 
-def test_3_means_that_the_catalogue_cannot_be_reached(cli: Cli, kit: Kit) -> None:
+def test_3_means_that_the_catalog_cannot_be_reached(cli: Cli, kit: Kit) -> None:
     kit.sandbox.stac_proxy.inject(Fault(answer=Answer(status=503), times=None))
     outcome = cli("sync")
     assert outcome.code == 3
@@ -107,7 +107,7 @@ def test_3_means_that_the_catalogue_cannot_be_reached(cli: Cli, kit: Kit) -> Non
     assert cli("status").code == 1
 
 
-def test_products_that_are_known_come_even_while_the_catalogue_is_down(cli: Cli, kit: Kit) -> None:
+def test_products_that_are_known_come_even_while_the_catalog_is_down(cli: Cli, kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(Fault(answer=Answer(status=503), times=None))
@@ -179,7 +179,7 @@ def test_70_means_a_bug_so_that_no_accident_looks_like_a_promise(
     def broken(_: Mirror) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("s2mirror.cli.look.status_of", broken)
+    monkeypatch.setattr("s2mirror.cli.status.status_of", broken)
     kit.mirror().ledger.close()
     outcome = cli("status")
     assert outcome.code == 70

@@ -98,7 +98,7 @@ def test_a_second_signal_ends_it_at_once(kit: Kit) -> None:
 
 GIVEN_TO_A_WORKER = """
 import os, signal, threading, time
-from s2mirror.cli.leaving import stopped_by_signals
+from s2mirror.cli.signals import stopped_by_signals
 def work():
     time.sleep(0.3)
     signal.pthread_kill(threading.get_ident(), signal.SIGTERM)

@@ -36,14 +36,14 @@ def test_a_new_user_comes_from_init_to_an_archive_step_by_step(cli: Cli, kit: Ki
 
     checks = cli.json("check")
     assert [check["name"] for check in checks] == [
-        "configuration", "ledger", "archive", "lock", "catalogue", "clock", "store", "key expiry",
+        "configuration", "ledger", "archive", "lock", "catalog", "clock", "store", "key expiry",
     ]  # fmt: skip
     assert {check["exit_code"] for check in checks} == {0}
 
     plan = cli.json("plan")
     assert plan["fetch"] == [newer.id, older.id]
     assert plan["fetch_bytes"] > 0
-    assert (plan["held"], plan["prune"], plan["brake"]) == ({}, [], "")
+    assert (plan["deferred"], plan["prune"], plan["brake"]) == ({}, [], "")
 
     done = cli.json("sync")
     assert sorted(done["archived"]) == sorted([older.id, newer.id])
@@ -76,7 +76,7 @@ def test_a_new_user_comes_from_init_to_an_archive_step_by_step(cli: Cli, kit: Ki
 
     audit = cli.json("audit", "--online")
     assert (audit["ok"], audit["faults"], audit["products"]) == (True, [], 1)
-    assert audit["bytes_read"] is audit["catalogue_listed"] is True
+    assert audit["bytes_read"] is audit["catalog_listed"] is True
 
     kit.sandbox.publish(late)
     assert cli.json("requeue", older.id)[0]["state"] == "queued"

@@ -9,7 +9,7 @@ import pytest
 from config_builders import ARCHIVE, AREA, load
 
 from s2mirror.config import Area, Settings, example_text, load_settings
-from s2mirror.config.faults import keys_of
+from s2mirror.config.errors import keys_of
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config/s2mirror.example.toml"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s2mirror.config import Area, Settings, load_settings, parse_settings
-from s2mirror.config.faults import keys_of
+from s2mirror.config.errors import keys_of
 from s2mirror.errors import ConfigError
 
 if TYPE_CHECKING:

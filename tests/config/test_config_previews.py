@@ -6,8 +6,8 @@ import pytest
 from config_builders import ARCHIVE, area, faults, load
 
 from s2mirror.config.previews import built_in_scripts, overridden
-from s2mirror.drawing import PreviewSource
 from s2mirror.errors import UsageError
+from s2mirror.preview_model import PreviewSource
 from s2mirror.service.previews import preview_rules
 
 

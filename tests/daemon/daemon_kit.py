@@ -22,7 +22,7 @@ from s2mirror.cli.main import main
 from s2mirror.service.daemon import Daemon, Orders
 from s2mirror.service.health import read_health
 from s2mirror.service.wiring import Mirror
-from s2mirror.service.workers import Pace
+from s2mirror.service.workers import Intervals
 
 IMPATIENT = {
     "catalog": 'interval = "1 s"\njitter = "0 s"',
@@ -148,7 +148,7 @@ class Running:
         wait_until(lambda: self.kit.states() == wanted, f"{wanted}")
 
     def polls(self) -> int:
-        """Return how often the catalogue was searched."""
+        """Return how often the catalog was searched."""
         return self.kit.sandbox.stac_proxy.traffic.count("/search")
 
 
@@ -168,10 +168,12 @@ class Feeding(Notifier):
 
 
 @contextmanager
-def at_work(mirror: Mirror, pace: Pace, notifier: Notifier | None = None) -> Iterator[None]:
+def at_work(
+    mirror: Mirror, intervals: Intervals, notifier: Notifier | None = None
+) -> Iterator[None]:
     """Run a daemon within this process, to be less patient than a real one."""
     orders = Orders()
-    daemon = Daemon(mirror, notifier or Feeding(), orders, lambda: None, pace)
+    daemon = Daemon(mirror, notifier or Feeding(), orders, lambda: None, intervals)
     thread = threading.Thread(target=daemon.run)
     thread.start()
     try:

@@ -72,13 +72,13 @@ class NamingKit(Kit):
     """A kit whose commands know no name but by the name server; a name may come at any time."""
 
     names: NameServer = field(default_factory=lambda: NameServer(None))
-    catalogue_host: str = "localhost"
+    catalog_host: str = "localhost"
     tries: int = 2
 
     def toml(self) -> str:
         text = super().toml().replace("tries = 2", f"tries = {self.tries}")
         for url in (self.sandbox.stac_url, self.sandbox.odata_url):
-            text = text.replace(url, url.replace("localhost", self.catalogue_host))
+            text = text.replace(url, url.replace("localhost", self.catalog_host))
         return text
 
     def command(self, *arguments: str) -> list[str]:

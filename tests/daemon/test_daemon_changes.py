@@ -133,7 +133,7 @@ def test_a_daemon_without_keys_polls_and_says_what_it_lacks(daemon: Running, kit
 
 
 @pytest.mark.long
-def test_a_catalogue_that_is_down_for_a_while_shows_in_health_and_mends_itself(
+def test_a_catalog_that_is_down_for_a_while_shows_in_health_and_mends_itself(
     daemon: Running, kit: Kit
 ) -> None:
     daemon.start()

@@ -5,7 +5,7 @@ from daemon_kit import at_work, problems
 from disks import failing_disk
 from kit import DRIP, Kit, tiny, wait_until
 
-from s2mirror.service.workers import Pace
+from s2mirror.service.workers import Intervals
 
 pytestmark = pytest.mark.long
 
@@ -17,7 +17,7 @@ def test_an_archive_that_turns_read_only_makes_health_red_until_it_is_mended(kit
     kit.sandbox.publish(held)
     with failing_disk(kit.folder / "disk.img", kit.archive) as disk:
         mirror = kit.mirror()
-        with at_work(mirror, Pace(pause_seconds=0.5, idle_seconds=0.1)):
+        with at_work(mirror, Intervals(pause_seconds=0.5, idle_seconds=0.1)):
             wait_until(lambda: kit.states() == {held.id: "archived"}, "the first product")
             kit.sandbox.s3_proxy.inject(DRIP)
             kit.sandbox.publish(later)

@@ -24,7 +24,7 @@ def test_a_store_whose_name_begins_to_resolve_is_found_without_a_hand(
     sandbox.publish(product)
     with NameServer(None) as names:
         kit = NamingKit(tmp_path, sandbox, sections=dict(IMPATIENT), names=names)
-        kit.catalogue_host = "127.0.0.1"
+        kit.catalog_host = "127.0.0.1"
         with Running(kit) as daemon:
             daemon.start()
             daemon.wait_until_sick("check the network, its DNS and store.endpoint")
@@ -39,7 +39,7 @@ def test_a_store_whose_name_begins_to_resolve_is_found_without_a_hand(
         kit.assert_current(product)
 
 
-def test_a_catalogue_whose_name_begins_to_resolve_is_listed_by_the_same_daemon(
+def test_a_catalog_whose_name_begins_to_resolve_is_listed_by_the_same_daemon(
     tmp_path: Path, sandbox: Sandbox
 ) -> None:
     product = tiny(25)
@@ -66,12 +66,12 @@ def test_a_sync_goes_on_when_names_begin_to_resolve_and_ends_with_exit_3_if_they
         kit = NamingKit(tmp_path, sandbox, names=names)
         done = kit.run("sync")
         assert (done.returncode, kit.states()) == (3, {})
-        kit.catalogue_host = "127.0.0.1"
+        kit.catalog_host = "127.0.0.1"
         done = kit.run("sync")
         assert done.returncode == 3
         assert "check the network, its DNS and store.endpoint" in done.stderr
         assert (kit.entry(product).state, kit.entry(product).attempts) == ("queued", 0)
-        kit.catalogue_host, kit.tries = "localhost", 6
+        kit.catalog_host, kit.tries = "localhost", 6
         names.asked.clear()
         with kit.start("sync") as at_work:
             assert names.asked.wait(PATIENCE_SECONDS)

@@ -1,4 +1,4 @@
-"""A daemon whose account allows less than the catalogue has."""
+"""A daemon whose account allows less than the catalog has."""
 
 from datetime import timedelta
 
@@ -7,8 +7,8 @@ from daemon_kit import Running
 from kit import Kit, tiny, wait_until
 from volumes import bytes_of, honest, limit
 
-from s2mirror.adapters.ledger.connection import stamp
 from s2mirror.service.wiring import utc_now
+from s2mirror.times import format_utc
 
 pytestmark = pytest.mark.long
 
@@ -27,7 +27,7 @@ def let_days_pass(kit: Kit, days: int) -> None:
     """Make everything that was received so much older: perhaps in the two hours of this test."""
     ledger = kit.mirror().ledger
     for hour, _ in ledger.transfers(timedelta(days=1), now=utc_now()):
-        words = {"hour": stamp(hour), "earlier": stamp(hour - timedelta(days=days))}
+        words = {"hour": format_utc(hour), "earlier": format_utc(hour - timedelta(days=days))}
         ledger.connection.execute("UPDATE transfer SET hour = :earlier WHERE hour = :hour", words)
     ledger.close()
 
@@ -45,8 +45,8 @@ def test_a_daemon_stops_before_the_limit_says_why_and_goes_on_when_old_bytes_no_
     daemon.start()
     newest = {product.id for product in old[2:]}
     wait_until(lambda: held_ids(kit) == newest, "as many as the account allows")
-    wait_until(lambda: daemon.log("products.held"), "a word in the log")
-    assert "of the account's volume" in daemon.log("products.held")[0]["reason"]
+    wait_until(lambda: daemon.log("products.deferred"), "a word in the log")
+    assert "of the account's volume" in daemon.log("products.deferred")[0]["reason"]
     kit.sandbox.publish(new)
     wait_until(lambda: held_ids(kit) == newest | {new.id}, "the newest, from the reserve")
     assert received_bytes(kit) <= 7 * size_bytes // 2

@@ -13,7 +13,7 @@ from kit import BAND_BYTES, DRIP, Kit, tiny, wait_until
 from s2mirror.sandbox import Answer, Exchange, Fault
 from s2mirror.service.health import read_health
 from s2mirror.service.wiring import Mirror, utc_now
-from s2mirror.service.workers import Pace
+from s2mirror.service.workers import Intervals
 
 pytestmark = pytest.mark.long
 
@@ -76,7 +76,7 @@ def test_a_step_of_the_clock_brings_one_poll_at_once(kit: Kit, days: int) -> Non
     kit.sections["catalog"] = 'interval = "6 h"'
     step = [timedelta()]
     mirror = replace(kit.mirror(), now=lambda: utc_now() + step[0])
-    with at_work(mirror, Pace(tick_seconds=0.05)):
+    with at_work(mirror, Intervals(tick_seconds=0.05)):
         wait_until(lambda: listed(mirror) == len(mirror.searches), "the first poll")
         before = len(searches(kit))
         time.sleep(0.5)
@@ -89,7 +89,7 @@ def test_work_goes_on_by_itself_once_the_key_is_good_again(kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     kit.sandbox.s3_proxy.inject(Fault(answer=Answer(status=401), times=None))
     mirror = kit.mirror()
-    with at_work(mirror, Pace(pause_seconds=0.3, idle_seconds=0.1)):
+    with at_work(mirror, Intervals(pause_seconds=0.3, idle_seconds=0.1)):
         wait_until(lambda: "the key pair is wrong" in str(problems(mirror)), "a problem")
         kit.sandbox.s3_proxy.faults.clear()
         wait_until(lambda: kit.states() == {tiny().id: "archived"}, "archived")
@@ -100,7 +100,7 @@ def test_work_goes_on_by_itself_once_the_key_is_good_again(kit: Kit) -> None:
 def test_an_archive_that_goes_away_is_waited_for(kit: Kit) -> None:
     kit.sections["prune"] = 'interval = "1 s"'
     mirror = kit.mirror()
-    with at_work(mirror, Pace(pause_seconds=0.3, idle_seconds=0.1)):
+    with at_work(mirror, Intervals(pause_seconds=0.3, idle_seconds=0.1)):
         wait_until(lambda: read_health(mirror.ledger, now=mirror.now()), "the first word")
         kit.archive.rename(kit.folder / "away")
         kit.sandbox.publish(tiny())
@@ -127,9 +127,9 @@ def test_the_watchdog_is_no_longer_fed_when_a_download_hangs(kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     kit.sandbox.s3_proxy.inject(Fault(path="_B02_", silent=True))
     mirror, feeding = kit.mirror(), Feeding()
-    pace = Pace(stall_seconds=1.0, leave_seconds=0.5)
+    intervals = Intervals(stall_seconds=1.0, leave_seconds=0.5)
     staged = kit.archive / ".s2mirror" / "staging" / f"{tiny().id}.SAFE"
-    with at_work(mirror, pace, feeding):
+    with at_work(mirror, intervals, feeding):
         wait_until(lambda: kit.sandbox.s3_proxy.traffic.count("_B02_"), "the silent request")
         wait_until(lambda: files_below(staged) == len(tiny().files) - 1, "all the other files")
         wait_until(lambda: feeding.fed_at, "it was fed")

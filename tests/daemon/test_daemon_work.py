@@ -10,7 +10,7 @@ from daemon_kit import Running, at_work
 from kit import BAND_BYTES, DRIP, PATIENCE_SECONDS, Kit, tiny, wait_until
 
 from s2mirror.sandbox import Answer, Fault
-from s2mirror.service.workers import Pace
+from s2mirror.service.workers import Intervals
 
 pytestmark = pytest.mark.long
 
@@ -73,7 +73,7 @@ def test_a_silent_store_does_not_keep_it_from_stopping(daemon: Running, kit: Kit
     kit.assert_current(tiny())
 
 
-def test_a_silent_catalogue_does_not_keep_it_from_stopping(daemon: Running, kit: Kit) -> None:
+def test_a_silent_catalog_does_not_keep_it_from_stopping(daemon: Running, kit: Kit) -> None:
     kit.sandbox.stac_proxy.inject(Fault(silent=True, times=None))
     daemon.start()
     wait_until(daemon.polls, "the silent request")
@@ -153,7 +153,7 @@ def test_an_early_stop_ends_it_cleanly(daemon: Running, delay_seconds: float) ->
 def test_a_hook_does_not_outlive_a_daemon_that_cannot_wait_for_it(kit: Kit) -> None:
     hook = stubborn_hook(kit)
     kit.sandbox.publish(tiny())
-    with at_work(kit.mirror(), Pace(leave_seconds=0.5, idle_seconds=0.1)):
+    with at_work(kit.mirror(), Intervals(leave_seconds=0.5, idle_seconds=0.1)):
         wait_until(hook, "the hook")
     assert is_gone(hook())
 

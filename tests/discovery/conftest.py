@@ -14,5 +14,5 @@ def kit(tmp_path: Path, sandbox: Sandbox) -> Kit:
 
 @pytest.fixture
 def watch(tmp_path: Path, sandbox: Sandbox) -> Watch:
-    """Return a search of the sandbox's catalogue, over HTTP."""
+    """Return a search of the sandbox's catalog, over HTTP."""
     return watch_of(tmp_path, catalog_of(sandbox))

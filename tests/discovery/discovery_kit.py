@@ -1,4 +1,4 @@
-"""What tests of discovery share: items as thin as they can be, and a catalogue that is a dict."""
+"""What tests of discovery share: items as thin as they can be, and a catalog that is a dict."""
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -11,15 +11,15 @@ from typing import Any
 import builders
 from shapely.geometry import box, mapping
 
-from s2mirror.adapters.catalog import StacCatalog, StacOptions
 from s2mirror.adapters.ledger import Ledger, open_ledger
+from s2mirror.adapters.stac_catalog import StacApiCatalog, StacOptions
 from s2mirror.area import WatchArea
 from s2mirror.errors import Stopped
 from s2mirror.geometry import pack
 from s2mirror.model import CatalogQuery, Page, Product, SweepKind, SweepState
 from s2mirror.planning.searches import Search, plan_searches
 from s2mirror.planning.sweeps import SweepPolicy
-from s2mirror.ports import Catalog
+from s2mirror.ports import StacCatalog
 from s2mirror.sandbox import ProductSpec, Sandbox, make_item
 from s2mirror.steps.listing import CDSE_WINDOWS, Windows
 from s2mirror.steps.poll import Poller, PollResult
@@ -79,8 +79,8 @@ def _text(moment: datetime) -> str:
 
 
 def put(sandbox: Sandbox, items: Iterable[Mapping[str, Any]]) -> None:
-    """Put items without files into the sandbox's catalogue."""
-    sandbox.catalogue.put(sandbox.stac.served(item) for item in items)
+    """Put items without files into the sandbox's catalog."""
+    sandbox.catalog.put(sandbox.stac.served(item) for item in items)
 
 
 def product(
@@ -102,7 +102,7 @@ def product(
 
 @dataclass
 class FakeCatalog:
-    """A catalogue that is a dict, ends listings silently at *cap*, and changes between pages."""
+    """A catalog that is a dict, ends listings silently at *cap*, and changes between pages."""
 
     products: dict[str, Product] = field(default_factory=dict)
     page_items: int = 100
@@ -151,9 +151,9 @@ class FakeCatalog:
 
 @dataclass
 class Between:
-    """A catalogue to which something happens after a page, before the next is asked for."""
+    """A catalog to which something happens after a page, before the next is asked for."""
 
-    catalog: Catalog
+    catalog: StacCatalog
     after_page: int
     """Counted from 1, over all listings."""
     act: Callable[[], object]
@@ -180,13 +180,13 @@ class Watch:
     """One search, polled with a clock of its own into a real ledger."""
 
     ledger: Ledger
-    catalog: Catalog
+    catalog: StacCatalog
     search: Search = field(default_factory=search_for)
     now: datetime = NOW
     overlap: timedelta = 48 * HOUR
     windows: Windows = CDSE_WINDOWS
 
-    def poll(self, stop: StopFlag | None = None, catalog: Catalog | None = None) -> PollResult:
+    def poll(self, stop: StopFlag | None = None, catalog: StacCatalog | None = None) -> PollResult:
         poller = Poller(
             catalog=catalog or self.catalog,
             ledger=self.ledger,
@@ -221,13 +221,13 @@ class Watch:
         return self.ledger.sweeps.states(self.search.key)[kind]
 
 
-def watch_of(folder: Path, catalog: Catalog, **facts: Any) -> Watch:  # noqa: ANN401 - Watch's fields
+def watch_of(folder: Path, catalog: StacCatalog, **facts: Any) -> Watch:  # noqa: ANN401 - Watch's fields
     return Watch(open_ledger(folder / "ledger.sqlite"), catalog, **facts)
 
 
-def catalog_of(sandbox: Sandbox, *, page_items: int = 100, tries: int = 1) -> StacCatalog:
-    """Return the sandbox's catalogue over HTTP, with little patience."""
-    return StacCatalog(
+def catalog_of(sandbox: Sandbox, *, page_items: int = 100, tries: int = 1) -> StacApiCatalog:
+    """Return the sandbox's catalog over HTTP, with little patience."""
+    return StacApiCatalog(
         StacOptions(
             url=sandbox.stac_url,
             bucket="eodata",

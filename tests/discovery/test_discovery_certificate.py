@@ -11,7 +11,7 @@ from kit import SENSED_AT, Kit, tiny
 from s2mirror.adapters.archive import Archive
 from s2mirror.errors import CatalogError
 from s2mirror.lifecycle import Event
-from s2mirror.model import Verdict
+from s2mirror.model import Transition
 from s2mirror.sandbox import Answer, Fault, SandboxProduct
 from s2mirror.service.cycle import prune
 from s2mirror.steps.certify import Certificate
@@ -59,7 +59,7 @@ def test_a_product_gone_on_purpose_is_not_missing(kit: Kit) -> None:
     first = three(kit)[0]
     mirror, entry = kit.mirror(), kit.entry(first)
     mirror.archive.discard(first.id, entry.path or "", now=mirror.now())
-    mirror.ledger.products.advance(entry, Verdict(event=Event.PRUNE), now=mirror.now())
+    mirror.ledger.products.advance(entry, Transition(event=Event.PRUNE), now=mirror.now())
     found = certificate(kit)
     assert counts(found)["2026-04"] == (1, 0, 1)
     assert found.complete
@@ -76,7 +76,7 @@ def test_a_held_product_whose_folder_vanished_is_named(kit: Kit) -> None:
 def test_a_product_that_is_just_being_pruned_is_not_missing(kit: Kit) -> None:
     first = three(kit)[0]
     mirror, entry = kit.mirror(), kit.entry(first)
-    mirror.ledger.removals.begin(first.id, Verdict(event=Event.PRUNE))
+    mirror.ledger.removals.begin(first.id, Transition(event=Event.PRUNE))
     mirror.archive.discard(first.id, entry.path or "", now=mirror.now())
     found = certificate(kit)
     assert counts(found)["2026-04"] == (1, 0, 1)
@@ -95,7 +95,7 @@ class Moving(Archive):
         return super().holds(path)
 
 
-def test_a_product_that_is_pruned_while_the_catalogue_is_listed_is_not_missing(kit: Kit) -> None:
+def test_a_product_that_is_pruned_while_the_catalog_is_listed_is_not_missing(kit: Kit) -> None:
     three(kit)
     kit.sections["prune"] = 'after = "0 s"\nrequire_processed = false\nmax_percent = 100'
     archive = Moving(kit.archive)
@@ -109,8 +109,8 @@ def test_a_product_that_is_pruned_while_the_catalogue_is_listed_is_not_missing(k
 def test_a_product_that_is_just_being_replaced_is_still_to_come(kit: Kit) -> None:
     first = three(kit)[0]
     products, now = kit.mirror().ledger.products, kit.mirror().now()
-    products.advance(kit.entry(first), Verdict(event=Event.REVISE), now=now)
-    products.advance(kit.entry(first), Verdict(event=Event.CLAIM), now=now)
+    products.advance(kit.entry(first), Transition(event=Event.REVISE), now=now)
+    products.advance(kit.entry(first), Transition(event=Event.CLAIM), now=now)
     rmtree(kit.archive / first.prefix)
     found = certificate(kit)
     assert [set(month.waiting) for month in found.months] == [{first.id}, set()]
@@ -142,7 +142,7 @@ def test_an_item_that_cannot_be_read_leaves_no_certificate_complete(kit: Kit) ->
     assert not found.complete
 
 
-def test_nothing_is_certified_by_a_catalogue_that_lists_nothing(kit: Kit) -> None:
+def test_nothing_is_certified_by_a_catalog_that_lists_nothing(kit: Kit) -> None:
     products = [tiny(day) for day in range(20, 26)]
     kit.sandbox.publish(products)
     kit.cycle()

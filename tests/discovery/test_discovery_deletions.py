@@ -44,7 +44,7 @@ def test_a_deleted_product_goes_by_policy(kit: Kit, policy: str) -> None:
     kit.assert_invariants()
 
 
-def test_vanishing_from_the_catalogue_is_no_deletion(kit: Kit) -> None:
+def test_vanishing_from_the_catalog_is_no_deletion(kit: Kit) -> None:
     kit.sections["deleted"] = 'policy = "trash"'
     product = tiny(27)
     holding(kit, product)
@@ -222,7 +222,7 @@ def test_a_product_listed_again_after_its_deletion_comes_back(kit: Kit, policy: 
     assert not folder.with_name(folder.name + ".deleted").exists()
 
 
-def test_nothing_is_withdrawn_while_the_catalogue_cannot_be_asked(kit: Kit) -> None:
+def test_nothing_is_withdrawn_while_the_catalog_cannot_be_asked(kit: Kit) -> None:
     kit.sections["deleted"] = 'policy = "trash"'
     product = tiny(27)
     holding(kit, product)

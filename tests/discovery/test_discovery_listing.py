@@ -1,4 +1,4 @@
-"""Listings of any size, through a catalogue that cuts, shifts, repeats and changes meanwhile."""
+"""Listings of any size, through a catalog that cuts, shifts, repeats and changes meanwhile."""
 
 import email.utils
 import hashlib
@@ -36,7 +36,7 @@ SEARCH = r"/v1/search"
 
 
 def asked_from(sandbox: Sandbox) -> list[str]:
-    """Return the sensing period of every search that the catalogue was asked, in order."""
+    """Return the sensing period of every search that the catalog was asked, in order."""
     return [found.body["datetime"] for found in sandbox.requests if found.method == "POST"]
 
 
@@ -46,7 +46,7 @@ def test_25000_items_behind_a_silent_end_at_10000_are_all_found(
 ) -> None:
     items = [thin(NOW - n * 30 * MINUTE) for n in range(25_000)]
     put(sandbox, items)
-    sandbox.catalogue.result_cap = 10_000
+    sandbox.catalog.result_cap = 10_000
     watch.catalog = catalog_of(sandbox, page_items=1000)
     result = watch.poll()
     assert watch.known == ids(items)
@@ -134,7 +134,7 @@ def test_an_endless_listing_comes_to_an_end_and_moves_no_watermark(
     assert watch.watermark is None
 
 
-def test_more_items_of_one_stamp_than_a_catalogue_lists_are_an_error_not_a_loss(
+def test_more_items_of_one_stamp_than_a_catalog_lists_are_an_error_not_a_loss(
     tmp_path: Path,
 ) -> None:
     catalog = FakeCatalog(page_items=10, cap=100)
@@ -243,7 +243,7 @@ def test_a_dead_token_that_leads_back_to_the_first_page_is_noticed(
 ) -> None:
     items = [thin(NOW - n * HOUR) for n in range(5, 305)]
     put(sandbox, items)
-    sandbox.catalogue.restart_on_dead_token = True
+    sandbox.catalog.restart_on_dead_token = True
     named = items[99]["id"]
     result = watch.poll_between(1, lambda: sandbox.withdraw(named, keep_objects=True))
     assert watch.known == ids(items)
@@ -304,7 +304,7 @@ def test_a_foreign_answer_with_200_changes_nothing_but_the_error(
     assert len(watch.known) == 2
 
 
-def test_an_empty_catalogue_where_5000_items_stood_is_not_believed(
+def test_an_empty_catalog_where_5000_items_stood_is_not_believed(
     tmp_path: Path, sandbox: Sandbox
 ) -> None:
     full = FakeCatalog(page_items=1000)

@@ -30,7 +30,7 @@ HOURS = st.integers(0, 60 * 24)
 
 
 class Discovery(RuleBasedStateMachine):
-    """A catalogue that lives, and a search that follows it with a clock of its own."""
+    """A catalog that lives, and a search that follows it with a clock of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Discovery(RuleBasedStateMachine):
             self._list(self.now - (hours + 4) * HOUR, self.now - hours * HOUR)
 
     def teardown(self) -> None:
-        """In the end, all that is in the catalogue and in scope is in the ledger.
+        """In the end, all that is in the catalog and in scope is in the ledger.
 
         A sweep that was cut off goes on where it was: what is published late behind that place is
         for the sweep after it.
@@ -74,7 +74,7 @@ class Discovery(RuleBasedStateMachine):
 
     @property
     def wanted(self) -> list[str]:
-        """What the catalogue has of the area."""
+        """What the catalog has of the area."""
         return [found.id for found in self.catalog.products.values() if found.tile == "32TMT"]
 
     def _list(self, sensed_at: datetime, published_at: datetime, **facts: Any) -> None:  # noqa: ANN401 - Product's fields

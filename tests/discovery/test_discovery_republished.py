@@ -12,7 +12,7 @@ from kit import SENSED_AT, Kit, OnFirstByte, Quiet, tiny
 from s2mirror.errors import Stopped
 from s2mirror.layout import product_path
 from s2mirror.lifecycle import Event
-from s2mirror.model import Entry, Verdict
+from s2mirror.model import LedgerEntry, Transition
 from s2mirror.sandbox import Answer, Fault, SandboxProduct
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.connections import Connections
@@ -33,8 +33,8 @@ def versions() -> tuple[SandboxProduct, SandboxProduct]:
 
 def requeue(kit: Kit, product: SandboxProduct) -> None:
     mirror = kit.mirror()
-    verdict = Verdict(event=Event.REQUEUE, attempts=0)
-    mirror.ledger.products.advance(kit.entry(product), verdict, now=mirror.now())
+    transition = Transition(event=Event.REQUEUE, attempts=0)
+    mirror.ledger.products.advance(kit.entry(product), transition, now=mirror.now())
 
 
 def trashed(kit: Kit) -> int:
@@ -101,7 +101,7 @@ def test_a_quarantined_product_is_tried_again_when_it_is_republished(kit: Kit) -
     kit.assert_current(new)
 
 
-def test_a_product_not_fetched_yet_takes_over_what_the_catalogue_says_now(kit: Kit) -> None:
+def test_a_product_not_fetched_yet_takes_over_what_the_catalog_says_now(kit: Kit) -> None:
     old, new = versions()
     kit.sandbox.publish(old)
     kit.sandbox.s3_proxy.inject(Fault(answer=Answer(status=503), times=None))
@@ -128,19 +128,19 @@ def test_a_stop_in_mid_fetch_of_a_republished_product_leaves_the_old_one_standin
     kit.assert_current(new)
 
 
-def _discard(mirror: Mirror, entry: Entry) -> None:
+def _discard(mirror: Mirror, entry: LedgerEntry) -> None:
     mirror.archive.discard(entry.product.id, entry.path or "", now=mirror.now())
 
 
-def _publish(mirror: Mirror, entry: Entry) -> None:
+def _publish(mirror: Mirror, entry: LedgerEntry) -> None:
     mirror.archive.publish(entry.product.id, product_path(mirror.template, entry.product))
 
 
-def _prove(mirror: Mirror, entry: Entry) -> None:
-    mirror.ledger.proofs.publish(entry.product.id)
+def _prove(mirror: Mirror, entry: LedgerEntry) -> None:
+    mirror.ledger.file_lists.publish(entry.product.id)
 
 
-SWAP: dict[str, Callable[[Mirror, Entry], None]] = {
+SWAP: dict[str, Callable[[Mirror, LedgerEntry], None]] = {
     "the old one to the trash": _discard,
     "the new one into the tree": _publish,
     "its proof": _prove,

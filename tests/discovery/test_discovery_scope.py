@@ -27,7 +27,7 @@ from shapely.geometry.base import BaseGeometry
 from s2mirror.geometry import from_bbox, pack, polygons_only, repaired
 from s2mirror.planning.searches import plan_searches
 from s2mirror.sandbox import ProductSpec, Sandbox, SandboxProduct, make_item
-from s2mirror.service.survey import survey
+from s2mirror.service.sync_plan import plan_sync
 from s2mirror.steps.rescope import rescope
 from s2mirror.stop import StopFlag
 from s2mirror.tiles import tile_polygon
@@ -222,7 +222,7 @@ def test_a_changed_filter_keeps_what_is_held_and_lists_it_as_unclaimed(kit: Kit)
     unclaimed = mirror.ledger.products.unclaimed(mirror.area_names)
     assert [found.product.id for found in unclaimed] == [cloudy.id]
     assert kit.entry(clear).areas == ("zurich",)
-    ahead = survey(mirror, mirror.searches)
+    ahead = plan_sync(mirror, mirror.searches)
     assert [found.product.id for found in ahead.unclaimed] == [cloudy.id]
     kit.areas = ZURICH
     kit.cycle()
@@ -238,7 +238,7 @@ def test_what_waits_and_is_no_longer_wanted_is_not_fetched(kit: Kit, state: str)
     for search in mirror.searches:
         mirror.poller().poll(search, StopFlag())
     if state == "queued":
-        mirror.chooser().choose(mirror.area_names, now=mirror.now())
+        mirror.enqueuer().enqueue(mirror.area_names, now=mirror.now())
     assert set(kit.states().values()) == {state}
     kit.areas = NARROW
     assert kit.cycle().exit_code == 0, "what nobody wants is not still to come"

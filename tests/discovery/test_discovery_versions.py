@@ -10,12 +10,12 @@ from discovery_kit import DAY, HOUR, NOW, product
 from kit import SENSED_AT, ZURICH, Kit, tiny
 from shapely.geometry import box
 
-from s2mirror.adapters.ledger.connection import stamp
 from s2mirror.geometry import pack
 from s2mirror.lifecycle import Event, State
-from s2mirror.model import Entry, SupersedePolicy, Verdict
+from s2mirror.model import LedgerEntry, SupersedePolicy, Transition
 from s2mirror.planning.supersede import plan_supersede, waiting_for_better
 from s2mirror.sandbox import NORTH_HALF, SOUTH_HALF, Fault, SandboxProduct
+from s2mirror.times import format_utc
 
 POLICIES = tuple(str(policy) for policy in SupersedePolicy)
 L2A_ONLY = ZURICH.replace('"sentinel-2-l1c", ', "")
@@ -78,8 +78,8 @@ def test_under_newest_the_older_one_goes_once_the_newer_one_is_held(kit: Kit) ->
     kit.cycle()
     assert kit.states() == {old.id: "archived", new.id: "quarantined"}, "never for an unproven one"
     kit.sandbox.s3_proxy.reset()
-    mirror, verdict = kit.mirror(), Verdict(event=Event.REQUEUE, attempts=0)
-    mirror.ledger.products.advance(kit.entry(new), verdict, now=mirror.now())
+    mirror, transition = kit.mirror(), Transition(event=Event.REQUEUE, attempts=0)
+    mirror.ledger.products.advance(kit.entry(new), transition, now=mirror.now())
     kit.cycle()
     assert kit.states() == {old.id: "superseded", new.id: "archived"}
     assert kit.entry(old).reason == f"superseded by {new.id}"
@@ -177,10 +177,10 @@ def entry(
     *,
     areas: tuple[str, ...] = ("zurich",),
     **facts: Any,  # noqa: ANN401 - Product's fields
-) -> Entry:
+) -> LedgerEntry:
     sensed_at = facts.pop("sensed_at", NOW - 9 * DAY)
     values = {"generated_at": sensed_at + number * HOUR, "baseline": f"05.{number:02d}"} | facts
-    return Entry(
+    return LedgerEntry(
         product=product(sensed_at, number=number, **values),
         state=state,
         reason="",
@@ -192,7 +192,7 @@ def entry(
     )
 
 
-def replaced(*entries: Entry) -> dict[str, str]:
+def replaced(*entries: LedgerEntry) -> dict[str, str]:
     """Return which product is replaced by which."""
     found = plan_supersede(entries, SupersedePolicy.NEWEST, timedelta())
     return {one.old.product.id: one.new.product.id for one in found}
@@ -242,8 +242,8 @@ def test_a_whole_replaces_a_half_whose_datastrip_begins_with_it() -> None:
 def test_a_reprocessing_may_shift_the_start_of_a_datastrip_a_little(
     seconds: int, same: bool  # noqa: FBT001 - a table
 ) -> None:  # fmt: skip
-    def strip(moment: timedelta) -> str:
-        return f"S2C_OPER_MSI_L2A_DS_2CPS_20260523T150000_S{NOW + moment:%Y%m%dT%H%M%S}_N05.12"
+    def strip(parse_utc: timedelta) -> str:
+        return f"S2C_OPER_MSI_L2A_DS_2CPS_20260523T150000_S{NOW + parse_utc:%Y%m%dT%H%M%S}_N05.12"
 
     one = entry(1, datastrip_id=strip(timedelta()))
     other = entry(2, datastrip_id=strip(timedelta(seconds=seconds)))
@@ -277,8 +277,8 @@ def test_products_in_their_back_off_keep_no_others_from_the_queue(kit: Kit) -> N
         mirror.ledger.products.record(
             part, {found.id: ("zurich",) for found in part}, priorities={}, now=mirror.now()
         )
-        mirror.chooser().choose(["zurich"], now=mirror.now())
-    later = stamp(mirror.now() + DAY)
+        mirror.enqueuer().enqueue(["zurich"], now=mirror.now())
+    later = format_utc(mirror.now() + DAY)
     assert (
         mirror.ledger.connection.execute(
             "UPDATE product SET next_attempt_at = :later WHERE state = 'queued'", {"later": later}
@@ -286,5 +286,5 @@ def test_products_in_their_back_off_keep_no_others_from_the_queue(kit: Kit) -> N
         == 500
     )
     mirror.ledger.products.record([fresh], {fresh.id: ("zurich",)}, priorities={}, now=mirror.now())
-    plan = mirror.chooser().choose(["zurich"], now=mirror.now())
+    plan = mirror.enqueuer().enqueue(["zurich"], now=mirror.now())
     assert fresh.id in {started.product.id for started in plan.start}

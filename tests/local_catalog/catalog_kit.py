@@ -1,4 +1,4 @@
-"""What tests of the local catalogue share: looking into it."""
+"""What tests of the local catalog share: looking into it."""
 
 import hashlib
 import json

@@ -41,10 +41,10 @@ def with_pixels(folder: Path, day: int = 27, **facts: Any) -> tuple[SandboxProdu
 
 
 def _values(key: str, day: int) -> Any:  # noqa: ANN401 - a numpy array
-    dice = np.random.default_rng([day, *key.encode()])
+    jitter = np.random.default_rng([day, *key.encode()])
     if key.startswith("SCL"):
-        return dice.integers(1, 12, (SIDE, SIDE), dtype=np.uint8)
-    return dice.integers(1000, 10_000, (SIDE, SIDE), dtype=np.uint16)
+        return jitter.integers(1, 12, (SIDE, SIDE), dtype=np.uint8)
+    return jitter.integers(1000, 10_000, (SIDE, SIDE), dtype=np.uint16)
 
 
 def _jpeg2000(path: Path, values: Any, tile: str, gsd: int) -> bytes:  # noqa: ANN401 - a numpy array

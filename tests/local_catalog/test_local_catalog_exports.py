@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from s2mirror.errors import Stopped
 from s2mirror.sandbox import SandboxProduct
-from s2mirror.service.catalogue import write_tables
+from s2mirror.service.local_catalog import write_tables
 from s2mirror.stop import StopFlag
 
 
@@ -92,7 +92,7 @@ def test_a_csv_file_that_cannot_be_written_says_what_to_do(
     assert "choose another place with --out" in capsys.readouterr().err
 
 
-def test_an_exported_catalogue_stands_by_itself(
+def test_an_exported_catalog_stands_by_itself(
     filled: tuple[Kit, list[SandboxProduct]],
 ) -> None:
     kit, products = filled

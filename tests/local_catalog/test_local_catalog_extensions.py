@@ -86,7 +86,7 @@ def test_an_item_from_python_is_valid_and_leads_to_its_collection(kit: Kit) -> N
     assert collection.id == "sentinel-2-l2a"
 
 
-def test_without_a_catalogue_of_its_own_an_item_leads_to_where_it_is_from(kit: Kit) -> None:
+def test_without_a_catalog_of_its_own_an_item_leads_to_where_it_is_from(kit: Kit) -> None:
     kit.sections["local_catalog"] = "enabled = false"
     held(kit, 20)
     with Mirror(kit.config) as mirror:

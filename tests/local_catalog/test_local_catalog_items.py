@@ -1,4 +1,4 @@
-"""What readers find in the catalogue, by libraries that nobody here wrote."""
+"""What readers find in the catalog, by libraries that nobody here wrote."""
 
 from pathlib import Path
 
@@ -18,10 +18,10 @@ from catalog_kit import (
 )
 from kit import Kit, small, tiny
 
-from s2mirror.drawing import Outcome, Preview
+from s2mirror.preview_model import Outcome, Preview
 
 
-def test_every_held_product_has_an_item_with_the_catalogues_own_properties(kit: Kit) -> None:
+def test_every_held_product_has_an_item_with_the_catalogs_own_properties(kit: Kit) -> None:
     products = held(kit, 20, 22)
     items = items_of(kit)
     assert set(items) == {product.id for product in products}
@@ -48,7 +48,7 @@ def test_an_item_leads_to_every_image_and_knows_its_size_and_digest(kit: Kit) ->
 
 
 @pytest.mark.long
-def test_an_item_says_of_its_images_what_the_catalogue_says_of_them(kit: Kit) -> None:
+def test_an_item_says_of_its_images_what_the_catalog_says_of_them(kit: Kit) -> None:
     product = small(20)
     kit.sandbox.publish(product)
     kit.cycle()
@@ -153,7 +153,7 @@ def test_what_is_pruned_leaves_and_no_link_dangles(kit: Kit) -> None:
     assert dangling(folder_of(kit)) == []
 
 
-def test_when_nothing_is_left_the_catalogue_is_empty_but_there(kit: Kit) -> None:
+def test_when_nothing_is_left_the_catalog_is_empty_but_there(kit: Kit) -> None:
     kit.sections["prune"] = PRUNED_AT_ONCE
     held(kit, 20, 22)
     assert [path.name for path, _ in documents(folder_of(kit))] == ["catalog.json"]

@@ -1,4 +1,4 @@
-"""The catalogue leads readers to the very numbers that are in the images."""
+"""The catalog leads readers to the very numbers that are in the images."""
 
 from pathlib import Path
 

@@ -22,7 +22,7 @@ def with_properties(product: SandboxProduct, **properties: Any) -> SandboxProduc
     return replace(product, item=item)
 
 
-def test_every_property_in_the_catalogue_is_kept_as_it_was_written(kit: Kit) -> None:
+def test_every_property_in_the_catalog_is_kept_as_it_was_written(kit: Kit) -> None:
     product = tiny(20)
     kit.sandbox.publish(product)
     kit.cycle()

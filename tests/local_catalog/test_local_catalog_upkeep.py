@@ -1,4 +1,4 @@
-"""The catalogue follows the archive, whatever happens in between, and says so when it does not."""
+"""The catalog follows the archive, whatever happens in between, and says so when it does not."""
 
 import gc
 import json
@@ -11,7 +11,7 @@ import pytest
 from catalog_kit import dangling, folder_of, held, item_file, items_of, restarted
 from kit import Kit, tiny
 
-from s2mirror.adapters.archive import Place, Shelf
+from s2mirror.adapters.archive import ItemPath, StaticCatalog
 from s2mirror.errors import ConfigError, HostileInput
 from s2mirror.layout import check_template, product_path
 
@@ -22,7 +22,7 @@ def rebuilt(kit: Kit) -> None:
     assert kit.call("catalog", "rebuild") == 0
 
 
-def test_a_mirror_that_had_none_gets_a_catalogue_of_all_that_it_holds(kit: Kit) -> None:
+def test_a_mirror_that_had_none_gets_a_catalog_of_all_that_it_holds(kit: Kit) -> None:
     kit.sections["local_catalog"] = OFF
     products = held(kit, 20, 22)
     assert not folder_of(kit).exists()
@@ -31,7 +31,7 @@ def test_a_mirror_that_had_none_gets_a_catalogue_of_all_that_it_holds(kit: Kit) 
     assert set(items_of(kit)) == {product.id for product in products}
 
 
-def test_a_catalogue_that_was_switched_off_meanwhile_forgets_nothing(kit: Kit) -> None:
+def test_a_catalog_that_was_switched_off_meanwhile_forgets_nothing(kit: Kit) -> None:
     held(kit, 20)
     kit.sections["local_catalog"] = OFF
     later = tiny(22)
@@ -44,7 +44,7 @@ def test_a_catalogue_that_was_switched_off_meanwhile_forgets_nothing(kit: Kit) -
     kit.assert_invariants()
 
 
-def test_a_catalogue_somewhere_else_is_written_there_with_links_that_hold(kit: Kit) -> None:
+def test_a_catalog_somewhere_else_is_written_there_with_links_that_hold(kit: Kit) -> None:
     kit.sections["local_catalog"] = 'folder = "elsewhere/stac"'
     held(kit, 20)
     folder = kit.folder / "elsewhere/stac"
@@ -57,13 +57,13 @@ def test_a_catalogue_somewhere_else_is_written_there_with_links_that_hold(kit: K
 
 
 @pytest.mark.parametrize("folder", ["archive/stac", "/", "."])
-def test_a_catalogue_among_the_products_is_refused(kit: Kit, folder: str) -> None:
+def test_a_catalog_among_the_products_is_refused(kit: Kit, folder: str) -> None:
     kit.sections["local_catalog"] = f'folder = "{folder}"'
     with pytest.raises(ConfigError, match="expected a folder apart from the archive"):
         kit.mirror()
 
 
-def test_an_archive_that_was_moved_keeps_its_catalogue_as_it_is(kit: Kit) -> None:
+def test_an_archive_that_was_moved_keeps_its_catalog_as_it_is(kit: Kit) -> None:
     (product,) = held(kit, 20)
     written = item_file(kit, product).stat().st_mtime_ns
     moved = replace(kit, folder=kit.folder / "moved")
@@ -77,14 +77,14 @@ def test_an_archive_that_was_moved_keeps_its_catalogue_as_it_is(kit: Kit) -> Non
     moved.assert_invariants()
 
 
-def test_a_catalogue_that_was_thrown_away_comes_back(kit: Kit) -> None:
+def test_a_catalog_that_was_thrown_away_comes_back(kit: Kit) -> None:
     products = held(kit, 20, 22)
     shutil.rmtree(folder_of(kit))
     restarted(kit)
     assert set(items_of(kit)) == {product.id for product in products}
 
 
-def test_trouble_with_the_catalogue_keeps_no_product_away(kit: Kit) -> None:
+def test_trouble_with_the_catalog_keeps_no_product_away(kit: Kit) -> None:
     held(kit, 20)
     folder = folder_of(kit)
     folder.rename(kit.folder / "aside")
@@ -100,7 +100,7 @@ def test_trouble_with_the_catalogue_keeps_no_product_away(kit: Kit) -> None:
     kit.assert_invariants()
 
 
-def test_a_rebuild_mends_whatever_was_done_to_the_catalogue(kit: Kit) -> None:
+def test_a_rebuild_mends_whatever_was_done_to_the_catalog(kit: Kit) -> None:
     products = held(kit, 20, 22, 24)
     paths = [item_file(kit, product) for product in products]
     paths[0].unlink()
@@ -151,32 +151,32 @@ def faults_after(kit: Kit, damage: str) -> list[str]:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        ("gone", "has no item in the catalogue"),
+        ("gone", "has no item in the catalog"),
         ("stray", "has an item, but is not held"),
         ("altered", "does not lead to the files that were proven"),
         ("unlinked", "no link leads to its item"),
     ],
 )
-def test_the_audit_says_where_the_catalogue_disagrees(kit: Kit, damage: str, words: str) -> None:
+def test_the_audit_says_where_the_catalog_disagrees(kit: Kit, damage: str, words: str) -> None:
     found = faults_after(kit, damage)
     assert found
-    assert all(fault.startswith("catalogue: ") for fault in found)
+    assert all(fault.startswith("catalog: ") for fault in found)
     assert all("`s2mirror catalog rebuild` writes it anew" in fault for fault in found)
     assert any(words in fault for fault in found)
     rebuilt(kit)
     assert kit.faults() == []
 
 
-def test_no_layout_and_no_product_may_stand_in_the_catalogue() -> None:
-    with pytest.raises(ValueError, match="the folder catalog/ is for the local catalogue alone"):
+def test_no_layout_and_no_product_may_stand_in_the_catalog() -> None:
+    with pytest.raises(ValueError, match="the folder catalog/ is for the local catalog alone"):
         check_template("catalog/{name}.SAFE")
 
 
-def test_a_product_whose_key_leads_into_the_catalogue_is_not_fetched(kit: Kit) -> None:
+def test_a_product_whose_key_leads_into_the_catalog_is_not_fetched(kit: Kit) -> None:
     (held_product,) = held(kit, 20)
     known = kit.mirror().ledger.products.get(held_product.id).product
     hostile = replace(known, s3_prefix=f"catalog/{known.id}.SAFE/")
-    with pytest.raises(HostileInput, match="would stand in the local catalogue"):
+    with pytest.raises(HostileInput, match="would stand in the local catalog"):
         product_path("{s3_prefix}", hostile)
 
 
@@ -198,14 +198,14 @@ def test_a_rebuild_of_what_is_switched_off_is_refused(
     assert "local_catalog.enabled is false" in capsys.readouterr().err
 
 
-class Moving(Shelf):
-    """A catalogue that changes right after somebody had a look at it."""
+class Moving(StaticCatalog):
+    """A catalog that changes right after somebody had a look at it."""
 
     def __init__(self, folder: Path, changes: list[Callable[[], object]]) -> None:
         super().__init__(folder)
         self._changes = changes
 
-    def places(self) -> Iterator[Place]:
+    def places(self) -> Iterator[ItemPath]:
         there = list(super().places())
         for change in self._changes:
             change()
@@ -220,6 +220,6 @@ def test_what_a_mirror_at_work_changes_amid_the_look_is_no_fault(kit: Kit, moves
         kit.sandbox.publish(tiny(22))
     else:
         kit.sections["prune"] = 'after = "0 s"\nrequire_processed = false\nmax_percent = 100'
-    shelf = Moving(folder_of(kit), [kit.cycle])
-    assert kit.mirror().cataloguer(shelf).faults() == []
+    static_catalog = Moving(folder_of(kit), [kit.cycle])
+    assert kit.mirror().local_catalog_updater(static_catalog).faults() == []
     assert len(items_of(kit)) == (2 if moves == "comes" else 0)

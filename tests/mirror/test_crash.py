@@ -26,10 +26,10 @@ pytestmark = pytest.mark.long
 
 BAND_BYTES = 60_000
 PUBLISH = r"^rename .*/staging/[^/]*\.SAFE$"
-PUBLISHED = r"^sql UPDATE OR REPLACE proof"
+PUBLISHED = r"^sql UPDATE OR REPLACE file_list"
 MOMENTS = {
     "before there is a ledger": r"^sql CREATE TABLE product",
-    "with a marker that the ledger does not know": r"^sql INSERT INTO fact",
+    "with a marker that the ledger does not know": r"^sql INSERT INTO state_value",
     "with the manifest, before its listing is known": r"^sql INSERT INTO transfer",
     "with a whole file that is not finished": r"^rename .*B02_10m",
     "with a file without digest that is not synced": r"^fsync .*-ql\.jpg",
@@ -44,7 +44,7 @@ MOMENTS = {
     "with half an item": r"^fsync .*/catalog/.*/S2[^/]*\.json[^/]*\.new$",
     "with an item that no list has": r"^rename .*/catalog/.*/32TMT/catalog\.json[^/]*\.new$",
     "with a tile that no month has": r"^rename .*/catalog/.*/2026-05/catalog\.json[^/]*\.new$",
-    "before the catalogue's note goes": r"^sql DELETE FROM change WHERE number",
+    "before the catalog's note goes": r"^sql DELETE FROM change WHERE number",
 }
 """When to kill a sync, as the step before which that is."""
 STAGING, QUARANTINE = ".s2mirror/staging", ".s2mirror/quarantine"
@@ -274,8 +274,8 @@ def test_a_kill_at_some_step_loses_nothing_and_repeats_nothing(
 ) -> None:
     products = SCENARIOS[name](kit, server)
     ending, steps = rehearse(kit, server)
-    dice = random.Random(name)  # noqa: S311 - no secret
-    assert_survives(kit, server, products, ending, dice.randint(1, counted(steps)))
+    jitter = random.Random(name)  # noqa: S311 - no secret
+    assert_survives(kit, server, products, ending, jitter.randint(1, counted(steps)))
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -292,7 +292,7 @@ def test_a_kill_at_every_step_loses_nothing_and_repeats_nothing(
 
 
 def kill_at_random_moments(
-    kit: Kit, dice: random.Random, kills: int, killed_sync: Callable[[float], object]
+    kit: Kit, jitter: random.Random, kills: int, killed_sync: Callable[[float], object]
 ) -> set[str]:
     """Let product after product come, kill each sync somewhere, let the next end; then look.
 
@@ -307,7 +307,7 @@ def kill_at_random_moments(
         later = timedelta(minutes=number)
         products.append(tiny(sensed_at=SENSED_AT + later, band_bytes=BAND_BYTES))
         kit.sandbox.publish(products[-1])
-        share = dice.random()
+        share = jitter.random()
         if number:
             killed_sync(share)
         else:
@@ -450,7 +450,7 @@ def places(steps: list[Step], kind: str, target: str) -> list[int]:
     return [n for n, step in enumerate(steps) if step.kind == kind and step.target == target]
 
 
-def cut_power(steps: list[Step], dice: random.Random) -> None:
+def cut_power(steps: list[Step], jitter: random.Random) -> None:
     """Do to the disk what a power cut may do: forget what was not synced.
 
     Bytes that were written to a file but not synced turn into zeros, or are cut off, as the dice
@@ -474,7 +474,7 @@ def cut_power(steps: list[Step], dice: random.Random) -> None:
     for path in sorted(dirty):
         if path.is_file():
             there_bytes = path.stat().st_size
-            path.write_bytes(b"\0" * dice.choice([there_bytes, there_bytes // 2, 0]))
+            path.write_bytes(b"\0" * jitter.choice([there_bytes, there_bytes // 2, 0]))
 
 
 def assert_survives_power_cut(

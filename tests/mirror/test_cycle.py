@@ -45,7 +45,7 @@ def test_every_service_is_told_who_asks(kit: Kit) -> None:
     asked = {
         name: {exchange.agent.split()[0] for exchange in proxy.traffic.exchanges}
         for name, proxy in {
-            "catalogue": stand.stac_proxy,
+            "catalog": stand.stac_proxy,
             "store": stand.s3_proxy,
             "deletions": stand.odata_proxy,
             "tokens": stand.identity_proxy,

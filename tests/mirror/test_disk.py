@@ -15,8 +15,8 @@ from volumes import honest
 
 from s2mirror.errors import ArchiveError, LedgerError
 from s2mirror.sandbox import Answer, Fault
-from s2mirror.service.catalogue import complete_catalogue
 from s2mirror.service.cycle import prune
+from s2mirror.service.local_catalog import complete_local_catalog
 from s2mirror.stop import StopFlag
 
 pytestmark = pytest.mark.long
@@ -145,8 +145,8 @@ def test_room_is_kept_for_all_that_is_under_way_and_the_reserve_is_never_touched
         assert sorted(result.archived) == sorted(p.id for p in products[2:]), "two of 4 MiB"
         assert least.bytes >= 10**6, "the reserve"
         assert result.downloads is not None
-        assert result.downloads.held[products[0].id].startswith("needs ")
-        assert "B of disk" in result.downloads.held[products[0].id]
+        assert result.downloads.deferred[products[0].id].startswith("needs ")
+        assert "B of disk" in result.downloads.deferred[products[0].id]
         remount(kit.archive, "size=40m")
         assert kit.cycle().exit_code == 0
         kit.assert_current(*products)
@@ -182,7 +182,7 @@ def test_a_disk_with_too_few_inodes_lets_a_product_wait_and_says_so(kit: Kit) ->
         result = kit.cycle()
         assert (result.exit_code, kit.downloads()) == (1, [])
         assert result.downloads is not None
-        assert "needs about 150 inodes" in result.downloads.held[product.id]
+        assert "needs about 150 inodes" in result.downloads.deferred[product.id]
         remount(kit.archive, "nr_inodes=1000")
         assert kit.cycle().exit_code == 0
         kit.assert_current(product)
@@ -278,7 +278,7 @@ def test_a_disk_that_is_away_lets_nothing_count_as_pruned_and_nothing_begin(kit:
         ):
             with pytest.raises(ArchiveError, match=r"is (the archive's|its) disk mounted"):
                 act()
-        complete_catalogue(mirror, StopFlag())
+        complete_local_catalog(mirror, StopFlag())
         assert kit.call("catalog", "rebuild") == 5
         assert list(kit.archive.iterdir()) == []
         assert mirror.ledger.products.get(product.id).state == "archived"

@@ -15,7 +15,7 @@ from s2mirror.errors import Stopped
 from s2mirror.sandbox import Exchange, Fault
 from s2mirror.sandbox.assets import announcing
 from s2mirror.service.wiring import utc_now
-from s2mirror.steps.connections import Connections, Turn
+from s2mirror.steps.connections import Connections, Priority
 from s2mirror.stop import StopFlag
 
 MIB = 1024 * 1024
@@ -71,9 +71,13 @@ def test_a_product_costs_one_request_per_file_and_one_listing_and_no_connection_
 
 def test_what_opens_up_more_work_goes_before_the_files_that_wait() -> None:
     connections, busy, done = Connections(1), threading.Event(), []
-    waiting = [connections.submit(Turn.FILE, busy.wait)]
-    for turn, name in ((Turn.FILE, "large"), (Turn.FILE, "small"), (Turn.AHEAD, "next listing")):
-        waiting.append(connections.submit(turn, partial(done.append, name)))
+    waiting = [connections.submit(Priority.FILE, busy.wait)]
+    for priority, name in (
+        (Priority.FILE, "large"),
+        (Priority.FILE, "small"),
+        (Priority.AHEAD, "next listing"),
+    ):
+        waiting.append(connections.submit(priority, partial(done.append, name)))
     busy.set()
     for future in waiting:
         future.result(30)
@@ -83,12 +87,12 @@ def test_what_opens_up_more_work_goes_before_the_files_that_wait() -> None:
 
 def test_what_waits_when_the_mirror_leaves_is_stopped_and_not_lost() -> None:
     connections, busy = Connections(1), threading.Event()
-    under_way = connections.submit(Turn.FILE, lambda: busy.wait(30))
-    waits = connections.submit(Turn.FILE, lambda: None)
+    under_way = connections.submit(Priority.FILE, lambda: busy.wait(30))
+    waits = connections.submit(Priority.FILE, lambda: None)
     while not under_way.running():
         time.sleep(0.01)
     connections.close()
-    for refused in (waits, connections.submit(Turn.AHEAD, lambda: None)):
+    for refused in (waits, connections.submit(Priority.AHEAD, lambda: None)):
         assert isinstance(refused.exception(0), Stopped)
     busy.set()
     assert under_way.result(30)
@@ -132,7 +136,7 @@ def test_a_product_that_drips_for_ever_is_put_off_and_keeps_its_bytes(kit: Kit) 
     slow, good = tiny(27, band_bytes=2 * MIB), tiny(25)
     kit.sections = {
         # Long enough for an answer that has only been held up.
-        "store": 'slowest = "1 MB"\nslow_for = "4 s"',
+        "store": 'min_rate = "1 MB"\nmin_rate_period = "4 s"',
         "download": 'tries_per_file = 2\nbackoff = "1 h"',
     }
     kit.sandbox.publish([slow, good])
@@ -141,7 +145,7 @@ def test_a_product_that_drips_for_ever_is_put_off_and_keeps_its_bytes(kit: Kit) 
     assert kit.cycle().exit_code == 1
     assert kit.states() == {slow.id: "queued", good.id: "archived"}
     entry = kit.entry(slow)
-    assert "store.slowest is 1000000 B/s" in entry.reason
+    assert "store.min_rate is 1000000 B/s" in entry.reason
     assert entry.attempts == 1
     kit.sandbox.s3_proxy.reset()
     assert kit.cycle(kit.later()).exit_code == 0
@@ -177,11 +181,11 @@ def test_after_a_kill_no_byte_that_is_on_disk_comes_twice_and_next_to_none_is_un
     kit.assert_current(*products)
 
 
-def test_a_store_that_lags_behind_the_catalogue_is_waited_for(kit: Kit) -> None:
+def test_a_store_that_lags_behind_the_catalog_is_waited_for(kit: Kit) -> None:
     old, new = tiny(20), tiny(20, seed=1)
     kit.sandbox.publish(replace(new, files=old.files))
     assert kit.cycle().exit_code == 1
-    assert kit.entry(new).reason.startswith("catalogue and store disagree: ")
+    assert kit.entry(new).reason.startswith("catalog and store disagree: ")
     kit.sandbox.replace(new)
     assert kit.cycle(kit.later()).exit_code == 0
     kit.assert_same_bytes(new)
@@ -189,7 +193,7 @@ def test_a_store_that_lags_behind_the_catalogue_is_waited_for(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_a_wrong_checksum_in_the_catalogue_costs_time_and_no_product(kit: Kit) -> None:
+def test_a_wrong_checksum_in_the_catalog_costs_time_and_no_product(kit: Kit) -> None:
     product = tiny(20)
     kit.sandbox.publish(replace(product, item=announcing(product.item, b"another manifest")))
     codes = [kit.cycle(kit.later(days=1 + attempt)).exit_code for attempt in range(4)]

@@ -52,7 +52,7 @@ def with_item(
 
 
 def claiming(product: SandboxProduct, size_bytes: int) -> SandboxProduct:
-    """Return *product* with another size in the catalogue."""
+    """Return *product* with another size in the catalog."""
 
     def change(item: dict[str, Any]) -> None:
         item["properties"].get("_private", {})["product_size"] = size_bytes
@@ -61,7 +61,7 @@ def claiming(product: SandboxProduct, size_bytes: int) -> SandboxProduct:
     return with_item(product, change)
 
 
-# Catalogue, listing and manifest disagree
+# Catalog, listing and manifest disagree
 
 
 def test_an_object_of_the_manifest_that_never_comes_ends_as_failed_with_its_reason(
@@ -73,7 +73,7 @@ def test_an_object_of_the_manifest_that_never_comes_ends_as_failed_with_its_reas
     for day in range(2):
         assert kit.cycle(kit.later(days=day)).exit_code == 1
         assert kit.entry(product).state == "queued"
-        assert "the catalogue is ahead of the store" in kit.entry(product).reason
+        assert "the catalog is ahead of the store" in kit.entry(product).reason
     assert kit.cycle(kit.later(days=3)).exit_code == 1
     assert kit.entry(product).state == "failed"
     assert "gave up after 3 attempts; the last: the store lacks 1 of the 4" in (
@@ -89,7 +89,7 @@ def test_a_product_whose_objects_come_after_its_item_waits_for_them(kit: Kit, mi
     kit.sandbox.store.delete([key for key in product.keys if key.endswith(missing)])
     assert kit.cycle().exit_code == 1
     assert kit.entry(product).state == "queued"
-    assert "the catalogue is ahead of the store" in kit.entry(product).reason
+    assert "the catalog is ahead of the store" in kit.entry(product).reason
     kit.sandbox.store.put(product.keys)
     assert kit.cycle(kit.later()).exit_code == 0
     kit.assert_same_bytes(product)
@@ -108,7 +108,7 @@ def test_a_listed_size_other_than_the_manifests_puts_the_product_aside_before_an
     kit.assert_invariants()
 
 
-def test_a_wrong_checksum_in_the_catalogue_yields_to_the_manifest(kit: Kit) -> None:
+def test_a_wrong_checksum_in_the_catalog_yields_to_the_manifest(kit: Kit) -> None:
     def spoil(item: dict[str, Any]) -> None:
         for asset in item["assets"].values():
             if "file:checksum" in asset:
@@ -316,13 +316,13 @@ def test_a_good_product_comes_after_a_thousand_bad_ones(kit: Kit) -> None:
     ]
     good = tiny(1)
     for product in bad:
-        kit.sandbox.catalogue.put([kit.sandbox.stac.served(product.item)])
+        kit.sandbox.catalog.put([kit.sandbox.stac.served(product.item)])
     kit.sandbox.publish(good)
     result = kit.cycle()
     assert (result.exit_code, result.archived) == (1, [good.id])
     states = kit.states()
     assert [states[product.id] for product in bad] == ["queued"] * 1000
-    assert "the catalogue is ahead of the store" in kit.entry(bad[0]).reason
+    assert "the catalog is ahead of the store" in kit.entry(bad[0]).reason
     assert kit.faults() == []
 
 
@@ -539,7 +539,7 @@ def test_a_product_too_large_for_the_disk_waits_with_its_reason_and_a_smaller_on
     assert result.exit_code == 1
     assert result.archived == [small.id]
     assert result.downloads is not None
-    assert result.downloads.held[large.id].startswith(f"needs {10**15} B of disk, ")
+    assert result.downloads.deferred[large.id].startswith(f"needs {10**15} B of disk, ")
     assert kit.states() == {large.id: "discovered", small.id: "archived"}
     kit.assert_invariants()
 

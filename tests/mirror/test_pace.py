@@ -8,7 +8,7 @@ from kit import Kit, tiny
 
 from s2mirror.errors import Stopped
 from s2mirror.sandbox import Answer, Fault
-from s2mirror.service.slowness import SlownessWatch
+from s2mirror.service.throttled_account import ThrottleWatch
 from s2mirror.steps.throttle import Meter, Throttle
 from s2mirror.stop import StopFlag
 
@@ -84,8 +84,8 @@ def test_the_meter_counts_bytes_and_the_time_in_which_somebody_was_at_work() -> 
 
 
 def test_a_slow_account_has_one_connection_at_work_until_it_is_fast_again() -> None:
-    verdicts = [True]
-    throttle, halt = Throttle(is_slow=lambda _bytes, _seconds: verdicts[0]), StopFlag()
+    transitions = [True]
+    throttle, halt = Throttle(is_slow=lambda _bytes, _seconds: transitions[0]), StopFlag()
     with throttle.turn(halt), throttle.turn(halt):
         throttle.take(1, halt)
     assert throttle.slow
@@ -133,7 +133,9 @@ def test_a_slow_account_is_told_of_and_charges_no_product_an_attempt(
     mirror = kit.mirror()
     now = mirror.now()
     mirror.ledger.add_transfer(13 * 10**12, now=now)
-    watch = SlownessWatch(ledger=mirror.ledger, quota=mirror.claimer.rooms.quota, now=mirror.now)
+    watch = ThrottleWatch(
+        ledger=mirror.ledger, quota=mirror.claimer.capacity_probe.quota, now=mirror.now
+    )
     slow = Throttle(is_slow=lambda _bytes, _seconds: watch.is_slow(600 * 10**6, 600))
     slow.take(1, StopFlag())
     kit.sections["quota"] = 'per_30_days = "unlimited"'

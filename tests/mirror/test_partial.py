@@ -234,7 +234,7 @@ def test_a_selected_object_that_the_store_lacks_keeps_the_product_waiting(kit: K
     rest = {name: data for name, data in product.files.items() if name not in (path, spare)}
     kit.sandbox.publish(replace(product, files=rest))
     assert kit.cycle().exit_code == 1
-    assert "the catalogue is ahead of the store" in kit.entry(product).reason
+    assert "the catalog is ahead of the store" in kit.entry(product).reason
     rest[path] = product.files[path]
     kit.sandbox.replace(replace(product, files=rest))
     assert kit.cycle(kit.later()).exit_code == 0

@@ -13,7 +13,7 @@ from volumes import bytes_of, honest, limit
 
 from s2mirror.sandbox import Fault, SandboxProduct
 from s2mirror.service.wiring import utc_now
-from s2mirror.steps.choose import QUEUE_LENGTH
+from s2mirror.steps.enqueue import QUEUE_LENGTH
 
 DAYS = (21, 23, 25, 27)
 BERN = """
@@ -25,7 +25,7 @@ start = 2020-01-01
 
 
 def tiny(day: int = 27, **facts: Any) -> SandboxProduct:  # noqa: ANN401 - ProductSpec's fields
-    """Make a product of which the catalogue tells the true size."""
+    """Make a product of which the catalog tells the true size."""
     return honest(made(day, **facts))
 
 
@@ -44,8 +44,8 @@ def test_downloads_stop_at_the_limit_with_exit_7_and_go_on_when_old_bytes_no_lon
     assert sorted(result.archived) == sorted(p.id for p in products[2:]), "the newest two"
     assert result.exit_code == 7
     assert result.downloads is not None
-    assert "of the account's volume" in result.downloads.held[products[0].id]
-    assert "is free again from about" in result.downloads.held[products[0].id]
+    assert "of the account's volume" in result.downloads.deferred[products[0].id]
+    assert "is free again from about" in result.downloads.deferred[products[0].id]
     assert kit.cycle(kit.later(days=29)).exit_code == 7
     assert kit.cycle(kit.later(days=31)).exit_code == 0
     kit.assert_current(*products)
@@ -88,7 +88,7 @@ def test_status_and_plan_say_what_the_account_has_left(
     assert "waiting   1 product, the first needs" in told
     kit.call("plan", "--json")
     plan = json.loads(capsys.readouterr().out)
-    assert "of the account's volume" in plan["held"][tiny(25).id]
+    assert "of the account's volume" in plan["deferred"][tiny(25).id]
 
 
 @pytest.mark.long
@@ -182,11 +182,11 @@ def test_more_bad_products_than_the_queue_holds_do_not_keep_a_good_one_from_its_
     mirror = kit.mirror()
     wanted = {product.id: ["zurich"] for product in bad}
     mirror.ledger.products.record(bad, wanted, priorities={}, now=mirror.now())
-    first = mirror.chooser().choose(["zurich"], now=mirror.now())
+    first = mirror.enqueuer().enqueue(["zurich"], now=mirror.now())
     assert good.id not in {entry.product.id for entry in first.news}
     mirror.ledger.connection.execute(
         "UPDATE product SET next_attempt_at = :later WHERE state = 'queued'",
         {"later": "2999-01-01T00:00:00.000000+00:00"},
     )
-    second = mirror.chooser().choose(["zurich"], now=mirror.now())
+    second = mirror.enqueuer().enqueue(["zurich"], now=mirror.now())
     assert good.id in {entry.product.id for entry in second.news}

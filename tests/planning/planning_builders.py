@@ -7,7 +7,7 @@ from shapely.geometry import box
 
 from s2mirror.area import WatchArea
 from s2mirror.lifecycle import State
-from s2mirror.model import Entry
+from s2mirror.model import LedgerEntry
 from s2mirror.planning.searches import Search, plan_searches
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -25,8 +25,8 @@ def entry(
     areas: tuple[str, ...] = ("alps",),
     changed_hours_ago: float = 0,
     **facts: Any,  # noqa: ANN401 - Product's fields
-) -> Entry:
-    return Entry(
+) -> LedgerEntry:
+    return LedgerEntry(
         product=product(product_id, **facts),
         state=state,
         reason="",

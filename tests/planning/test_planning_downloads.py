@@ -9,64 +9,66 @@ from s2mirror.lifecycle import State
 from s2mirror.planning.downloads import (
     ASSUMED_BYTES,
     ASSUMED_INODES,
-    Room,
+    Capacity,
     expected_bytes,
     plan_downloads,
 )
 
 if TYPE_CHECKING:
-    from s2mirror.model import Entry
+    from s2mirror.model import LedgerEntry
 
 
 def test_product_that_would_eat_the_reserve_waits_and_a_smaller_one_goes() -> None:
     big, small = entry("big", size_bytes=8), entry("small", hours_ago=1, size_bytes=3)
-    plan = plan_downloads([big, small], Room(disk_bytes=5))
+    plan = plan_downloads([big, small], Capacity(disk_bytes=5))
     assert plan.start == (small,)
-    assert plan.held == {"big": "needs 8 B of disk, 5 B are to spare"}
+    assert plan.deferred == {"big": "needs 8 B of disk, 5 B are to spare"}
     assert plan.size_bytes == 3
 
 
 def test_products_start_in_the_given_order() -> None:
     first, second = entry("first"), entry("second")
-    plan = plan_downloads([first, second], Room(disk_bytes=100))
+    plan = plan_downloads([first, second], Capacity(disk_bytes=100))
     assert plan.start == (first, second)
-    assert plan.held == {}
+    assert plan.deferred == {}
 
 
 def test_a_product_fits_to_the_last_byte() -> None:
     exact = entry(size_bytes=8)
-    assert plan_downloads([exact], Room(disk_bytes=8)).start == (exact,)
+    assert plan_downloads([exact], Capacity(disk_bytes=8)).start == (exact,)
 
 
 def test_a_disk_below_its_reserve_takes_nothing_and_says_so() -> None:
-    plan = plan_downloads([entry("x")], Room(disk_bytes=-7))
-    assert plan.held == {"x": "needs 8 B of disk, 0 B are to spare"}
+    plan = plan_downloads([entry("x")], Capacity(disk_bytes=-7))
+    assert plan.deferred == {"x": "needs 8 B of disk, 0 B are to spare"}
 
 
 def test_a_product_of_unknown_size_is_taken_for_a_usual_one() -> None:
     unknown = entry("x", size_bytes=None)
-    assert plan_downloads([unknown], Room(disk_bytes=ASSUMED_BYTES)).start == (unknown,)
-    assert "x" in plan_downloads([unknown], Room(disk_bytes=ASSUMED_BYTES - 1)).held
+    assert plan_downloads([unknown], Capacity(disk_bytes=ASSUMED_BYTES)).start == (unknown,)
+    assert "x" in plan_downloads([unknown], Capacity(disk_bytes=ASSUMED_BYTES - 1)).deferred
 
 
 def test_what_a_product_needs_may_be_less_than_all_of_it() -> None:
     half = entry("half", size_bytes=8)
-    plan = plan_downloads([half], Room(disk_bytes=4), needed_bytes=lambda _: 4)
+    plan = plan_downloads([half], Capacity(disk_bytes=4), needed_bytes=lambda _: 4)
     assert plan.start == (half,)
     assert plan.size_bytes == 4
 
 
 def test_a_disk_out_of_inodes_takes_nothing_however_many_bytes_are_free() -> None:
-    room = Room(disk_bytes=10**12, inodes=2 * ASSUMED_INODES - 1)
+    capacity = Capacity(disk_bytes=10**12, inodes=2 * ASSUMED_INODES - 1)
     first, second = entry("first"), entry("second")
-    plan = plan_downloads([first, second], room)
+    plan = plan_downloads([first, second], capacity)
     assert plan.start == (first,)
-    assert plan.held["second"].startswith("needs about 150 inodes (files and folders) of the disk")
-    assert plan.held["second"].endswith("149 are to spare")
+    assert plan.deferred["second"].startswith(
+        "needs about 150 inodes (files and folders) of the disk"
+    )
+    assert plan.deferred["second"].endswith("149 are to spare")
 
 
-def quota(fresh_bytes: int, backfill_bytes: int) -> Room:
-    return Room(
+def quota(fresh_bytes: int, backfill_bytes: int) -> Capacity:
+    return Capacity(
         disk_bytes=10**12,
         fresh_bytes=fresh_bytes,
         backfill_bytes=backfill_bytes,
@@ -79,28 +81,32 @@ def test_what_is_left_of_the_reserve_is_for_the_newest_images_alone() -> None:
     old, new = entry("old", hours_ago=25), entry("new", hours_ago=24)
     plan = plan_downloads([old, new], quota(20, 0))
     assert plan.start == (new,)
-    assert plan.held == {"old": "needs 8 B of the account's volume, 0 B are left within 30 days"}
-    assert plan.held_by_quota == {"old"}
+    assert plan.deferred == {
+        "old": "needs 8 B of the account's volume, 0 B are left within 30 days"
+    }
+    assert plan.deferred_by_quota == {"old"}
 
 
 def test_what_the_newest_take_is_not_there_for_the_backfill() -> None:
     new, old, older = entry("new"), entry("old", hours_ago=30), entry("older", hours_ago=31)
     plan = plan_downloads([new, old, older], quota(30, 20))
     assert plan.start == (new, old)
-    assert set(plan.held) == {"older"}
+    assert set(plan.deferred) == {"older"}
 
 
 def test_only_the_quota_holds_things_up_when_nothing_else_does() -> None:
     old, big = entry("old", hours_ago=99), entry("big", size_bytes=10**13)
-    assert plan_downloads([old], quota(20, 0)).only_quota_holds
-    assert not plan_downloads([old, big], quota(20, 0)).only_quota_holds, "the disk does too"
-    assert not plan_downloads([old, entry("new")], quota(20, 0)).only_quota_holds, "one can go"
-    assert not plan_downloads([], quota(0, 0)).only_quota_holds
+    assert plan_downloads([old], quota(20, 0)).deferred_by_quota_only
+    assert not plan_downloads([old, big], quota(20, 0)).deferred_by_quota_only, "the disk does too"
+    assert not plan_downloads([old, entry("new")], quota(20, 0)).deferred_by_quota_only, (
+        "one can go"
+    )
+    assert not plan_downloads([], quota(0, 0)).deferred_by_quota_only
 
 
 def test_at_most_so_many_join_the_queue_and_those_in_it_stay() -> None:
     queue, news = entry("queued"), [entry(f"n{n}", state=State.DISCOVERED) for n in range(3)]
-    plan = plan_downloads([news[0], queue, *news[1:]], Room(disk_bytes=100)).at_most(2)
+    plan = plan_downloads([news[0], queue, *news[1:]], Capacity(disk_bytes=100)).at_most(2)
     assert plan.start == (news[0], queue, news[1])
     assert plan.news == (news[0], news[1])
     assert plan.at_most(-1).start == (queue,)
@@ -110,16 +116,16 @@ def test_a_product_that_is_held_back_waits_with_its_reason_and_takes_no_room() -
     old, new = entry("old"), entry("new")
     plan = plan_downloads(
         [old, new],
-        Room(disk_bytes=8),
-        held_back={"old": "its newer version new goes first"},
+        Capacity(disk_bytes=8),
+        excluded={"old": "its newer version new goes first"},
     )
     assert plan.start == (new,)
-    assert plan.held == {"old": "its newer version new goes first"}
+    assert plan.deferred == {"old": "its newer version new goes first"}
 
 
 SIZES = st.none() | st.integers(1, 3 * ASSUMED_BYTES)
 ROOMS = st.builds(
-    Room,
+    Capacity,
     disk_bytes=st.integers(-10, 5 * ASSUMED_BYTES),
     inodes=st.none() | st.integers(-1, 2000),
     fresh_bytes=st.none() | st.integers(0, 5 * ASSUMED_BYTES),
@@ -130,22 +136,22 @@ ROOMS = st.builds(
 
 @given(st.lists(st.tuples(SIZES, st.integers(0, 48)), max_size=12), ROOMS)
 def test_no_room_is_given_twice_and_every_product_is_accounted_for(
-    facts: list[tuple[int | None, int]], room: Room
+    facts: list[tuple[int | None, int]], capacity: Capacity
 ) -> None:
-    waiting: list[Entry] = [
+    waiting: list[LedgerEntry] = [
         entry(f"p{n}", size_bytes=size, hours_ago=ago) for n, (size, ago) in enumerate(facts)
     ]
-    plan = plan_downloads(waiting, room)
+    plan = plan_downloads(waiting, capacity)
     started = [found.product.id for found in plan.start]
-    assert sorted([*started, *plan.held]) == sorted(found.product.id for found in waiting)
-    assert plan.held_by_quota <= set(plan.held)
+    assert sorted([*started, *plan.deferred]) == sorted(found.product.id for found in waiting)
+    assert plan.deferred_by_quota <= set(plan.deferred)
     if plan.start:
-        assert plan.size_bytes <= room.disk_bytes
-    if plan.start and room.inodes is not None:
-        assert len(plan.start) * ASSUMED_INODES <= room.inodes
-    if room.fresh_bytes is not None:
+        assert plan.size_bytes <= capacity.disk_bytes
+    if plan.start and capacity.inodes is not None:
+        assert len(plan.start) * ASSUMED_INODES <= capacity.inodes
+    if capacity.fresh_bytes is not None:
         fresh = [e for e in plan.start if e.product.sensed_at >= NOW - hours(24)]
-        assert sum(expected_bytes(e) for e in fresh) <= room.fresh_bytes
-    if room.backfill_bytes is not None:
+        assert sum(expected_bytes(e) for e in fresh) <= capacity.fresh_bytes
+    if capacity.backfill_bytes is not None:
         backfill = [e for e in plan.start if e.product.sensed_at < NOW - hours(24)]
-        assert sum(expected_bytes(e) for e in backfill) <= room.backfill_bytes
+        assert sum(expected_bytes(e) for e in backfill) <= capacity.backfill_bytes

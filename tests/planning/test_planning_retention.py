@@ -10,7 +10,7 @@ from planning_builders import area, entry, hours
 
 from s2mirror.area import WatchArea
 from s2mirror.lifecycle import Event, State
-from s2mirror.model import Entry
+from s2mirror.model import LedgerEntry
 from s2mirror.planning.retention import Brake, PrunePlan, Removal, plan_prune, superseded_removals
 from s2mirror.planning.supersede import Supersession
 
@@ -18,12 +18,12 @@ NO_BRAKE = Brake(max_products=10**6, max_percent=100)
 SHORT = area("alps", prune_after=hours(24))
 
 
-def held(product_id: str = "x", **facts: object) -> Entry:
+def held(product_id: str = "x", **facts: object) -> LedgerEntry:
     return entry(product_id, **{"state": State.PROCESSED, "changed_hours_ago": 100, **facts})
 
 
 def plan(
-    entries: list[Entry],
+    entries: list[LedgerEntry],
     *areas: WatchArea,
     leaving: Iterable[Removal] = (),
     processed: bool = True,
@@ -33,7 +33,7 @@ def plan(
     return plan_prune(entries, areas, by_id, require_processed=processed, brake=brake, now=NOW)
 
 
-def pruned(found: PrunePlan) -> list[Entry]:
+def pruned(found: PrunePlan) -> list[LedgerEntry]:
     """Return what goes because its areas let it go."""
     return [removal.entry for removal in found.removals if removal.event is Event.PRUNE]
 
@@ -124,7 +124,7 @@ def test_the_brake_counts_what_is_leaving_too() -> None:
     assert found.brake == "1 products are due, more than prune.max_products = 0"
 
 
-def superseded(old: Entry, *, due_in: timedelta) -> dict[str, Removal]:
+def superseded(old: LedgerEntry, *, due_in: timedelta) -> dict[str, Removal]:
     found = Supersession(old=old, new=held("newer"), due_at=NOW + due_in)
     return superseded_removals([found], now=NOW)
 
@@ -191,7 +191,7 @@ HELD = st.lists(
 @settings(max_examples=120)
 @given(HELD, AREAS, st.booleans())
 def test_nothing_is_ever_pruned_that_some_area_keeps(
-    entries: list[Entry],
+    entries: list[LedgerEntry],
     areas: list[WatchArea],
     processed: bool,  # noqa: FBT001 - drawn
 ) -> None:
@@ -208,7 +208,7 @@ def test_nothing_is_ever_pruned_that_some_area_keeps(
 
 @given(HELD, AREAS)
 def test_every_product_that_stays_has_a_reason_that_is_true(
-    entries: list[Entry], areas: list[WatchArea]
+    entries: list[LedgerEntry], areas: list[WatchArea]
 ) -> None:
     found = plan(entries, *areas, processed=False)
     rules = {one.name: one for one in areas}
@@ -217,7 +217,7 @@ def test_every_product_that_stays_has_a_reason_that_is_true(
         assert orphan or any(_keeps(rules[name], kept, entries) for name in kept.areas)
 
 
-def _keeps(rule: WatchArea, wanted: Entry, entries: list[Entry]) -> bool:
+def _keeps(rule: WatchArea, wanted: LedgerEntry, entries: list[LedgerEntry]) -> bool:
     newer = [
         one
         for one in entries

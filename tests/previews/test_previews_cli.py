@@ -17,7 +17,7 @@ from PIL import Image
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.cli.main import main
-from s2mirror.drawing import Drawing, Frame
+from s2mirror.preview_model import Extent, RenderedImage
 from s2mirror.sandbox import Answer, Fault, ProductSpec, make_item
 from s2mirror.steps.picture import put_all
 
@@ -126,9 +126,9 @@ def test_no_part_is_bought_if_the_allowance_does_not_reach_for_all(preview: Prev
 
 
 def test_a_part_keeps_its_number_when_one_before_it_is_empty(tmp_path: Path) -> None:
-    frame = Frame(crs="EPSG:4326", bbox=(8, 47, 9, 48), width=2, height=2)
+    extent = Extent(crs="EPSG:4326", bbox=(8, 47, 9, 48), width=2, height=2)
     empty, full = (
-        Drawing(content=b"x", form="png", frame=frame, is_empty=is_empty, units=0.0)
+        RenderedImage(content=b"x", form="png", extent=extent, is_empty=is_empty, units=0.0)
         for is_empty in (True, False)
     )
     assert put_all(Archive(tmp_path), "p", [full, empty, full]) == ("p.png", "p-3.png")

@@ -12,12 +12,12 @@ from shapely.geometry import MultiPolygon, box
 
 from s2mirror.area import WatchArea
 from s2mirror.config.previews import script_named
-from s2mirror.drawing import Frame, PreviewSource, Script
 from s2mirror.errors import UsageError
 from s2mirror.lifecycle import State
-from s2mirror.model import Entry
-from s2mirror.planning.frames import Size, frames_of, units_of
-from s2mirror.planning.previews import PreviewRule, of_outline, requests_of, wishes_of
+from s2mirror.model import LedgerEntry
+from s2mirror.planning.preview_extents import Size, extents_of, units_of
+from s2mirror.planning.previews import PreviewRule, of_outline, preview_tasks, requests_of
+from s2mirror.preview_model import Extent, PreviewSource, Script
 from s2mirror.projection import projected, to_degrees, to_map, unit_metres
 
 ISSUE = box(13.822174072265625, 45.85080395917834, 14.55963134765625, 46.29191774991382)
@@ -50,10 +50,10 @@ def area(name: str = "alps", geometry: object = ISSUE) -> WatchArea:
     )
 
 
-def entry(*areas: str) -> Entry:
+def entry(*areas: str) -> LedgerEntry:
     found = product()
     at = found.published_at
-    return Entry(
+    return LedgerEntry(
         product=found,
         state=State.ARCHIVED,
         reason="",
@@ -66,32 +66,32 @@ def entry(*areas: str) -> Entry:
 
 
 def test_a_picture_has_the_size_that_was_asked_for() -> None:
-    (frame,) = frames_of(ISSUE, "EPSG:4326", Size(width=512, height=512))
-    assert (frame.width, frame.height, frame.bbox) == (512, 512, ISSUE.bounds)
+    (extent,) = extents_of(ISSUE, "EPSG:4326", Size(width=512, height=512))
+    assert (extent.width, extent.height, extent.bbox) == (512, 512, ISSUE.bounds)
 
 
 def test_without_a_height_pixels_are_about_square_on_the_ground() -> None:
-    (frame,) = frames_of(ISSUE, "EPSG:4326", Size(width=512))
+    (extent,) = extents_of(ISSUE, "EPSG:4326", Size(width=512))
     across, up = unit_metres("EPSG:4326", 46.07)
-    west, south, east, north = frame.bbox
-    assert (east - west) * across / frame.width == pytest.approx(
-        (north - south) * up / frame.height, rel=0.01
+    west, south, east, north = extent.bbox
+    assert (east - west) * across / extent.width == pytest.approx(
+        (north - south) * up / extent.height, rel=0.01
     )
 
 
 @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", "utm"])
 def test_metres_per_pixel_hold_in_every_system(crs: str) -> None:
-    (frame,) = frames_of(ISSUE, crs, Size(width=1, metres_per_pixel=100))
-    west, south, east, north = frame.bbox
-    across, up = unit_metres(frame.crs, 46.07)
-    assert (east - west) * across / frame.width == pytest.approx(100, rel=0.01)
-    assert (north - south) * up / frame.height == pytest.approx(100, rel=0.01)
+    (extent,) = extents_of(ISSUE, crs, Size(width=1, metres_per_pixel=100))
+    west, south, east, north = extent.bbox
+    across, up = unit_metres(extent.crs, 46.07)
+    assert (east - west) * across / extent.width == pytest.approx(100, rel=0.01)
+    assert (north - south) * up / extent.height == pytest.approx(100, rel=0.01)
 
 
 def test_utm_is_the_zone_of_the_place() -> None:
-    assert frames_of(ISSUE, "utm", Size(width=100))[0].crs == "EPSG:32633"
+    assert extents_of(ISSUE, "utm", Size(width=100))[0].crs == "EPSG:32633"
     south = box(13.8, -46.2, 14.5, -45.8)
-    assert frames_of(south, "utm", Size(width=100))[0].crs == "EPSG:32733"
+    assert extents_of(south, "utm", Size(width=100))[0].crs == "EPSG:32733"
 
 
 @settings(max_examples=50)
@@ -104,7 +104,7 @@ def test_parts_keep_the_limit_and_lie_side_by_side_without_gap_or_overlap(
     width: int, height: int, crs: str
 ) -> None:
     place = box(14.0, 46.0, 14.01, 46.01)
-    parts = frames_of(place, crs, Size(width=width, height=height))
+    parts = extents_of(place, crs, Size(width=width, height=height))
     assert all(max(part.width, part.height) <= LIMIT for part in parts)
     assert sum(part.width * part.height for part in parts) == width * height
     areas = [box(*part.bbox).area for part in parts]
@@ -114,15 +114,15 @@ def test_parts_keep_the_limit_and_lie_side_by_side_without_gap_or_overlap(
 
 def test_an_area_over_the_antimeridian_is_drawn_on_either_side() -> None:
     split = MultiPolygon([box(179, -17, 180, -16), box(-180, -17, -179, -16)])
-    east, west = frames_of(split, "EPSG:4326", Size(width=200))
+    east, west = extents_of(split, "EPSG:4326", Size(width=200))
     assert (east.bbox, west.bbox) == ((179, -17, 180, -16), (-180, -17, -179, -16))
 
 
 def test_what_is_too_coarse_or_falls_into_too_many_parts_is_refused() -> None:
     with pytest.raises(UsageError, match="1780 m per pixel; Sentinel Hub draws nothing coarser"):
-        frames_of(ISSUE, "EPSG:4326", Size(width=32))
+        extents_of(ISSUE, "EPSG:4326", Size(width=32))
     with pytest.raises(UsageError, match="in 81 parts, more than 64"):
-        frames_of(box(14, 46, 14.1, 46.1), "EPSG:4326", Size(width=22_000, height=22_000))
+        extents_of(box(14, 46, 14.1, 46.1), "EPSG:4326", Size(width=22_000, height=22_000))
 
 
 @pytest.mark.parametrize(
@@ -140,37 +140,40 @@ def test_what_is_too_coarse_or_falls_into_too_many_parts_is_refused() -> None:
 def test_units_are_reckoned_as_sentinel_hub_does(
     width: int, height: int, name: str, units: float
 ) -> None:
-    frame = Frame(crs="EPSG:4326", bbox=(0, 0, 1, 1), width=width, height=height)
-    assert units_of(frame, script(name)) == pytest.approx(units, rel=1e-3)
+    extent = Extent(crs="EPSG:4326", bbox=(0, 0, 1, 1), width=width, height=height)
+    assert units_of(extent, script(name)) == pytest.approx(units, rel=1e-3)
 
 
 def test_floats_cost_twice_as_much() -> None:
-    frame = Frame(crs="EPSG:4326", bbox=(0, 0, 1, 1), width=512, height=512)
+    extent = Extent(crs="EPSG:4326", bbox=(0, 0, 1, 1), width=512, height=512)
     text = "input: ['B04', 'B08', 'B11'], output: {bands: 1, sampleType: 'FLOAT32'}"
-    assert units_of(frame, Script(name="own", text=text)) == 2.0
+    assert units_of(extent, Script(name="own", text=text)) == 2.0
 
 
 def test_a_product_is_looked_for_around_its_datatakes_start() -> None:
-    (wish,) = wishes_of(entry("alps"), {"alps": rule()}, {"alps": area()})
-    (request,) = requests_of(wish)
-    assert (wish.subject, wish.name) == (product().id, "true-color")
+    (task,) = preview_tasks(entry("alps"), {"alps": rule()}, {"alps": area()})
+    (request,) = requests_of(task)
+    assert (task.subject, task.name) == (product().id, "true-color")
     assert request.time_from == product().sensed_at - timedelta(minutes=45)
     assert request.time_until == product().sensed_at + timedelta(minutes=45)
 
 
 def test_two_products_of_one_overpass_share_the_picture_of_their_area() -> None:
     rules, areas = {"alps": rule(per_area=True)}, {"alps": area()}
-    (first,), (second,) = (wishes_of(entry("alps"), rules, areas) for _ in range(2))
+    (first,), (second,) = (preview_tasks(entry("alps"), rules, areas) for _ in range(2))
     assert first.subject == second.subject == "alps@20260601T120000"
 
 
 def test_two_areas_that_want_the_same_of_a_product_get_it_once_and_none_nothing() -> None:
     rules = {"alps": rule(), "lake": rule(), "sea": rule(source=PreviewSource.NONE)}
     areas = {name: area(name) for name in rules}
-    assert len(wishes_of(entry(*rules), rules, areas)) == 1
+    assert len(preview_tasks(entry(*rules), rules, areas)) == 1
     rules["lake"] = rule(script=script("ndvi"))
-    assert [wish.name for wish in wishes_of(entry(*rules), rules, areas)] == ["true-color", "ndvi"]
-    assert wishes_of(entry("sea", "gone"), rules, areas) == ()
+    assert [task.name for task in preview_tasks(entry(*rules), rules, areas)] == [
+        "true-color",
+        "ndvi",
+    ]
+    assert preview_tasks(entry("sea", "gone"), rules, areas) == ()
 
 
 def test_an_outline_is_clipped_and_parts_with_nothing_of_it_are_not_bought() -> None:
@@ -179,17 +182,17 @@ def test_an_outline_is_clipped_and_parts_with_nothing_of_it_are_not_bought() -> 
     )
     big = rule(size=Size(width=5000, height=5000))
     around = (product().sensed_at, product().published_at)
-    wish = of_outline("x", hook, big, "sentinel-2-l2a", around)
-    requests = requests_of(wish)
-    assert len(frames_of(hook, "EPSG:4326", big.size)) == 4
+    task = of_outline("x", hook, big, "sentinel-2-l2a", around)
+    requests = requests_of(task)
+    assert len(extents_of(hook, "EPSG:4326", big.size)) == 4
     assert len(requests) == 3
     assert all("Polygon" in request.geometry_geojson for request in requests)
 
 
 def test_a_box_is_not_clipped() -> None:
     around = (product().sensed_at, product().published_at)
-    wish = of_outline("x", ISSUE, rule(size=Size(width=512)), "sentinel-2-l2a", around)
-    assert [request.geometry_geojson for request in requests_of(wish)] == [""]
+    task = of_outline("x", ISSUE, rule(size=Size(width=512)), "sentinel-2-l2a", around)
+    assert [request.geometry_geojson for request in requests_of(task)] == [""]
 
 
 def test_a_format_without_transparency_gets_three_bands() -> None:
@@ -222,6 +225,6 @@ def test_a_tile_lies_where_its_name_says_on_the_utm_map() -> None:
 
 def test_a_world_file_names_the_pixel_size_and_the_middle_of_the_first_pixel() -> None:
     bbox = (400_000, 5_000_000, 401_000, 5_002_000)
-    frame = Frame(crs="EPSG:32633", bbox=bbox, width=10, height=20)
-    lines = [float(line) for line in frame.world_file.split()]
+    extent = Extent(crs="EPSG:32633", bbox=bbox, width=10, height=20)
+    lines = [float(line) for line in extent.world_file.split()]
     assert lines == [100, 0, 0, -100, 400_050, 5_001_950]

@@ -18,10 +18,9 @@ from rasterio.io import MemoryFile
 
 from s2mirror.adapters.ledger import open_ledger
 from s2mirror.adapters.previews import HubOptions, SentinelHub
-from s2mirror.adapters.previews.answers import retry_after_seconds
 from s2mirror.adapters.previews.decoding import is_empty
+from s2mirror.adapters.previews.error_map import retry_after_seconds
 from s2mirror.config.previews import built_in_scripts, script_named
-from s2mirror.drawing import DrawRequest, Frame
 from s2mirror.errors import (
     CredentialError,
     PreviewError,
@@ -29,18 +28,19 @@ from s2mirror.errors import (
     Stopped,
     TokenUnavailable,
 )
+from s2mirror.preview_model import Extent, RenderRequest
 from s2mirror.sandbox import Answer, Fault, ProductSpec, Sandbox, make_item
 from s2mirror.sandbox.picture import geotiff
-from s2mirror.service.painting import Considerate
+from s2mirror.service.preview_client import BackoffRenderer
 from s2mirror.stop import StopFlag
 
 STOP = StopFlag()
-FRAME = Frame(crs="EPSG:4326", bbox=(8.5, 47.1, 8.8, 47.3), width=24, height=16)
+FRAME = Extent(crs="EPSG:4326", bbox=(8.5, 47.1, 8.8, 47.3), width=24, height=16)
 
 
-def request(**changes: Any) -> DrawRequest:  # noqa: ANN401 - DrawRequest's fields
+def request(**changes: Any) -> RenderRequest:  # noqa: ANN401 - RenderRequest's fields
     values: dict[str, Any] = {
-        "frame": FRAME,
+        "extent": FRAME,
         "geometry_geojson": "",
         "collection": "sentinel-2-l2a",
         "time_from": datetime(2026, 5, 27, 9, tzinfo=UTC),
@@ -50,7 +50,7 @@ def request(**changes: Any) -> DrawRequest:  # noqa: ANN401 - DrawRequest's fiel
         "script": script_named("true-color", Path()),
         "form": "png",
     }
-    return DrawRequest(**values | changes)
+    return RenderRequest(**values | changes)
 
 
 def hub(sandbox: Sandbox, folder: Path, **changes: Any) -> SentinelHub:  # noqa: ANN401 - options
@@ -78,11 +78,11 @@ def test_every_evalscript_that_comes_along_draws_in_every_format(
 ) -> None:
     script = script_named(name, Path())
     fit = script.without_alpha() if form == "jpeg" else script
-    drawing = hub(sandbox, tmp_path).draw(request(script=fit, form=form), STOP)
-    seen = pixels(drawing.content)
+    image = hub(sandbox, tmp_path).render(request(script=fit, form=form), STOP)
+    seen = pixels(image.content)
     assert seen.shape == (16, 24, 3 if form == "jpeg" else 4)
-    assert not drawing.is_empty
-    assert drawing.units == pytest.approx(sandbox.process.units_spent, rel=1e-3)
+    assert not image.is_empty
+    assert image.units == pytest.approx(sandbox.process.units_spent, rel=1e-3)
 
 
 def test_the_request_says_what_is_wanted_and_takes_the_offset_away(
@@ -95,7 +95,7 @@ def test_the_request_says_what_is_wanted_and_takes_the_offset_away(
         max_cloud_cover_percent=60.0,
         mosaicking_order="leastCC",
     )
-    hub(sandbox, tmp_path).draw(wanted, STOP)
+    hub(sandbox, tmp_path).render(wanted, STOP)
     (body,) = sandbox.process.requests
     del body["evalscript"]
     assert body == {
@@ -130,9 +130,9 @@ def test_the_request_says_what_is_wanted_and_takes_the_offset_away(
 
 def test_a_geotiff_lies_where_it_was_asked_for(sandbox: Sandbox, tmp_path: Path) -> None:
     bbox = (461_000.0, 5_216_000.0, 485_000.0, 5_238_000.0)
-    frame = Frame(crs="EPSG:32632", bbox=bbox, width=24, height=22)
-    drawing = hub(sandbox, tmp_path).draw(request(frame=frame, form="tiff"), STOP)
-    with MemoryFile(drawing.content) as file, file.open() as picture:
+    extent = Extent(crs="EPSG:32632", bbox=bbox, width=24, height=22)
+    image = hub(sandbox, tmp_path).render(request(extent=extent, form="tiff"), STOP)
+    with MemoryFile(image.content) as file, file.open() as picture:
         assert picture.crs.to_epsg() == 32632
         assert tuple(picture.bounds) == bbox
 
@@ -147,9 +147,9 @@ def test_an_empty_picture_is_recognised_and_has_cost_all_the_same(
         script=script.without_alpha() if form == "jpeg" else script,
         time_until=datetime(2026, 5, 27, 10, tzinfo=UTC),
     )
-    drawing = hub(sandbox, tmp_path).draw(wanted, STOP)
-    assert drawing.is_empty
-    assert drawing.units > 0
+    image = hub(sandbox, tmp_path).render(wanted, STOP)
+    assert image.is_empty
+    assert image.units > 0
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ class Leaving(StopFlag):
 def test_who_waits_for_a_busy_service_stops_when_told_to(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.process.refuse_next = 9
     with pytest.raises(Stopped):
-        hub(sandbox, tmp_path).draw(request(), Leaving())
+        hub(sandbox, tmp_path).render(request(), Leaving())
     assert asked(sandbox) == 1
 
 
@@ -238,7 +238,7 @@ def test_what_is_no_picture_is_never_taken_for_one(
 ) -> None:
     sandbox.process_proxy.inject(Fault(answer=answer, times=None))
     with pytest.raises(PreviewUnavailable, match="cannot be used"):
-        hub(sandbox, tmp_path, tries=1).draw(request(), STOP)
+        hub(sandbox, tmp_path, tries=1).render(request(), STOP)
 
 
 def test_a_picture_that_was_cut_off_is_paid_for_and_not_asked_for_again(
@@ -246,7 +246,7 @@ def test_a_picture_that_was_cut_off_is_paid_for_and_not_asked_for_again(
 ) -> None:
     sandbox.process_proxy.inject(Fault(cut_after_bytes=100))
     with pytest.raises(PreviewUnavailable, match="cannot be used") as caught:
-        hub(sandbox, tmp_path).draw(request(), STOP)
+        hub(sandbox, tmp_path).render(request(), STOP)
     assert caught.value.units == pytest.approx(0.01)
     assert asked(sandbox) == 1
 
@@ -256,7 +256,7 @@ def test_retry_after_is_taken_for_milliseconds_never_for_an_hour(
 ) -> None:
     sandbox.process.refuse_next = 2
     stop = Hurried()
-    assert hub(sandbox, tmp_path).draw(request(), stop).content
+    assert hub(sandbox, tmp_path).render(request(), stop).content
     assert stop.waits == [3.398, 3.398]
     assert retry_after_seconds("3398") == 3.398
     assert retry_after_seconds("soon") == 0
@@ -269,14 +269,14 @@ def test_a_service_that_wants_long_to_be_left_alone_is_left_alone_by_every_comma
     clock, stop = Clock(), Hurried()
     sandbox.process.refuse_next, sandbox.process.retry_after_ms = 1, 7_200_000
     with pytest.raises(PreviewUnavailable, match="RATE_LIMIT_EXCEEDED"):
-        command(sandbox, tmp_path, clock).draw(request(), stop)
+        command(sandbox, tmp_path, clock).render(request(), stop)
     for _ in range(2):
         clock.turn(minutes=39)
         with pytest.raises(PreviewUnavailable, match="left alone until 2026-06-01 14:00 UTC"):
-            command(sandbox, tmp_path, clock).draw(request(), stop)
+            command(sandbox, tmp_path, clock).render(request(), stop)
     assert (asked(sandbox), stop.waits) == (1, [])
     clock.turn(minutes=43)
-    assert command(sandbox, tmp_path, clock).draw(request(), stop).content
+    assert command(sandbox, tmp_path, clock).render(request(), stop).content
 
 
 def test_a_token_endpoint_that_wants_to_be_left_alone_is_left_alone_by_every_command(
@@ -286,17 +286,17 @@ def test_a_token_endpoint_that_wants_to_be_left_alone_is_left_alone_by_every_com
     busy = Answer(status=429, headers={"Retry-After": "3600"})
     sandbox.identity_proxy.inject(Fault(answer=busy, times=1))
     with pytest.raises(TokenUnavailable, match="answered 429"):
-        command(sandbox, tmp_path, clock).draw(request(), stop)
+        command(sandbox, tmp_path, clock).render(request(), stop)
     with pytest.raises(PreviewUnavailable, match="left alone until 2026-06-01 13:00 UTC"):
-        command(sandbox, tmp_path, clock).draw(request(), stop)
+        command(sandbox, tmp_path, clock).render(request(), stop)
     assert sandbox.identity_proxy.traffic.count() == 1
     clock.turn(minutes=61)
-    assert command(sandbox, tmp_path, clock).draw(request(), stop).content
+    assert command(sandbox, tmp_path, clock).render(request(), stop).content
 
 
-def command(sandbox: Sandbox, folder: Path, clock: Clock) -> Considerate:
+def command(sandbox: Sandbox, folder: Path, clock: Clock) -> BackoffRenderer:
     """Return a painter as a new process makes one: only the ledger is there from before."""
-    return Considerate(hub(sandbox, folder), open_ledger(folder / "ledger.sqlite"), clock.now)
+    return BackoffRenderer(hub(sandbox, folder), open_ledger(folder / "ledger.sqlite"), clock.now)
 
 
 def test_a_service_that_is_away_is_asked_again_ever_later_and_then_given_up(
@@ -305,7 +305,7 @@ def test_a_service_that_is_away_is_asked_again_ever_later_and_then_given_up(
     sandbox.process_proxy.inject(Fault(answer=Answer(status=503), times=None))
     stop = Hurried()
     with pytest.raises(PreviewUnavailable, match="it answered 503; will be tried again"):
-        hub(sandbox, tmp_path).draw(request(), stop)
+        hub(sandbox, tmp_path).render(request(), stop)
     assert asked(sandbox) == 5
     assert stop.waits == sorted(stop.waits)
 
@@ -313,10 +313,10 @@ def test_a_service_that_is_away_is_asked_again_ever_later_and_then_given_up(
 def test_a_token_that_died_in_mid_run_is_renewed_once_and_the_picture_comes(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    painter = hub(sandbox, tmp_path)
-    painter.draw(request(), STOP)
+    renderer = hub(sandbox, tmp_path)
+    renderer.render(request(), STOP)
     sandbox.identity.issued.clear()
-    assert painter.draw(request(), STOP).content
+    assert renderer.render(request(), STOP).content
     assert len(sandbox.identity.issued) == 1
     assert asked(sandbox) == 3
 
@@ -324,11 +324,11 @@ def test_a_token_that_died_in_mid_run_is_renewed_once_and_the_picture_comes(
 def test_a_client_that_is_revoked_in_mid_run_is_told_as_a_wrong_credential(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    painter = hub(sandbox, tmp_path)
-    painter.draw(request(), STOP)
+    renderer = hub(sandbox, tmp_path)
+    renderer.render(request(), STOP)
     sandbox.identity.revoked = True
     with pytest.raises(CredentialError, match="has expired or was revoked"):
-        painter.draw(request(), STOP)
+        renderer.render(request(), STOP)
 
 
 def test_a_client_without_the_right_to_draw_is_told_so_and_not_asked_again(
@@ -338,16 +338,16 @@ def test_a_client_without_the_right_to_draw_is_told_so_and_not_asked_again(
     answer = Answer(status=403, body=json.dumps(told).encode())
     sandbox.process_proxy.inject(Fault(answer=answer))
     with pytest.raises(CredentialError, match="COMMON_INSUFFICIENT_PERMISSIONS: no"):
-        hub(sandbox, tmp_path).draw(request(), STOP)
+        hub(sandbox, tmp_path).render(request(), STOP)
     assert asked(sandbox) == 1
 
 
 def test_a_wrong_request_is_told_with_the_parameter_and_not_tried_again(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    wanted = request(frame=replace(FRAME, width=2501))
+    wanted = request(extent=replace(FRAME, width=2501))
     with pytest.raises(PreviewError, match="output->width: must be from 1 to 2500") as caught:
-        hub(sandbox, tmp_path).draw(wanted, STOP)
+        hub(sandbox, tmp_path).render(wanted, STOP)
     assert not caught.value.transient
     assert asked(sandbox) == 1
 
@@ -358,7 +358,7 @@ def test_an_evalscript_that_does_not_run_is_told_in_the_services_words(
     own = tmp_path / "own.js"
     own.write_text("//VERSION=3\nfunction setup( {")
     with pytest.raises(PreviewError, match=r"RENDERER_EXCEPTION: .*SyntaxError"):
-        hub(sandbox, tmp_path).draw(request(script=script_named(str(own), Path())), STOP)
+        hub(sandbox, tmp_path).render(request(script=script_named(str(own), Path())), STOP)
 
 
 @pytest.mark.parametrize(
@@ -375,7 +375,7 @@ def test_other_answers_say_what_came_and_what_to_do(
 ) -> None:
     sandbox.process_proxy.inject(Fault(answer=answer))
     with pytest.raises(PreviewError, match=words):
-        hub(sandbox, tmp_path).draw(request(), STOP)
+        hub(sandbox, tmp_path).render(request(), STOP)
 
 
 def test_a_netrc_file_does_not_take_the_place_of_the_token(
@@ -385,14 +385,14 @@ def test_a_netrc_file_does_not_take_the_place_of_the_token(
     netrc.write_text("machine localhost login somebody password else\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    assert hub(sandbox, tmp_path).draw(request(), STOP).content
+    assert hub(sandbox, tmp_path).render(request(), STOP).content
 
 
 def test_who_waits_for_a_picture_stops_when_told_to(sandbox: Sandbox, tmp_path: Path) -> None:
     stop = StopFlag()
     stop.set()
     with pytest.raises(Stopped):
-        hub(sandbox, tmp_path).draw(request(), stop)
+        hub(sandbox, tmp_path).render(request(), stop)
     assert asked(sandbox) == 0
 
 
@@ -402,7 +402,7 @@ def test_without_rasterio_a_jpeg_is_refused_before_it_costs_anything(
     assert rasterio.__version__
     monkeypatch.setattr("s2mirror.adapters.previews.decoding.find_spec", lambda _: None)
     with pytest.raises(PreviewError, match=r"s2mirror\[preview\]"):
-        hub(sandbox, tmp_path).draw(request(form="jpeg"), STOP)
+        hub(sandbox, tmp_path).render(request(form="jpeg"), STOP)
     assert asked(sandbox) == 0
 
 
@@ -412,10 +412,10 @@ def test_a_thousand_previews_in_an_hour_take_as_few_tokens_as_their_lives_need(
 ) -> None:
     clock = Clock()
     options = HubOptions(url=sandbox.process_url, ca_file=sandbox.ca_file)
-    painter = SentinelHub(options, tokens(sandbox, tmp_path, clock))
-    wanted = request(frame=replace(FRAME, width=2, height=2, bbox=(8.5, 47.1, 8.51, 47.11)))
+    renderer = SentinelHub(options, tokens(sandbox, tmp_path, clock))
+    wanted = request(extent=replace(FRAME, width=2, height=2, bbox=(8.5, 47.1, 8.51, 47.11)))
     for _ in range(1000):
-        assert painter.draw(wanted, STOP).content
+        assert renderer.render(wanted, STOP).content
         clock.turn(seconds=3.6)
     # Each lives 600 s and is renewed 60 s before its end: 3600 / 540, rounded up.
     assert len(sandbox.identity.issued) == 7

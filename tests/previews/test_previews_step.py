@@ -10,10 +10,10 @@ import rasterio
 from kit import ZURICH, Kit, tiny
 from PIL import Image
 
-from s2mirror.drawing import Outcome, Preview, Spending
 from s2mirror.errors import ArchiveError, CredentialError, PreviewUnavailable, QuotaError
 from s2mirror.lifecycle import Event, State
-from s2mirror.model import Verdict
+from s2mirror.model import Transition
+from s2mirror.preview_model import Outcome, Preview, Spending
 from s2mirror.sandbox import Answer, Fault, ProductSpec, SandboxProduct, make_item
 from s2mirror.service.previews import make_all_due, previewer
 from s2mirror.service.wiring import Mirror, utc_now
@@ -51,7 +51,7 @@ def tile_bounds() -> tuple[int, int, int, int]:
 
 
 @pytest.fixture
-def drawing(kit: Kit) -> Kit:
+def image(kit: Kit) -> Kit:
     """Return a kit whose previews are drawn."""
     kit.sections["preview"] = DRAWN
     return kit
@@ -140,27 +140,27 @@ def test_the_true_colour_band_is_made_smaller_and_keeps_its_place(kit: Kit, form
     assert (west > 150, east > 50) == (True, False)
 
 
-def test_drawn_previews_come_with_each_product_and_once_only(drawing: Kit) -> None:
+def test_drawn_previews_come_with_each_product_and_once_only(image: Kit) -> None:
     made = tiny()
-    drawing.sandbox.publish([made, tiny(day=22)])
-    assert drawing.cycle().previews == 2
-    (preview,) = of(drawing.mirror(), made).values()
+    image.sandbox.publish([made, tiny(day=22)])
+    assert image.cycle().previews == 2
+    (preview,) = of(image.mirror(), made).values()
     assert preview.paths == (f"previews/2026/05/{made.id}.true-color.png",)
     assert preview.units > 0
-    drawing.cycle()
-    make_all_due(drawing.mirror(), STOP)
-    assert asked(drawing) == 2
-    assert len(drawing.sandbox.identity.issued) == 1
+    image.cycle()
+    make_all_due(image.mirror(), STOP)
+    assert asked(image) == 2
+    assert len(image.sandbox.identity.issued) == 1
 
 
 @pytest.mark.long
-def test_an_area_has_one_picture_per_overpass_whatever_tiles_it_has(drawing: Kit) -> None:
+def test_an_area_has_one_picture_per_overpass_whatever_tiles_it_has(image: Kit) -> None:
     area = 'name = "both"\ntiles = ["32TMT", "32TNT"]\nstart = 2020-01-01\n'
-    drawing.areas = f'[[area]]\n{area}preview_of = "area"\npreview_evalscript = "ndvi"\n'
-    drawing.sections["preview"] = 'source = "process"\nwidth = 200\n'
-    drawing.sandbox.publish([tiny(), tiny(tile="32TNT"), tiny(day=22)])
-    assert drawing.cycle().previews == 2
-    pictures = sorted(path.name for path in (drawing.archive / "previews/both").rglob("*.png"))
+    image.areas = f'[[area]]\n{area}preview_of = "area"\npreview_evalscript = "ndvi"\n'
+    image.sections["preview"] = 'source = "process"\nwidth = 200\n'
+    image.sandbox.publish([tiny(), tiny(tile="32TNT"), tiny(day=22)])
+    assert image.cycle().previews == 2
+    pictures = sorted(path.name for path in (image.archive / "previews/both").rglob("*.png"))
     assert pictures == ["20260522T102031_l2a.ndvi.png", "20260527T102031_l2a.ndvi.png"]
 
 
@@ -178,36 +178,36 @@ def test_units_are_spent_only_where_an_area_wants_it(kit: Kit) -> None:
     assert asked(kit) == 1
 
 
-def test_an_empty_picture_is_not_kept_and_not_drawn_again(drawing: Kit) -> None:
+def test_an_empty_picture_is_not_kept_and_not_drawn_again(image: Kit) -> None:
     made = tiny()
-    drawing.sections["preview"] = DRAWN + "max_cloud_cover_percent = 5"
-    drawing.sandbox.publish(made)
-    drawing.cycle()
-    (preview,) = of(drawing.mirror(), made).values()
+    image.sections["preview"] = DRAWN + "max_cloud_cover_percent = 5"
+    image.sandbox.publish(made)
+    image.cycle()
+    (preview,) = of(image.mirror(), made).values()
     assert (preview.outcome, preview.paths) == (Outcome.EMPTY, ())
     assert preview.units > 0
-    assert not (drawing.archive / "previews").exists()
-    drawing.cycle()
-    assert asked(drawing) == 1
+    assert not (image.archive / "previews").exists()
+    image.cycle()
+    assert asked(image) == 1
 
 
 @pytest.mark.long
 def test_the_months_allowance_is_never_passed_and_the_rest_waits_for_the_next(
-    drawing: Kit,
+    image: Kit,
 ) -> None:
-    drawing.sections["preview"] = DRAWN + "monthly_units = 0.05"
-    drawing.sandbox.publish([tiny(day=day) for day in (12, 17, 22, 27)])
+    image.sections["preview"] = DRAWN + "monthly_units = 0.05"
+    image.sandbox.publish([tiny(day=day) for day in (12, 17, 22, 27)])
     # Not at the end of a month, lest the next be there in some minutes.
     days = (40 - utc_now().day) % 31
-    mirror = drawing.later(days=days)
-    result = drawing.cycle(mirror)
+    mirror = image.later(days=days)
+    result = image.cycle(mirror)
     assert (result.exit_code, result.previews) == (0, 1)
-    assert drawing.sandbox.process.units_spent <= 0.05
+    assert image.sandbox.process.units_spent <= 0.05
     with pytest.raises(QuotaError, match=r"of 0\.05 units and 1 of 9000 requests are spent"):
-        list(previewer(drawing.later(days=days, minutes=20)).make_due(STOP))
-    assert asked(drawing) == 1
+        list(previewer(image.later(days=days, minutes=20)).make_due(STOP))
+    assert asked(image) == 1
     assert mirror.ledger.previews.due_count() == 3
-    assert make_all_due(drawing.later(days=days + 32), STOP) == 1
+    assert make_all_due(image.later(days=days + 32), STOP) == 1
 
 
 def test_what_is_reserved_by_two_at_once_never_passes_the_allowance(kit: Kit) -> None:
@@ -223,23 +223,23 @@ def test_what_is_reserved_by_two_at_once_never_passes_the_allowance(kit: Kit) ->
 
 
 @pytest.mark.long
-def test_what_the_service_says_it_cost_is_what_is_counted(drawing: Kit) -> None:
+def test_what_the_service_says_it_cost_is_what_is_counted(image: Kit) -> None:
     headers = {"X-ProcessingUnits-Spent": "0.75"}
-    drawing.sandbox.process_proxy.inject(Fault(headers=headers))
-    drawing.sandbox.publish(tiny())
-    mirror = timeless(drawing)
-    drawing.cycle(mirror)
+    image.sandbox.process_proxy.inject(Fault(headers=headers))
+    image.sandbox.publish(tiny())
+    mirror = timeless(image)
+    image.cycle(mirror)
     assert mirror.ledger.previews.spending(f"{mirror.now():%Y-%m}").units == pytest.approx(0.75)
 
 
 @pytest.mark.long
-def test_a_refused_request_costs_nothing(drawing: Kit) -> None:
+def test_a_refused_request_costs_nothing(image: Kit) -> None:
     refusal = Answer(status=400, body=b'{"error": {"message": "no"}}')
-    drawing.sandbox.process_proxy.inject(Fault(answer=refusal))
+    image.sandbox.process_proxy.inject(Fault(answer=refusal))
     made = tiny()
-    drawing.sandbox.publish(made)
-    mirror = timeless(drawing)
-    drawing.cycle(mirror)
+    image.sandbox.publish(made)
+    mirror = timeless(image)
+    image.cycle(mirror)
     assert of(mirror, made)["true-color"].outcome is Outcome.FAILED
     assert mirror.ledger.previews.spending(f"{mirror.now():%Y-%m}").units == 0
 
@@ -268,98 +268,98 @@ def too_fast(kit: Kit) -> None:
 )
 @pytest.mark.long
 def test_when_nothing_can_be_bought_the_mirror_goes_on_and_free_previews_come(
-    drawing: Kit, break_it: Callable[[Kit], None], kind: type[Exception]
+    image: Kit, break_it: Callable[[Kit], None], kind: type[Exception]
 ) -> None:
-    drawing.areas = ZURICH + "\n" + ZURICH.replace("zurich", "free").replace(
+    image.areas = ZURICH + "\n" + ZURICH.replace("zurich", "free").replace(
         "8.45, 47.2, 8.85, 47.4", "9.6, 46.6, 9.7, 46.7"
     ) + 'preview = "quicklook"\n'  # fmt: skip
     products = [tiny(), tiny(day=22), with_picture(tiny(tile="32TNS", day=12))]
-    drawing.sandbox.publish(products)
-    break_it(drawing)
-    result = drawing.cycle()
+    image.sandbox.publish(products)
+    break_it(image)
+    result = image.cycle()
     assert (result.exit_code, len(result.archived)) == (0, 3)
-    mirror = drawing.mirror()
+    mirror = image.mirror()
     assert set(of(mirror, products[2])) == {"quicklook"}
     assert mirror.ledger.previews.due_count() == 2
-    requests = drawing.sandbox.identity_proxy.traffic.count() + asked(drawing)
+    requests = image.sandbox.identity_proxy.traffic.count() + asked(image)
     assert requests <= 2
     make_all_due(mirror, STOP)
-    assert drawing.sandbox.identity_proxy.traffic.count() + asked(drawing) == requests
+    assert image.sandbox.identity_proxy.traffic.count() + asked(image) == requests
     with pytest.raises(kind):
-        list(previewer(drawing.later(minutes=11)).make_due(STOP))
-    drawing.sandbox.identity.revoked = False
-    drawing.sandbox.identity_proxy.reset()
-    drawing.sandbox.process.refuse_next = 0
-    assert make_all_due(drawing.later(hours=2), STOP) == 2
+        list(previewer(image.later(minutes=11)).make_due(STOP))
+    image.sandbox.identity.revoked = False
+    image.sandbox.identity_proxy.reset()
+    image.sandbox.process.refuse_next = 0
+    assert make_all_due(image.later(hours=2), STOP) == 2
 
 
 @pytest.mark.long
-def test_a_preview_that_cannot_be_made_is_given_up_with_its_reason(drawing: Kit) -> None:
-    drawing.sandbox.process_proxy.inject(Fault(cut_after_bytes=10, times=None))
-    drawing.sections["preview"] = DRAWN + "max_attempts = 2"
+def test_a_preview_that_cannot_be_made_is_given_up_with_its_reason(image: Kit) -> None:
+    image.sandbox.process_proxy.inject(Fault(cut_after_bytes=10, times=None))
+    image.sections["preview"] = DRAWN + "max_attempts = 2"
     made = tiny()
-    drawing.sandbox.publish(made)
-    drawing.cycle()
-    assert of(drawing.mirror(), made) == {}
-    make_all_due(drawing.later(days=1), STOP)
-    (preview,) = of(drawing.mirror(), made).values()
+    image.sandbox.publish(made)
+    image.cycle()
+    assert of(image.mirror(), made) == {}
+    make_all_due(image.later(days=1), STOP)
+    (preview,) = of(image.mirror(), made).values()
     assert preview.outcome is Outcome.FAILED
     assert "cannot be used" in preview.reason
-    make_all_due(drawing.later(days=2), STOP)
-    assert asked(drawing) == 2
+    make_all_due(image.later(days=2), STOP)
+    assert asked(image) == 2
 
 
 @pytest.mark.long
-def test_republished_bytes_get_a_new_preview(drawing: Kit) -> None:
+def test_republished_bytes_get_a_new_preview(image: Kit) -> None:
     made = tiny()
-    drawing.sandbox.publish(made)
-    drawing.cycle()
-    mirror = drawing.mirror()
+    image.sandbox.publish(made)
+    image.cycle()
+    mirror = image.mirror()
     entry = mirror.ledger.products.get(made.id)
-    mirror.ledger.products.advance(entry, Verdict(event=Event.REVISE), now=mirror.now())
+    mirror.ledger.products.advance(entry, Transition(event=Event.REVISE), now=mirror.now())
     assert mirror.ledger.products.get(made.id).state is State.QUEUED
-    assert drawing.cycle().previews == 1
-    assert asked(drawing) == 2
+    assert image.cycle().previews == 1
+    assert asked(image) == 2
 
 
 @pytest.mark.long
 def test_another_evalscript_in_the_configuration_is_drawn_of_what_is_held_too(
-    drawing: Kit,
+    image: Kit,
 ) -> None:
     made = tiny()
-    drawing.sandbox.publish(made)
-    drawing.cycle()
-    drawing.sections["preview"] = DRAWN + 'evalscript = "false-color"'
-    assert drawing.cycle().previews == 1
-    assert set(of(drawing.mirror(), made)) == {"true-color", "false-color"}
+    image.sandbox.publish(made)
+    image.cycle()
+    image.sections["preview"] = DRAWN + 'evalscript = "false-color"'
+    assert image.cycle().previews == 1
+    assert set(of(image.mirror(), made)) == {"true-color", "false-color"}
 
 
 @pytest.mark.long
-def test_an_area_is_drawn_on_schedule_from_the_images_of_the_days_before(drawing: Kit) -> None:
-    drawing.sections["preview"] = DRAWN + 'every = "7 d"\nwindow = "20 d"'
-    mirror = drawing.later(days=0)
+def test_an_area_is_drawn_on_schedule_from_the_images_of_the_days_before(image: Kit) -> None:
+    image.sections["preview"] = DRAWN + 'every = "7 d"\nwindow = "20 d"'
+    mirror = image.later(days=0)
     recent = mirror.now().replace(microsecond=0)
-    drawing.areas = ZURICH.replace("start = 2020-01-01", "start = 2090-01-01")
-    drawing.sandbox.publish(make_item(ProductSpec(tile="32TMT", sensed_at=recent)))
-    assert make_all_due(drawing.later(days=1), STOP) == 1
-    assert make_all_due(drawing.later(days=2), STOP) == 0
-    assert make_all_due(drawing.later(days=9), STOP) == 1
-    assert len(list((drawing.archive / "previews/zurich").rglob("*.png"))) == 2
+    image.areas = ZURICH.replace("start = 2020-01-01", "start = 2090-01-01")
+    image.sandbox.publish(make_item(ProductSpec(tile="32TMT", sensed_at=recent)))
+    assert make_all_due(image.later(days=1), STOP) == 1
+    assert make_all_due(image.later(days=2), STOP) == 0
+    assert make_all_due(image.later(days=9), STOP) == 1
+    assert len(list((image.archive / "previews/zurich").rglob("*.png"))) == 2
 
 
 @pytest.mark.long
-def test_previews_leave_the_reserve_of_disk_alone(drawing: Kit) -> None:
-    drawing.sections["preview"] = 'source = "none"'
-    drawing.sandbox.publish(tiny())
-    drawing.cycle()
-    drawing.sections["preview"] = DRAWN
-    mirror = drawing.mirror()
+def test_previews_leave_the_reserve_of_disk_alone(image: Kit) -> None:
+    image.sections["preview"] = 'source = "none"'
+    image.sandbox.publish(tiny())
+    image.cycle()
+    image.sections["preview"] = DRAWN
+    mirror = image.mirror()
     mirror.ledger.previews.enqueue(["zurich"])
     step = previewer(mirror)
     full = replace(step, maker=replace(step.maker, reserve_bytes=10**18))
     with pytest.raises(ArchiveError, match=r"less than archive\.reserve is free"):
         list(full.make_due(STOP))
-    assert asked(drawing) == 0
+    assert asked(image) == 0
 
 
 @pytest.mark.long

@@ -68,7 +68,7 @@ def read(client: "S3Client", product: SandboxProduct, **more: str) -> tuple[int,
 
 
 def landing(sandbox: Sandbox) -> Iterator[bytes]:
-    """Ask for the catalogue's landing page over a socket that hides no broken end."""
+    """Ask for the catalog's landing page over a socket that hides no broken end."""
     with asked(sandbox) as connection:
         while piece := connection.recv(65536):
             yield piece

@@ -206,12 +206,12 @@ def test_both_ways_lead_to_the_same_store(sandbox: Sandbox, product: SandboxProd
     assert second.get_object(Bucket="eodata", Key=key)["Body"].read() == first
 
 
-def test_a_withdrawn_product_is_gone_from_catalogue_and_store(sandbox: Sandbox) -> None:
+def test_a_withdrawn_product_is_gone_from_catalog_and_store(sandbox: Sandbox) -> None:
     product = make_product(ProductSpec(tile="33UUP", scale=0))
     sandbox.publish(product)
     assert sandbox.keys_of(product.id) == sorted(product.keys)
     sandbox.withdraw(product.id)
-    assert sandbox.catalogue.get(product.id) is None
+    assert sandbox.catalog.get(product.id) is None
     assert sandbox.keys_of(product.id) == []
     with pytest.raises(UsageError, match="has no such item"):
         sandbox.withdraw(product.id)

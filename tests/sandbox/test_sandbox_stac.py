@@ -7,8 +7,8 @@ import pystac_client
 import pytest
 
 from s2mirror.sandbox import ProductSpec, Sandbox, SandboxProduct, make_item, make_product
-from s2mirror.sandbox.catalogue import Catalogue
 from s2mirror.sandbox.query import parse_query
+from s2mirror.sandbox.stac_catalog import SandboxCatalog
 
 if TYPE_CHECKING:
     from conftest import Client
@@ -226,9 +226,9 @@ def test_an_unknown_collection_gives_an_empty_answer_and_no_error(client: "Clien
 
 
 def test_a_result_cap_ends_the_listing_without_a_word(sandbox: Sandbox, client: "Client") -> None:
-    sandbox.catalogue.result_cap = 12
+    sandbox.catalog.result_cap = 12
     found = client.all_ids(collections=[L2A], limit=5)
-    sandbox.catalogue.result_cap = None
+    sandbox.catalog.result_cap = None
     assert len(found) == 12
 
 
@@ -241,9 +241,9 @@ def test_a_token_whose_item_is_gone_fails_or_starts_anew_as_configured(
     body = first["links"][0]["body"]
     sandbox.withdraw(first["features"][-1]["id"])
     assert client.search(**body).status_code == 500
-    sandbox.catalogue.restart_on_dead_token = True
+    sandbox.catalog.restart_on_dead_token = True
     assert len(client.search(**body).json()["features"]) == 2
-    sandbox.catalogue.restart_on_dead_token = False
+    sandbox.catalog.restart_on_dead_token = False
 
 
 def test_fields_shrink_the_answer(client: "Client", listed: list[SandboxProduct]) -> None:
@@ -285,7 +285,7 @@ def test_an_item_has_the_links_of_the_api_and_its_own(sandbox: Sandbox, client: 
                                     "bbox": item["bbox"]}  # fmt: skip
 
 
-def test_the_sandbox_remembers_what_the_catalogue_was_asked(
+def test_the_sandbox_remembers_what_the_catalog_was_asked(
     sandbox: Sandbox, client: "Client"
 ) -> None:
     sandbox.requests.clear()
@@ -302,9 +302,9 @@ def test_the_sandbox_remembers_what_the_catalogue_was_asked(
 
 @pytest.mark.long
 def test_twenty_five_thousand_items_are_paged_in_seconds() -> None:
-    catalogue = Catalogue()
+    catalog = SandboxCatalog()
     model = make_item(ProductSpec()).item
-    catalogue.put(
+    catalog.put(
         {
             **model,
             "id": f"{n}",
@@ -318,7 +318,7 @@ def test_twenty_five_thousand_items_are_paged_in_seconds() -> None:
     search = {"filter": at_least("2026-03-05T00:00:00Z"), "sortby": "+published", "limit": 1000}
     began, pages, token = datetime.now(UTC), 0, ""
     while pages == 0 or token:
-        token = catalogue.search(parse_query({**search, "token": token})).next_token
+        token = catalog.search(parse_query({**search, "token": token})).next_token
         pages += 1
     assert pages > 15
     assert (datetime.now(UTC) - began).total_seconds() < 60

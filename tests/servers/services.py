@@ -18,7 +18,7 @@ NOBODY_LISTENS = "https://127.0.0.1:9/token"
 
 
 class Services:
-    """A catalogue of stac-fastapi-pgstac and a store of Ceph RGW, as one Copernicus Data Space."""
+    """A catalog of stac-fastapi-pgstac and a store of Ceph RGW, as one Copernicus Data Space."""
 
     token_url = process_url = NOBODY_LISTENS
     client_id = client_secret = "nobody"  # noqa: S105 - as it says
@@ -35,7 +35,7 @@ class Services:
         self.secret_key = ceph.secret_key
 
     def publish(self, *products: SandboxProduct) -> None:
-        """Put products into the store, then into the catalogue, as CDSE does."""
+        """Put products into the store, then into the catalog, as CDSE does."""
         self.store(*products)
         self.list(*products)
 
@@ -50,7 +50,7 @@ class Services:
             self.ceph.load(product.keys.items())
 
     def list(self, *products: SandboxProduct) -> None:
-        """Put products into the catalogue alone."""
+        """Put products into the catalog alone."""
         collections = [invented.collection() | {"id": name} for name in COLLECTIONS]
         self.pgstac.load(collections, [product.item for product in products])
 

@@ -195,7 +195,7 @@ def test_the_watermark_takes_in_ties_and_microseconds(kit: Kit, services: Servic
     assert_current(kit, first, tie, later, earlier)
 
 
-def test_a_catalogue_ahead_of_its_store_costs_a_wait_and_no_product(
+def test_a_catalog_ahead_of_its_store_costs_a_wait_and_no_product(
     kit: Kit, services: Services
 ) -> None:
     kit.sections |= IMPATIENT
@@ -293,7 +293,7 @@ def test_a_product_replaced_in_mid_download_is_listed_anew_and_held_as_it_is_now
     }
 
 
-def test_a_product_withdrawn_from_the_catalogue_stays_held(kit: Kit, services: Services) -> None:
+def test_a_product_withdrawn_from_the_catalog_stays_held(kit: Kit, services: Services) -> None:
     products = [small(27), small(25)]
     services.publish(*products)
     sync(kit)

@@ -1,16 +1,16 @@
-"""What CDSE's own kind of catalogue and store does with every question that the mirror asks."""
+"""What CDSE's own kind of catalog and store does with every question that the mirror asks."""
 
 from collections.abc import Iterator, Mapping
 
 import invented
 import pytest
 from ceph import CephStore
-from contracts import CatalogContract, Register, Shelf, StoreContract
+from contracts import CatalogContract, Register, StaticCatalog, StoreContract
 from pgstac import PgStac
 from services import COLLECTIONS
 
-from s2mirror.adapters.catalog import StacCatalog, StacOptions
 from s2mirror.adapters.objectstore import S3Store, StoreOptions
+from s2mirror.adapters.stac_catalog import StacApiCatalog, StacOptions
 from s2mirror.sandbox import ProductSpec, make_item
 
 pytestmark = pytest.mark.servers
@@ -21,7 +21,7 @@ class PgStacRegister:
 
     def __init__(self, pgstac: PgStac) -> None:
         options = StacOptions(url=f"{pgstac.url}/", bucket="eodata", page_size=3, tries=1)
-        self.catalog = StacCatalog(options)
+        self.catalog = StacApiCatalog(options)
         self._pgstac = pgstac
         self.put()
 
@@ -34,7 +34,7 @@ class PgStacRegister:
 
 
 class TestPgStac(CatalogContract):
-    # Nobody here can break a real catalogue between two pages; the sandbox's proxy does.
+    # Nobody here can break a real catalog between two pages; the sandbox's proxy does.
     test_a_listing_that_breaks_off_is_an_error_never_a_short_listing = None  # type: ignore[assignment]
 
     @pytest.fixture
@@ -63,7 +63,7 @@ class CephShelf:
 
 class TestCeph(StoreContract):
     @pytest.fixture
-    def shelf(self, ceph: CephStore) -> Iterator[Shelf]:
+    def shelf(self, ceph: CephStore) -> Iterator[StaticCatalog]:
         ceph.clear()
         yield CephShelf(ceph)
         ceph.clear()

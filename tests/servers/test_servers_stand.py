@@ -22,7 +22,7 @@ MEBIBYTE = 1 << 20
 
 
 @pytest.fixture
-def catalogue(pgstac: PgStac) -> Iterator[PgStac]:
+def catalog(pgstac: PgStac) -> Iterator[PgStac]:
     yield pgstac
     pgstac.clear()
 
@@ -33,8 +33,8 @@ def store(ceph: CephStore) -> Iterator[CephStore]:
     ceph.clear()
 
 
-def served(catalogue: PgStac, item: dict[str, Any]) -> requests.Response:
-    url = f"{catalogue.url}/collections/{item['collection']}/items/{item['id']}"
+def served(catalog: PgStac, item: dict[str, Any]) -> requests.Response:
+    url = f"{catalog.url}/collections/{item['collection']}/items/{item['id']}"
     return requests.get(url, timeout=30)
 
 
@@ -57,43 +57,43 @@ def refusal(error: pytest.ExceptionInfo[ClientError]) -> tuple[int, str]:
     return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]
 
 
-def test_an_item_of_cdse_shape_comes_back_as_it_was_published(catalogue: PgStac) -> None:
+def test_an_item_of_cdse_shape_comes_back_as_it_was_published(catalog: PgStac) -> None:
     item = invented.item()
-    catalogue.load([invented.collection()], [item])
-    answer = served(catalogue, item).json()
+    catalog.load([invented.collection()], [item])
+    answer = served(catalog, item).json()
     assert without_links(answer) == without_links(item)
     assert item["links"][0] in answer["links"]
 
 
-def test_real_items_come_back_as_they_were_published(catalogue: PgStac) -> None:
+def test_real_items_come_back_as_they_were_published(catalog: PgStac) -> None:
     collections, items = real_samples()
-    catalogue.load(collections, items)
+    catalog.load(collections, items)
     assert items
     for item in items:
-        assert without_links(served(catalogue, item).json()) == without_links(item)
+        assert without_links(served(catalog, item).json()) == without_links(item)
 
 
-def test_an_item_published_again_replaces_the_first(catalogue: PgStac) -> None:
+def test_an_item_published_again_replaces_the_first(catalog: PgStac) -> None:
     for hour in (3, 9):
         published = datetime(2026, 5, 1, hour, tzinfo=UTC)
-        catalogue.load([invented.collection()], [invented.item(published=published)])
-    answer = served(catalogue, invented.item()).json()
+        catalog.load([invented.collection()], [invented.item(published=published)])
+    answer = served(catalog, invented.item()).json()
     assert answer["properties"]["published"] == "2026-05-01T09:00:00.000000Z"
 
 
-def test_a_withdrawn_item_is_gone(catalogue: PgStac) -> None:
+def test_a_withdrawn_item_is_gone(catalog: PgStac) -> None:
     item = invented.item()
-    catalogue.load([invented.collection()], [item])
-    catalogue.delete(item)
-    assert served(catalogue, item).status_code == 404
+    catalog.load([invented.collection()], [item])
+    catalog.delete(item)
+    assert served(catalog, item).status_code == 404
 
 
 @pytest.mark.parametrize(
     "instant", ["2026-05-05T12:00:00Z", {"timestamp": "2026-05-05T12:00:00Z"}], ids=["text", "cql2"]
 )
-def test_a_filter_on_published_finds_what_came_since(catalogue: PgStac, instant: object) -> None:
-    catalogue.load([invented.collection()], [invented.item(day) for day in range(1, 8)])
-    search = Client.open(catalogue.url).search(
+def test_a_filter_on_published_finds_what_came_since(catalog: PgStac, instant: object) -> None:
+    catalog.load([invented.collection()], [invented.item(day) for day in range(1, 8)])
+    search = Client.open(catalog.url).search(
         collections=[invented.COLLECTION],
         filter={"op": ">=", "args": [{"property": "published"}, instant]},
         filter_lang="cql2-json",
@@ -104,13 +104,13 @@ def test_a_filter_on_published_finds_what_came_since(catalogue: PgStac, instant:
 
 # pystac-client knows only version 1.0 of the sort extension by name; it sorts all the same.
 @pytest.mark.filterwarnings("ignore:Server does not conform to SORT")
-def test_a_search_sorts_by_published_and_pages_by_opaque_tokens(catalogue: PgStac) -> None:
+def test_a_search_sorts_by_published_and_pages_by_opaque_tokens(catalog: PgStac) -> None:
     # Sensed in one order, listed in the other, as a late product is.
     items = [
         invented.item(day, published=datetime(2026, 6, 30 - day, tzinfo=UTC)) for day in range(1, 8)
     ]
-    catalogue.load([invented.collection()], items)
-    search = Client.open(catalogue.url).search(
+    catalog.load([invented.collection()], items)
+    search = Client.open(catalog.url).search(
         collections=[invented.COLLECTION], sortby="+properties.published", limit=3
     )
     pages = list(search.pages_as_dicts())

@@ -31,7 +31,7 @@ def test_held_products_are_those_in_the_archive_tree() -> None:
 
 def test_only_promotion_and_what_follows_it_leads_into_the_archive_tree() -> None:
     ways_in = {pair for pair, target in TRANSITIONS.items() if target in HELD}
-    assert ways_in == {(State.VERIFIED, Event.PROMOTE), (State.ARCHIVED, Event.MARK)}
+    assert ways_in == {(State.VERIFIED, Event.PUBLISH), (State.ARCHIVED, Event.MARK)}
 
 
 def test_every_state_can_be_reached_from_discovered() -> None:

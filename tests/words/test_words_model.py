@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from words_builders import SENSED_AT, product
 
 from s2mirror.lifecycle import Event
-from s2mirror.model import CatalogQuery, Listing, Page, Rejected, RemoteFile, Step, Verdict, utc
+from s2mirror.model import (
+    CatalogQuery,
+    HistoryEntry,
+    Listing,
+    Page,
+    Rejected,
+    RemoteFile,
+    Transition,
+)
+from s2mirror.times import parse_utc
 
 NAIVE = datetime(2026, 5, 27)  # noqa: DTZ001 - naive on purpose
 
@@ -21,9 +30,9 @@ def test_a_product_with_a_naive_time_is_refused(field: str) -> None:
 
 def test_no_other_value_takes_a_naive_time() -> None:
     with pytest.raises(ValueError, match="at must be UTC-aware"):
-        Step(at=NAIVE, event="", from_state="", to_state="", reason="")
+        HistoryEntry(at=NAIVE, event="", from_state="", to_state="", reason="")
     with pytest.raises(ValueError, match="next_attempt_at must be UTC-aware"):
-        Verdict(event=Event.CLAIM, next_attempt_at=NAIVE)
+        Transition(event=Event.CLAIM, next_attempt_at=NAIVE)
     with pytest.raises(ValueError, match="published_from must be UTC-aware"):
         CatalogQuery(
             collection="sentinel-2-l2a",
@@ -45,19 +54,19 @@ def test_a_time_with_any_zone_is_read_as_the_same_instant_in_utc(
     naive: datetime, offset_minutes: int
 ) -> None:
     moment = naive.replace(tzinfo=timezone(timedelta(minutes=offset_minutes)))
-    found = utc(moment.isoformat())
+    found = parse_utc(moment.isoformat())
     assert found == moment
     assert found.tzinfo is UTC
 
 
 def test_zulu_time_is_utc() -> None:
-    assert utc("2026-05-27T10:20:31Z") == SENSED_AT
+    assert parse_utc("2026-05-27T10:20:31Z") == SENSED_AT
 
 
 @pytest.mark.parametrize("text", ["2026-05-27T10:20:31", "2026-05-27"])
 def test_a_time_without_a_zone_is_never_guessed_at(text: str) -> None:
     with pytest.raises(ValueError, match="has no time zone"):
-        utc(text)
+        parse_utc(text)
 
 
 def test_sums_are_over_all_parts() -> None:

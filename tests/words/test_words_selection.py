@@ -162,10 +162,10 @@ def test_choosing_again_of_what_was_chosen_leaves_nothing_out(
 
 @given(SELECTIONS, PRODUCTS, st.randoms())
 def test_what_a_manifest_is_asked_for_is_what_was_fetched(
-    selection: Selection, paths: frozenset[str], dice: "object"
+    selection: Selection, paths: frozenset[str], jitter: "object"
 ) -> None:
     """The store may list more than the manifest does; both must agree on what is wanted."""
-    promised = {path for path in paths if dice.random() < 0.7}  # type: ignore[attr-defined]
+    promised = {path for path in paths if jitter.random() < 0.7}  # type: ignore[attr-defined]
     fetched = selection.paths(paths)
     assert selection.paths(promised | fetched) == fetched
 

@@ -19,11 +19,11 @@ from s2mirror.adapters.archive.filesystem import (
 )
 from s2mirror.adapters.archive.stage import Stage
 from s2mirror.errors import ArchiveError
-from s2mirror.layout import CATALOGUE_FOLDER
+from s2mirror.layout import CATALOG_FOLDER
 from s2mirror.naming import check_product_id, check_relative_path
 
 WORKROOM: Final = ".s2mirror"
-MARKER: Final = "archive.json"
+ARCHIVE_ID_FILE: Final = "archive.json"
 TOMBSTONE_SUFFIX: Final = ".deleted"
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 
@@ -40,15 +40,15 @@ class Archive:
         # Removing an emptied month folder must not race with publishing into it.
         self._tree_lock = threading.Lock()
 
-    def marker_id(self) -> str | None:
+    def archive_id(self) -> str | None:
         """Return the id in the archive's marker file; None if there is no marker."""
         try:
-            return str(json.loads((self._work / MARKER).read_bytes())["archive_id"])
+            return str(json.loads((self._work / ARCHIVE_ID_FILE).read_bytes())["archive_id"])
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise ArchiveError(
-                f"the archive's marker {self._work / MARKER} cannot be read: {error}; "
+                f"the archive's marker {self._work / ARCHIVE_ID_FILE} cannot be read: {error}; "
                 "restore it from a backup, or remove it if this is no archive"
             ) from error
 
@@ -57,15 +57,17 @@ class Archive:
         archive_id = uuid4().hex
         with explained(f"making the archive {self.root}"):
             make_folder(self._work)
-            write_durably(self._work / MARKER, json.dumps({"archive_id": archive_id}).encode())
+            write_durably(
+                self._work / ARCHIVE_ID_FILE, json.dumps({"archive_id": archive_id}).encode()
+            )
         return archive_id
 
     def require(self, archive_id: str) -> None:
         """Raise ArchiveError unless the disk that carries this very archive is mounted."""
-        found = self.marker_id()
+        found = self.archive_id()
         if found is None:
             raise ArchiveError(
-                f"{self.root} has no marker {WORKROOM}/{MARKER}: is its disk mounted? "
+                f"{self.root} has no marker {WORKROOM}/{ARCHIVE_ID_FILE}: is its disk mounted? "
                 "Nothing is written or removed until the marker is back"
             )
         if found != archive_id:
@@ -96,11 +98,11 @@ class Archive:
         """Tell whether a product's folder stands in the tree."""
         return self.folder(path).is_dir()
 
-    def has_marker(self, path: str, suffix: str) -> bool:
+    def has_processed_marker(self, path: str, suffix: str) -> bool:
         """Tell whether a consumer has put a file beside a product: its name plus *suffix*."""
         return self._marker(path, suffix).is_file()
 
-    def drop_marker(self, path: str, suffix: str) -> None:
+    def drop_processed_marker(self, path: str, suffix: str) -> None:
         """Remove a consumer's file beside a product, if there is one."""
         with explained(f"removing the marker of {path}"):
             self._marker(path, suffix).unlink(missing_ok=True)
@@ -128,7 +130,7 @@ class Archive:
         """Yield every ``.SAFE`` folder in the tree, relative to the root."""
         for folder, names, _ in os.walk(self.root):
             if Path(folder) == self.root:
-                names[:] = [name for name in names if name not in (WORKROOM, CATALOGUE_FOLDER)]
+                names[:] = [name for name in names if name not in (WORKROOM, CATALOG_FOLDER)]
             for name in [n for n in names if n.endswith(".SAFE")]:
                 names.remove(name)
                 yield Path(folder, name).relative_to(self.root).as_posix()
@@ -168,7 +170,7 @@ class Archive:
         self._move(self.stage(product_id).folder, self._quarantine / f"{product_id}.SAFE")
         self.discard_stage(product_id)
 
-    def quarantine_held(self, product_id: str, path: str) -> None:
+    def quarantine_archived(self, product_id: str, path: str) -> None:
         """Take a damaged product out of the tree and put it aside."""
         name = check_product_id(product_id)
         self._move(self.folder(path), self._quarantine / f"{name}.SAFE")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-from s2mirror.model import utc
+from s2mirror.times import parse_utc
 
 _TIMES: Final = ("datetime", "start_datetime", "end_datetime", "created", "updated", "published")
 """Those that stac-geoparquet writes as text again when it makes items of rows; others stay text."""
@@ -42,7 +42,7 @@ def _times(pa: Any, values: list[object]) -> Any:  # noqa: ANN401 - pyarrow has 
 
 def _time(value: object) -> datetime | None:
     try:
-        return utc(value) if isinstance(value, str) else None
+        return parse_utc(value) if isinstance(value, str) else None
     except ValueError:
         return None
 

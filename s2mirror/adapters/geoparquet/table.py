@@ -20,7 +20,7 @@ from s2mirror import __version__
 from s2mirror.adapters.geoparquet.cells import COLUMNS
 from s2mirror.errors import ArchiveError, UsageError
 from s2mirror.geometry import bounding_boxes
-from s2mirror.model import Brief
+from s2mirror.model import ItemSummary
 from s2mirror.stac import (
     asset_facts,
     asset_key,
@@ -50,7 +50,7 @@ _GEO: Final = {
 def write_geoparquet(
     path: Path,
     collection: str,
-    briefs: Iterable[Brief],
+    summaries: Iterable[ItemSummary],
     *,
     root: Path,
     bucket: str,
@@ -65,7 +65,7 @@ def write_geoparquet(
     pa, parquet = _pyarrow()
     schema = _schema(pa, collection)
     draft = path.with_name(f"{path.name}.new")
-    rows, done = iter(briefs), 0
+    rows, done = iter(summaries), 0
     with _explained(path), _removed_on_error(draft):
         with parquet.ParquetWriter(draft, schema, compression="zstd") as file, _aside() as aside:
             while count := len(batch := _gathered(islice(rows, _ROWS), collection, f"{root}/")):
@@ -158,26 +158,26 @@ class _Batch:
         return len(self.ids)
 
 
-def _gathered(briefs: Iterable[Brief], collection: str, root: str) -> _Batch:
+def _gathered(summaries: Iterable[ItemSummary], collection: str, root: str) -> _Batch:
     """Take products apart one by one: what is not kept of one makes room for the next."""
     batch = _Batch(
         collection=collection,
         properties={name: [] for name in COLUMNS},
         hrefs={key: [] for key in asset_keys(collection)},
     )
-    for brief in briefs:
-        batch.ids.append(brief.id)
-        batch.outlines.append(brief.footprint_wkb)
-        batch.prefixes.append(brief.s3_prefix)
-        batch.fetched_at.append(iso_time(brief.fetched_at))
-        batch.verified_at.append(iso_time(brief.verified_at))
-        found = known_properties(brief.product) if brief.product else brief.properties
+    for summary in summaries:
+        batch.ids.append(summary.id)
+        batch.outlines.append(summary.footprint_wkb)
+        batch.prefixes.append(summary.s3_prefix)
+        batch.fetched_at.append(iso_time(summary.fetched_at))
+        batch.verified_at.append(iso_time(summary.verified_at))
+        found = known_properties(summary.product) if summary.product else summary.properties
         cells = {name: found.get(name) for name in COLUMNS}
         batch.extensions.append(extensions_of(cells))
         for name, values in batch.properties.items():
             values.append(cells[name])
-        folder = f"{root}{brief.path}/"
-        here = {asset_key(path): folder + path for path in brief.paths}
+        folder = f"{root}{summary.path}/"
+        here = {asset_key(path): folder + path for path in summary.paths}
         for key, hrefs in batch.hrefs.items():
             hrefs.append(here.get(key))
     return batch

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,16 +17,6 @@ BUSY_SECONDS: Final = 30
 _AGAIN_SECONDS: Final = 0.02
 CHECKED_BYTES: Final = 64 * 1024**2
 Row = dict[str, Any]
-
-
-def stamp(moment: datetime) -> str:
-    """Return *moment* as UTC text of fixed width, so that text sorts as time does."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def moment(text: str) -> datetime:
-    """Return the instant that :func:`stamp` wrote."""
-    return datetime.fromisoformat(text)
 
 
 class Connection:

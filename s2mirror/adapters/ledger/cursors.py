@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from s2mirror.adapters.ledger.connection import Connection, moment, stamp
+from s2mirror.adapters.ledger.connection import Connection
 from s2mirror.model import Rejected
+from s2mirror.times import format_utc, parse_utc
 
 COMPLETE: Final = """
 INSERT INTO cursor (search, watermark, listed_at, listed_count, new_count)
@@ -96,25 +97,25 @@ class Cursors:
             COMPLETE,
             {
                 "search": search,
-                "watermark": stamp(watermark) if watermark else None,
+                "watermark": format_utc(watermark) if watermark else None,
                 "listed_count": listed_count,
                 "new_count": new_count,
-                "now": stamp(now),
+                "now": format_utc(now),
             },
         )
 
     def move(self, search: str, watermark: datetime) -> None:
         """Move a search's watermark, never back, while its listing goes on."""
-        self._connection.execute(MOVE, {"search": search, "watermark": stamp(watermark)})
+        self._connection.execute(MOVE, {"search": search, "watermark": format_utc(watermark)})
 
     def fail(self, search: str, error: str, *, now: datetime) -> None:
         """Record that a listing did not complete; the watermark stays."""
-        self._connection.execute(FAIL, {"search": search, "error": error, "now": stamp(now)})
+        self._connection.execute(FAIL, {"search": search, "error": error, "now": format_utc(now)})
 
     def reject(self, items: Iterable[Rejected], *, now: datetime) -> None:
         """Record items that could not become products."""
         rows = [
-            {"id": i.id, "collection": i.collection, "reason": i.reason, "now": stamp(now)}
+            {"id": i.id, "collection": i.collection, "reason": i.reason, "now": format_utc(now)}
             for i in items
         ]
         with self._connection.atomic():
@@ -126,9 +127,9 @@ class Cursors:
 
     def rejected(self, *, since: datetime) -> list[Rejected]:
         """Return all items that could not become products, of those listed *since*."""
-        rows = self._connection.query(_REJECTED, {"since": stamp(since)})
+        rows = self._connection.query(_REJECTED, {"since": format_utc(since)})
         return [Rejected(**row) for row in rows]
 
 
 def _maybe(text: str | None) -> datetime | None:
-    return moment(text) if text else None
+    return parse_utc(text) if text else None

@@ -5,9 +5,10 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Final
 
-from s2mirror.adapters.ledger.connection import Connection, Row, moment, stamp
+from s2mirror.adapters.ledger.connection import Connection, Row
 from s2mirror.lifecycle import State
 from s2mirror.model import Deletion
+from s2mirror.times import format_utc, parse_utc
 
 RECORD: Final = """
 INSERT INTO deletion (product_id, deleted_at, cause, listed)
@@ -43,9 +44,9 @@ class Deletions:
         self._connection = connection
 
     def record(self, deletions: Iterable[Deletion]) -> None:
-        """Remember deletions of known products, as doubtful until the catalogue was asked."""
+        """Remember deletions of known products, as doubtful until the catalog was asked."""
         rows = [
-            {"product_id": d.product_id, "deleted_at": stamp(d.deleted_at), "cause": d.cause}
+            {"product_id": d.product_id, "deleted_at": format_utc(d.deleted_at), "cause": d.cause}
             for d in deletions
         ]
         with self._connection.atomic():
@@ -62,7 +63,7 @@ class Deletions:
         return found
 
     def set_listed(self, ids: Iterable[str], *, listed: bool) -> None:
-        """Remember whether the catalogue lists products although they were deleted."""
+        """Remember whether the catalog lists products although they were deleted."""
         self._connection.execute(SET_LISTED, {"ids": json.dumps(list(ids)), "listed": listed})
 
     def of_held(self) -> dict[str, Deletion]:
@@ -77,19 +78,19 @@ class Deletions:
     def read_until(self) -> datetime | None:
         """Return how far the feed has been read; None if never."""
         rows = self._connection.query(
-            "SELECT value FROM fact WHERE name = :name", {"name": _READ_UNTIL}
+            "SELECT value FROM state_value WHERE name = :name", {"name": _READ_UNTIL}
         )
-        return moment(rows[0]["value"]) if rows else None
+        return parse_utc(rows[0]["value"]) if rows else None
 
     def set_read_until(self, until: datetime) -> None:
         """Remember how far the feed has been read."""
         self._connection.execute(
-            "INSERT OR REPLACE INTO fact (name, value) VALUES (:name, :value)",
-            {"name": _READ_UNTIL, "value": stamp(until)},
+            "INSERT OR REPLACE INTO state_value (name, value) VALUES (:name, :value)",
+            {"name": _READ_UNTIL, "value": format_utc(until)},
         )
 
 
 def _deletion(row: Row) -> Deletion:
     return Deletion(
-        product_id=row["product_id"], deleted_at=moment(row["deleted_at"]), cause=row["cause"]
+        product_id=row["product_id"], deleted_at=parse_utc(row["deleted_at"]), cause=row["cause"]
     )

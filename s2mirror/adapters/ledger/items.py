@@ -1,4 +1,4 @@
-"""What the catalogue says of products beyond what the mirror decides by: their properties."""
+"""What the catalog says of products beyond what the mirror decides by: their properties."""
 
 import json
 import zlib
@@ -47,7 +47,7 @@ class Items:
             self._connection.execute_many(KEEP, [row for row in rows if row["properties"]])
 
     def properties(self, product_id: str) -> dict[str, Any]:
-        """Return the catalogue's properties of a product; empty if none were kept."""
+        """Return the catalog's properties of a product; empty if none were kept."""
         rows = self._connection.query(_GET, {"id": product_id})
         return unpacked(rows[0]["properties"]) if rows else {}
 

@@ -6,21 +6,22 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from s2mirror.adapters.ledger.connection import Connection, check_whole, moment, prepare, stamp
+from s2mirror.adapters.ledger.archived_products import ArchivedProducts, Changes
+from s2mirror.adapters.ledger.connection import Connection, check_whole, prepare
 from s2mirror.adapters.ledger.coverage import Coverage
 from s2mirror.adapters.ledger.cursors import Cursors
 from s2mirror.adapters.ledger.deletions import Deletions
-from s2mirror.adapters.ledger.holdings import Changes, Holdings
+from s2mirror.adapters.ledger.file_lists import FileLists
+from s2mirror.adapters.ledger.forecast import ForecastInputs
 from s2mirror.adapters.ledger.items import Items
-from s2mirror.adapters.ledger.outlook import Outlook
 from s2mirror.adapters.ledger.previews import Previews
 from s2mirror.adapters.ledger.products import Products
-from s2mirror.adapters.ledger.proofs import Proofs
 from s2mirror.adapters.ledger.removals import Removals
 from s2mirror.adapters.ledger.selections import Selections
 from s2mirror.adapters.ledger.sweeps import Sweeps
 from s2mirror.errors import LedgerError
-from s2mirror.model import Entry, Verdict
+from s2mirror.model import LedgerEntry, Transition
+from s2mirror.times import format_utc, parse_utc
 
 ADD_BYTES: Final = """
 INSERT INTO transfer (hour, size_bytes) VALUES (:hour, :size_bytes)
@@ -36,11 +37,11 @@ FORGET_SEARCHES: Final = tuple(
     " AND search NOT IN (SELECT search FROM coverage)"
     for table in ("sweep", "cursor")
 )
-SET_FACT: Final = """
-INSERT INTO fact (name, value) VALUES (:name, :value)
+SET_STATE_VALUE: Final = """
+INSERT INTO state_value (name, value) VALUES (:name, :value)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value
 """
-_FACT: Final = "SELECT value FROM fact WHERE name = :name"
+_STATE_VALUE: Final = "SELECT value FROM state_value WHERE name = :name"
 _RECENT_BYTES: Final = """
 SELECT coalesce(sum(size_bytes), 0) AS size_bytes FROM transfer WHERE hour >= :since
 """
@@ -56,46 +57,46 @@ class Ledger:
         self.products = Products(connection)
         self.cursors = Cursors(connection)
         self.coverage = Coverage(connection)
-        self.proofs = Proofs(connection)
+        self.file_lists = FileLists(connection)
         self.sweeps = Sweeps(connection)
         self.deletions = Deletions(connection)
         self.selections = Selections(connection)
-        self.outlook = Outlook(connection)
+        self.forecast_inputs = ForecastInputs(connection)
         self.items = Items(connection)
-        self.holdings = Holdings(connection)
+        self.archived_products = ArchivedProducts(connection)
         self.changes = Changes(connection)
         self.removals = Removals(connection)
         self.previews = Previews(connection)
 
-    def record_removal(self, entry: Entry, verdict: Verdict, *, now: datetime) -> None:
+    def record_removal(self, entry: LedgerEntry, transition: Transition, *, now: datetime) -> None:
         """Record that a product's folder has left the tree, and forget its proof, in one go."""
         with self.connection.atomic():
-            self.products.advance(entry, verdict, now=now)
-            self.proofs.forget(entry.product.id)
+            self.products.advance(entry, transition, now=now)
+            self.file_lists.forget(entry.product.id)
             self.removals.end(entry.product.id)
 
     def add_transfer(self, size_bytes: int, *, now: datetime) -> None:
         """Count bytes that came from the store, in their hour."""
-        params = {"hour": stamp(_hour(now)), "size_bytes": size_bytes}
+        params = {"hour": format_utc(_hour(now)), "size_bytes": size_bytes}
         self.connection.execute(ADD_BYTES, params)
 
     def transferred_bytes(self, window: timedelta, *, now: datetime) -> int:
         """Return how many bytes came from the store within the last *window*."""
-        params = {"since": stamp(_hour(now - window))}
+        params = {"since": format_utc(_hour(now - window))}
         return int(self.connection.query(_RECENT_BYTES, params)[0]["size_bytes"])
 
     def transfers(self, window: timedelta, *, now: datetime) -> list[tuple[datetime, int]]:
         """Return how many bytes came from the store in each hour within the last *window*."""
-        params = {"since": stamp(_hour(now - window))}
+        params = {"since": format_utc(_hour(now - window))}
         rows = self.connection.query(_RECENT_HOURS, params)
-        return [(moment(row["hour"]), row["size_bytes"]) for row in rows]
+        return [(parse_utc(row["hour"]), row["size_bytes"]) for row in rows]
 
     def compact_history(self, before: datetime) -> int:
         """Forget what happened before then to products that are gone; return how many lines.
 
         The products stay known for ever, with their state and its reason.
         """
-        return self.connection.execute(COMPACT, {"before": stamp(before)})
+        return self.connection.execute(COMPACT, {"before": format_utc(before)})
 
     def forget_searches(self, *, except_for: Iterable[str]) -> None:
         """Forget how far every search has come that is not among these, nor one's forerunner."""
@@ -104,14 +105,14 @@ class Ledger:
             for statement in FORGET_SEARCHES:
                 self.connection.execute(statement, {"keys": keys})
 
-    def fact(self, name: str) -> str | None:
+    def state_value(self, name: str) -> str | None:
         """Return a single fact by name; None if it was never set."""
-        rows = self.connection.query(_FACT, {"name": name})
+        rows = self.connection.query(_STATE_VALUE, {"name": name})
         return str(rows[0]["value"]) if rows else None
 
-    def set_fact(self, name: str, value: str) -> None:
+    def set_state_value(self, name: str, value: str) -> None:
         """Keep a single fact by name."""
-        self.connection.execute(SET_FACT, {"name": name, "value": value})
+        self.connection.execute(SET_STATE_VALUE, {"name": name, "value": value})
 
     def check_whole(self) -> None:
         """Read the whole file; raise LedgerError if it is damaged anywhere."""

@@ -5,8 +5,9 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Final
 
-from s2mirror.adapters.ledger.connection import Connection, Row, moment, stamp
-from s2mirror.drawing import Outcome, Preview, Spending
+from s2mirror.adapters.ledger.connection import Connection, Row
+from s2mirror.preview_model import Outcome, Preview, Spending
+from s2mirror.times import format_utc, parse_utc
 
 _DUE: Final = """
 SELECT preview_due.product_id, preview_due.attempts
@@ -29,7 +30,7 @@ _RECORD: Final = """
 INSERT OR REPLACE INTO preview (subject, name, outcome, paths, reason, made_at, units)
 VALUES (:subject, :name, :outcome, :paths, :reason, :made_at, :units)
 """
-# The local catalogue shows what was drawn; the quicklook is in every item anyway.
+# The local catalog shows what was drawn; the quicklook is in every item anyway.
 _NOTE: Final = """
 INSERT INTO change (product_id)
 SELECT id FROM product WHERE id = :subject AND path IS NOT NULL AND :name <> 'quicklook'
@@ -58,7 +59,7 @@ class Previews:
 
     def due(self, now: datetime, limit: int) -> dict[str, int]:
         """Return attempts so far by product id, of products to look at: newest sensing first."""
-        rows = self._connection.query(_DUE, {"now": stamp(now), "limit": limit})
+        rows = self._connection.query(_DUE, {"now": format_utc(now), "limit": limit})
         return {row["product_id"]: row["attempts"] for row in rows}
 
     def due_count(self) -> int:
@@ -72,7 +73,11 @@ class Previews:
 
     def later(self, product_id: str, *, attempts: int, next_attempt_at: datetime) -> None:
         """Look at a product again, but not before then."""
-        row = {"id": product_id, "attempts": attempts, "next_attempt_at": stamp(next_attempt_at)}
+        row = {
+            "id": product_id,
+            "attempts": attempts,
+            "next_attempt_at": format_utc(next_attempt_at),
+        }
         self._connection.execute(_LATER, row)
 
     def enqueue(self, areas: Collection[str]) -> int:
@@ -86,7 +91,7 @@ class Previews:
             "outcome": preview.outcome,
             "paths": json.dumps(preview.paths),
             "reason": preview.reason,
-            "made_at": stamp(preview.made_at),
+            "made_at": format_utc(preview.made_at),
             "units": preview.units,
         }
         with self._connection.atomic():
@@ -137,6 +142,6 @@ def _preview(row: Row) -> Preview:
         outcome=Outcome(row["outcome"]),
         paths=tuple(json.loads(row["paths"])),
         reason=row["reason"],
-        made_at=moment(row["made_at"]),
+        made_at=parse_utc(row["made_at"]),
         units=row["units"],
     )

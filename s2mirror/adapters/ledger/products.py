@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from s2mirror import lifecycle
-from s2mirror.adapters.ledger.connection import stamp
 from s2mirror.adapters.ledger.reading import (
     PRODUCT_FIELDS,
     TIMES,
@@ -16,7 +15,8 @@ from s2mirror.adapters.ledger.reading import (
 )
 from s2mirror.errors import IllegalTransition
 from s2mirror.lifecycle import Event, State
-from s2mirror.model import ASKED_FOR, Entry, Product, Verdict
+from s2mirror.model import ASKED_FOR, LedgerEntry, Product, Transition
+from s2mirror.times import format_utc
 
 INSERT: Final = f"""
 INSERT INTO product ({", ".join(PRODUCT_FIELDS)},
@@ -124,48 +124,51 @@ class Products(ProductReader):
         """Give what waits the highest priority of its areas, as they are configured now."""
         self._connection.execute(REWEIGH, {"priorities": json.dumps(priorities)})
 
-    def claim(self, now: datetime, areas: Collection[str] = (), *, only: str = "") -> Entry | None:
+    def claim(
+        self, now: datetime, areas: Collection[str] = (), *, only: str = ""
+    ) -> LedgerEntry | None:
         """Move one due product to ``downloading`` and return it: priority, then newest sensing.
 
         One that *areas* want, or a person asked for; without *areas*, any. With *only*, that
         product or none.
         """
         with self._connection.atomic():
-            params = {"now": stamp(now), "areas": claimants(areas), "only": only}
+            params = {"now": format_utc(now), "areas": claimants(areas), "only": only}
             rows = self._connection.query(CLAIM, params)
             if not rows:
                 return None
             entry = self.get(rows[0]["id"])
             before = replace(entry, state=State.QUEUED)
             self._connection.execute(
-                LOG, _step(before, Verdict(event=Event.CLAIM), entry.state, now)
+                LOG, _step(before, Transition(event=Event.CLAIM), entry.state, now)
             )
         return entry
 
-    def advance(self, entry: Entry, verdict: Verdict, *, now: datetime) -> None:
+    def advance(self, entry: LedgerEntry, transition: Transition, *, now: datetime) -> None:
         """Let *verdict* happen to a product, with its history line, in one transaction.
 
         Raises IllegalTransition if the life table has no such road, or if the product has left
         the state that *entry* has.
         """
-        to_state = lifecycle.advance(entry.state, verdict.event)
-        step = _step(entry, verdict, to_state, now)
+        to_state = lifecycle.advance(entry.state, transition.event)
+        step = _step(entry, transition, to_state, now)
         change = step | {
-            "attempts": verdict.attempts,
-            "next_attempt_at": stamp(verdict.next_attempt_at or now),
-            "path": verdict.path,
-            "size_bytes": verdict.size_bytes,
-            "leaves": lifecycle.leaves_tree(entry.state, verdict.event),
+            "attempts": transition.attempts,
+            "next_attempt_at": format_utc(transition.next_attempt_at or now),
+            "path": transition.path,
+            "size_bytes": transition.size_bytes,
+            "leaves": lifecycle.leaves_tree(entry.state, transition.event),
         }
         with self._connection.atomic():
             if self._connection.execute(ADVANCE, change) != 1:
                 raise IllegalTransition(
-                    f"{entry.product.id} is no longer {entry.state}; it cannot {verdict.event} now"
+                    f"{entry.product.id} is no longer {entry.state}; "
+                    f"it cannot {transition.event} now"
                 )
             self._connection.execute(LOG, step)
 
     def revise(self, product: Product, state: State) -> None:
-        """Replace what the catalogue said of a known product by what it says now.
+        """Replace what the catalog said of a known product by what it says now.
 
         One that has left *state* is in a worker's hands and stays as it is.
         """
@@ -173,12 +176,12 @@ class Products(ProductReader):
 
     def note_published(self, products: Iterable[Product]) -> None:
         """Remember when known products were published last."""
-        rows = [{"id": p.id, "published_at": stamp(p.published_at)} for p in products]
+        rows = [{"id": p.id, "published_at": format_utc(p.published_at)} for p in products]
         with self._connection.atomic():
             self._connection.execute_many(PUBLISHED, rows)
 
     def retry_later(
-        self, entry: Entry, *, reason: str, attempts: int, next_attempt_at: datetime
+        self, entry: LedgerEntry, *, reason: str, attempts: int, next_attempt_at: datetime
     ) -> None:
         """Keep a product's state, but note a failed attempt to move it on."""
         self._connection.execute(
@@ -188,13 +191,13 @@ class Products(ProductReader):
                 "state": entry.state,
                 "reason": reason,
                 "attempts": attempts,
-                "next_attempt_at": stamp(next_attempt_at),
+                "next_attempt_at": format_utc(next_attempt_at),
             },
         )
 
     def set_back(self, now: datetime) -> int:
         """Make due now what was queued while the clock was ahead; return how many products."""
-        return self._connection.execute(DUE_AFTER_ALL, {"now": stamp(now)})
+        return self._connection.execute(DUE_AFTER_ALL, {"now": format_utc(now)})
 
     def ask_for(self, product_id: str) -> None:
         """Let a person's word claim a product, whatever the areas want."""
@@ -209,21 +212,23 @@ def _new_row(
     product: Product, areas: Collection[str], priorities: Mapping[str, int], now: datetime
 ) -> dict[str, Any]:
     priority = max((priorities.get(area, 0) for area in areas), default=0)
-    return _facts(product) | {"priority": priority, "now": stamp(now)}
+    return _facts(product) | {"priority": priority, "now": format_utc(now)}
 
 
 def _facts(product: Product) -> dict[str, Any]:
     # dataclasses.asdict copies every value, which takes ten times as long.
     row = {name: getattr(product, name) for name in PRODUCT_FIELDS}
-    return row | {name: stamp(row[name]) for name in TIMES}
+    return row | {name: format_utc(row[name]) for name in TIMES}
 
 
-def _step(entry: Entry, verdict: Verdict, to_state: State, now: datetime) -> dict[str, Any]:
+def _step(
+    entry: LedgerEntry, transition: Transition, to_state: State, now: datetime
+) -> dict[str, Any]:
     return {
         "id": entry.product.id,
-        "event": verdict.event,
+        "event": transition.event,
         "from_state": entry.state,
         "to_state": to_state,
-        "reason": verdict.reason,
-        "now": stamp(now),
+        "reason": transition.reason,
+        "now": format_utc(now),
     }

@@ -6,11 +6,12 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
-from s2mirror.adapters.ledger.connection import Connection, Row, moment, stamp
+from s2mirror.adapters.ledger.connection import Connection, Row
 from s2mirror.errors import UsageError
 from s2mirror.lifecycle import HELD, State
-from s2mirror.model import ASKED_FOR, CatalogQuery, Entry, Product, Step
+from s2mirror.model import ASKED_FOR, CatalogQuery, HistoryEntry, LedgerEntry, Product
 from s2mirror.selection import from_text
+from s2mirror.times import format_utc, parse_utc
 
 TIMES: Final = ("sensed_at", "published_at", "generated_at")
 PRODUCT_FIELDS: Final = tuple(field.name for field in fields(Product))
@@ -115,7 +116,7 @@ class ProductReader:
         rows = self._connection.query(_WITHDRAWN, {"ids": json.dumps(list(ids))})
         return {row["id"] for row in rows}
 
-    def get(self, product_id: str) -> Entry:
+    def get(self, product_id: str) -> LedgerEntry:
         """Return one product. Raises UsageError if the ledger has none of that id."""
         rows = self._connection.query(_ONE, {"id": product_id})
         if not rows:
@@ -124,25 +125,25 @@ class ProductReader:
             )
         return _entry(rows[0])
 
-    def find(self, ids: Iterable[str]) -> dict[str, Entry]:
+    def find(self, ids: Iterable[str]) -> dict[str, LedgerEntry]:
         """Return by id those of *ids* that the ledger has."""
         rows = self._connection.query(_FIND, {"ids": json.dumps(list(ids))})
         return {row["id"]: _entry(row) for row in rows}
 
-    def waiting(self, areas: Collection[str], limit: int) -> list[Entry]:
+    def waiting(self, areas: Collection[str], limit: int) -> list[LedgerEntry]:
         """Return the newest discovered products of *areas*, at most *limit* of each."""
         params = {"areas": json.dumps(list(areas)), "limit": limit}
         return [_entry(row) for row in self._connection.query(_WAITING, params)]
 
-    def due(self, areas: Collection[str], *, now: datetime) -> list[Entry]:
+    def due(self, areas: Collection[str], *, now: datetime) -> list[LedgerEntry]:
         """Return the queued products that are due, of *areas* or asked for; without, of any."""
-        params = {"areas": claimants(areas), "now": stamp(now)}
+        params = {"areas": claimants(areas), "now": format_utc(now)}
         return [_entry(row) for row in self._connection.query(_DUE, params)]
 
-    def versions(self, entries: Iterable[Entry]) -> list[Entry]:
+    def versions(self, entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
         """Return every product that is of the same tile and datatake as one of *entries*."""
         images = [
-            [p.tile, stamp(p.sensed_at), p.collection, p.platform]
+            [p.tile, format_utc(p.sensed_at), p.collection, p.platform]
             for p in (entry.product for entry in entries)
         ]
         rows = self._connection.query(_VERSIONS, {"images": json.dumps(images)})
@@ -153,25 +154,25 @@ class ProductReader:
         for row in _paged(self._connection, _OF_AREA, "id", area=area):
             yield _entry(row).product
 
-    def unclaimed(self, areas: Collection[str]) -> list[Entry]:
+    def unclaimed(self, areas: Collection[str]) -> list[LedgerEntry]:
         """Return the products in the archive tree that none of *areas* claims."""
         rows = self._connection.query(_UNCLAIMED, {"areas": json.dumps(list(areas))})
         return [_entry(row) for row in rows]
 
-    def in_state(self, *states: State) -> list[Entry]:
+    def in_state(self, *states: State) -> list[LedgerEntry]:
         """Return all products in any of *states*, by priority, then newest sensing first."""
         rows = self._connection.query(_IN_STATE, {"states": json.dumps(states)})
         return [_entry(row) for row in rows]
 
-    def standing(self) -> "Standing":
+    def in_tree(self) -> "ProductsInTree":
         """Return all products with a folder in the archive tree, whatever their state."""
-        return Standing(self._connection, frozenset(State))
+        return ProductsInTree(self._connection, frozenset(State))
 
-    def held(self) -> "Standing":
+    def held(self) -> "ProductsInTree":
         """Return all products that are held."""
-        return Standing(self._connection, HELD)
+        return ProductsInTree(self._connection, HELD)
 
-    def homeless(self) -> list[Entry]:
+    def homeless(self) -> list[LedgerEntry]:
         """Return the products that are held, it says, but of which it knows no folder."""
         rows = self._connection.query(_HOMELESS, {"states": json.dumps(list(HELD))})
         return [_entry(row) for row in rows]
@@ -180,7 +181,7 @@ class ProductReader:
         """Tell whether a product has the folder *path* in the archive tree."""
         return bool(self._connection.query(_STANDS, {"path": path}))
 
-    def rivals(self) -> list[Entry]:
+    def rivals(self) -> list[LedgerEntry]:
         """Return the held products of which another version of the same image is held too."""
         return [_entry(row) for row in self._connection.query(_RIVALS) if row["state"] in HELD]
 
@@ -189,24 +190,24 @@ class ProductReader:
         for row in _paged(self._connection, _ARCHIVED, "path"):
             yield row["id"], row["path"]
 
-    def to_process(self, max_attempts: int, *, now: datetime) -> Entry | None:
+    def to_process(self, max_attempts: int, *, now: datetime) -> LedgerEntry | None:
         """Return the archived product to hand over now; None if none is due."""
-        params = {"max_attempts": max_attempts, "now": stamp(now)}
+        params = {"max_attempts": max_attempts, "now": format_utc(now)}
         rows = self._connection.query(_TO_PROCESS, params)
         return _entry(rows[0]) if rows else None
 
-    def listed(self, *, state: str, area: str, tile: str, limit: int) -> list[Entry]:
+    def listed(self, *, state: str, area: str, tile: str, limit: int) -> list[LedgerEntry]:
         """Return at most *limit* products, newest sensing first; an empty filter fits all."""
         params = {"state": state, "area": area, "tile": tile, "limit": limit}
         return [_entry(row) for row in self._connection.query(_LISTED, params)]
 
-    def history(self, product_id: str) -> list[Step]:
+    def history(self, product_id: str) -> list[HistoryEntry]:
         """Return every transition of a product, oldest first."""
         sql = "SELECT * FROM history WHERE product_id = :id ORDER BY id"
         rows = self._connection.query(sql, {"id": product_id})
         return [
-            Step(
-                at=moment(row["at"]),
+            HistoryEntry(
+                at=parse_utc(row["at"]),
                 event=row["event"],
                 from_state=row["from_state"],
                 to_state=row["to_state"],
@@ -237,9 +238,9 @@ class ProductReader:
         params = {
             "areas": json.dumps(list(areas)),
             "collection": query.collection,
-            "published_from": stamp(query.published_from) if query.published_from else "",
-            "sensed_from": stamp(query.sensed_from) if query.sensed_from else "",
-            "sensed_until": stamp(query.sensed_until) if query.sensed_until else "9",
+            "published_from": format_utc(query.published_from) if query.published_from else "",
+            "sensed_from": format_utc(query.sensed_from) if query.sensed_from else "",
+            "sensed_until": format_utc(query.sensed_until) if query.sensed_until else "9",
         }
         return int(self._connection.query(_EXPECTED, params)[0]["products"])
 
@@ -252,17 +253,17 @@ class ProductReader:
         """Return when the next product that could be claimed is due; None if none is queued."""
         params = {"areas": claimants(areas)}
         due = self._connection.query(_NEXT_DUE, params)[0]["due"]
-        return moment(due) if due else None
+        return parse_utc(due) if due else None
 
 
-class Standing:
+class ProductsInTree:
     """Products in the archive tree, by path: read a few at a time, however many there are."""
 
     def __init__(self, connection: Connection, states: Collection[State]) -> None:
         self._connection = connection
         self._states = states
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[LedgerEntry]:
         """Look through them as they are now."""
         for row in _paged(self._connection, _STANDING, "path"):
             if row["state"] in self._states:
@@ -282,16 +283,16 @@ def claimants(areas: Collection[str]) -> str:
     return json.dumps([*areas, ASKED_FOR] if areas else [])
 
 
-def _entry(row: dict[str, Any]) -> Entry:
+def _entry(row: dict[str, Any]) -> LedgerEntry:
     values = {name: row[name] for name in PRODUCT_FIELDS}
-    values |= {name: moment(values[name]) for name in TIMES}
-    return Entry(
+    values |= {name: parse_utc(values[name]) for name in TIMES}
+    return LedgerEntry(
         product=Product(**values),
         state=State(row["state"]),
         reason=row["reason"],
         attempts=row["attempts"],
-        next_attempt_at=moment(row["next_attempt_at"]),
-        changed_at=moment(row["changed_at"]),
+        next_attempt_at=parse_utc(row["next_attempt_at"]),
+        changed_at=parse_utc(row["changed_at"]),
         path=row["path"],
         areas=tuple(sorted(json.loads(row["areas"]))),
         selection=from_text(row["selection"] or "[]"),

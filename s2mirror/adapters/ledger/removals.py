@@ -4,7 +4,7 @@ from typing import Final
 
 from s2mirror.adapters.ledger.connection import Connection
 from s2mirror.lifecycle import Event
-from s2mirror.model import Verdict
+from s2mirror.model import Transition
 
 BEGIN: Final = """
 INSERT INTO removal (product_id, event, reason) VALUES (:product_id, :event, :reason)
@@ -22,18 +22,18 @@ class Removals:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def begin(self, product_id: str, verdict: Verdict) -> None:
+    def begin(self, product_id: str, transition: Transition) -> None:
         """Remember why a product's folder is about to leave the tree."""
-        row = {"product_id": product_id, "event": verdict.event, "reason": verdict.reason}
+        row = {"product_id": product_id, "event": transition.event, "reason": transition.reason}
         self._connection.execute(BEGIN, row)
 
     def end(self, product_id: str) -> None:
         """Forget that a removal had begun: it is recorded, or was not carried out."""
         self._connection.execute("DELETE FROM removal WHERE product_id = :id", {"id": product_id})
 
-    def pending(self) -> dict[str, Verdict]:
+    def pending(self) -> dict[str, Transition]:
         """Return by product id what has begun and is not recorded yet."""
         return {
-            row["product_id"]: Verdict(event=Event(row["event"]), reason=row["reason"])
+            row["product_id"]: Transition(event=Event(row["event"]), reason=row["reason"])
             for row in self._connection.query(_PENDING)
         }

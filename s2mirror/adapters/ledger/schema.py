@@ -39,10 +39,10 @@ def m001_products(db: Database) -> None:
         ) STRICT
         """
     )
-    db.execute("CREATE INDEX product_turn ON product (state, priority DESC, sensed_at DESC)")
+    db.execute("CREATE INDEX product_order ON product (state, priority DESC, sensed_at DESC)")
     db.execute("CREATE INDEX product_image ON product (tile, sensed_at, collection, platform)")
     db.execute("CREATE INDEX product_sensed ON product (sensed_at DESC)")
-    db.execute("CREATE INDEX product_standing ON product (path) WHERE path IS NOT NULL")
+    db.execute("CREATE INDEX product_in_tree ON product (path) WHERE path IS NOT NULL")
 
 
 @MIGRATIONS()
@@ -118,13 +118,13 @@ def m003_cursors(db: Database) -> None:
 
 
 @MIGRATIONS()
-def m004_proofs_and_facts(db: Database) -> None:
+def m004_file_lists_and_state_values(db: Database) -> None:
     """Keep what was proven, how many bytes came in each hour, what was deleted upstream."""
     db.execute(
         """
-        CREATE TABLE proof (
+        CREATE TABLE file_list (
           product_id TEXT NOT NULL,
-          kind TEXT NOT NULL CHECK (kind IN ('listing', 'staged', 'proof')),
+          kind TEXT NOT NULL CHECK (kind IN ('listing', 'staged', 'held')),
           document BLOB NOT NULL,
           PRIMARY KEY (product_id, kind)
         ) STRICT
@@ -140,7 +140,7 @@ def m004_proofs_and_facts(db: Database) -> None:
         ) STRICT
         """
     )
-    db.execute("CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT")
+    db.execute("CREATE TABLE state_value (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT")
 
 
 @MIGRATIONS()
@@ -191,7 +191,7 @@ def m005_tally(db: Database) -> None:
 
 @MIGRATIONS()
 def m011_doubtful_deletions(db: Database) -> None:
-    """Remember which deleted products the catalogue lists all the same."""
+    """Remember which deleted products the catalog lists all the same."""
     db.execute("ALTER TABLE deletion ADD COLUMN listed INTEGER NOT NULL DEFAULT 1")
 
 

@@ -33,7 +33,7 @@ def m009_previews(db: Database) -> None:
         ) STRICT, WITHOUT ROWID
         """
     )
-    db.execute("CREATE INDEX preview_turn ON preview_due (next_attempt_at)")
+    db.execute("CREATE INDEX preview_order_index ON preview_due (next_attempt_at)")
     db.execute(
         """
         CREATE TABLE preview_spending (

@@ -2,7 +2,7 @@
 
 from sqlite_utils import Database
 
-from s2mirror.adapters.ledger.schema_catalogue import MIGRATIONS
+from s2mirror.adapters.ledger.schema_local_catalog import MIGRATIONS
 
 __all__ = ["MIGRATIONS"]
 

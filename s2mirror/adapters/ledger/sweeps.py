@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Final
 
-from s2mirror.adapters.ledger.connection import Connection, moment, stamp
+from s2mirror.adapters.ledger.connection import Connection
 from s2mirror.model import SweepKind, SweepState
+from s2mirror.times import format_utc, parse_utc
 
 BEGIN: Final = """
 INSERT INTO sweep (search, kind, under_way) VALUES (:search, :kind, 1)
@@ -49,7 +50,7 @@ class Sweeps:
 
     def reach(self, search: str, kind: SweepKind, reached: datetime) -> None:
         """Note that everything sensed after *reached* has been listed."""
-        params = {"search": search, "kind": kind, "reached": stamp(reached)}
+        params = {"search": search, "kind": kind, "reached": format_utc(reached)}
         self._connection.execute(REACH, params)
 
     def count_late(self, search: str, kind: SweepKind, found_late: int) -> None:
@@ -59,8 +60,8 @@ class Sweeps:
 
     def complete(self, search: str, kind: SweepKind, *, now: datetime) -> None:
         """Note that a sweep has listed everything."""
-        self._connection.execute(COMPLETE, {"search": search, "kind": kind, "now": stamp(now)})
+        self._connection.execute(COMPLETE, {"search": search, "kind": kind, "now": format_utc(now)})
 
 
 def _maybe(text: str | None) -> datetime | None:
-    return moment(text) if text else None
+    return parse_utc(text) if text else None

@@ -1,6 +1,6 @@
 """The S3 store."""
 
 from s2mirror.adapters.objectstore.client import S3Store, StoreOptions
-from s2mirror.adapters.objectstore.failover import FailoverStore, Way, Ways
+from s2mirror.adapters.objectstore.failover import FailoverStore, StoreTarget, StoreTargets
 
-__all__ = ["FailoverStore", "S3Store", "StoreOptions", "Way", "Ways"]
+__all__ = ["FailoverStore", "S3Store", "StoreOptions", "StoreTarget", "StoreTargets"]

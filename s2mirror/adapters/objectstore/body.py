@@ -20,7 +20,7 @@ MOMENT_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Floor:
+class MinRate:
     """A connection that is slower than this for so long is given up."""
 
     bytes_per_second: int
@@ -30,8 +30,8 @@ class Floor:
 class _Watch:
     """Notices when bytes come too slowly. Only waiting counts, not what is done with the bytes."""
 
-    def __init__(self, floor: Floor) -> None:
-        self._floor = floor
+    def __init__(self, min_rate: MinRate) -> None:
+        self._min_rate = min_rate
         self._size_bytes = 0
         self._waited_seconds = 0.0
 
@@ -39,14 +39,14 @@ class _Watch:
         """Take note of what came after a wait. Raises StoreSlow if it is too little by now."""
         self._size_bytes += size_bytes
         self._waited_seconds += waited_seconds
-        if self._waited_seconds < self._floor.seconds:
+        if self._waited_seconds < self._min_rate.seconds:
             return
         rate = self._size_bytes / self._waited_seconds
-        if rate < self._floor.bytes_per_second:
+        if rate < self._min_rate.bytes_per_second:
             raise StoreSlow(
                 f"only {rate:.0f} B/s came for {self._waited_seconds:.0f} s "
-                f"(store.slowest is {self._floor.bytes_per_second} B/s); will be tried again on "
-                "another connection"
+                f"(store.min_rate is {self._min_rate.bytes_per_second} B/s); "
+                "will be tried again on another connection"
             )
         self._size_bytes, self._waited_seconds = 0, 0.0
 
@@ -72,13 +72,13 @@ def check_version(answer: dict[str, Any], file: RemoteFile, start_byte: int) -> 
 
 
 def read_body(
-    answer: dict[str, Any], file: RemoteFile, start_byte: int, floor: Floor
+    answer: dict[str, Any], file: RemoteFile, start_byte: int, min_rate: MinRate
 ) -> Iterator[memoryview]:
     """Yield the bytes of *file* from *start_byte*, each piece valid until the next is asked for."""
     with answer["Body"] as response:
         check_version(answer, file, start_byte)
         skip_bytes = 0 if "ContentRange" in answer else start_byte
-        yield from _exactly(_pieces(response, _Watch(floor)), skip_bytes, file, start_byte)
+        yield from _exactly(_pieces(response, _Watch(min_rate)), skip_bytes, file, start_byte)
 
 
 def _exactly(

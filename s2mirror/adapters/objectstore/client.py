@@ -9,13 +9,13 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from s2mirror.adapters.objectstore.body import Floor, read_body
+from s2mirror import USER_AGENT
+from s2mirror.adapters.objectstore.body import MinRate, read_body
+from s2mirror.adapters.objectstore.error_map import Refusals, retry_after_seconds
 from s2mirror.adapters.objectstore.keys import check_tree, sort_in
-from s2mirror.adapters.objectstore.refusals import Refusals, retry_after_seconds
-from s2mirror.agent import USER_AGENT
 from s2mirror.errors import StoreUnavailable
 from s2mirror.model import Listing, RemoteFile
-from s2mirror.pace import Pace
+from s2mirror.rate_limit import RateLimiter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +30,9 @@ class StoreOptions:
     connections: int = 4
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 60.0
-    slowest_bytes_per_second: int = 10_000
+    min_rate_bytes_per_second: int = 10_000
     """A connection that is slower than this …"""
-    slow_seconds: float = 60.0
+    min_rate_period_seconds: float = 60.0
     """… for so long is given up."""
     requests_per_minute: int = 2000
     ca_file: Path | None = None
@@ -51,10 +51,11 @@ class S3Store:
 
     def __init__(self, options: StoreOptions) -> None:
         self._bucket = options.bucket
-        self._floor = Floor(
-            bytes_per_second=options.slowest_bytes_per_second, seconds=options.slow_seconds
+        self._min_rate = MinRate(
+            bytes_per_second=options.min_rate_bytes_per_second,
+            seconds=options.min_rate_period_seconds,
         )
-        self._pace = Pace(options.requests_per_minute)
+        self._rate_limiter = RateLimiter(options.requests_per_minute)
         self._refusals = Refusals(options.endpoint, self.probe)
         # Pre-signed URLs are refused by CDSE; path style and header signatures are what it takes.
         self._client: Any = boto3.session.Session().client(
@@ -83,14 +84,14 @@ class S3Store:
 
     def wait_seconds(self) -> float:
         """Return how long to wait before the next request."""
-        return self._pace.wait_seconds(time.monotonic())
+        return self._rate_limiter.wait_seconds(time.monotonic())
 
     def _note_request(self, **_: object) -> None:
-        self._pace.sent(time.monotonic())
+        self._rate_limiter.sent(time.monotonic())
 
     def _note_answer(self, http_response: Any, **_: object) -> None:  # noqa: ANN401 - botocore's
         if seconds := retry_after_seconds(http_response.headers):
-            self._pace.hold(seconds, time.monotonic())
+            self._rate_limiter.hold(seconds, time.monotonic())
 
     def probe(self) -> None:
         """List one object, to prove that endpoint, bucket and keys work together."""
@@ -123,7 +124,7 @@ class S3Store:
             answer = self._client.get_object(
                 Bucket=self._bucket, Key=file.key, IfMatch=f'"{file.etag}"', **wanted
             )
-            yield from read_body(answer, file, start_byte, self._floor)
+            yield from read_body(answer, file, start_byte, self._min_rate)
 
 
 def _check_listing(page: dict[str, Any], what: str) -> None:

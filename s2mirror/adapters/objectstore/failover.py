@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class StoreTarget:
     """Where the store is asked, and with which key pair: 1 or 2."""
 
     endpoint: str
@@ -27,7 +27,7 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ways:
+class StoreTargets:
     """What there is to choose from, the preferred first."""
 
     endpoints: tuple[str, ...]
@@ -52,22 +52,25 @@ class FailoverStore:
     """
 
     def __init__(
-        self, options: StoreOptions, ways: Ways, moved: Callable[[Way, str], None]
+        self,
+        options: StoreOptions,
+        targets: StoreTargets,
+        on_failover: Callable[[StoreTarget, str], None],
     ) -> None:
         self._options = options
-        self._ways = ways
-        self._moved = moved
+        self._targets = targets
+        self._on_failover = on_failover
         self._lock = threading.Lock()
-        self._stores: dict[Way, S3Store] = {}
-        known = ways.started_with in ways.endpoints
-        self._way = Way(ways.started_with if known else ways.endpoints[0])
+        self._stores: dict[StoreTarget, S3Store] = {}
+        known = targets.started_with in targets.endpoints
+        self._target = StoreTarget(targets.started_with if known else targets.endpoints[0])
         self._failures = 0
-        self._prefer_at = time.monotonic() + ways.prefer_again_seconds
+        self._prefer_at = time.monotonic() + targets.prefer_again_seconds
 
     @property
-    def way(self) -> Way:
+    def target(self) -> StoreTarget:
         """How the store is asked now."""
-        return self._way
+        return self._target
 
     def probe(self) -> None:
         """List one object, to prove that endpoint, bucket and keys work together."""
@@ -79,7 +82,7 @@ class FailoverStore:
 
     def wait_seconds(self) -> float:
         """Return for how long the next request should wait, for the account's rate."""
-        return self._store(self._way).wait_seconds()
+        return self._store(self._target).wait_seconds()
 
     def read(self, file: RemoteFile, *, start_byte: int = 0) -> Generator[Bytes, None, None]:
         """Yield the bytes of *file* from *start_byte*, of the version that was listed."""
@@ -91,35 +94,35 @@ class FailoverStore:
         Raises StoreUnreachable or KeyRefused when none does.
         """
         self._give_the_preferred_a_chance()
-        tried: dict[Way, MirrorError] = {}
+        tried: dict[StoreTarget, MirrorError] = {}
         while True:
-            way = self._way
+            target = self._target
             try:
-                done = act(self._store(way))
+                done = act(self._store(target))
             except StoreBusy:
                 raise
             except (StoreUnavailable, KeyRefused) as error:
-                tried[way] = self._judged(way, error, is_listing=is_listing)
-                self._move_on(way, tried)
+                tried[target] = self._judged(target, error, is_listing=is_listing)
+                self._move_on(target, tried)
             else:
                 self._failures = 0
                 return done
 
-    def _store(self, way: Way) -> S3Store:
+    def _store(self, target: StoreTarget) -> S3Store:
         with self._lock:
-            if way not in self._stores:
-                access_key, secret_key = self._ways.keys[way.key - 1]
-                self._stores[way] = S3Store(
+            if target not in self._stores:
+                access_key, secret_key = self._targets.keys[target.key - 1]
+                self._stores[target] = S3Store(
                     replace(
                         self._options,
-                        endpoint=way.endpoint,
+                        endpoint=target.endpoint,
                         access_key=access_key,
                         secret_key=secret_key,
                     )
                 )
-            return self._stores[way]
+            return self._stores[target]
 
-    def _judged(self, way: Way, error: MirrorError, *, is_listing: bool) -> MirrorError:
+    def _judged(self, target: StoreTarget, error: MirrorError, *, is_listing: bool) -> MirrorError:
         """Return what *error* says of the way; raise it if it does not speak of the way at all."""
         if isinstance(error, StoreUnreachable | KeyRefused):
             return error
@@ -130,46 +133,46 @@ class FailoverStore:
             raise error
         time.sleep(_MOMENT_SECONDS)
         try:
-            self._store(way).probe()
+            self._store(target).probe()
         except (StoreUnavailable, KeyRefused) as found:
             return found
         self._failures = 0
         raise error
 
-    def _move_on(self, way: Way, tried: dict[Way, MirrorError]) -> None:
+    def _move_on(self, target: StoreTarget, tried: dict[StoreTarget, MirrorError]) -> None:
         """Take the next way that was not tried; raise why there is none."""
-        error = tried[way]
+        error = tried[target]
         others = [
-            Way(endpoint, key)
-            for endpoint in self._ways.endpoints
-            for key in range(1, len(self._ways.keys) + 1)
+            StoreTarget(endpoint, key)
+            for endpoint in self._targets.endpoints
+            for key in range(1, len(self._targets.keys) + 1)
         ]
         same = "endpoint" if isinstance(error, KeyRefused) else "key"
         left = [
             other
             for other in others
-            if other not in tried and getattr(other, same) == getattr(way, same)
+            if other not in tried and getattr(other, same) == getattr(target, same)
         ]
         with self._lock:
-            if self._way != way and self._way not in tried:
+            if self._target != target and self._target not in tried:
                 return  # another thread has moved on already
             if not left:
-                raise _no_way(tried)
+                raise _no_target(tried)
             self._take(left[0], str(error))
 
-    def _take(self, way: Way, why: str) -> None:
-        self._way = way
+    def _take(self, target: StoreTarget, why: str) -> None:
+        self._target = target
         self._failures = 0
-        self._prefer_at = time.monotonic() + self._ways.prefer_again_seconds
-        self._moved(way, why)
+        self._prefer_at = time.monotonic() + self._targets.prefer_again_seconds
+        self._on_failover(target, why)
 
     def _give_the_preferred_a_chance(self) -> None:
         """Go back to the preferred endpoint if some time has passed, and it answers again."""
-        preferred = Way(self._ways.endpoints[0], self._way.key)
+        preferred = StoreTarget(self._targets.endpoints[0], self._target.key)
         with self._lock:
-            if self._way == preferred or time.monotonic() < self._prefer_at:
+            if self._target == preferred or time.monotonic() < self._prefer_at:
                 return
-            self._prefer_at = time.monotonic() + self._ways.prefer_again_seconds
+            self._prefer_at = time.monotonic() + self._targets.prefer_again_seconds
         try:
             self._store(preferred).probe()
         except MirrorError:
@@ -184,12 +187,15 @@ def _begun(chunks: Iterator[Bytes]) -> Iterator[Bytes]:
     return chunks if first is None else chain([first], chunks)
 
 
-def _no_way(tried: dict[Way, MirrorError]) -> MirrorError:
+def _no_target(tried: dict[StoreTarget, MirrorError]) -> MirrorError:
     """Return the error that says of every way why it is closed."""
     *_, last = tried.values()
     if len(tried) == 1:
         told = str(last)
     else:
-        texts = (f"{way.endpoint} with key pair {way.key}: {error}" for way, error in tried.items())
+        texts = (
+            f"{target.endpoint} with key pair {target.key}: {error}"
+            for target, error in tried.items()
+        )
         told = "; ".join(texts)
     return KeyRefused(told) if isinstance(last, KeyRefused) else StoreUnreachable(told)

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from s2mirror.drawing import FORMATS
 from s2mirror.errors import PreviewError
+from s2mirror.preview_model import FORMATS
 
 SIGNATURES: Final = {"png": (b"\x89PNG\r\n\x1a\n",), "jpeg": (b"\xff\xd8\xff",)} | {
     "tiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2mirror.adapters.previews.decoding import is_picture
-from s2mirror.drawing import FORMATS, Drawing, Frame
 from s2mirror.errors import PreviewError
 from s2mirror.model import Product
+from s2mirror.preview_model import FORMATS, Extent, RenderedImage
 from s2mirror.projection import check_crs
 from s2mirror.tiles import WIDTH_METRES, tile_grid
 
@@ -20,7 +20,7 @@ _DRIVERS: Final = {"png": "PNG", "jpeg": "JPEG", "tiff": "GTiff"}
 class ProductPictures:
     """The port for pictures within products. It spends nothing."""
 
-    def quicklook(self, folder: Path, product: Product) -> Drawing:
+    def quicklook(self, folder: Path, product: Product) -> RenderedImage:
         """Return the small JPEG of the product in *folder*."""
         path = folder / f"{product.id}-ql.jpg"
         try:
@@ -33,9 +33,9 @@ class ProductPictures:
             ) from error
         if len(content) > _MAX_QUICKLOOK_BYTES or not is_picture(content, "jpeg"):
             raise PreviewError(f"{path.name} of {product.id} is no JPEG of a quicklook's size")
-        return Drawing(content=content, form="jpeg", frame=_tile_frame(product))
+        return RenderedImage(content=content, form="jpeg", extent=_tile_frame(product))
 
-    def tci(self, folder: Path, *, longest_pixels: int, form: str) -> Drawing:
+    def tci(self, folder: Path, *, longest_pixels: int, form: str) -> RenderedImage:
         """Return the true-colour band of the product in *folder*, made smaller.
 
         JPEG 2000 holds the picture at half, a quarter … of its size too: only what is needed is
@@ -51,11 +51,11 @@ class ProductPictures:
                 scale = max(band.width, band.height, longest_pixels) / longest_pixels
                 width, height = round(band.width / scale), round(band.height / scale)
                 pixels = band.read((1, 2, 3), out_shape=(3, height, width))
-                frame = Frame(crs=crs, bbox=tuple(band.bounds), width=width, height=height)
-            return Drawing(
-                content=_encoded(rasterio, pixels, frame, form),
+                extent = Extent(crs=crs, bbox=tuple(band.bounds), width=width, height=height)
+            return RenderedImage(
+                content=_encoded(rasterio, pixels, extent, form),
                 form=form,
-                frame=frame,
+                extent=extent,
                 is_empty=not pixels.any(),
             )
         except (rasterio.errors.RasterioError, AttributeError, ValueError) as error:
@@ -76,15 +76,15 @@ def _rasterio() -> Any:  # noqa: ANN401 - the library has no types
     return rasterio
 
 
-def _encoded(rasterio: Any, pixels: Any, frame: Frame, form: str) -> bytes:  # noqa: ANN401 - see above
-    place = rasterio.transform.from_bounds(*frame.bbox, frame.width, frame.height)
+def _encoded(rasterio: Any, pixels: Any, extent: Extent, form: str) -> bytes:  # noqa: ANN401 - see above
+    place = rasterio.transform.from_bounds(*extent.bbox, extent.width, extent.height)
     how: dict[str, Any] = {
         "driver": _DRIVERS[form],
-        "width": frame.width,
-        "height": frame.height,
+        "width": extent.width,
+        "height": extent.height,
         "count": 3,
         "dtype": "uint8",
-        "crs": frame.crs,
+        "crs": extent.crs,
         "transform": place,
     }
     if form == "tiff":
@@ -95,9 +95,9 @@ def _encoded(rasterio: Any, pixels: Any, frame: Frame, form: str) -> bytes:  # n
         return bytes(file.read())
 
 
-def _tile_frame(product: Product) -> Frame:
+def _tile_frame(product: Product) -> Extent:
     epsg, west, north = tile_grid(product.tile)
-    return Frame(
+    return Extent(
         crs=f"EPSG:{epsg}",
         bbox=(west, north - WIDTH_METRES, west + WIDTH_METRES, north),
         width=_QUICKLOOK_PIXELS,

@@ -10,12 +10,12 @@ from typing import Any, Final
 import requests
 from requests.auth import AuthBase
 
-from s2mirror.adapters.previews.answers import explain
+from s2mirror import USER_AGENT
 from s2mirror.adapters.previews.decoding import is_empty, require_decoder
-from s2mirror.agent import USER_AGENT
-from s2mirror.drawing import FORMATS, Drawing, DrawRequest, Frame
+from s2mirror.adapters.previews.error_map import explain
 from s2mirror.errors import PreviewError, PreviewUnavailable
 from s2mirror.ports import TokenSource
+from s2mirror.preview_model import FORMATS, Extent, RenderedImage, RenderRequest
 from s2mirror.stop import StopFlag
 
 LONGEST_WAIT_SECONDS: Final = 60.0
@@ -54,7 +54,7 @@ class SentinelHub:
         self._options = options
         self._tokens = tokens
 
-    def draw(self, request: DrawRequest, stop: StopFlag) -> Drawing:
+    def render(self, request: RenderRequest, stop: StopFlag) -> RenderedImage:
         """Return the picture that *request* asks for.
 
         Waits as long as the service says, or ever longer, and gives up after some tries. What was
@@ -74,13 +74,13 @@ class SentinelHub:
 
     def _wait(self, error: PreviewUnavailable, attempt: int, stop: StopFlag) -> None:
         doubled_seconds = self._options.backoff_seconds * 2.0 ** (attempt - 1)
-        dice = random.random()  # noqa: S311 - jitter
-        wait_seconds = max(error.wait_seconds, doubled_seconds * (0.5 + dice / 2))
+        jitter = random.random()  # noqa: S311 - jitter
+        wait_seconds = max(error.wait_seconds, doubled_seconds * (0.5 + jitter / 2))
         if attempt == self._options.tries or wait_seconds > LONGEST_WAIT_SECONDS:
             raise error
         stop.wait(wait_seconds)
 
-    def _ask(self, request: DrawRequest, stop: StopFlag) -> Drawing:
+    def _ask(self, request: RenderRequest, stop: StopFlag) -> RenderedImage:
         """Ask with a good token: one that the service does not take is renewed once."""
         token = self._tokens.token(stop)
         answer = self._post(request, token)
@@ -93,7 +93,7 @@ class SentinelHub:
                 raise explain(self._options.url, answer)
             return _drawing(answer, request)
 
-    def _post(self, request: DrawRequest, token: str) -> requests.Response:
+    def _post(self, request: RenderRequest, token: str) -> requests.Response:
         options = self._options
         try:
             return requests.post(
@@ -117,7 +117,7 @@ class SentinelHub:
             ) from error
 
 
-def _drawing(answer: requests.Response, request: DrawRequest) -> Drawing:
+def _drawing(answer: requests.Response, request: RenderRequest) -> RenderedImage:
     units = _units(answer)
     try:
         content = _content(answer)
@@ -127,8 +127,8 @@ def _drawing(answer: requests.Response, request: DrawRequest) -> Drawing:
             f"a preview came from {answer.url}, but cannot be used: {error}; will be tried again",
             units=units,
         ) from error
-    return Drawing(
-        content=content, form=request.form, frame=request.frame, is_empty=empty, units=units
+    return RenderedImage(
+        content=content, form=request.form, extent=request.extent, is_empty=empty, units=units
     )
 
 
@@ -151,7 +151,7 @@ def _units(answer: requests.Response) -> float:
     return units if 0 <= units < 1e6 else 0.0  # noqa: PLR2004 - a hundred months' allowance
 
 
-def body_of(request: DrawRequest) -> dict[str, Any]:
+def body_of(request: RenderRequest) -> dict[str, Any]:
     """Return the JSON document that asks for a picture."""
     chosen: dict[str, Any] = {
         "timeRange": {"from": _stamp(request.time_from), "to": _stamp(request.time_until)},
@@ -162,7 +162,7 @@ def body_of(request: DrawRequest) -> dict[str, Any]:
     form = {"type": FORMATS[request.form].media_type}
     return {
         "input": {
-            "bounds": _bounds(request.frame, request.geometry_geojson),
+            "bounds": _bounds(request.extent, request.geometry_geojson),
             "data": [
                 {
                     "type": request.collection,
@@ -173,18 +173,18 @@ def body_of(request: DrawRequest) -> dict[str, Any]:
             ],
         },
         "output": {
-            "width": request.frame.width,
-            "height": request.frame.height,
+            "width": request.extent.width,
+            "height": request.extent.height,
             "responses": [{"identifier": "default", "format": form}],
         },
         "evalscript": request.script.text,
     }
 
 
-def _bounds(frame: Frame, geometry_geojson: str) -> dict[str, Any]:
-    code = frame.crs.partition(":")[2]
+def _bounds(extent: Extent, geometry_geojson: str) -> dict[str, Any]:
+    code = extent.crs.partition(":")[2]
     bounds: dict[str, Any] = {
-        "bbox": list(frame.bbox),
+        "bbox": list(extent.bbox),
         "properties": {"crs": f"http://www.opengis.net/def/crs/EPSG/0/{code}"},
     }
     return bounds | ({"geometry": loads(geometry_geojson)} if geometry_geojson else {})

@@ -14,8 +14,8 @@ from typing import Final
 
 from s2mirror.adapters.tokens.grant import Token
 from s2mirror.errors import LedgerError, TokenUnavailable
-from s2mirror.model import utc
 from s2mirror.stop import StopFlag
+from s2mirror.times import parse_utc
 
 _PAUSE_SECONDS: Final = 0.05
 _MAX_BYTES: Final = 64 * 1024
@@ -66,7 +66,7 @@ class TokenCache:
             said = json.loads(document)
             if said["whose"] != self._whose:
                 return None
-            times = {name: utc(str(said[name])) for name in ("asked_at", "expires_at")}
+            times = {name: parse_utc(str(said[name])) for name in ("asked_at", "expires_at")}
             return Token(text=str(said["access_token"]), **times)
         except (ValueError, KeyError, TypeError):
             return None

@@ -16,10 +16,10 @@ from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
 
+from s2mirror import USER_AGENT
 from s2mirror.adapters.tokens.cache import TokenCache
+from s2mirror.adapters.tokens.error_map import Busy, explain, no_endpoint
 from s2mirror.adapters.tokens.grant import Token, token_from
-from s2mirror.adapters.tokens.refusals import Busy, explain, no_endpoint
-from s2mirror.agent import USER_AGENT
 from s2mirror.errors import CredentialError, TokenError, TokenUnavailable
 from s2mirror.stop import StopFlag
 
@@ -129,8 +129,8 @@ class ClientTokens:
     def _wait(self, busy: Busy, attempt: int, stop: StopFlag) -> None:
         """Wait for another try; raise TokenUnavailable when there is none, or not soon."""
         doubled_seconds = self._options.backoff_seconds * 2.0 ** (attempt - 1)
-        dice = random.random()  # noqa: S311 - jitter
-        wait_seconds = max(busy.wait_seconds, doubled_seconds * (0.5 + dice / 2))
+        jitter = random.random()  # noqa: S311 - jitter
+        wait_seconds = max(busy.wait_seconds, doubled_seconds * (0.5 + jitter / 2))
         if attempt == self._options.tries or wait_seconds > _LONGEST_WAIT_SECONDS:
             words = f"{busy}; will be tried again"
             error = TokenUnavailable(words, wait_seconds=busy.wait_seconds)

@@ -1,0 +1,102 @@
+"""The files of a static STAC catalog: written in one step, read with doubts."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from s2mirror.adapters.archive.filesystem import make_folder, sync_folder, write_whole
+from s2mirror.stac import Box, catalog
+
+LIST: Final = "catalog.json"
+COLLECTION: Final = "collection.json"
+GEOPARQUET: Final = "items.parquet"
+CollectionExtent = tuple[Box, str]
+"""West, south, east, north in whole degrees, and the first month's start."""
+
+
+def link(rel: str, href: str, *, title: str = "") -> dict[str, str]:
+    """Return a link to a document of ours."""
+    kind = "application/geo+json" if rel == "item" else "application/json"
+    return {"rel": rel, "href": href, "type": kind, **({"title": title} if title else {})}
+
+
+def write_list(
+    folder: Path, title: str, above: Iterable[Mapping[str, str]], below: Iterable[Mapping[str, str]]
+) -> None:
+    """Write a catalog's list of links; its folder is still to be synced."""
+    name = title.replace(", ", "-").replace(" ", "-")
+    write(folder / LIST, catalog(name, title, [*above, *below]))
+
+
+def write(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a document unless it stands there as it is; its folder is still to be synced."""
+    data = json.dumps(document, separators=(",", ":")).encode()
+    if path.is_file() and path.read_bytes() == data:
+        return
+    make_folder(path.parent)
+    write_whole(path, data)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return a document; empty if there is none, or it is damaged."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def leads_to(path: Path, href: str) -> bool:
+    """Tell whether a list has a link, without parsing it: it may be long."""
+    try:
+        return f'"href":"{href}"'.encode() in path.read_bytes()
+    except OSError:
+        return False
+
+
+def items_in(folder: Path) -> list[str]:
+    """Return the names of the items in a folder."""
+    if not folder.is_dir():
+        return []
+    names = (entry.name for entry in os.scandir(folder))
+    return sorted(name[:-5] for name in names if name.endswith(".json") and name != LIST)
+
+
+def folders_in(folder: Path, with_file: str = LIST) -> set[str]:
+    """Return the names of the folders that have a list."""
+    if not folder.is_dir():
+        return set()
+    names = (entry.name for entry in os.scandir(folder) if entry.is_dir())
+    return {name for name in names if (folder / name / with_file).is_file()}
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with its lists. What is not ours stays, and the folder with it."""
+    for name in (LIST, COLLECTION, GEOPARQUET):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+    sync_folder(folder.parent)
+
+
+def extent_of(found: Mapping[str, Any]) -> CollectionExtent | None:
+    """Return a collection's extent; None if it has none that we would have written."""
+    try:
+        west, south, east, north = found["extent"]["spatial"]["bbox"][0]
+        return (west, south, east, north), str(found["extent"]["temporal"]["interval"][0][0])
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+
+
+def joined(extents: Iterable[CollectionExtent | None]) -> CollectionExtent | None:
+    """Return what covers all of *extents*; None for none."""
+    known = [extent for extent in extents if extent is not None]
+    if not known:
+        return None
+    boxes = [box for box, _ in known]
+    west, south = (min(box[side] for box in boxes) for side in (0, 1))
+    east, north = (max(box[side] for box in boxes) for side in (2, 3))
+    return (west, south, east, north), min(start for _, start in known)

@@ -1,0 +1,243 @@
+"""A static STAC catalog as files: collections, months, tiles, one file per item.
+
+Every list of links is made from what stands in its folder. A month of a tile has some dozens of
+items at most, and a list above it changes only when a folder comes or goes: so writing an item
+costs the same in an archive of any size, and a list that a crash left behind is whole again with
+the next item.
+"""
+
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from s2mirror.adapters.archive.catalog_files import (
+    COLLECTION,
+    GEOPARQUET,
+    LIST,
+    CollectionExtent,
+    extent_of,
+    folders_in,
+    items_in,
+    joined,
+    leads_to,
+    link,
+    read,
+    remove_folder,
+    write,
+    write_list,
+)
+from s2mirror.adapters.archive.filesystem import (
+    DRAFT_SUFFIX,
+    explained,
+    make_folder,
+    sync_folder,
+)
+from s2mirror.model import Product
+from s2mirror.naming import check_product_id
+from s2mirror.stac import collection
+
+_ITEMS: Final = "*/*/*/*.json"
+_GEOPARQUET_ASSET: Final = {
+    "href": f"./{GEOPARQUET}",
+    "type": "application/vnd.apache.parquet",
+    "title": "All items as STAC GeoParquet",
+    "roles": ["stac-items"],
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Partition:
+    """The folder of one tile's items of one month."""
+
+    collection: str
+    month: str
+    tile: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class ItemPath:
+    """Where one item stands."""
+
+    partition: Partition
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemDocument:
+    """An item to write, and how far it reaches."""
+
+    document: Mapping[str, Any]
+    extent: CollectionExtent
+
+
+def item_path_of(product: Product) -> ItemPath:
+    """Return where a product's item stands."""
+    month = f"{product.sensed_at:%Y-%m}"
+    partition = Partition(collection=product.collection, month=month, tile=product.tile)
+    return ItemPath(partition=partition, name=check_product_id(product.id))
+
+
+class StaticCatalog:
+    """A catalog in a folder of its own. One process at a time may change it, by one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.turn = threading.Lock()
+        """To be held from reading what changed to noting that it was written."""
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a catalog."""
+        return (self.folder / LIST).is_file()
+
+    def item_folder(self, partition: Partition) -> Path:
+        """Return the folder of a drawer's items."""
+        return self.folder / partition.collection / partition.month / partition.tile
+
+    def update(self, put: Mapping[ItemPath, ItemDocument], drop: Collection[ItemPath] = ()) -> None:
+        """Write items and remove others; no list ever leads to an item that is not there."""
+        with explained(f"writing the catalog in {self.folder}"):
+            for item_path, document in put.items():
+                write(self._path(item_path), document.document)
+            for partition in sorted({item_path.partition for item_path in (*put, *drop)}):
+                gone = {item_path.name for item_path in drop if item_path.partition == partition}
+                extents = [each.extent for at, each in put.items() if at.partition == partition]
+                self._relist(partition, gone, joined(extents))
+
+    def item_paths(self) -> Iterator[ItemPath]:
+        """Yield every item that stands here."""
+        for path in sorted(self.folder.glob(_ITEMS)):
+            if path.name != LIST:
+                name, month, tile = path.parts[-4:-1]
+                partition = Partition(collection=name, month=month, tile=tile)
+                yield ItemPath(partition=partition, name=path.stem)
+
+    def read(self, item_path: ItemPath) -> dict[str, Any]:
+        """Return an item; empty if it is not there, or damaged."""
+        return read(self._path(item_path))
+
+    def unlisted(self, item_paths: Collection[ItemPath]) -> Iterator[ItemPath]:
+        """Yield those of *places* to which no chain of links leads from the root."""
+        for partition in sorted({item_path.partition for item_path in item_paths}):
+            names = self._linked(partition)
+            yield from (
+                p
+                for p in item_paths
+                if p.partition == partition and f"./{p.name}.json" not in names
+            )
+
+    def set_extent(self, name: str, extent: CollectionExtent) -> None:
+        """Make a collection's extent what it is, neither less nor more."""
+        with explained(f"writing the catalog in {self.folder}"):
+            self._list_collection(name, folders_in(self.folder / name), extent)
+
+    def table(self, name: str) -> Path:
+        """Return where a collection's items stand as one GeoParquet file."""
+        return self.folder / name / GEOPARQUET
+
+    def announce_table(self, name: str) -> None:
+        """Let a collection lead to its GeoParquet file."""
+        with explained(f"writing the catalog in {self.folder}"):
+            if extent := extent_of(read(self.folder / name / COLLECTION)):
+                self._list_collection(name, folders_in(self.folder / name), extent)
+
+    def put_in_order(self) -> None:
+        """Write every list anew, and remove what an interrupted write has left."""
+        with explained(f"writing the catalog in {self.folder}"):
+            make_folder(self.folder)
+            for draft in self.folder.rglob(f"*.json*{DRAFT_SUFFIX}"):
+                draft.unlink()
+            for path in sorted(self.folder.glob(f"*/*/*/{LIST}")):
+                name, month, tile = path.parts[-4:-1]
+                self._relist(Partition(collection=name, month=month, tile=tile), set(), None)
+            self._list_root(folders_in(self.folder, COLLECTION))
+
+    def _path(self, item_path: ItemPath) -> Path:
+        return self.item_folder(item_path.partition) / f"{item_path.name}.json"
+
+    def _relist(
+        self, partition: Partition, gone: set[str], extent: CollectionExtent | None
+    ) -> None:
+        """Write a drawer's list, and those above as far as they change; then let go what is gone.
+
+        From below upwards, so that a list never leads to what is not there yet or any more.
+        """
+        folder = self.item_folder(partition)
+        month, home = folder.parent, folder.parent.parent
+        names = [name for name in items_in(folder) if name not in gone]
+        if names:
+            self._list_items(partition, names)
+            sync_folder(folder)
+        tiles = {partition.tile}
+        if not names or not leads_to(month / LIST, f"./{partition.tile}/{LIST}"):
+            tiles = folders_in(month) - (set() if names else {partition.tile})
+            if tiles:
+                self._list_tiles(partition, tiles)
+        months = folders_in(home) - (set() if tiles else {partition.month})
+        before = extent_of(read(home / COLLECTION))
+        wanted = joined([before, extent])
+        listed = leads_to(home / COLLECTION, f"./{partition.month}/{LIST}")
+        if months and wanted and (wanted != before or listed is not bool(tiles)):
+            self._list_collection(partition.collection, months, wanted)
+        names_above = folders_in(self.folder, COLLECTION)
+        if not months:
+            names_above.discard(partition.collection)
+        if leads_to(self.folder / LIST, f"./{partition.collection}/{COLLECTION}") is not bool(
+            months
+        ):
+            self._list_root(names_above)
+        for name in gone:
+            (folder / f"{name}.json").unlink(missing_ok=True)
+        for kept, item_path in ((names, folder), (tiles, month), (months, home)):
+            if not kept and item_path.is_dir():
+                remove_folder(item_path)
+
+    def _list_items(self, partition: Partition, names: list[str]) -> None:
+        title = f"{partition.collection}, {partition.month}, tile {partition.tile}"
+        above = [link("root", f"../../../{LIST}"), link("parent", f"../{LIST}")]
+        above.append(link("collection", f"../../{COLLECTION}"))
+        below = [link("item", f"./{name}.json") for name in names]
+        write_list(self.item_folder(partition), title, above, below)
+
+    def _list_tiles(self, partition: Partition, tiles: Collection[str]) -> None:
+        above = [link("root", f"../../{LIST}"), link("parent", f"../{COLLECTION}")]
+        below = [link("child", f"./{tile}/{LIST}", title=tile) for tile in sorted(tiles)]
+        title, folder = (
+            f"{partition.collection}, {partition.month}",
+            self.item_folder(partition).parent,
+        )
+        write_list(folder, title, above, below)
+        sync_folder(folder)
+
+    def _list_collection(
+        self, name: str, months: Collection[str], extent: CollectionExtent
+    ) -> None:
+        folder = self.folder / name
+        links = [link("root", f"../{LIST}"), link("parent", f"../{LIST}")]
+        links += [link("child", f"./{month}/{LIST}", title=month) for month in sorted(months)]
+        assets = {"geoparquet": _GEOPARQUET_ASSET} if (folder / GEOPARQUET).is_file() else {}
+        bbox, start = extent
+        document = collection(name, links, bbox=bbox, start=start, assets=assets)
+        write(folder / COLLECTION, document)
+        sync_folder(folder)
+
+    def _list_root(self, names: Collection[str]) -> None:
+        make_folder(self.folder)
+        below = [link("child", f"./{name}/{COLLECTION}", title=name) for name in sorted(names)]
+        title = "Sentinel-2 products held by this archive"
+        write_list(self.folder, title, [link("root", f"./{LIST}")], below)
+        sync_folder(self.folder)
+
+    def _linked(self, partition: Partition) -> set[str]:
+        """Return what a drawer's list leads to; nothing if no chain of links leads to it."""
+        folder = self.item_folder(partition)
+        chain = (
+            (self.folder / LIST, f"./{partition.collection}/{COLLECTION}"),
+            (self.folder / partition.collection / COLLECTION, f"./{partition.month}/{LIST}"),
+            (folder.parent / LIST, f"./{partition.tile}/{LIST}"),
+        )
+        if not all(leads_to(path, href) for path, href in chain):
+            return set()
+        return {str(each.get("href")) for each in read(folder / LIST).get("links", [])}

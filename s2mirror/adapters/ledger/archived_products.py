@@ -1,0 +1,192 @@
+"""What stands in the archive, with everything that is known of it; and what changed there."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from s2mirror.adapters.ledger.connection import Connection, Row
+from s2mirror.adapters.ledger.file_lists import files_in, paths_in
+from s2mirror.adapters.ledger.items import unpacked
+from s2mirror.adapters.ledger.reading import PRODUCT_FIELDS, TIMES
+from s2mirror.geometry import meeting
+from s2mirror.lifecycle import State
+from s2mirror.model import ArchivedProduct, ItemSummary, Product
+from s2mirror.times import format_utc, parse_utc
+
+_AT_ONCE: Final = 500
+_ROW: Final = """
+SELECT p.*, item.properties, file_list.document AS files,
+       (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'claim') AS fetched_at,
+       (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'verify') AS verified_at,
+       (SELECT json_group_array(json_array(preview.name, picture.value))
+          FROM preview, json_each(preview.paths) AS picture
+         WHERE subject = p.id AND outcome = 'made' AND preview.name <> 'quicklook') AS previews
+  FROM product AS p
+  LEFT JOIN item ON item.product_id = p.id
+  LEFT JOIN file_list ON file_list.product_id = p.id AND file_list.kind = 'held'
+"""
+_THESE: Final = f"{_ROW} WHERE p.id IN (SELECT value FROM json_each(:ids)) AND p.path IS NOT NULL"
+_BRIEF: Final = """
+SELECT p.id, p.path, p.s3_prefix, p.footprint_wkb, item.properties, file_list.document AS files,
+       (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'claim') AS fetched_at,
+       (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'verify') AS verified_at
+  FROM product AS p
+  LEFT JOIN item ON item.product_id = p.id
+  LEFT JOIN file_list ON file_list.product_id = p.id AND file_list.kind = 'held'
+ WHERE p.id IN (SELECT value FROM json_each(:ids)) AND p.path IS NOT NULL
+"""
+_IDS: Final = """
+SELECT id, footprint_wkb FROM product AS p {index}
+ WHERE path IS NOT NULL AND sensed_at BETWEEN :start AND :end
+   AND (:tile = '' OR tile = :tile)
+   AND (:collections = '[]' OR collection IN (SELECT value FROM json_each(:collections)))
+   AND (:state = '' OR state = :state)
+   AND (:area = '' OR EXISTS (
+     SELECT 1 FROM membership WHERE product_id = p.id AND area = :area))
+ ORDER BY sensed_at, id
+"""
+_PENDING: Final = "SELECT number, product_id FROM change ORDER BY number DESC LIMIT :limit"
+# Numbers are given out in the order of commits: none within these bounds comes later.
+SETTLE: Final = "DELETE FROM change WHERE number BETWEEN :first AND :last"
+NOTE_ALL: Final = "INSERT INTO change (product_id) SELECT id FROM product WHERE path IS NOT NULL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveQuery:
+    """Which holdings are meant. What is None or empty lets everything through."""
+
+    start: datetime | None = None
+    """First sensing time, included."""
+    end: datetime | None = None
+    """Last sensing time, included."""
+    tile: str = ""
+    area: str = ""
+    """Name of an area that claims them."""
+    collections: tuple[str, ...] = ()
+    state: State | None = None
+    outline_wkb: bytes | None = None
+    """An area that their footprints must meet, WGS 84."""
+
+    def of(self, collection: str) -> "ArchiveQuery":
+        """Return the same query for one collection."""
+        return replace(self, collections=(collection,))
+
+
+class ArchivedProducts:
+    """What stands in the archive, as a ledger knows it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def ids(self, query: ArchiveQuery) -> list[str]:
+        """Return the ids of what is selected, oldest sensing first."""
+        index = "INDEXED BY product_image" if query.tile else "INDEXED BY product_held"
+        params = {
+            "start": format_utc(query.start) if query.start else "",
+            "end": format_utc(query.end) if query.end else "9",
+            "tile": query.tile,
+            "area": query.area,
+            "collections": json.dumps(query.collections),
+            "state": query.state or "",
+        }
+        rows = self._connection.query(_IDS.format(index=index), params)
+        if query.outline_wkb is not None and rows:
+            meets = meeting(query.outline_wkb, [row["footprint_wkb"] for row in rows])
+            rows = [row for row, meets_it in zip(rows, meets, strict=True) if meets_it]
+        return [row["id"] for row in rows]
+
+    def find(self, ids: Iterable[str]) -> dict[str, ArchivedProduct]:
+        """Return by id what stands of *ids*."""
+        rows = self._connection.query(_THESE, {"ids": json.dumps(list(ids))})
+        return {row["id"]: _holding(row) for row in rows}
+
+    def selected(self, query: ArchiveQuery) -> Iterator[ArchivedProduct]:
+        """Yield what is selected, oldest sensing first, a few hundred at a time."""
+        ids = self.ids(query)
+        for at in range(0, len(ids), _AT_ONCE):
+            found = self.find(ids[at : at + _AT_ONCE])
+            yield from (found[name] for name in ids[at : at + _AT_ONCE] if name in found)
+
+    def summaries(self, query: ArchiveQuery) -> Iterator[ItemSummary]:
+        """Yield what is selected, oldest sensing first, with what takes little time: for many."""
+        ids = self.ids(query)
+        for at in range(0, len(ids), _AT_ONCE):
+            some = {"ids": json.dumps(ids[at : at + _AT_ONCE])}
+            rows = {row["id"]: row for row in self._connection.query(_BRIEF, some)}
+            yield from (self._brief(rows[name]) for name in ids[at : at + _AT_ONCE] if name in rows)
+
+    def _brief(self, row: Row) -> ItemSummary:
+        properties = unpacked(row["properties"])
+        return ItemSummary(
+            id=row["id"],
+            path=row["path"],
+            s3_prefix=row["s3_prefix"],
+            footprint_wkb=row["footprint_wkb"],
+            properties=properties,
+            product=None if properties else self.find([row["id"]])[row["id"]].product,
+            paths=paths_in(row["files"]) if row["files"] else (),
+            fetched_at=_maybe(row["fetched_at"]),
+            verified_at=_maybe(row["verified_at"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Some changes to deal with at once."""
+
+    ids: frozenset[str]
+    """Products that changed."""
+    first: int
+    last: int
+
+
+class Changes:
+    """Which products came to stand in the archive, left it, or stand there anew."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def pending(self, limit: int) -> Batch:
+        """Return the *limit* newest changes."""
+        rows = self._connection.query(_PENDING, {"limit": limit})
+        numbers = [row["number"] for row in rows] or [0]
+        ids = frozenset(row["product_id"] for row in rows)
+        return Batch(ids=ids, first=numbers[-1], last=numbers[0])
+
+    def settle(self, batch: Batch) -> None:
+        """Forget changes that were dealt with; a product that changed since stays pending."""
+        self._connection.execute(SETTLE, {"first": batch.first, "last": batch.last})
+
+    def pending_ids(self) -> frozenset[str]:
+        """Return all products whose change was not dealt with."""
+        rows = self._connection.query("SELECT DISTINCT product_id FROM change")
+        return frozenset(row["product_id"] for row in rows)
+
+    def note_all(self) -> int:
+        """Let everything that stands count as changed; return how much that is."""
+        return self._connection.execute(NOTE_ALL)
+
+    def forget(self) -> None:
+        """Forget all changes: nobody wants to know."""
+        self._connection.execute("DELETE FROM change")
+
+
+def _holding(row: Mapping[str, Any]) -> ArchivedProduct:
+    values = {name: row[name] for name in PRODUCT_FIELDS}
+    values |= {name: parse_utc(values[name]) for name in TIMES}
+    return ArchivedProduct(
+        product=Product(**values),
+        state=State(row["state"]),
+        path=row["path"],
+        properties=unpacked(row["properties"]),
+        files=files_in(row["files"]) if row["files"] else (),
+        fetched_at=_maybe(row["fetched_at"]),
+        verified_at=_maybe(row["verified_at"]),
+        previews=tuple((name, path) for name, path in json.loads(row["previews"])),
+    )
+
+
+def _maybe(text: str | None) -> datetime | None:
+    return parse_utc(text) if text else None

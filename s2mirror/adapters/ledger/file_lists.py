@@ -1,0 +1,148 @@
+"""What was listed for each product, and what its files were proven to be.
+
+Up to three documents per product: the ``listing`` that staged bytes belong to, what is ``staged``
+and proven, and the ``proof`` of what stands in the archive tree. They are compressed JSON; in the
+last two the paths come first, compressed by themselves: who wants only these unpacks no more.
+"""
+
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from s2mirror.adapters.ledger.connection import Connection
+from s2mirror.model import Digest, Listing, VerifiedFile
+from s2mirror.selection import WHOLE, Selection, to_text
+
+PUT: Final = """
+INSERT INTO file_list (product_id, kind, document) VALUES (:id, :kind, :document)
+ON CONFLICT (product_id, kind) DO UPDATE SET document = excluded.document
+"""
+_GET: Final = "SELECT document FROM file_list WHERE product_id = :id AND kind = :kind"
+_PUBLISH: Final = (
+    "UPDATE OR REPLACE file_list SET kind = 'held' WHERE product_id = :id AND kind = 'staged'"
+)
+_PUT_STAGED_SELECTION: Final = """
+INSERT INTO selection (product_id, kind, document, whole_bytes)
+VALUES (:id, 'staged', :document, :whole_bytes)
+ON CONFLICT (product_id, kind) DO UPDATE
+   SET document = excluded.document, whole_bytes = excluded.whole_bytes
+"""
+_PUBLISH_SELECTION: Final = (
+    "UPDATE OR REPLACE selection SET kind = 'held' WHERE product_id = :id AND kind = 'staged'"
+)
+_DROP_LISTING: Final = "DELETE FROM file_list WHERE product_id = :id AND kind = 'listing'"
+
+_SEPARATOR: Final = "\0"
+"""No path has it."""
+
+
+class FileLists:
+    """The listings and proofs of a ledger."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def put_listing(self, product_id: str, listing: Listing) -> None:
+        """Remember which versions of which objects a product's staged files belong to."""
+        document = {"files": [asdict(file) for file in listing.files]}
+        self._put(product_id, "listing", _packed(document))
+
+    def staged_versions(self, product_id: str) -> dict[str, tuple[str, int]]:
+        """Return ETag and size in bytes, by path, of the versions that staged files are of."""
+        document = self._get(product_id, "listing")
+        files = _unpacked(document)["files"] if document else []
+        return {file["path"]: (file["etag"], file["size_bytes"]) for file in files}
+
+    def held_versions(self, product_id: str) -> dict[str, tuple[str, int]]:
+        """Return ETag and size in bytes, by path, of the files last held."""
+        files = self.held(product_id) or ()
+        return {file.path: (file.etag, file.size_bytes) for file in files}
+
+    def put_staged(
+        self,
+        product_id: str,
+        files: Sequence[VerifiedFile],
+        *,
+        selection: Selection = WHOLE,
+        whole_bytes: int | None = None,
+    ) -> None:
+        """Remember what every file of a staged product is, and which of them were chosen.
+
+        *whole_bytes* is what all of its files have, chosen or not.
+        """
+        params = {"id": product_id, "document": to_text(selection), "whole_bytes": whole_bytes}
+        with self._connection.atomic():
+            self._put(product_id, "staged", _packed_files(files))
+            self._connection.execute(_PUT_STAGED_SELECTION, params)
+
+    def publish(self, product_id: str) -> None:
+        """Make what is known of the staged files the proof of what is held."""
+        with self._connection.atomic():
+            self._connection.execute(_PUBLISH, {"id": product_id})
+            self._connection.execute(_PUBLISH_SELECTION, {"id": product_id})
+            self._connection.execute(_DROP_LISTING, {"id": product_id})
+
+    def held(self, product_id: str) -> tuple[VerifiedFile, ...] | None:
+        """Return what every file of a held product was proven to be; None if unknown."""
+        document = self._get(product_id, "held")
+        return files_in(document) if document else None
+
+    def newest(self, product_id: str) -> tuple[VerifiedFile, ...] | None:
+        """Return what was proven last, be it staged or held; None if unknown."""
+        document = self._get(product_id, "staged") or self._get(product_id, "held")
+        return files_in(document) if document else None
+
+    def forget(self, product_id: str) -> None:
+        """Drop what was known, when no bytes of the product are left."""
+        self._connection.execute("DELETE FROM file_list WHERE product_id = :id", {"id": product_id})
+
+    def _put(self, product_id: str, kind: str, document: bytes) -> None:
+        self._connection.execute(PUT, {"id": product_id, "kind": kind, "document": document})
+
+    def _get(self, product_id: str, kind: str) -> bytes | None:
+        rows = self._connection.query(_GET, {"id": product_id, "kind": kind})
+        return rows[0]["document"] if rows else None
+
+
+def files_in(document: bytes) -> tuple[VerifiedFile, ...]:
+    """Return the files in a proof's document."""
+    opener = zlib.decompressobj()
+    head = opener.decompress(document)
+    return tuple(
+        VerifiedFile(
+            path=path,
+            size_bytes=size_bytes,
+            etag=etag,
+            digest=Digest(algorithm=algorithm, hexdigest=hexdigest),
+        )
+        for path, (size_bytes, etag, algorithm, hexdigest) in zip(
+            _paths(head), _unpacked(opener.unused_data), strict=True
+        )
+    )
+
+
+def paths_in(document: bytes) -> list[str]:
+    """Return the paths of the files in a document, without the rest."""
+    opener = zlib.decompressobj()
+    head = opener.decompress(document)
+    return _paths(head)
+
+
+def _paths(head: bytes) -> list[str]:
+    return head.decode().split(_SEPARATOR) if head else []
+
+
+def _packed(document: object) -> bytes:
+    return zlib.compress(json.dumps(document, separators=(",", ":")).encode())
+
+
+def _packed_files(files: Sequence[VerifiedFile]) -> bytes:
+    head = _SEPARATOR.join(file.path for file in files)
+    rest = [(f.size_bytes, f.etag, f.digest.algorithm, f.digest.hexdigest) for f in files]
+    return zlib.compress(head.encode()) + _packed(rest)
+
+
+def _unpacked(document: bytes) -> Any:  # noqa: ANN401 - parsed JSON
+    return json.loads(zlib.decompress(document))

@@ -1,0 +1,82 @@
+"""What is still to come, and what comes and goes in a month: for looking ahead."""
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from s2mirror.adapters.ledger.connection import Connection
+from s2mirror.times import format_utc
+
+# A product of several areas counts for one of them.
+_WAITING: Final = """
+SELECT (SELECT min(area) FROM membership
+         WHERE product_id = product.id AND area IN (SELECT value FROM json_each(:areas))) AS area,
+       count(*) AS products, sum(size_bytes) AS size_bytes, sum(size_bytes IS NULL) AS unknown
+  FROM product WHERE state IN ('discovered', 'queued', 'downloading')
+ GROUP BY 1
+"""
+_NEW: Final = """
+SELECT (SELECT min(area) FROM membership
+         WHERE product_id = product.id AND area IN (SELECT value FROM json_each(:areas))) AS area,
+       count(*) AS products
+  FROM product WHERE sensed_at >= :since
+ GROUP BY 1
+"""
+_SIZES: Final = """
+SELECT size_bytes FROM product WHERE size_bytes > 0
+ ORDER BY size_bytes
+ LIMIT 1 OFFSET (SELECT count(*) / 2 FROM product WHERE size_bytes > 0)
+"""
+_PRUNED: Final = """
+SELECT coalesce(sum(size_bytes), 0) AS size_bytes FROM product
+ WHERE state = 'pruned' AND changed_at >= :since
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What waits for one area."""
+
+    products: int
+    size_bytes: int
+    """Of those of known size."""
+    unknown: int
+    """Products of unknown size."""
+
+
+class ForecastInputs:
+    """Sums over the products of a ledger."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def waiting(self, areas: Collection[str]) -> dict[str, Waiting]:
+        """Return what waits, by area; a product of several counts for one."""
+        rows = self._connection.query(_WAITING, {"areas": json.dumps(list(areas))})
+        return {
+            row["area"]: Waiting(
+                products=row["products"],
+                size_bytes=row["size_bytes"] or 0,
+                unknown=row["unknown"] or 0,
+            )
+            for row in rows
+            if row["area"] is not None
+        }
+
+    def sensed_since(self, areas: Collection[str], since: datetime) -> dict[str, int]:
+        """Return how many known products were sensed since then, by area, each for one."""
+        params = {"areas": json.dumps(list(areas)), "since": format_utc(since)}
+        rows = self._connection.query(_NEW, params)
+        return {row["area"]: row["products"] for row in rows if row["area"] is not None}
+
+    def median_bytes(self) -> int | None:
+        """Return the median size of known products; None if no size is known."""
+        rows = self._connection.query(_SIZES)
+        return rows[0]["size_bytes"] if rows else None
+
+    def pruned_bytes(self, since: datetime) -> int:
+        """Return how many bytes of products were pruned since then."""
+        rows = self._connection.query(_PRUNED, {"since": format_utc(since)})
+        return int(rows[0]["size_bytes"])

@@ -1,0 +1,171 @@
+"""The catalog port on pystac-client: what is asked, and what an error there means."""
+
+import json
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import urljoin
+
+from pystac_client import ItemSearch
+from pystac_client.exceptions import APIError
+from requests import RequestException
+
+from s2mirror.adapters.stac_catalog.items import Json, parse_page
+from s2mirror.adapters.stac_catalog.transport import (
+    BUSY,
+    SHOWN_CHARACTERS,
+    StacOptions,
+    StrictStacIO,
+)
+from s2mirror.errors import CatalogError, CatalogUnavailable
+from s2mirror.model import CatalogQuery, Page
+
+# An item of 2026 has 65 kB, most of it about assets that the mirror finds by listing the store.
+_FIELDS: Final = {
+    "include": [
+        *("id", "type", "stac_version", "collection", "geometry", "bbox", "properties", "links"),
+        *("assets.safe_manifest", "assets.Product"),
+    ]
+}
+_ID_ALONE: Final = {"include": ["id", "collection"]}
+
+
+class StacApiCatalog:
+    """The catalog port on pystac-client. Any thread may use it."""
+
+    def __init__(self, options: StacOptions) -> None:
+        self._options = options
+
+    def collections(self) -> frozenset[str]:
+        """Return the ids of the collections that the catalog has."""
+        stac_io = StrictStacIO(self._options)
+        with _explained(self._options.url):
+            pages = stac_io.get_pages(urljoin(self._options.url, "collections"))
+            return frozenset(str(found["id"]) for page in pages for found in page["collections"])
+
+    def server_time(self) -> datetime:
+        """Return what time the catalog's server says it is, to the second."""
+        stac_io = StrictStacIO(self._options)
+        try:
+            answer = stac_io.session.get(self._options.url, timeout=self._options.timeout_seconds)
+            return parsedate_to_datetime(answer.headers["Date"])
+        except (RequestException, KeyError, ValueError) as error:
+            raise CatalogUnavailable(
+                f"cannot ask the catalog {self._options.url} for the time: {error}"
+            ) from error
+
+    def search(self, query: CatalogQuery) -> Iterator[Page]:
+        """Yield pages until the listing is complete; see the port's contract."""
+        options = self._options
+        search = ItemSearch(
+            urljoin(options.url, "search"),
+            method="POST",
+            stac_io=StrictStacIO(options),
+            collections=[query.collection],
+            intersects=json.loads(query.geometry_geojson),
+            datetime=_interval(query),
+            filter=_filter(query),
+            filter_lang="cql2-json",
+            sortby=_order(query),
+            fields=_FIELDS,
+            limit=options.page_size,
+        )
+        for page in self._pages(search):
+            yield self._parsed(page, query)
+
+    def _parsed(self, page: Json, query: CatalogQuery) -> Page:
+        """Return the products of a page. What cannot be used in its short form is asked for whole.
+
+        An item may have what the mirror needs in another place than most.
+        """
+        where = {"collection": query.collection, "bucket": self._options.bucket}
+        found = parse_page(page, **where)
+        if not found.rejected:
+            return found
+        doubtful = [item.id for item in found.rejected]
+        whole = {item.get("id"): item for item in self._items(query.collection, doubtful)}
+        short = page["features"]
+        features = [whole.get(i.get("id"), i) if isinstance(i, dict) else i for i in short]
+        return parse_page({"features": features}, **where)
+
+    def listed(self, collection: str, ids: Collection[str]) -> frozenset[str]:
+        """Return those of *ids* that the catalog still lists."""
+        found = {str(item.get("id")) for item in self._items(collection, ids, _ID_ALONE)}
+        return frozenset(found & set(ids))
+
+    def _items(
+        self, collection: str, ids: Collection[str], fields: dict[str, list[str]] | None = None
+    ) -> Iterator[Json]:
+        search = ItemSearch(
+            urljoin(self._options.url, "search"),
+            method="POST",
+            stac_io=StrictStacIO(self._options),
+            collections=[collection],
+            ids=list(ids),
+            fields=fields,
+            limit=self._options.page_size,
+        )
+        for page in self._pages(search):
+            yield from (item for item in page["features"] if isinstance(item, dict))
+
+    def _pages(self, search: ItemSearch) -> Iterator[dict[str, Any]]:
+        pages = search.pages_as_dicts()
+        while True:
+            with _explained(self._options.url):
+                page = next(pages, None)
+            if page is None:
+                return
+            yield page
+
+
+def _interval(query: CatalogQuery) -> tuple[Any, Any] | None:
+    if query.sensed_from is None and query.sensed_until is None:
+        return None
+    return query.sensed_from or "..", query.sensed_until or ".."
+
+
+def _filter(query: CatalogQuery) -> dict[str, Any] | None:
+    conditions: list[dict[str, Any]] = []
+    if query.published_from is not None:
+        instant = query.published_from.isoformat(timespec="microseconds")
+        bound = {"timestamp": instant.replace("+00:00", "Z")}
+        conditions.append({"op": ">=", "args": [{"property": "published"}, bound]})
+    if query.max_cloud_cover_percent is not None:
+        limit, clouds = query.max_cloud_cover_percent, {"property": "eo:cloud_cover"}
+        # An item that does not say is neither above nor below: it would be sifted out silently.
+        known = {"op": "<=", "args": [clouds, limit]}
+        conditions.append({"op": "or", "args": [known, {"op": "isNull", "args": [clouds]}]})
+    if not conditions:
+        return None
+    return conditions[0] if len(conditions) == 1 else {"op": "and", "args": conditions}
+
+
+def _order(query: CatalogQuery) -> list[dict[str, str]]:
+    if query.published_from is None:
+        return [{"field": "properties.datetime", "direction": "desc"}]
+    return [{"field": "properties.published", "direction": "asc"}]
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Turn pystac-client's errors into ours."""
+    try:
+        yield
+    except APIError as error:
+        raise _catalog_error(url, getattr(error, "status_code", None), str(error)) from error
+
+
+def _catalog_error(url: str, status: int | None, text: str) -> CatalogError:
+    said = " ".join(text.split())[:SHOWN_CHARACTERS]
+    if status is None:
+        return CatalogUnavailable(f"cannot reach the catalog {url}: {said}; will be tried again")
+    if status in BUSY:
+        return CatalogUnavailable(
+            f"the catalog {url} answered {status}: {said}; will be tried again"
+        )
+    return CatalogError(
+        f"the catalog {url} answered {status}: {said}; "
+        "check catalog.url and the area's settings, or report it"
+    )

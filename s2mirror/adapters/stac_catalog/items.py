@@ -1,0 +1,179 @@
+"""From a STAC item as CDSE serves it to a product.
+
+Items of every age must parse: those of 2026 have ``enclosure`` and ``_private``, older ones have
+neither. Where a property is missing, the product's own name says the same.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from s2mirror.errors import HostileInput, ItemRejected
+from s2mirror.geometry import footprint, pack
+from s2mirror.model import Page, Product, Rejected
+from s2mirror.naming import ProductName, check_product_id, check_relative_path, parse_name
+from s2mirror.tiles import normal_tile
+from s2mirror.times import parse_utc
+
+_BASELINE: Final = re.compile(r"\d{2}\.\d{2}")
+_PLATFORM: Final = re.compile(r"sentinel-2[a-z]")
+_MAX_ID_SHOWN: Final = 120
+_MAX_REASON_SHOWN: Final = 500
+_MAX_BYTES: Final = 10**15
+"""A size or count beyond this is a mistake, and more than the ledger can hold is not far."""
+_MAX_ORBIT: Final = 999
+
+Json = Mapping[str, Any]
+
+
+def parse_page(page: Json, *, collection: str, bucket: str) -> Page:
+    """Return the products of a search answer, and what could not become one, with reasons."""
+    products, rejected, properties = [], [], {}
+    for item in page["features"]:
+        try:
+            product = parse_item(item, collection=collection, bucket=bucket)
+        except ItemRejected as error:
+            reason = _storable(str(error))[:_MAX_REASON_SHOWN]
+            rejected.append(Rejected(id=_shown_id(item), collection=collection, reason=reason))
+        else:
+            products.append(product)
+            properties[product.id] = item["properties"]
+    return Page(products=tuple(products), rejected=tuple(rejected), properties=properties)
+
+
+def parse_item(item: object, *, collection: str, bucket: str) -> Product:
+    """Return the product that a STAC item describes.
+
+    Raises ItemRejected, saying what is missing or wrong.
+    """
+    if not isinstance(item, dict):
+        raise ItemRejected(f"it is {type(item).__name__}, not a STAC item")
+    try:
+        return _product(item, collection, bucket)
+    except HostileInput as error:
+        raise ItemRejected(str(error)) from error
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+        raise ItemRejected(f"it is malformed: {error}") from error
+
+
+def _product(item: Json, collection: str, bucket: str) -> Product:
+    product_id = check_product_id(str(item.get("id", "")))
+    name = parse_name(product_id)
+    properties = item.get("properties") or {}
+    if item.get("collection", collection) != collection:
+        raise ItemRejected(f"it belongs to {item['collection']!r}, not to {collection!r}")
+    published_at = _time(properties, "published", "created")
+    return Product(
+        id=product_id,
+        collection=collection,
+        platform=_platform(properties, name),
+        tile=_tile(properties, name),
+        baseline=_baseline(properties, name),
+        relative_orbit=_relative_orbit(properties, name),
+        sensed_at=_time(properties, "datetime", "start_datetime"),
+        published_at=published_at,
+        generated_at=_generated_at(properties, name, published_at),
+        cloud_cover_percent=_number(properties.get("eo:cloud_cover")),
+        size_bytes=_size_bytes(item, properties),
+        s3_prefix=_s3_prefix(item, product_id, bucket),
+        datatake_id=_storable(properties.get("eopf:datatake_id") or ""),
+        datastrip_id=_storable(properties.get("eopf:datastrip_id") or ""),
+        revision=_revision(item),
+        footprint_wkb=pack(footprint(item.get("geometry"))),
+    )
+
+
+def _time(properties: Json, *names: str) -> datetime:
+    for name in names:
+        if isinstance(properties.get(name), str):
+            return parse_utc(properties[name])
+    raise ItemRejected(f"it has no {names[0]!r} time")
+
+
+def _platform(properties: Json, name: ProductName | None) -> str:
+    text = str(properties.get("platform") or (name.platform if name else "")).lower()
+    if not _PLATFORM.fullmatch(text):
+        raise ItemRejected(f"its platform is {text!r}; expected sentinel-2a, -2b, …")
+    return text
+
+
+def _tile(properties: Json, name: ProductName | None) -> str:
+    code = str(properties.get("grid:code") or (f"MGRS-{name.tile}" if name else ""))
+    return normal_tile(code.removeprefix("MGRS-"))
+
+
+def _baseline(properties: Json, name: ProductName | None) -> str:
+    text = str(properties.get("processing:version") or "")
+    if _BASELINE.fullmatch(text):
+        return text
+    if name is None:
+        raise ItemRejected(f"its processing:version is {text!r}; expected a baseline like '05.12'")
+    return name.baseline
+
+
+def _relative_orbit(properties: Json, name: ProductName | None) -> int:
+    value = properties.get("sat:relative_orbit")
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_ORBIT:
+        return value
+    if name is None:
+        raise ItemRejected("it has no sat:relative_orbit")
+    return name.relative_orbit
+
+
+def _generated_at(properties: Json, name: ProductName | None, otherwise: datetime) -> datetime:
+    text = properties.get("processing:datetime")
+    if isinstance(text, str):
+        return parse_utc(text)
+    return name.discriminator if name else otherwise
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) <= _MAX_BYTES else None
+
+
+def _size_bytes(item: Json, properties: Json) -> int | None:
+    """Return the unpacked size if the item has it, else the zip's, which is a little larger."""
+    private = properties.get("_private")
+    known = private.get("product_size") if isinstance(private, dict) else None
+    zipped = (item.get("assets") or {}).get("Product") or {}
+    for value in (known, zipped.get("file:size")):
+        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MAX_BYTES:
+            return value
+    return None
+
+
+def _revision(item: Json) -> str:
+    manifest = (item.get("assets") or {}).get("safe_manifest") or {}
+    return _storable(manifest.get("file:checksum") or "").lower()
+
+
+def _s3_prefix(item: Json, product_id: str, bucket: str) -> str:
+    """Return the key prefix of a product, taken from its links or assets, never guessed."""
+    folder = f"/{product_id}.SAFE/"
+    for href in _hrefs(item):
+        if href.startswith("s3://") and folder in href:
+            found_bucket, _, key = href.removeprefix("s3://").partition("/")
+            prefix = key[: key.index(folder) + len(folder)] if folder in key else ""
+            if found_bucket != bucket:
+                raise ItemRejected(f"it lies in bucket {found_bucket!r}, not in {bucket!r}")
+            return check_relative_path(prefix.rstrip("/")) + "/"
+    raise ItemRejected("no link or asset of it leads to its folder in the S3 store")
+
+
+def _hrefs(item: Json) -> Iterator[str]:
+    links = [link for link in item.get("links") or [] if link.get("rel") == "enclosure"]
+    for holder in (*links, *(item.get("assets") or {}).values()):
+        yield str(holder.get("href", ""))
+
+
+def _shown_id(item: object) -> str:
+    found = item.get("id") if isinstance(item, dict) else None
+    return _storable(found or "(no id)")[:_MAX_ID_SHOWN]
+
+
+def _storable(value: object) -> str:
+    """Return *value* as text that a database takes: JSON may hold half a surrogate pair."""
+    return str(value).encode(errors="replace").decode()

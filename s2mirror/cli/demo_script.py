@@ -1,0 +1,267 @@
+"""What the demo tells. Every step is a real command, run as a user would type it."""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from s2mirror.cli import audit, context, mark, preview, products, status, sync
+from s2mirror.cli.output import console, say
+from s2mirror.errors import UsageError
+from s2mirror.sandbox import ProductSpec, Sandbox, SandboxProduct, make_product
+from s2mirror.sandbox.real import from_real
+
+_MARK: Final = ".s2mirror-demo"
+_SCALE: Final = 0.01
+_SENSED_AT: Final = datetime(2026, 5, 27, 10, 20, 31, tzinfo=UTC)
+
+_CONFIG: Final = """\
+# Written by `s2mirror demo`. Only the addresses differ from a real configuration.
+[archive]
+root = "archive"
+layout = "tile"
+reserve = "100 MB"
+
+[catalog]
+url = "{stac_url}"
+
+[store]
+endpoint = "{s3_endpoint}"
+
+[endpoints]
+token_url = "{token_url}"
+process_url = "{process_url}"
+odata_url = "{odata_url}"
+
+[network]
+ca_file = "{ca_file}"
+"""
+_TWO_AREAS: Final = """
+[prune]
+after = "0 s"
+
+[[area]]
+name = "lake-zurich"
+bbox = [8.45, 47.2, 8.85, 47.4]
+collections = ["sentinel-2-l1c", "sentinel-2-l2a"]
+start = 2020-01-01
+
+[[area]]
+name = "upper-valley"
+tiles = ["32TNS"]
+start = 2026-05-01
+max_cloud_cover_percent = 60
+"""
+_WHOLE_WORLD: Final = """
+[[area]]
+name = "everything-recorded"
+bbox = [-180, -90, 180, 90]
+collections = ["sentinel-2-l1c", "sentinel-2-l2a"]
+start = 2015-06-23
+"""
+
+
+def tell(folder: Path, *, keep: bool) -> int:
+    """Tell the whole story; return 0 if every step ended as it should."""
+    started = time.monotonic()
+    with _stage(folder, _TWO_AREAS) as (sandbox, config):
+        sandbox.publish(_first_products())
+        _first_sync(config)
+        _publish_news(sandbox)
+        _second_sync(config)
+        _prune(config)
+        _preview(config)
+        _run("audit --online", lambda: audit.audit(config, online=True))
+        _run("status", lambda: status.status(config))
+        _close(folder, config, started, keep=keep)
+        _wait_if(keep)
+    return 0
+
+
+def tell_recorded(folder: Path, items: Path, *, keep: bool) -> int:
+    """Mirror recorded items and manifests; return 0 if every step ended as it should."""
+    started = time.monotonic()
+    with _stage(folder, _WHOLE_WORLD) as (sandbox, config):
+        recorded = from_real(items)
+        for used in recorded.used:
+            say(f"  used         {used}")
+        for name, why in recorded.passed_over.items():
+            say(f"  passed over  {name}: {why}")
+        sandbox.publish(recorded.products)
+        _tell(f"{len(recorded.products)} recorded products are on the loopback services.")
+        _run("sync", lambda: sync.sync(config))
+        _run("list", lambda: products.list_products(config))
+        _run("audit --online", lambda: audit.audit(config, online=True))
+        _tell("Again. Nothing is new, so not one byte should come:")
+        _run("sync", lambda: sync.sync(config))
+        _close(folder, config, started, keep=keep)
+        _wait_if(keep)
+    return 0
+
+
+@contextmanager
+def _stage(folder: Path, areas: str) -> Iterator[tuple[Sandbox, Path]]:
+    """Start the services, and write the configuration that leads to them."""
+    _make_anew(folder)
+    _tell("Starting a Copernicus Data Space on loopback: catalog, S3 store, tokens, Process API.")
+    with Sandbox(folder) as sandbox:
+        config = folder / "s2mirror.toml"
+        text = _CONFIG.format(
+            stac_url=sandbox.stac_url,
+            s3_endpoint=sandbox.s3_endpoint,
+            token_url=sandbox.token_url,
+            process_url=sandbox.process_url,
+            odata_url=sandbox.odata_url,
+            ca_file=sandbox.ca_file.name,
+        )
+        config.write_text(text + areas, encoding="utf-8")
+        _hand_over_keys(folder, sandbox)
+        yield sandbox, config
+
+
+def _make_anew(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
+        raise UsageError(f"{folder} exists and is not a demo's; give another with --folder")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / _MARK).touch()
+
+
+def _hand_over_keys(folder: Path, sandbox: Sandbox) -> None:
+    """Give the keys as a service would: as files, named in the environment."""
+    lines = []
+    for name, secret in (
+        ("S3_ACCESS_KEY", sandbox.access_key),
+        ("S3_SECRET_KEY", sandbox.secret_key),
+        ("CLIENT_ID", sandbox.client_id),
+        ("CLIENT_SECRET", sandbox.client_secret),
+    ):
+        path = (folder / name.lower().replace("_", "-")).absolute()
+        path.touch(mode=0o600)
+        path.write_text(secret, encoding="utf-8")
+        os.environ[f"S2MIRROR_{name}_FILE"] = str(path)
+        lines.append(f"export S2MIRROR_{name}_FILE='{path}'\n")
+    (folder / "env.sh").write_text("".join(lines), encoding="utf-8")
+
+
+def _first_products() -> list[SandboxProduct]:
+    return [
+        _product(tile="32TMT", sensed_at=_SENSED_AT),
+        _product(tile="32TMT", sensed_at=_SENSED_AT, level="L1C"),
+        _product(tile="32TMT", sensed_at=_SENSED_AT - timedelta(days=5), baseline="05.11"),
+        _product(tile="32TNS", sensed_at=_SENSED_AT),
+        _product(tile="32TNS", sensed_at=_SENSED_AT - timedelta(days=5)),
+        _product(tile="32TNS", sensed_at=_SENSED_AT - timedelta(days=10), cloud_cover_percent=97),
+        _product(tile="33UUP", sensed_at=_SENSED_AT),
+    ]
+
+
+def _product(
+    *,
+    tile: str,
+    sensed_at: datetime,
+    level: str = "L2A",
+    baseline: str = "05.12",
+    cloud_cover_percent: float = 12.5,
+    processed_at: datetime | None = None,
+) -> SandboxProduct:
+    spec = ProductSpec(
+        tile=tile,
+        sensed_at=sensed_at,
+        level=level,
+        baseline=baseline,
+        cloud_cover_percent=cloud_cover_percent,
+        processed_at=processed_at,
+        scale=_SCALE,
+    )
+    return make_product(spec)
+
+
+def _first_sync(config: Path) -> None:
+    _tell(
+        "Seven products are published. Two areas are watched: Lake Zurich, both levels, and\n"
+        "tile 32TNS with at most 60 % cloud. One product is too cloudy, one lies elsewhere."
+    )
+    _run("plan", lambda: sync.plan(config))
+    _run("sync", lambda: sync.sync(config))
+    _tell("Again. Nothing is new, so not one byte should come:")
+    _run("sync", lambda: sync.sync(config))
+
+
+def _publish_news(sandbox: Sandbox) -> None:
+    late = _SENSED_AT + timedelta(days=2)
+    sandbox.publish(
+        [
+            _product(tile="32TMT", sensed_at=_SENSED_AT + timedelta(days=1)),
+            _product(
+                tile="32TMT", sensed_at=datetime(2020, 3, 1, 10, 20, 31, tzinfo=UTC),
+                baseline="05.00", processed_at=late,
+            ),
+            _product(
+                tile="32TMT", sensed_at=_SENSED_AT - timedelta(days=5), processed_at=late,
+            ),
+        ]
+    )  # fmt: skip
+    _tell(
+        "Three more are published: a new image, one sensed in 2020 and reprocessed only now,\n"
+        "and a newer baseline of one that is held."
+    )
+
+
+def _second_sync(config: Path) -> None:
+    _tell("Only these three should come:")
+    _run("sync", lambda: sync.sync(config))
+
+
+def _prune(config: Path) -> None:
+    with context.looking(config) as mirror:
+        held = mirror.ledger.products.listed(state="archived", area="", tile="", limit=100)
+    done = [entry.product.id for entry in held[-2:]]
+    _tell("Two products have been worked with, say. They may go:")
+    _run(f"mark processed {' '.join(done)}", lambda: mark.processed(done, config))
+    _run("prune", lambda: sync.prune(config))
+    _tell("Pruned products stay known, so the next sync does not bring them back:")
+    _run("sync", lambda: sync.sync(config))
+
+
+def _preview(config: Path) -> None:
+    _tell("A picture of an area, drawn by the Process API with the token of an OAuth client:")
+    day = "2026-05-28"
+    words = preview.Words(config=config, area=["lake-zurich"], since=day, until=day, width=160)
+    _run(
+        f"preview --area lake-zurich --from {day} --to {day} --width 160",
+        lambda: preview.preview(words),
+    )
+
+
+def _run(words: str, command: Callable[[], int]) -> None:
+    """Show a command as it would be typed, and run it. Raises UsageError if it fails."""
+    console().print(f"\n$ s2mirror {words}", style="bold")
+    if code := command():
+        raise UsageError(f"the demo's `s2mirror {words}` ended with {code}, which it should not")
+
+
+def _tell(text: str) -> None:
+    console().print(f"\n{text}", style="cyan")
+
+
+def _close(folder: Path, config: Path, started: float, *, keep: bool) -> None:
+    seconds = time.monotonic() - started
+    _tell(f"That was all, in {seconds:.0f} s. Look around:")
+    say(f"  the archive        {folder / 'archive'}")
+    say(f"  the configuration  {config}")
+    say(f"  the ledger         {folder / 's2mirror.sqlite'} (any SQLite tool opens it)")
+    say(f"  try                . {folder / 'env.sh'}; s2mirror audit -c {config}")
+    if not keep:
+        say("  `s2mirror demo --keep` leaves the services up, so that you can sync by hand")
+
+
+def _wait_if(keep: bool) -> None:  # noqa: FBT001 - one plain fact
+    if keep:
+        _tell("The services stay up; Ctrl-C ends them.")
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})

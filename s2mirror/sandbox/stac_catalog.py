@@ -1,0 +1,192 @@
+"""The items of the sandbox's catalog, and the search over them."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from operator import attrgetter
+from threading import RLock
+from typing import Any, Final
+
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from s2mirror.errors import CatalogError
+from s2mirror.sandbox.query import Query, SortKey
+from s2mirror.times import parse_utc
+
+_KEPT_LISTINGS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One item, with what searches need of it at hand."""
+
+    id: str
+    collection: str
+    sensed_at: datetime
+    geometry: BaseGeometry
+    item: Mapping[str, Any]
+    encoded: bytes
+    """The item as JSON, ready to be served."""
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> "Record":
+        """Return the record of an item in its served form."""
+        return cls(
+            id=item["id"],
+            collection=item["collection"],
+            sensed_at=parse_utc(item["properties"]["datetime"]),
+            geometry=shape(item["geometry"]),
+            item=item,
+            encoded=json.dumps(item, separators=(",", ":")).encode(),
+        )
+
+    def value(self, field: str) -> Any:  # noqa: ANN401 - text, number or instant
+        """Return what a sort on *field* compares; instants as such, whatever their spelling."""
+        found = self.item.get(field) or self.item["properties"].get(field)
+        if isinstance(found, str):
+            try:
+                return parse_utc(found)
+            except ValueError:
+                return found
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One page of a search, and the tokens of its neighbours (empty at the ends)."""
+
+    records: list[Record]
+    next_token: str = ""
+    previous_token: str = ""
+
+
+class DeadToken(CatalogError):
+    """A paging token names an item that is gone."""
+
+
+class SandboxCatalog:
+    """A thread-safe store of items.
+
+    ``result_cap`` ends every search silently after so many items; ``restart_on_dead_token``
+    answers the first page for a token whose item is gone, instead of an error.
+    """
+
+    def __init__(self) -> None:
+        self.result_cap: int | None = None
+        self.restart_on_dead_token = False
+        self._lock = RLock()
+        self._records: dict[str, Record] = {}
+        self._listings: dict[str, list[Record]] = {}
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def put(self, items: Iterable[Mapping[str, Any]]) -> None:
+        """Add items in their served form, or replace them."""
+        fresh = {record.id: record for record in map(Record.of, items)}
+        with self._lock:
+            self._records.update(fresh)
+            self._listings.clear()
+
+    def remove(self, item_id: str) -> None:
+        """Take one item out."""
+        with self._lock:
+            del self._records[item_id]
+            self._listings.clear()
+
+    def clear(self) -> None:
+        """Take every item out, and answer all searches in full again."""
+        with self._lock:
+            self._records.clear()
+            self._listings.clear()
+            self.result_cap = None
+            self.restart_on_dead_token = False
+
+    def get(self, item_id: str) -> Record | None:
+        """Return one item's record, or None."""
+        return self._records.get(item_id)
+
+    def all(self) -> list[Record]:
+        """Return every record."""
+        with self._lock:
+            return list(self._records.values())
+
+    def search(self, query: Query) -> Found:
+        """Return the page that *query* asks for. Raises DeadToken."""
+        listing = self._listing(query)
+        start = self._start(query, listing)
+        page = listing[start : start + query.limit]
+        has_next = start + query.limit < len(listing)
+        return Found(
+            page,
+            next_token=_token("next", page[-1]) if has_next and page else "",
+            previous_token=_token("prev", page[0]) if start and page else "",
+        )
+
+    def _listing(self, query: Query) -> list[Record]:
+        """Return all that matches, in order; remembered until the catalog changes."""
+        with self._lock:
+            if query.key not in self._listings:
+                records = list(self._records.values())
+                if len(self._listings) >= _KEPT_LISTINGS:
+                    self._listings.clear()
+                self._listings[query.key] = _sorted(_matching(records, query), query.sort)
+            return self._listings[query.key][: self.result_cap]
+
+    def _start(self, query: Query, listing: list[Record]) -> int:
+        if not query.token:
+            return 0
+        direction, _, name = query.token.partition(":")
+        record = self._records.get(_item_of(name))
+        if record is None:
+            if self.restart_on_dead_token:
+                return 0
+            raise DeadToken(f"the item of token {query.token!r} is not in the catalog any more")
+        # A keyset token: it says after which item to go on, whether that one still matches or not.
+        places = [found.id for found in listing]
+        is_listed = record.id in places
+        if not is_listed:
+            places = [found.id for found in _sorted([*listing, record], query.sort)]
+        at = places.index(record.id)
+        return at + is_listed if direction == "next" else max(0, at - query.limit)
+
+
+def _item_of(name: str) -> str:
+    try:
+        return bytes.fromhex(name).decode().partition(":")[2]
+    except ValueError:
+        return ""
+
+
+def _token(direction: str, record: Record) -> str:
+    return f"{direction}:{f'{record.collection}:{record.id}'.encode().hex()}"
+
+
+def _matching(records: list[Record], query: Query) -> list[Record]:
+    """Return what passes every condition, the cheap ones first."""
+    if query.collections:
+        records = [record for record in records if record.collection in query.collections]
+    if query.ids:
+        records = [record for record in records if record.id in query.ids]
+    if query.sensed_from:
+        records = [record for record in records if record.sensed_at >= query.sensed_from]
+    if query.sensed_until:
+        records = [record for record in records if record.sensed_at <= query.sensed_until]
+    if query.filter:
+        records = [record for record in records if query.filter.matches(record.item)]
+    if query.area:
+        records = [record for record in records if query.area.intersects(record.geometry)]
+    return records
+
+
+def _sorted(records: list[Record], keys: tuple[SortKey, ...]) -> list[Record]:
+    """Return records by *keys*, what lacks a value last, ties by id; never the same order twice."""
+    ordered = sorted(records, key=attrgetter("id"), reverse=keys[-1].descending)
+    for key in reversed(keys):
+        having = [record for record in ordered if record.value(key.field) is not None]
+        lacking = [record for record in ordered if record.value(key.field) is None]
+        having.sort(key=lambda record: record.value(key.field), reverse=key.descending)
+        ordered = [*having, *lacking]
+    return ordered

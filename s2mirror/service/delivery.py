@@ -1,0 +1,128 @@
+"""The crew: worker threads that claim products, fetch, prove and publish them."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from s2mirror.errors import MirrorError, Stopped, StoreBusy, StoreUnavailable
+from s2mirror.lifecycle import Event
+from s2mirror.model import LedgerEntry
+from s2mirror.planning.retry import PAUSES_EVERYTHING, after_error
+from s2mirror.ports import Progress
+from s2mirror.service.local_catalog import update_local_catalog
+from s2mirror.service.logs import log
+from s2mirror.service.wiring import Mirror
+from s2mirror.steps.fetch import Fetcher
+from s2mirror.steps.publish import publish
+from s2mirror.stop import StopFlag
+
+
+@dataclass(slots=True, kw_only=True)
+class DownloadWorker:
+    """Delivers products until nothing is due. Its methods may run in several threads."""
+
+    mirror: Mirror
+    fetcher: Fetcher
+    progress: Progress
+    stop: StopFlag
+    areas: tuple[str, ...] = ()
+    """Deliver only products of these areas, or asked for by hand; empty: of all."""
+    heard: Callable[[], None] = lambda: None
+    """Called whenever work has moved on."""
+    archived: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    _problem: MirrorError | None = None
+
+    def deliver_due(self, workers: int) -> None:
+        """Deliver every product that is due now, *workers* at a time.
+
+        Raises the error that stopped the work, if it is one that every product would meet.
+        """
+        threads = [threading.Thread(target=self._loop, name=f"fetch-{n}") for n in range(workers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if self._problem is not None:
+            raise self._problem
+
+    def _loop(self) -> None:
+        try:
+            while self._problem is None and self.deliver_one():
+                pass
+        except MirrorError as error:
+            self._problem = error
+        finally:
+            self.mirror.ledger.close()
+
+    def deliver_one(self) -> bool:
+        """Claim, fetch, prove and publish one product; tell whether one was due.
+
+        Whatever ended a try is recorded with its reason. Raises only what is everybody's problem.
+        """
+        if self.stop.is_set():
+            return False
+        self.mirror.require_archive()
+        entry = self.mirror.claimer.claim(self.areas, now=self.mirror.now())
+        if entry is None:
+            return False
+        started = time.monotonic()
+        try:
+            self.fetcher.fetch(entry, self.stop)
+            self._publish(entry.product.id, started)
+        except MirrorError as error:
+            self._record(entry.product.id, error)
+            if isinstance(error, PAUSES_EVERYTHING):
+                raise
+        except Exception as error:  # noqa: BLE001 - a bug that one product meets must not stop the line
+            log.exception("product.crashed", product=entry.product.id)
+            self._record(entry.product.id, _bug(error))
+        return True
+
+    def _publish(self, product_id: str, started: float) -> None:
+        mirror = self.mirror
+        verified = mirror.ledger.products.get(product_id)
+        path = publish(verified, mirror.ledger, mirror.archive, mirror.template, now=mirror.now())
+        self.archived.append(product_id)
+        self.progress.ended(product_id, "archived")
+        seconds = round(time.monotonic() - started, 1)
+        log.info("product.published", product=product_id, seconds=seconds, path=path)
+        update_local_catalog(mirror)
+        self.heard()
+
+    def _record(self, product_id: str, error: MirrorError) -> None:
+        """Decide what becomes of a product after *error*, files before facts."""
+        mirror = self.mirror
+        if mirror.throttle.slow and isinstance(error, StoreUnavailable):
+            # A slow account is nobody's fault but takes patience, however often it breaks off.
+            error = StoreBusy(str(error))
+        entry = mirror.ledger.products.get(product_id)
+        now = mirror.now()
+        transition = after_error(error, entry, mirror.retry_policy, now=now, jitter=mirror.jitter())
+        if transition.event is Event.CORRUPT:
+            mirror.archive.quarantine(product_id)
+        mirror.ledger.products.advance(entry, transition, now=now)
+        self.progress.ended(product_id, transition.event)
+        self._tell(entry, transition.event, error)
+        self.heard()
+
+    def _tell(self, entry: LedgerEntry, event: Event, error: MirrorError) -> None:
+        if isinstance(error, Stopped):
+            log.info("product.interrupted", product=entry.product.id)
+            return
+        if event is not Event.INTERRUPT:
+            self.failed.append(entry.product.id)
+        told = {
+            Event.CORRUPT: "product.quarantined",
+            Event.GIVE_UP: "product.failed",
+            Event.INTERRUPT: "product.delayed",
+        }
+        log.warning(told[event], product=entry.product.id, reason=str(error))
+
+
+def _bug(error: Exception) -> MirrorError:
+    return MirrorError(
+        f"s2mirror met an error that it did not expect: {error!r}; please report it. "
+        "`s2mirror requeue` tries the product again"
+    )

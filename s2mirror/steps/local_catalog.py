@@ -1,0 +1,206 @@
+"""Keep a STAC catalog of the archive current, product by product.
+
+Whatever step moves a product into the tree or out of it, the ledger notes that in the same
+transaction. Here those notes are carried out, files before facts: a note goes when its item is
+written or removed. So a crash costs a repetition, and no step needs to know of the catalog.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from os.path import relpath
+from typing import Final
+
+from s2mirror.adapters.archive import (
+    Archive,
+    CollectionExtent,
+    ItemDocument,
+    ItemPath,
+    StaticCatalog,
+    item_path_of,
+    joined,
+)
+from s2mirror.adapters.ledger import Ledger
+from s2mirror.geometry import bounding_box, unpack
+from s2mirror.model import ArchivedProduct
+from s2mirror.stac import assets_of, item, month_extent
+from s2mirror.steps.audit import Fault
+from s2mirror.stop import StopFlag
+
+AT_ONCE: Final = 50
+_FOLDER: Final = "local_catalog.folder"
+"""The fact that says of which folder the notes are, relative to the archive."""
+_MARK: Final = "s2mirror:source"
+"""A property that only items of ours have: nothing else is ever removed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalCatalogUpdater:
+    """Writes the items of what stands in the archive."""
+
+    ledger: Ledger
+    archive: Archive
+    static_catalog: StaticCatalog | None
+    """None when no catalog is wanted."""
+    bucket: str
+    catalog_url: str
+    """Whence the items came."""
+
+    def begin(self) -> None:
+        """Make sure that the notes are of this catalog; of another one, all begins anew."""
+        if self.static_catalog is not None and not (self._is_known and self.static_catalog.exists):
+            self.ledger.changes.note_all()
+            self.static_catalog.put_in_order()
+        if not self._is_known:
+            self.ledger.set_state_value(_FOLDER, self._wanted)
+
+    @property
+    def _wanted(self) -> str:
+        """Where the catalog is to be, as seen from the archive; empty for nowhere."""
+        return relpath(self.static_catalog.folder, self.archive.root) if self.static_catalog else ""
+
+    @property
+    def _is_known(self) -> bool:
+        return self.ledger.state_value(_FOLDER) == self._wanted
+
+    def catch_up(self, limit: int = AT_ONCE) -> int:
+        """Carry out the newest notes, at most *limit*; return how many products that were."""
+        if self.static_catalog is None:
+            self.ledger.changes.forget()
+            return 0
+        with self.static_catalog.turn:
+            batch = self.ledger.changes.pending(limit)
+            if batch.ids:
+                self._write(batch.ids)
+                self.ledger.changes.settle(batch)
+        return len(batch.ids)
+
+    def catch_up_all(self, stop: StopFlag) -> int:
+        """Carry out all notes; return how many products that were."""
+        done = 0
+        while not stop.is_set() and (count := self.catch_up()):
+            done += count
+        return done
+
+    def rebuild(self, stop: StopFlag) -> int:
+        """Write every item and list anew, and remove items of what does not stand any more."""
+        if self.static_catalog is None:
+            return 0
+        self.begin()
+        self.ledger.changes.note_all()
+        done = self.catch_up_all(stop)
+        stop.raise_if_set()
+        with self.static_catalog.turn:
+            known = self._known_places()
+            strays = [
+                item_path
+                for item_path in self.static_catalog.item_paths()
+                if item_path not in known
+            ]
+            self.static_catalog.update(
+                {}, [item_path for item_path in strays if self._is_ours(item_path)]
+            )
+            self.static_catalog.put_in_order()
+            for name, extent in self._extents().items():
+                self.static_catalog.set_extent(name, extent)
+        return done
+
+    def faults(self) -> list[Fault]:
+        """Return where the catalog and the ledger disagree, apart from what is still noted.
+
+        A mirror at work may change both amid the look: what is wrong is so at a second look too.
+        """
+        found = list(self._suspicions())
+        again = set(self._suspicions()) if found else set()
+        return [fault for fault in found if fault in again]
+
+    def _suspicions(self) -> Iterator[Fault]:
+        if self.static_catalog is None or not self._is_known:
+            return
+        pending = self.ledger.changes.pending_ids()
+        there, known = set(self.static_catalog.item_paths()), self._known_places()
+        for item_path in sorted((there - known) | (known - there)):
+            if item_path.name not in pending:
+                what = "has no item" if item_path in known else "has an item, but is not held"
+                yield _fault(item_path, f"it {what} in the catalog")
+        for item_path in self.static_catalog.unlisted(there & known):
+            if item_path.name not in pending:
+                yield _fault(item_path, "no link leads to its item")
+        settled = sorted(item_path for item_path in there & known if item_path.name not in pending)
+        for at in range(0, len(settled), AT_ONCE):
+            yield from self._wrong_items(settled[at : at + AT_ONCE])
+
+    def _wrong_items(self, item_paths: Collection[ItemPath]) -> Iterator[Fault]:
+        archived_products = self.ledger.archived_products.find(
+            item_path.name for item_path in item_paths
+        )
+        for item_path in item_paths:
+            if (found := archived_products.get(item_path.name)) and self.static_catalog:
+                document = self.static_catalog.read(item_path)
+                if document.get("assets") != assets_of(
+                    found, folder=self._folder(found, item_path)
+                ):
+                    yield _fault(item_path, "its item does not lead to the files that were proven")
+
+    def _known_places(self) -> set[ItemPath]:
+        return {item_path_of(entry.product) for entry in self.ledger.products.in_tree()}
+
+    def _is_ours(self, item_path: ItemPath) -> bool:
+        return self.static_catalog is not None and _MARK in self.static_catalog.read(item_path).get(
+            "properties", {}
+        )
+
+    def _write(self, ids: Iterable[str]) -> None:
+        """Make the items of these products be what the ledger says of them."""
+        archived_products = self.ledger.archived_products.find(ids)
+        known = self.ledger.products.find(set(ids) - set(archived_products))
+        self.put(
+            archived_products.values(), [item_path_of(entry.product) for entry in known.values()]
+        )
+
+    def put(
+        self, archived_products: Iterable[ArchivedProduct], gone: Collection[ItemPath] = ()
+    ) -> None:
+        """Write the items of these products, and remove those that are gone."""
+        if self.static_catalog is not None:
+            put = {item_path_of(found.product): self._written(found) for found in archived_products}
+            self.static_catalog.update(put, gone)
+
+    def _written(self, archived: ArchivedProduct) -> ItemDocument:
+        item_path, product = item_path_of(archived.product), archived.product
+        source = f"{self.catalog_url.rstrip('/')}/collections/{product.collection}/items/"
+        links = [
+            {"rel": "root", "href": "../../../catalog.json", "type": "application/json"},
+            {"rel": "parent", "href": "./catalog.json", "type": "application/json"},
+            {"rel": "collection", "href": "../../collection.json", "type": "application/json"},
+            {"rel": "via", "href": f"{source}{product.id}", "type": "application/geo+json"},
+        ]
+        folder = self._folder(archived, item_path)
+        document = item(archived, folder=folder, links=links, bucket=self.bucket)
+        return ItemDocument(document=document, extent=_extent(archived))
+
+    def _folder(self, archived: ArchivedProduct, item_path: ItemPath) -> str:
+        """Return where a product's files are, as seen from its item."""
+        if self.static_catalog is None:
+            return str(self.archive.folder(archived.path))
+        return relpath(
+            self.archive.folder(archived.path), self.static_catalog.item_folder(item_path.partition)
+        )
+
+    def _extents(self) -> dict[str, CollectionExtent]:
+        """Return how far the products of each collection reach."""
+        found: dict[str, CollectionExtent | None] = {}
+        for entry in self.ledger.products.in_tree():
+            name, footprint = entry.product.collection, unpack(entry.product.footprint_wkb)
+            own = month_extent(entry.product.sensed_at, bounding_box(footprint))
+            found[name] = joined([found.get(name), own])
+        return {name: extent for name, extent in found.items() if extent}
+
+
+def _extent(archived: ArchivedProduct) -> CollectionExtent:
+    product = archived.product
+    return month_extent(product.sensed_at, bounding_box(unpack(product.footprint_wkb)))
+
+
+def _fault(item_path: ItemPath, detail: str) -> Fault:
+    mend = "`s2mirror catalog rebuild` writes it anew"
+    return Fault(invariant="catalog", product=item_path.name, detail=f"{detail}; {mend}")

@@ -1,0 +1,47 @@
+"""Times: RFC 3339 text from outside, fixed-width text for storage, and what people type."""
+
+from datetime import UTC, date, datetime, time
+
+FIRST, LAST = time.min, time.max
+"""The time of day that a plain date means: as a start, and as an end."""
+
+
+def parse_utc(text: str) -> datetime:
+    """Return the instant that an RFC 3339 *text* names, in UTC.
+
+    Raises ValueError for text without a zone: a naive time is never guessed at.
+    """
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return instant.astimezone(UTC)
+
+
+def format_utc(instant: datetime) -> str:
+    """Return *instant* as UTC text of fixed width, so that the text sorts as the time does."""
+    return instant.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def parse_date_or_time(given: str | date | datetime | None, at_day: time) -> datetime | None:
+    """Return the instant that *given* names; a plain date means *at_day* of that day, UTC.
+
+    Raises ValueError for text that is neither, and for a time without a zone.
+    """
+    if given is None:
+        return None
+    if isinstance(given, str):
+        return parse_date_or_time(_read(given), at_day)
+    if not isinstance(given, datetime):
+        return datetime.combine(given, at_day, UTC)
+    if given.tzinfo is None:
+        raise ValueError(
+            f"{given.isoformat()!r} has no time zone; {given.isoformat()}Z would be UTC"
+        )
+    return given
+
+
+def _read(text: str) -> date | datetime:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return datetime.fromisoformat(text)

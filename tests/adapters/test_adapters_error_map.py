@@ -1,0 +1,93 @@
+"""The table from what a store answers to the mirror's errors, and its copy for people."""
+
+import email.utils
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from s2mirror.adapters.objectstore.error_map import (
+    BY_BREAK,
+    BY_CODE,
+    BY_STATUS,
+    OTHERWISE,
+    REFUSED_BUCKET,
+    REFUSED_OBJECT,
+    Row,
+    retry_after_seconds,
+)
+from s2mirror.errors import CredentialError, IntegrityError
+from s2mirror.planning.retry import COUNTS_NO_ATTEMPT, PAUSES_EVERYTHING
+
+DOCUMENT = Path(__file__).parents[2] / "docs/faults.md"
+HEAD = "| the store answers | taken for | then | told |"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-7"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "1e999"}, None),
+        ({"retry-after": "86400000"}, 3600),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "20"}, 20),
+        ({"x-ratelimit-reset": "20"}, 20),
+        ({"x-ratelimit-remaining": "1999", "x-ratelimit-reset": "20"}, None),
+        ({"retry-after": "7", "x-ratelimit-reset": "20"}, 7),
+    ],
+)
+def test_how_long_to_wait_is_what_the_store_says_within_reason(
+    headers: dict[str, str], seconds: float | None
+) -> None:
+    assert retry_after_seconds(headers) == seconds
+
+
+def test_a_date_to_wait_for_counts_from_now() -> None:
+    ahead, past = (email.utils.formatdate(time.time() + s, usegmt=True) for s in (100, -100))
+    assert retry_after_seconds({"retry-after": ahead}) == pytest.approx(100, abs=30)
+    assert retry_after_seconds({"retry-after": past}) == 0
+
+
+def rows() -> Iterator[tuple[str, Row]]:
+    """Yield what can come back, and what it is taken for."""
+    yield from BY_CODE.items()
+    yield "403, and the key cannot list either", REFUSED_BUCKET
+    yield "403 for one object", REFUSED_OBJECT
+    yield from ((f"{status}", row) for status, row in BY_STATUS.items())
+    yield "any other status", OTHERWISE
+    for kinds, row in BY_BREAK.items():
+        yield ", ".join(f"`{kind.__name__}`" for kind in kinds), row
+
+
+def consequence(kind: type[Exception]) -> str:
+    if issubclass(kind, PAUSES_EVERYTHING):
+        return "all work pauses; no product pays"
+    if issubclass(kind, COUNTS_NO_ATTEMPT):
+        return "the product waits; it pays nothing"
+    transient = getattr(kind, "transient", False)
+    return "the product is tried again later" if transient else "the product fails"
+
+
+def test_the_document_has_the_table_as_the_code_has_it() -> None:
+    expected = [
+        f"| {came} | {kind.__name__} | {consequence(kind)} | {advice} |"
+        for came, (kind, advice) in rows()
+    ]
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    start = lines.index(HEAD) + 2
+    end = next(n for n in range(start, len(lines) + 1) if n == len(lines) or not lines[n])
+    assert lines[start:end] == expected
+
+
+def test_a_wrong_key_is_never_a_products_fault() -> None:
+    keys = {kind for _, (kind, _) in rows() if issubclass(kind, CredentialError)}
+    assert len(keys) > 1
+    assert all(issubclass(kind, COUNTS_NO_ATTEMPT) for kind in keys)
+
+
+def test_no_answer_alone_makes_bytes_count_as_wrong() -> None:
+    assert not any(issubclass(kind, IntegrityError) for _, (kind, _) in rows())

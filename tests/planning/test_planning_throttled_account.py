@@ -1,0 +1,54 @@
+from datetime import timedelta
+
+import pytest
+from builders import NOW
+
+from s2mirror.planning.quota import Hours, QuotaPolicy
+from s2mirror.planning.throttled_account import ThrottledAccount, detect_throttling
+
+HOUR, TB, MB = timedelta(hours=1), 10**12, 10**6
+POLICY = QuotaPolicy(limit_bytes=12 * TB, reserve_percent=10, fresh=timedelta(days=7))
+FULL: Hours = [(NOW - timedelta(days=20), 9 * TB), (NOW - timedelta(days=5), 4 * TB)]
+GOOD_LINE: Hours = [(NOW - timedelta(days=5), 9 * 10**9)]
+SLOW_LINE: Hours = [(NOW - HOUR * n, 4 * 10**9) for n in range(100)]
+
+
+def judge(rate: float, hours: Hours, seconds: float = 600) -> ThrottledAccount | None:
+    return detect_throttling(round(rate * seconds), seconds, hours, POLICY, now=NOW)
+
+
+def test_a_slow_account_over_its_volume_is_told_with_the_end_of_it() -> None:
+    found = judge(1 * MB, FULL)
+    assert found is not None
+    assert found.until == NOW + HOUR + timedelta(days=10)
+    assert str(found).startswith("the account is throttled until about 2026-06-11 13:00 UTC: 1.0 ")
+    assert "13.00 of 12.00 TB were received within 30 days" in str(found)
+
+
+def test_an_account_that_something_else_has_used_up_is_told_by_its_speed() -> None:
+    found = judge(1 * MB, GOOD_LINE)
+    assert found is not None
+    assert found.until is None
+    assert "does something else use the account?" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("rate", "hours", "seconds"),
+    [
+        (20 * MB, FULL, 600),
+        (1.3 * MB, FULL, 600),
+        (1 * MB, FULL, 299),
+        (1 * MB, SLOW_LINE, 600),
+        (1 * MB, [], 600),
+    ],
+    ids=["fast", "not so slow", "too soon to say", "a slow line", "a new mirror"],
+)
+def test_nothing_is_said_of_an_account_that_may_well_be_as_fast_as_ever(
+    rate: float, hours: Hours, seconds: float
+) -> None:
+    assert judge(rate, hours, seconds) is None
+
+
+def test_an_account_without_a_limit_is_never_throttled() -> None:
+    unlimited = QuotaPolicy(limit_bytes=None, reserve_percent=0, fresh=HOUR)
+    assert detect_throttling(600 * MB, 600, GOOD_LINE, unlimited, now=NOW) is None
