@@ -42,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, Sandbox(Path(name)) as sandbox:
         days = (NOW - timedelta(days=day) for day in range(ITEMS))
         products = (make_product(ProductSpec(sensed_at=day, scale=0.0001)) for day in days)
-        sandbox.catalog.put(sandbox.stac.served(product.item) for product in products)
+        sandbox.catalogue.put(sandbox.stac.served(product.item) for product in products)
         found: dict[str, list[dict[str, float]]] = {client: [] for client in CLIENTS}
         for _ in range(ROUNDS):
             for client in CLIENTS:

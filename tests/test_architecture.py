@@ -128,6 +128,7 @@ def imports_of(source: Path) -> Iterator[str]:
 
 def rooms_imported_by(source: Path) -> set[str]:
     ours = [name.removeprefix("s2mirror.") for name in imports_of(source) if "s2mirror." in name]
+    ours = [name for name in ours if name != "USER_AGENT"]  # of the package itself
     rooms = {room_of(name) for name in ours if not name.startswith("__")}
     return rooms - {room_of(module_of(source))}
 

@@ -22,8 +22,8 @@ and a CA, nothing else::
         sandbox.store.revoke_key(); sandbox.store.renew_key()
         sandbox.identity.expires_in_seconds = 2; sandbox.identity.revoked = True
         sandbox.process.refuse_next = 3; sandbox.process.units_left = 0.5
-        sandbox.catalog.result_cap = 100
-        sandbox.catalog.restart_on_dead_token = True
+        sandbox.catalogue.result_cap = 100
+        sandbox.catalogue.restart_on_dead_token = True
 
 Products: ``make_product(ProductSpec(…))`` makes files and item; ``make_item(…)`` an item alone, for
 catalogs of many thousands; ``from_real(path)`` serves recorded items and manifests. A product is

@@ -15,7 +15,7 @@ DAY = timedelta(days=1)
 
 def fill(sandbox: Sandbox, count: int) -> None:
     specs = [ProductSpec(sensed_at=SENSED_AT + timedelta(days=n)) for n in range(count)]
-    sandbox.catalog.put(sandbox.stac.served(make_item(spec).item) for spec in specs)
+    sandbox.catalogue.put(sandbox.stac.served(make_item(spec).item) for spec in specs)
 
 
 def answer(sandbox: Sandbox, document: object, *, skip: int = 0, status: int = 200) -> None:
@@ -207,7 +207,7 @@ def test_an_item_that_says_where_it_lies_in_an_odd_place_is_asked_for_whole(
     usual, odd = real_size(sandbox, 2)
     odd["assets"] = {"B02_10m": odd["assets"]["B02_10m"]}
     odd["links"] = [link for link in odd["links"] if link["rel"] != "enclosure"]
-    sandbox.catalog.put([usual, odd])
+    sandbox.catalogue.put([usual, odd])
     (found,) = catalog(sandbox).search(query())
     assert [product.id for product in found.products] == [usual["id"], odd["id"]]
     assert [request.method for request in sandbox.requests] == ["POST", "POST"]
@@ -215,7 +215,7 @@ def test_an_item_that_says_where_it_lies_in_an_odd_place_is_asked_for_whole(
 
 def test_only_what_the_mirror_uses_of_an_item_is_asked_for(sandbox: Sandbox) -> None:
     whole = real_size(sandbox, 20)
-    sandbox.catalog.put(whole)
+    sandbox.catalogue.put(whole)
     (found,) = catalog(sandbox, page_size=20).search(query())
     assert len(found.products) == 20
     (short,) = sandbox.stac_proxy.traffic.matching("search")

@@ -28,7 +28,7 @@ class SandboxRegister:
 
     def put(self, *specs: ProductSpec) -> None:
         stac = self._sandbox.stac
-        self._sandbox.catalog.put(stac.served(make_item(spec).item) for spec in specs)
+        self._sandbox.catalogue.put(stac.served(make_item(spec).item) for spec in specs)
 
     def break_after_pages(self, count: int) -> None:
         self._sandbox.stac_proxy.inject(

@@ -80,7 +80,7 @@ def _text(moment: datetime) -> str:
 
 def put(sandbox: Sandbox, items: Iterable[Mapping[str, Any]]) -> None:
     """Put items without files into the sandbox's catalog."""
-    sandbox.catalog.put(sandbox.stac.served(item) for item in items)
+    sandbox.catalogue.put(sandbox.stac.served(item) for item in items)
 
 
 def product(

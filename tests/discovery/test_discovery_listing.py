@@ -46,7 +46,7 @@ def test_25000_items_behind_a_silent_end_at_10000_are_all_found(
 ) -> None:
     items = [thin(NOW - n * 30 * MINUTE) for n in range(25_000)]
     put(sandbox, items)
-    sandbox.catalog.result_cap = 10_000
+    sandbox.catalogue.result_cap = 10_000
     watch.catalog = catalog_of(sandbox, page_items=1000)
     result = watch.poll()
     assert watch.known == ids(items)
@@ -243,7 +243,7 @@ def test_a_dead_token_that_leads_back_to_the_first_page_is_noticed(
 ) -> None:
     items = [thin(NOW - n * HOUR) for n in range(5, 305)]
     put(sandbox, items)
-    sandbox.catalog.restart_on_dead_token = True
+    sandbox.catalogue.restart_on_dead_token = True
     named = items[99]["id"]
     result = watch.poll_between(1, lambda: sandbox.withdraw(named, keep_objects=True))
     assert watch.known == ids(items)

@@ -205,8 +205,8 @@ class Moving(StaticCatalog):
         super().__init__(folder)
         self._changes = changes
 
-    def places(self) -> Iterator[ItemPath]:
-        there = list(super().places())
+    def item_paths(self) -> Iterator[ItemPath]:
+        there = list(super().item_paths())
         for change in self._changes:
             change()
         self._changes.clear()

@@ -316,7 +316,7 @@ def test_a_good_product_comes_after_a_thousand_bad_ones(kit: Kit) -> None:
     ]
     good = tiny(1)
     for product in bad:
-        kit.sandbox.catalog.put([kit.sandbox.stac.served(product.item)])
+        kit.sandbox.catalogue.put([kit.sandbox.stac.served(product.item)])
     kit.sandbox.publish(good)
     result = kit.cycle()
     assert (result.exit_code, result.archived) == (1, [good.id])

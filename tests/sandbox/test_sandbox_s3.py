@@ -211,7 +211,7 @@ def test_a_withdrawn_product_is_gone_from_catalog_and_store(sandbox: Sandbox) ->
     sandbox.publish(product)
     assert sandbox.keys_of(product.id) == sorted(product.keys)
     sandbox.withdraw(product.id)
-    assert sandbox.catalog.get(product.id) is None
+    assert sandbox.catalogue.get(product.id) is None
     assert sandbox.keys_of(product.id) == []
     with pytest.raises(UsageError, match="has no such item"):
         sandbox.withdraw(product.id)

@@ -226,9 +226,9 @@ def test_an_unknown_collection_gives_an_empty_answer_and_no_error(client: "Clien
 
 
 def test_a_result_cap_ends_the_listing_without_a_word(sandbox: Sandbox, client: "Client") -> None:
-    sandbox.catalog.result_cap = 12
+    sandbox.catalogue.result_cap = 12
     found = client.all_ids(collections=[L2A], limit=5)
-    sandbox.catalog.result_cap = None
+    sandbox.catalogue.result_cap = None
     assert len(found) == 12
 
 
@@ -241,9 +241,9 @@ def test_a_token_whose_item_is_gone_fails_or_starts_anew_as_configured(
     body = first["links"][0]["body"]
     sandbox.withdraw(first["features"][-1]["id"])
     assert client.search(**body).status_code == 500
-    sandbox.catalog.restart_on_dead_token = True
+    sandbox.catalogue.restart_on_dead_token = True
     assert len(client.search(**body).json()["features"]) == 2
-    sandbox.catalog.restart_on_dead_token = False
+    sandbox.catalogue.restart_on_dead_token = False
 
 
 def test_fields_shrink_the_answer(client: "Client", listed: list[SandboxProduct]) -> None:
