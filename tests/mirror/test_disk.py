@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from disks import failing_disk, remount, small_disk
 from kit import Kit, OnFirstByte, Quiet, size_of, tiny
-from test_faults import claiming
+from mirror_kit import claiming
 from volumes import honest
 
 from s2mirror.errors import ArchiveError, LedgerError

@@ -1,9 +1,7 @@
 """The store misbehaves, one way per test: what becomes of the product, and of all the others."""
 
-import copy
 import json
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +11,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 from kit import SENSED_AT, Kit, OnFirstByte, tiny
+from mirror_kit import claiming, with_item
 
 from s2mirror.errors import CredentialError, Stopped
 from s2mirror.sandbox import Answer, Fault, SandboxProduct
@@ -40,25 +39,6 @@ def ruined(product: SandboxProduct, ending: str, content: bytes) -> SandboxProdu
     """Return *product* with other bytes in one file, of which its manifest knows nothing."""
     path = next(path for path in product.files if path.endswith(ending))
     return replace(product, files={**product.files, path: content})
-
-
-def with_item(
-    product: SandboxProduct, change: Callable[[dict[str, Any]], object]
-) -> SandboxProduct:
-    """Return *product* with a changed STAC item."""
-    item = copy.deepcopy(dict(product.item))
-    change(item)
-    return replace(product, item=item)
-
-
-def claiming(product: SandboxProduct, size_bytes: int) -> SandboxProduct:
-    """Return *product* with another size in the catalog."""
-
-    def change(item: dict[str, Any]) -> None:
-        item["properties"].get("_private", {})["product_size"] = size_bytes
-        item["assets"]["Product"]["file:size"] = size_bytes
-
-    return with_item(product, change)
 
 
 # Catalog, listing and manifest disagree

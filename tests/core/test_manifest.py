@@ -1,9 +1,9 @@
 from collections import Counter
 
 import pytest
+from core_builders import data_object, manifest, sample
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from words_builders import data_object, manifest, sample
 
 from s2mirror.errors import HostileInput, IntegrityError
 from s2mirror.manifest import MAX_BYTES, parse_manifest

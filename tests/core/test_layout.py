@@ -1,7 +1,7 @@
 import pytest
+from core_builders import NAME, product
 from hypothesis import given
 from hypothesis import strategies as st
-from words_builders import NAME, product
 
 from s2mirror.errors import HostileInput
 from s2mirror.layout import FIELDS, check_template, product_path

@@ -3,9 +3,9 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 import pytest
+from core_builders import NAME
 from hypothesis import given
 from hypothesis import strategies as st
-from words_builders import NAME
 
 from s2mirror.errors import HostileInput
 from s2mirror.naming import (

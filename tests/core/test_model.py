@@ -2,9 +2,9 @@ from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from core_builders import SENSED_AT, product
 from hypothesis import given
 from hypothesis import strategies as st
-from words_builders import SENSED_AT, product
 
 from s2mirror.lifecycle import Event
 from s2mirror.model import (

@@ -2,8 +2,8 @@ import json
 
 import pytest
 import utm
+from core_builders import sample
 from shapely.geometry import Point, shape
-from words_builders import sample
 
 from s2mirror.tiles import normal_tile, tile_grid, tile_polygon
 
