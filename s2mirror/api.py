@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 import pystac
 
 from s2mirror.adapters.ledger import ArchiveQuery, open_ledger
+from s2mirror.area import check_area_names
 from s2mirror.config import load_settings
 from s2mirror.errors import UsageError
 from s2mirror.geometry import from_bbox, pack, united
@@ -164,9 +165,8 @@ class Mirror:
         state: State | None = None,
     ) -> ArchiveQuery:
         name = area if isinstance(area, str) else ""
-        if name and name not in {known.name for known in self._settings.area}:
-            known_names = ", ".join(known.name for known in self._settings.area)
-            raise UsageError(f"no area is named {name!r}; there are {known_names}")
+        if name:
+            check_area_names([name], [known.name for known in self._settings.area])
         try:
             return ArchiveQuery(
                 start=parse_date_or_time(start, FIRST),
@@ -175,7 +175,7 @@ class Mirror:
                 area=name,
                 collections=tuple(collections),
                 state=state,
-                outline_wkb=None if area is None or isinstance(area, str) else _outline(area),
+                geometry_wkb=None if area is None or isinstance(area, str) else _area_wkb(area),
             )
         except ValueError as error:
             raise UsageError(str(error)) from error
@@ -192,7 +192,7 @@ class Mirror:
         return collection_link(name, folder, self._settings.catalog.url)
 
 
-def _outline(area: Sequence[float] | Mapping[str, Any]) -> bytes:
+def _area_wkb(area: Sequence[float] | Mapping[str, Any]) -> bytes:
     """Return an area as WKB. Raises ValueError for what is none."""
     try:
         if isinstance(area, Mapping):

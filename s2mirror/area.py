@@ -1,10 +1,12 @@
 """A watch area as the planners see it."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shapely.geometry.base import BaseGeometry
 
+from s2mirror.errors import UsageError
 from s2mirror.selection import WHOLE, Selection
 
 
@@ -37,3 +39,9 @@ class WatchArea:
     """Which files of each product."""
     keep_newest: int | None = None
     """How many of the newest products stay whatever their age."""
+
+
+def check_area_names(names: Iterable[str], known: Collection[str]) -> None:
+    """Raise UsageError for the first of *names* that is not the name of a *known* area."""
+    if unknown := sorted(set(names).difference(known)):
+        raise UsageError(f"no area is named {unknown[0]!r}; there are {', '.join(known)}")

@@ -1,8 +1,9 @@
-"""``manifest.safe``: which files a product has, how large, and what they hash to."""
+"""What a complete SAFE holds: the files and digests of ``manifest.safe``, and its folders."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Final
 from xml.etree.ElementTree import Element, ParseError
 
@@ -19,6 +20,8 @@ MAX_BYTES: Final = 8 * 1024**2
 """Real manifests have 49 to 92 kB; anything near this is not one."""
 
 _SIZE: Final = re.compile(r"[0-9]{1,15}")
+_ROOT_FOLDERS: Final = ("AUX_DATA", "HTML", "rep_info")
+_GRANULE_FOLDERS: Final = ("AUX_DATA", "IMG_DATA", "QI_DATA")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,20 @@ def parse_manifest(document: bytes) -> Mapping[str, ManifestObject]:
     if not objects:
         raise IntegrityError(f"{NAME} lists no data objects; it is not a SAFE manifest")
     return objects
+
+
+def required_folders(paths: Iterable[str]) -> frozenset[str]:
+    """Return the folders that Sen2Cor and others expect, empty or not, given a product's files.
+
+    An object store has no empty folders, so the ``AUX_DATA`` of the root is never listed there.
+    """
+    granules = {
+        PurePosixPath(*parts[:2])
+        for parts in (PurePosixPath(path).parts for path in paths)
+        if parts[0] == "GRANULE" and len(parts) > 1
+    }
+    inner = {str(granule / name) for granule in granules for name in _GRANULE_FOLDERS}
+    return frozenset(inner.union(_ROOT_FOLDERS))
 
 
 def _objects(root: Element) -> Iterator[ManifestObject]:

@@ -76,7 +76,7 @@ class PreviewRenderer(Protocol):
         """Return the picture that *request* asks for, and what it cost."""
 
 
-class Pictures(Protocol):
+class ProductImages(Protocol):
     """Finds the pictures that products bring along. Raises only PreviewError."""
 
     def quicklook(self, folder: Path, product: Product) -> RenderedImage:

@@ -16,7 +16,7 @@ MAX_PARAMETERS: Final = 6
 
 WORDS: Final = frozenset(
     {"errors", "lifecycle", "model", "stop", "naming", "checksum", "manifest"}
-    | {"geometry", "projection", "tiles", "safe", "area", "layout", "ports", "times"}
+    | {"geometry", "projection", "tiles", "area", "layout", "ports", "times"}
     | {"timetable", "selection", "rate_limit"}
     | {"preview_model"}
 )
@@ -29,10 +29,9 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "naming": frozenset({"errors"}),
     "geometry": frozenset({"errors"}),
     "projection": frozenset(),
-    "safe": frozenset(),
     "times": frozenset(),
     "selection": frozenset(),
-    "area": frozenset({"selection"}),
+    "area": frozenset({"errors", "selection"}),
     "timetable": frozenset(),
     "model": frozenset({"lifecycle", "selection"}),
     "tiles": frozenset({"geometry"}),

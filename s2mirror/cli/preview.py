@@ -22,7 +22,7 @@ from s2mirror.cli.context import (
 from s2mirror.cli.output import complain, count, print_json, print_table, say
 from s2mirror.cli.products import plain_id
 from s2mirror.cli.signals import stopped_by_signals
-from s2mirror.config.geometry_inputs import outline_of_bbox, outline_of_geojson
+from s2mirror.config.geometry_inputs import geometry_of_bbox, geometry_of_geojson
 from s2mirror.errors import UsageError
 from s2mirror.geometry import Shape
 from s2mirror.preview_model import FORMATS, Outcome, Preview, PreviewSource
@@ -109,7 +109,7 @@ class Words:
         return Order(
             ids=tuple(dict.fromkeys(plain_id(text) for text in self.ids or ())),
             areas=tuple(dict.fromkeys(self.area or ())),
-            outline=self._outline(),
+            outline=self._geometry(),
             since=_moment("--from", self.since, time.min),
             until=_moment("--to", self.until, time.max),
             collection=self._collection(),
@@ -117,14 +117,14 @@ class Words:
             output=self.output,
         )
 
-    def _outline(self) -> Shape | None:
+    def _geometry(self) -> Shape | None:
         if self.bbox is not None and self.geometry is not None:
             raise UsageError("say of what: --bbox or --geometry, not both")
         try:
             if self.bbox is not None:
-                return outline_of_bbox(_numbers(self.bbox))
+                return geometry_of_bbox(_numbers(self.bbox))
             if self.geometry is not None:
-                return outline_of_geojson(str(self.geometry), Path.cwd())
+                return geometry_of_geojson(str(self.geometry), Path.cwd())
         except ValueError as error:
             option = "--bbox" if self.bbox is not None else "--geometry"
             raise UsageError(f"{option}: {error}") from error

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from s2mirror.area import check_area_names
 from s2mirror.cli.context import (
     ConfigOption,
     JsonOption,
@@ -85,9 +86,7 @@ def _check_area(mirror: Mirror, name: str) -> None:
     known = {area.name for area in mirror.areas}
     if not name or name in known:
         return
-    known |= set(mirror.ledger.products.area_counts())
-    if name not in known:
-        raise UsageError(f"no area is named {name!r}; there are {', '.join(sorted(known))}")
+    check_area_names([name], sorted(known | set(mirror.ledger.products.area_counts())))
 
 
 def _print_list(found: list[LedgerEntry]) -> None:

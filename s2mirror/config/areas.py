@@ -18,20 +18,20 @@ from shapely.geometry.base import BaseGeometry
 from s2mirror.config import fields, previews
 from s2mirror.config.geometry_inputs import (
     checked_tile,
-    outline_of_bbox,
-    outline_of_geojson,
-    outline_of_tiles,
-    outline_of_wkt,
+    geometry_of_bbox,
+    geometry_of_geojson,
+    geometry_of_tiles,
+    geometry_of_wkt,
 )
 from s2mirror.geometry import Shape
 from s2mirror.selection import BANDS, RESOLUTIONS, Selection, chosen
 
-OUTLINES: Final = ("bbox", "geojson", "wkt", "tiles")
+GEOMETRY_KEYS: Final = ("bbox", "geojson", "wkt", "tiles")
 """The keys of which an area has exactly one."""
 
 
 def _from_geojson(value: object, info: ValidationInfo) -> Shape:
-    return outline_of_geojson(value, fields.folder_of(info))
+    return geometry_of_geojson(value, fields.folder_of(info))
 
 
 def _once_each(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -55,9 +55,9 @@ class Area(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     name: Name = Field(description='a name of its own, such as "lake-constance"')
-    bbox: Annotated[Shape | None, PlainValidator(outline_of_bbox)] = None
+    bbox: Annotated[Shape | None, PlainValidator(geometry_of_bbox)] = None
     geojson: Annotated[Shape | None, PlainValidator(_from_geojson)] = None
-    wkt: Annotated[Shape | None, PlainValidator(outline_of_wkt)] = None
+    wkt: Annotated[Shape | None, PlainValidator(geometry_of_wkt)] = None
     tiles: Annotated[frozenset[Tile], Field(min_length=1)] = frozenset()
     """MGRS tiles (``32TMT``) when the area was given by tiles; match these, not the geometry."""
     collections: Annotated[
@@ -112,7 +112,7 @@ class Area(BaseModel):
     def geometry(self) -> BaseGeometry:
         """Where: valid, of polygons alone, within ±180°, without overlapping parts."""
         given = self.bbox or self.geojson or self.wkt
-        return given.geometry if given else outline_of_tiles(self.tiles)
+        return given.geometry if given else geometry_of_tiles(self.tiles)
 
     @property
     def selection(self) -> Selection:

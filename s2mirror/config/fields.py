@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
 from s2mirror.config.errors import did_you_mean, shown
 from s2mirror.config.units import parse_duration, parse_size
@@ -21,6 +21,12 @@ UNLIMITED: Final = "unlimited"
 _HUGE: Final = 10**15
 _URL: Final = "a URL such as https://example.org/path"
 _DURATION: Final = 'a duration with its unit, such as "15 min" or "24 h"'
+
+
+class Section(BaseModel):
+    """A table of the configuration file: frozen, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
 def unexpected(expected: str, value: object, why: str = "") -> ValueError:

@@ -26,7 +26,7 @@ _BBOX: Final = "[west, south, east, north], degrees"
 _POLYGON: Final = "an outline that encloses an area (Polygon or MultiPolygon)"
 
 
-def outline_of_bbox(value: object) -> Shape:
+def geometry_of_bbox(value: object) -> Shape:
     """Return the area of a bounding box; one with west > east crosses the antimeridian."""
     if not isinstance(value, list | tuple) or len(value) != 4 or not all(map(is_number, value)):  # noqa: PLR2004
         raise unexpected(_BBOX, value)
@@ -50,7 +50,7 @@ def _check_crossing(west: float, east: float, value: object) -> None:
         raise unexpected("west and east within ±180° where west is east of east", value)
 
 
-def outline_of_geojson(value: object, folder: Path) -> Shape:
+def geometry_of_geojson(value: object, folder: Path) -> Shape:
     """Return the union of the polygons in a GeoJSON object or the file that *value* names."""
     document = value if isinstance(value, dict) else _read_json(value, folder)
     _check_crs(document)
@@ -93,7 +93,7 @@ def _check_crs(document: Any) -> None:  # noqa: ANN401 - JSON from outside
         raise ValueError(f"expected longitude and latitude (WGS 84, CRS84); got crs {name[:120]}")
 
 
-def outline_of_wkt(value: object) -> Shape:
+def geometry_of_wkt(value: object) -> Shape:
     """Return the polygons of a WKT text in degrees, longitude first."""
     expected = "WKT such as POLYGON((9 47, 10 47, 10 48, 9 47))"
     if not isinstance(value, str) or not value.strip():
@@ -118,7 +118,7 @@ def checked_tile(value: object) -> str:
     return name
 
 
-def outline_of_tiles(tiles: Iterable[str]) -> BaseGeometry:
+def geometry_of_tiles(tiles: Iterable[str]) -> BaseGeometry:
     """Return the union of the outlines of *tiles*."""
     return union_all([tile_polygon(tile) for tile in sorted(tiles)])
 

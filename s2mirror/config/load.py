@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from s2mirror.config.areas import OUTLINES, Area
+from s2mirror.config.areas import GEOMETRY_KEYS, Area
 from s2mirror.config.credentials import Secrets, read_secrets
 from s2mirror.config.errors import SECRETS_BELONG, Fault, faults_in, shown
 from s2mirror.config.schema import Settings
@@ -85,11 +85,13 @@ def _faults_between(areas: object) -> Iterator[Fault]:
 
 def _faults_in_choice(index: int, area: Mapping[str, Any]) -> Iterator[Fault]:
     """Say so unless exactly one key gives the outline; a misspelt one has its own fault."""
-    given = [key for key in OUTLINES if key in area]
-    misspelt = any(get_close_matches(key, OUTLINES) for key in set(area) - set(Area.model_fields))
+    given = [key for key in GEOMETRY_KEYS if key in area]
+    misspelt = any(
+        get_close_matches(key, GEOMETRY_KEYS) for key in set(area) - set(Area.model_fields)
+    )
     if len(given) > 1 or not (given or misspelt):
         came = " and ".join(given) or "none"
-        yield Fault(f"area[{index}]", f"expected one of {', '.join(OUTLINES)}; got {came}")
+        yield Fault(f"area[{index}]", f"expected one of {', '.join(GEOMETRY_KEYS)}; got {came}")
 
 
 def _repairs(areas: tuple[Area, ...]) -> Iterator[str]:

@@ -2,16 +2,12 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from s2mirror.config import fields
 from s2mirror.layout import CATALOG_FOLDER
 
 
-class LocalCatalogSettings(BaseModel):
+class LocalCatalogSettings(fields.Section):
     """The STAC catalog of what the archive holds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: fields.Flag = True
     folder: fields.AnyPath | None = None

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -104,10 +102,8 @@ Side = fields.whole(1, _MAX_SIDE)
 ORDERS: Final = ("mostRecent", "leastRecent", "leastCC")
 
 
-class PreviewSettings(BaseModel):
+class PreviewSettings(fields.Section):
     """Which previews there are, where from, and what they may cost."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: Source = PreviewSource.QUICKLOOK
     of: Of = "product"
@@ -129,10 +125,8 @@ class PreviewSettings(BaseModel):
     timeout: fields.PositiveDuration = timedelta(seconds=60)
 
 
-class TokenSettings(BaseModel):
+class TokenSettings(fields.Section):
     """How OAuth2 tokens are had."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     client_auth: Annotated[str, fields.choice("body", "basic")] = "body"
     renew_before: fields.Duration = timedelta(seconds=60)

@@ -10,10 +10,9 @@ from pydantic import Field, ValidationInfo, field_validator
 from s2mirror.config import fields
 from s2mirror.config.areas import Area
 from s2mirror.config.credentials import Secrets
+from s2mirror.config.fields import Section
 from s2mirror.config.local_catalog import LocalCatalogSettings
 from s2mirror.config.previews import PreviewSettings, TokenSettings
-from s2mirror.config.quota import QuotaSettings
-from s2mirror.config.section import Section
 from s2mirror.config.timetable import TimetableHours, Zone
 from s2mirror.config.units import GIB, duration_text
 from s2mirror.layout import check_template
@@ -136,6 +135,16 @@ class DownloadSettings(Section):
             texts = duration_text(first), duration_text(cap)
             raise ValueError("expected at least download.backoff, {}; got {}".format(*texts))
         return cap
+
+
+class QuotaSettings(Section):
+    """The account's volume per thirty days, and how it is shared out."""
+
+    per_30_days: fields.SizeOrUnlimited = 12 * 10**12
+    """None: no limit."""
+    reserve_percent: fields.Percent = 10.0
+    """This part is kept for what was sensed within *fresh*."""
+    fresh: fields.PositiveDuration = timedelta(days=7)
 
 
 class ProcessSettings(Section):

@@ -20,9 +20,9 @@ from s2mirror.planning.previews import (
     requests_of,
 )
 from s2mirror.preview_model import FORMATS, Outcome, Preview, PreviewSource
-from s2mirror.service.previews import picture_maker, preview_rule
+from s2mirror.service.previews import preview_maker, preview_rule
 from s2mirror.service.wiring import Mirror
-from s2mirror.steps.picture import put_all
+from s2mirror.steps.preview_files import put_all
 from s2mirror.stop import StopFlag
 
 
@@ -96,7 +96,7 @@ def carry_out(
     mirror: Mirror, found: list[PreviewTask], output: Path | None, stop: StopFlag
 ) -> list[Preview]:
     """Make the previews of an order, whether there are such already or not."""
-    maker = picture_maker(mirror)
+    maker = preview_maker(mirror)
     if output is None:
         mirror.require_archive()
         return [maker.make(task, stop) for task in found]

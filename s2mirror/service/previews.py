@@ -16,8 +16,8 @@ from s2mirror.ports import PreviewRenderer
 from s2mirror.preview_model import Outcome, Preview, PreviewSource, Spending
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
-from s2mirror.steps.picture import PictureMaker
 from s2mirror.steps.preview import Previewer, Schedule
+from s2mirror.steps.preview_files import PreviewMaker
 from s2mirror.stop import StopFlag
 
 _RULES: Final = "preview.rules"
@@ -55,7 +55,7 @@ def allowance(settings: Settings) -> Spending:
     return Spending(requests=preview.monthly_requests, units=preview.monthly_units)
 
 
-def picture_maker(mirror: Mirror) -> PictureMaker:
+def preview_maker(mirror: Mirror) -> PreviewMaker:
     """Return what makes single previews, with one painter and one token for all of them."""
     settings = mirror.settings
 
@@ -65,11 +65,11 @@ def picture_maker(mirror: Mirror) -> PictureMaker:
 
         return new_renderer(settings, mirror.ledger, mirror.now)
 
-    return PictureMaker(
+    return PreviewMaker(
         ledger=mirror.ledger,
         archive=mirror.archive,
         renderer=renderer,
-        pictures=ProductPictures(),
+        product_images=ProductPictures(),
         allowance=allowance(settings),
         folder=settings.preview.folder,
         reserve_bytes=settings.archive.reserve_bytes,
@@ -83,7 +83,7 @@ def previewer(mirror: Mirror) -> Previewer:
     schedule = Schedule(every=preview.every, window=preview.window) if preview.every else None
     return Previewer(
         ledger=mirror.ledger,
-        maker=picture_maker(mirror),
+        maker=preview_maker(mirror),
         rules=preview_rules(mirror.settings),
         areas={area.name: area for area in mirror.areas},
         schedule=schedule,

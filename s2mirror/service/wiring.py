@@ -12,9 +12,9 @@ from s2mirror.adapters.deletions import ODataDeletions
 from s2mirror.adapters.ledger import Ledger, open_ledger
 from s2mirror.adapters.objectstore import FailoverStore
 from s2mirror.adapters.stac_catalog import StacApiCatalog
-from s2mirror.area import WatchArea
+from s2mirror.area import WatchArea, check_area_names
 from s2mirror.config import Settings
-from s2mirror.errors import LedgerError, UsageError
+from s2mirror.errors import LedgerError
 from s2mirror.model import Rejected
 from s2mirror.planning.retention import Brake
 from s2mirror.planning.retry import RetryPolicy
@@ -69,8 +69,7 @@ class Mirror:
         if not names:
             return self.searches
         known = {area.name: area for area in self.areas}
-        if unknown := sorted(set(names) - set(known)):
-            raise UsageError(f"no area is named {unknown[0]!r}; there are {', '.join(known)}")
+        check_area_names(names, known)
         return searches_for([known[name] for name in dict.fromkeys(names)], self.ledger)
 
     def require_archive(self) -> None:

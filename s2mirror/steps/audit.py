@@ -19,9 +19,8 @@ from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import FileLost, MirrorError
 from s2mirror.layout import product_path
 from s2mirror.lifecycle import IN_HAND, State
-from s2mirror.manifest import parse_manifest
+from s2mirror.manifest import parse_manifest, required_folders
 from s2mirror.model import LedgerEntry, VerifiedFile
-from s2mirror.safe import needed_folders
 from s2mirror.steps.file_selection import required
 
 _WAITING = (State.DISCOVERED, State.QUEUED)
@@ -124,7 +123,7 @@ class Auditor:
                 details.append(detail)
             heard(file)
         folder = self.archive.folder(entry.path or "")
-        needed = sorted(needed_folders(file.path for file in proof))
+        needed = sorted(required_folders(file.path for file in proof))
         details += [f"the folder {n} is missing" for n in needed if not (folder / n).is_dir()]
         yield from (Fault(invariant="proven", product=name, detail=d) for d in details)
 

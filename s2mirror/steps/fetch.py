@@ -15,11 +15,10 @@ from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import Stopped, StoreUnavailable
 from s2mirror.layout import product_path
 from s2mirror.lifecycle import Event
-from s2mirror.manifest import parse_manifest
+from s2mirror.manifest import parse_manifest, required_folders
 from s2mirror.model import LedgerEntry, Listing, Product, Transition, VerifiedFile
 from s2mirror.planning.files import fetch_order
 from s2mirror.ports import ObjectStore, Progress
-from s2mirror.safe import needed_folders
 from s2mirror.steps.connections import Connections, Priority
 from s2mirror.steps.file_selection import SelectedFiles, SelectionPolicy
 from s2mirror.steps.receive import FileJob, Receiver, await_turn
@@ -78,7 +77,7 @@ class Fetcher:
             proof = self._fetch_all(
                 entry, selected, self._receiver(product, stage, stop_receiving), known
             )
-        stage.make_folders(needed_folders(file.path for file in listing.files))
+        stage.make_folders(required_folders(file.path for file in listing.files))
         stage.make_folders(listing.folders)
         stage.settle()
         self.ledger.file_lists.put_staged(

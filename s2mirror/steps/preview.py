@@ -20,7 +20,7 @@ from s2mirror.model import LedgerEntry
 from s2mirror.planning.previews import PreviewRule, PreviewTask, of_area, preview_tasks
 from s2mirror.planning.retry import RetryPolicy, next_attempt_at
 from s2mirror.preview_model import Outcome, Preview, PreviewSource
-from s2mirror.steps.picture import PictureMaker
+from s2mirror.steps.preview_files import PreviewMaker
 from s2mirror.stop import StopFlag
 
 BATCH: Final = 100
@@ -44,7 +44,7 @@ class Previewer:
     """Knows which previews are due, and what becomes of those that fail."""
 
     ledger: Ledger
-    maker: PictureMaker
+    maker: PreviewMaker
     rules: Mapping[str, PreviewRule]
     """By area."""
     areas: Mapping[str, WatchArea]

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from s2mirror.errors import HostileInput, IntegrityError
-from s2mirror.manifest import MAX_BYTES, parse_manifest
+from s2mirror.manifest import MAX_BYTES, parse_manifest, required_folders
 from s2mirror.model import Digest
 
 LAUGHS = (
@@ -126,3 +126,21 @@ def test_a_damaged_manifest_is_read_or_refused_and_nothing_else_happens(
         parse_manifest(WHOLE[:start] + data.draw(wild) + WHOLE[end:])
     except IntegrityError as error:
         assert str(error)  # noqa: PT017 - either outcome is right; any other error fails the test
+
+
+def test_a_safe_has_its_root_folders_even_when_they_are_empty() -> None:
+    assert required_folders(["MTD_MSIL1C.xml"]) == {"AUX_DATA", "HTML", "rep_info"}
+
+
+def test_each_granule_has_its_folders_even_when_they_are_empty() -> None:
+    found = required_folders(["GRANULE/one/MTD_TL.xml", "GRANULE/two/IMG_DATA/B02.jp2"])
+    inner = {
+        f"GRANULE/{granule}/{name}"
+        for granule in ("one", "two")
+        for name in ("AUX_DATA", "IMG_DATA", "QI_DATA")
+    }
+    assert found == inner | {"AUX_DATA", "HTML", "rep_info"}
+
+
+def test_a_file_that_bears_a_folders_name_makes_no_granule() -> None:
+    assert required_folders(["GRANULE"]) == {"AUX_DATA", "HTML", "rep_info"}

@@ -135,7 +135,7 @@ def test_the_key_is_the_same_after_every_restart() -> None:
     assert len(keys) == 1
 
 
-def test_an_outline_of_ten_thousand_vertices_is_sent_small_and_still_covers() -> None:
+def test_an_geometry_of_ten_thousand_vertices_is_sent_small_and_still_covers() -> None:
     coast = Polygon(
         [
             (10 + r * math.cos(turn), 50 + r * math.sin(turn))

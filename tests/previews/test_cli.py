@@ -19,7 +19,7 @@ from s2mirror.adapters.archive import Archive
 from s2mirror.cli.main import main
 from s2mirror.preview_model import Extent, RenderedImage
 from s2mirror.sandbox import Answer, Fault, ProductSpec, make_item
-from s2mirror.steps.picture import put_all
+from s2mirror.steps.preview_files import put_all
 
 BOX = "13.822174072265625,45.85080395917834,14.55963134765625,46.29191774991382"
 DAY = ("--from", "2026-05-27", "--to", "2026-05-27")

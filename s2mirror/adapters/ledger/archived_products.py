@@ -66,7 +66,7 @@ class ArchiveQuery:
     """Name of an area that claims them."""
     collections: tuple[str, ...] = ()
     state: State | None = None
-    outline_wkb: bytes | None = None
+    geometry_wkb: bytes | None = None
     """An area that their footprints must meet, WGS 84."""
 
     def of(self, collection: str) -> "ArchiveQuery":
@@ -92,8 +92,8 @@ class ArchivedProducts:
             "state": query.state or "",
         }
         rows = self._connection.query(_IDS.format(index=index), params)
-        if query.outline_wkb is not None and rows:
-            meets = meeting(query.outline_wkb, [row["footprint_wkb"] for row in rows])
+        if query.geometry_wkb is not None and rows:
+            meets = meeting(query.geometry_wkb, [row["footprint_wkb"] for row in rows])
             rows = [row for row, meets_it in zip(rows, meets, strict=True) if meets_it]
         return [row["id"] for row in rows]
 

@@ -11,7 +11,7 @@ from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import ArchiveError, PreviewError, QuotaError, UsageError
 from s2mirror.planning.preview_extents import units_of
 from s2mirror.planning.previews import PreviewTask, month_of, requests_of
-from s2mirror.ports import Pictures, PreviewRenderer
+from s2mirror.ports import PreviewRenderer, ProductImages
 from s2mirror.preview_model import (
     FORMATS,
     Extent,
@@ -29,14 +29,14 @@ _LOCAL: Final = (PreviewSource.QUICKLOOK, PreviewSource.TCI)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PictureMaker:
+class PreviewMaker:
     """Makes previews, within the month's allowance and never at the cost of the reserve of disk."""
 
     ledger: Ledger
     archive: Archive
     renderer: Callable[[], PreviewRenderer]
     """Raises CredentialError if there is no OAuth client."""
-    pictures: Pictures
+    product_images: ProductImages
     allowance: Spending
     """Of a calendar month."""
     folder: str
@@ -113,10 +113,10 @@ class PictureMaker:
             )
         folder = self.archive.folder(entry.path)
         if task.rule.source is PreviewSource.QUICKLOOK:
-            return self.pictures.quicklook(folder, entry.product)
+            return self.product_images.quicklook(folder, entry.product)
         size = task.rule.size
         longest = max(size.width, size.height or 0)
-        return self.pictures.tci(folder, longest_pixels=longest, form=task.rule.form)
+        return self.product_images.tci(folder, longest_pixels=longest, form=task.rule.form)
 
     def _bought(
         self, renderer: PreviewRenderer, request: RenderRequest, stop: StopFlag
