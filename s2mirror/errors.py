@@ -3,31 +3,34 @@
 MirrorError
 ├── ConfigError              exit 2: the operator must edit a file
 ├── UsageError               exit 2: a command was given something it cannot use
-├── OutsideError             exit 3: a service outside did not do its part
-│   ├── CatalogError         the STAC catalog (transient or not, see ``transient``)
-│   │   └── CatalogUnavailable   transient
-│   ├── StoreError           the S3 store, about one object or product
-│   │   ├── StoreUnavailable     transient
-│   │   │   ├── StoreBusy            it asks for fewer requests; no product is to blame
-│   │   │   └── StoreUnreachable     no request gets through at all; likewise
-│   │   └── StoreChanged         transient: the product must be listed anew
-│   ├── TokenError           the token endpoint
-│   │   └── TokenUnavailable     transient
-│   └── PreviewError         the service that draws previews, or a product's own pictures
-│       └── PreviewUnavailable   transient
-├── CredentialError          exit 6: no request is let in; no product is to blame
-│   └── KeyRefused               this very key pair is; another one may work
-├── QuotaError               exit 7: the account's volume is used up; no product is to blame
-├── IntegrityError           bytes differ from what was promised
-│   └── HostileInput         a name, key, document or size that no honest source sends
-├── ArchiveError             exit 5: the disk, its room, or the archive's marker
-├── LedgerError              exit 5: the ledger file cannot be used
+├── OutsideError             exit 3: an outside service did not do its part
+│   ├── CatalogError             the STAC catalog
+│   │   └── CatalogUnavailable       transient
+│   ├── StoreError               the S3 store, about one object or product
+│   │   ├── StoreUnavailable         transient
+│   │   │   ├── StoreBusy                it asks for fewer requests; no product is to blame
+│   │   │   ├── StoreUnreachable         no request gets through; pauses everything
+│   │   │   └── StoreSlow                a connection was closed for its low rate
+│   │   └── StoreChanged             transient: the product must be listed anew
+│   ├── TokenError               the token endpoint
+│   │   └── TokenUnavailable         transient
+│   └── PreviewError             the service that renders previews, or a product's own images
+│       └── PreviewUnavailable       transient
+├── CredentialError          exit 6: no request is authorized; pauses everything
+│   └── KeyRefused               this key pair is refused; another one may work
+├── QuotaError               exit 7: the account's quota is used up; pauses everything
+├── IntegrityError           bytes differ from what was announced
+│   └── HostileInput             a name, key, document or size that no honest source sends
+├── ArchiveError             exit 5: the disk, its capacity or the archive_id; pauses everything
+│   └── FileLost                 the bytes of one file cannot be read
+├── LedgerError              exit 5: the ledger file cannot be used; pauses everything
 ├── AlreadyRunning           exit 4: another instance holds the lock
 ├── ItemRejected             a catalog item that cannot become a product
-├── Stopped                  the operator or the system asked the mirror to stop
+├── Stopped                  the operator or the system stopped the mirror; pauses everything
 └── IllegalTransition        a bug in s2mirror
 
-Nothing else decides about retries or exit codes: ``transient`` and ``exit_code`` do.
+The class attributes of MirrorError decide what an error means for a product and for the work;
+no other module decides by an error's class.
 """
 
 from typing import ClassVar
@@ -36,10 +39,20 @@ from typing import ClassVar
 class MirrorError(Exception):
     """Base of all errors that s2mirror raises on purpose."""
 
-    transient: ClassVar[bool] = False
     exit_code: ClassVar[int] = 1
-    retry_after_seconds: float | None = None
-    """When the other side said how long to wait."""
+    transient: ClassVar[bool] = False
+    """Whether the same request may succeed later."""
+    pauses_everything: ClassVar[bool] = False
+    """Whether the next product would meet the same error: all work pauses until it is over."""
+    counts_as_attempt: ClassVar[bool] = True
+    """Whether the product may be the cause: its attempts are limited."""
+    quarantines: ClassVar[bool] = False
+    """Whether the product is put in quarantine, with its files, instead of failing."""
+
+    def __init__(self, text: str = "", *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after_seconds = retry_after_seconds
+        """How long the service asked to wait; None if it did not say."""
 
 
 class ConfigError(MirrorError):
@@ -59,13 +72,13 @@ class UsageError(MirrorError):
 
 
 class OutsideError(MirrorError):
-    """A service outside did not do its part."""
+    """An outside service did not do its part."""
 
     exit_code = 3
 
 
 class CatalogError(OutsideError):
-    """The STAC catalog answered something that no retry will mend."""
+    """The STAC catalog sent a response that no retry will change."""
 
 
 class CatalogUnavailable(CatalogError):
@@ -75,7 +88,7 @@ class CatalogUnavailable(CatalogError):
 
 
 class StoreError(OutsideError):
-    """The S3 store refused one object or product; a retry will not mend it soon."""
+    """The S3 store refused one object or product; a retry will not change that soon."""
 
 
 class StoreUnavailable(StoreError):
@@ -87,53 +100,51 @@ class StoreUnavailable(StoreError):
 class StoreBusy(StoreUnavailable):
     """The S3 store asks for fewer requests; every product waits, none is to blame."""
 
+    counts_as_attempt = False
+
 
 class StoreUnreachable(StoreUnavailable):
     """No request gets through to the S3 store; no product is to blame."""
 
+    pauses_everything = True
+    counts_as_attempt = False
+
 
 class StoreSlow(StoreUnavailable):
-    """Bytes came so slowly that the connection was given up."""
+    """A connection was closed because its bytes came below the minimum rate."""
 
 
 class StoreChanged(StoreError):
-    """An object is no longer what was listed; list the product anew and go on."""
+    """An object is no longer what was listed; list the product anew and continue."""
 
     transient = True
 
 
 class TokenError(OutsideError):
-    """The token endpoint answered something that no retry will mend."""
+    """The token endpoint sent a response that no retry will change."""
 
 
 class TokenUnavailable(TokenError):
-    """The token endpoint cannot be reached or is busy; try again later.
-
-    ``wait_seconds`` is how long it wants to be left alone.
-    """
+    """The token endpoint cannot be reached or is busy; try again later."""
 
     transient = True
 
-    def __init__(self, text: str, *, wait_seconds: float = 0.0) -> None:
-        super().__init__(text)
-        self.wait_seconds = wait_seconds
-
 
 class PreviewError(OutsideError):
-    """A preview cannot be made, and a retry will not mend it.
+    """A preview cannot be made, and a retry will not change that.
 
-    ``units`` is what the try has cost all the same; ``wait_seconds`` how long the service wants to
-    be left alone.
+    ``units`` are the processing units that the request cost nevertheless.
     """
 
-    def __init__(self, text: str, *, units: float = 0.0, wait_seconds: float = 0.0) -> None:
-        super().__init__(text)
+    def __init__(
+        self, text: str = "", *, units: float = 0.0, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(text, retry_after_seconds=retry_after_seconds)
         self.units = units
-        self.wait_seconds = wait_seconds
 
 
 class PreviewUnavailable(PreviewError):
-    """The service that draws previews cannot be reached or is busy; try again later."""
+    """The service that renders previews cannot be reached or is busy; try again later."""
 
     transient = True
 
@@ -142,20 +153,26 @@ class CredentialError(MirrorError):
     """A key or client is wrong, expired or lacks a right; no product is to blame."""
 
     exit_code = 6
+    pauses_everything = True
+    counts_as_attempt = False
 
 
 class KeyRefused(CredentialError):
-    """This very key pair is refused; another one may work."""
+    """This key pair is refused; another one may work."""
 
 
 class QuotaError(MirrorError):
-    """The account's volume is used up; no product is to blame."""
+    """The account's quota is used up; no product is to blame."""
 
     exit_code = 7
+    pauses_everything = True
+    counts_as_attempt = False
 
 
 class IntegrityError(MirrorError):
-    """Bytes differ from what the catalog, the listing or the manifest promised."""
+    """Bytes differ from what the catalog, the listing or the manifest announced."""
+
+    quarantines = True
 
 
 class HostileInput(IntegrityError):
@@ -163,19 +180,23 @@ class HostileInput(IntegrityError):
 
 
 class ArchiveError(MirrorError):
-    """The disk, its room or the archive's marker file stops the work."""
+    """The disk, its capacity or the archive's ``archive_id`` stops the work."""
 
     exit_code = 5
+    pauses_everything = True
+    counts_as_attempt = False
 
 
 class FileLost(ArchiveError):
-    """The bytes of a file cannot be had (any more): it is gone, or its disk reports an error."""
+    """The bytes of a file cannot be read: it is gone, or its disk reports an error."""
 
 
 class LedgerError(MirrorError):
     """The ledger file cannot be used as it is."""
 
     exit_code = 5
+    pauses_everything = True
+    counts_as_attempt = False
 
 
 class AlreadyRunning(MirrorError):
@@ -185,14 +206,16 @@ class AlreadyRunning(MirrorError):
 
 
 class ItemRejected(MirrorError):
-    """A catalog item that cannot become a product; recorded, never fatal."""
+    """A catalog item that cannot become a product; it is recorded and stops nothing."""
 
 
 class Stopped(MirrorError):
-    """The work was interrupted on request; what was done so far is kept."""
+    """The work was stopped on request; what was done so far is kept."""
 
     transient = True
+    pauses_everything = True
+    counts_as_attempt = False
 
 
 class IllegalTransition(MirrorError):
-    """A product was to take a road that the life table does not have: a bug in s2mirror."""
+    """The table of states has no such transition: a bug in s2mirror."""

@@ -94,10 +94,18 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
     }
 )
 
+WAITING: Final = frozenset({S.DISCOVERED, S.QUEUED})
+"""States of a product whose download has not started, or is to be continued."""
+IN_PROGRESS: Final = frozenset({S.DOWNLOADING, S.VERIFIED})
+"""States of a product that the mirror is working on."""
+PENDING: Final = WAITING | IN_PROGRESS
+"""States of a product that will be held without anybody's help."""
 HELD: Final = frozenset({S.ARCHIVED, S.PROCESSED})
-"""States whose product folder stands in the archive tree."""
-IN_HAND: Final = frozenset({S.DOWNLOADING, S.VERIFIED})
-"""States of a product that the mirror is at work on."""
+"""States of a product whose folder is in the archive tree."""
+TROUBLED: Final = frozenset({S.FAILED, S.QUARANTINED})
+"""States of a product that could not be downloaded, each with a reason."""
+GONE: Final = frozenset({S.PRUNED, S.SUPERSEDED, S.WITHDRAWN})
+"""States of a product that is not held on purpose."""
 
 
 def leaves_tree(state: State, event: Event) -> bool:

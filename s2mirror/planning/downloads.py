@@ -1,18 +1,21 @@
-"""Which waiting products may start, and why the others wait."""
+"""Which products may start now, why the others are deferred, and the order of their files."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain, zip_longest
 from types import MappingProxyType
 from typing import Final
 
 from s2mirror.lifecycle import State
-from s2mirror.model import LedgerEntry
+from s2mirror.model import LedgerEntry, RemoteFile
 
 ASSUMED_BYTES: Final = 1_000_000_000
 """For a product whose catalog item gives no size: ESA states 700 to 800 MB."""
 ASSUMED_INODES: Final = 150
 """Files and folders of a product: about 125 with all that CDSE adds."""
+LARGE_BYTES: Final = 1_000_000
+"""At 20 MB/s, a smaller file is received in less time than its request takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,3 +141,16 @@ def _less(capacity: Capacity, size_bytes: int) -> Capacity:
 
 def _minus(left_bytes: int | None, size_bytes: int) -> int | None:
     return None if left_bytes is None else max(0, left_bytes - size_bytes)
+
+
+def fetch_order(files: Iterable[RemoteFile]) -> list[RemoteFile]:
+    """Return *files* in the order of their download: large and small ones alternate.
+
+    Large files come by size, largest first, each followed by a small one while there are any: while
+    one connection waits for the response to a small request, the others receive large files. The
+    remaining small files are last, so that all connections end at about the same time.
+    """
+    order = sorted(files, key=lambda file: file.size_bytes, reverse=True)
+    large = [file for file in order if file.size_bytes >= LARGE_BYTES]
+    pairs = zip_longest(large, order[len(large) :])
+    return [file for file in chain.from_iterable(pairs) if file is not None]

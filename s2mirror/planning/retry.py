@@ -1,39 +1,16 @@
-"""What becomes of a product after an error, and when it is tried again."""
+"""What an error means for the product that was being downloaded, and when it is tried again."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 
-from s2mirror.errors import (
-    ArchiveError,
-    CredentialError,
-    IntegrityError,
-    LedgerError,
-    MirrorError,
-    QuotaError,
-    Stopped,
-    StoreBusy,
-    StoreUnreachable,
-)
+from s2mirror.errors import MirrorError
 from s2mirror.lifecycle import Event
 from s2mirror.model import LedgerEntry, Transition
-
-PAUSES_EVERYTHING: Final = (
-    CredentialError,
-    QuotaError,
-    StoreUnreachable,
-    ArchiveError,
-    LedgerError,
-)
-"""Errors that the next product would meet too: work pauses until they are over."""
-COUNTS_NO_ATTEMPT: Final = (Stopped, StoreBusy, *PAUSES_EVERYTHING)
-"""Errors that charge no product an attempt: the operator, the key, the store or the disk is to
-blame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How patient to be with one product."""
+    """How often one product is tried, and how long it waits in between."""
 
     max_attempts: int
     first_wait: timedelta
@@ -43,44 +20,49 @@ class RetryPolicy:
 def after_error(
     error: MirrorError, entry: LedgerEntry, policy: RetryPolicy, *, now: datetime, jitter: float
 ) -> Transition:
-    """Return the event that *error* is for a product being fetched. *dice* is in [0, 1)."""
+    """Return the transition that *error* causes for a product being downloaded.
+
+    The class attributes of the error decide. *jitter* is in [0, 1).
+    """
     reason = str(error)
-    if isinstance(error, COUNTS_NO_ATTEMPT):
-        after = _waited(error, 1, policy, now, jitter) if isinstance(error, StoreBusy) else None
+    if error.pauses_everything:
+        return Transition(event=Event.INTERRUPT, reason=reason)
+    if not error.counts_as_attempt:
+        after = _next_after(error, 1, policy, now, jitter)
         return Transition(event=Event.INTERRUPT, reason=reason, next_attempt_at=after)
     attempts = entry.attempts + 1
-    if isinstance(error, IntegrityError):
-        return Transition(event=Event.CORRUPT, reason=reason, attempts=attempts)
+    last = Event.CORRUPT if error.quarantines else Event.GIVE_UP
     if not error.transient:
-        return Transition(event=Event.GIVE_UP, reason=reason, attempts=attempts)
+        return Transition(event=last, reason=reason, attempts=attempts)
     if attempts >= policy.max_attempts:
         text = f"gave up after {attempts} attempts; the last: {reason}"
-        return Transition(event=Event.GIVE_UP, reason=text, attempts=attempts)
+        return Transition(event=last, reason=text, attempts=attempts)
     return Transition(
         event=Event.INTERRUPT,
         reason=reason,
         attempts=attempts,
-        next_attempt_at=_waited(error, attempts, policy, now, jitter),
+        next_attempt_at=_next_after(error, attempts, policy, now, jitter),
     )
 
 
 def next_attempt_at(
     attempts: int, policy: RetryPolicy, *, now: datetime, jitter: float
 ) -> datetime:
-    """Return when to try again: anywhere in a span that doubles each time, up to the longest.
+    """Return when to try again: within a span that doubles each time, up to the longest wait.
 
-    *attempts* counts from 1; *dice* is in [0, 1). That any moment is as likely keeps many products
-    that failed together from coming back together.
+    *attempts* counts from 1; *jitter* is in [0, 1). Every instant of the span is equally likely, so
+    that many products that failed at the same time are not tried again at the same time.
     """
+    # https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ ("full jitter").
     doubled_seconds = policy.first_wait.total_seconds() * 2.0 ** min(attempts - 1, 32)
     return now + timedelta(
         seconds=jitter * min(policy.longest_wait.total_seconds(), doubled_seconds)
     )
 
 
-def _waited(
+def _next_after(
     error: MirrorError, attempts: int, policy: RetryPolicy, now: datetime, jitter: float
 ) -> datetime:
-    """Return when to try again, and not before the other side said so."""
+    """Return when to try again, but not before the service allows it."""
     asked = timedelta(seconds=error.retry_after_seconds or 0.0)
     return max(now + asked, next_attempt_at(attempts, policy, now=now, jitter=jitter))

@@ -12,12 +12,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from s2mirror.geometry import unpack
-from s2mirror.lifecycle import HELD, State
+from s2mirror.lifecycle import HELD, PENDING, WAITING, State
 from s2mirror.model import LedgerEntry, Product, SupersedePolicy
 from s2mirror.naming import baseline_number
 
-WAITING: Final = (State.DISCOVERED, State.QUEUED)
-COMING: Final = (*WAITING, State.DOWNLOADING, State.VERIFIED)
 _STRIP_START: Final = re.compile(r"_S(\d{8}T\d{6})_N")
 # A reprocessing may move the start of a datastrip by a second or so.
 _STRIP_TOLERANCE: Final = timedelta(seconds=5)
@@ -69,7 +67,7 @@ def waiting_for_better(entries: Iterable[LedgerEntry], policy: SupersedePolicy) 
     return {
         old.product.id: f"its newer version {max(better, key=rank).product.id} goes first"
         for old, better in _rivals(entries)
-        if old.state is State.DISCOVERED and any(entry.state in COMING for entry in better)
+        if old.state is State.DISCOVERED and any(entry.state in PENDING for entry in better)
     }
 
 

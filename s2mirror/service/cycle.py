@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from s2mirror.errors import OutsideError, QuotaError, StoreUnreachable
-from s2mirror.lifecycle import State
+from s2mirror.lifecycle import PENDING, TROUBLED, State
 from s2mirror.model import Rejected
 from s2mirror.planning.downloads import DownloadPlan
 from s2mirror.planning.retention import PrunePlan, Removal
@@ -28,16 +28,6 @@ from s2mirror.steps.recover import clear_leftovers, recover
 from s2mirror.steps.rescope import rescope
 from s2mirror.stop import StopFlag
 from s2mirror.times import parse_utc
-
-_MORE_TO_COME = (
-    State.DISCOVERED,
-    State.QUEUED,
-    State.DOWNLOADING,
-    State.VERIFIED,
-    State.FAILED,
-    State.QUARANTINED,
-)
-_TROUBLED = (State.FAILED, State.QUARANTINED)
 
 _UNCOUNTED_BYTES: Final = 20_000_000
 """Per connection: what CDSE lets through in the second between two counts."""
@@ -152,8 +142,8 @@ def run_cycle(
     result.pruned = prune(mirror)
     result.previews = make_all_due(mirror, stop)
     finish_local_catalog(mirror, stop)
-    result.remaining = mirror.ledger.products.remaining(mirror.area_names, _MORE_TO_COME)
-    result.troubled = mirror.ledger.products.remaining(mirror.area_names, _TROUBLED)
+    result.remaining = mirror.ledger.products.remaining(mirror.area_names, PENDING | TROUBLED)
+    result.troubled = mirror.ledger.products.remaining(mirror.area_names, TROUBLED)
     result.unusable = mirror.unusable()
     return result
 

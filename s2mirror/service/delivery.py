@@ -1,14 +1,15 @@
-"""The crew: worker threads that claim products, fetch, prove and publish them."""
+"""Worker threads that claim products, download, verify and publish them."""
 
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
-from s2mirror.errors import MirrorError, Stopped, StoreBusy, StoreUnavailable
+from s2mirror.errors import MirrorError, StoreBusy
 from s2mirror.lifecycle import Event
 from s2mirror.model import LedgerEntry
-from s2mirror.planning.retry import PAUSES_EVERYTHING, after_error
+from s2mirror.planning.retry import after_error
 from s2mirror.ports import Progress
 from s2mirror.service.local_catalog import update_local_catalog
 from s2mirror.service.logs import log
@@ -16,6 +17,12 @@ from s2mirror.service.wiring import Mirror
 from s2mirror.steps.fetch import Fetcher
 from s2mirror.steps.publish import publish
 from s2mirror.stop import StopFlag
+
+_LOG_EVENTS: Final = {
+    Event.CORRUPT: "product.quarantined",
+    Event.GIVE_UP: "product.failed",
+    Event.INTERRUPT: "product.delayed",
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,8 +35,8 @@ class DownloadWorker:
     stop: StopFlag
     areas: tuple[str, ...] = ()
     """Deliver only products of these areas, or asked for by hand; empty: of all."""
-    heard: Callable[[], None] = lambda: None
-    """Called whenever work has moved on."""
+    on_progress: Callable[[], None] = lambda: None
+    """Called after each product that was published or delayed."""
     archived: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     _problem: MirrorError | None = None
@@ -52,7 +59,7 @@ class DownloadWorker:
             while self._problem is None and self.deliver_one():
                 pass
         except MirrorError as error:
-            self._problem = error
+            self._problem = self._problem or error
         finally:
             self.mirror.ledger.close()
 
@@ -73,7 +80,7 @@ class DownloadWorker:
             self._publish(entry.product.id, started)
         except MirrorError as error:
             self._record(entry.product.id, error)
-            if isinstance(error, PAUSES_EVERYTHING):
+            if error.pauses_everything:
                 raise
         except Exception as error:  # noqa: BLE001 - a bug that one product meets must not stop the line
             log.exception("product.crashed", product=entry.product.id)
@@ -89,14 +96,14 @@ class DownloadWorker:
         seconds = round(time.monotonic() - started, 1)
         log.info("product.published", product=product_id, seconds=seconds, path=path)
         update_local_catalog(mirror)
-        self.heard()
+        self.on_progress()
 
     def _record(self, product_id: str, error: MirrorError) -> None:
         """Decide what becomes of a product after *error*, files before facts."""
         mirror = self.mirror
-        if mirror.throttle.slow and isinstance(error, StoreUnavailable):
-            # A slow account is nobody's fault but takes patience, however often it breaks off.
-            error = StoreBusy(str(error))
+        if mirror.throttle.slow and error.transient and error.counts_as_attempt:
+            # On a throttled account connections break often; no product is to blame for that.
+            error = StoreBusy(str(error), retry_after_seconds=error.retry_after_seconds)
         entry = mirror.ledger.products.get(product_id)
         now = mirror.now()
         transition = after_error(error, entry, mirror.retry_policy, now=now, jitter=mirror.jitter())
@@ -104,21 +111,16 @@ class DownloadWorker:
             mirror.archive.quarantine(product_id)
         mirror.ledger.products.advance(entry, transition, now=now)
         self.progress.ended(product_id, transition.event)
-        self._tell(entry, transition.event, error)
-        self.heard()
+        self._log(entry, transition.event, error)
+        self.on_progress()
 
-    def _tell(self, entry: LedgerEntry, event: Event, error: MirrorError) -> None:
-        if isinstance(error, Stopped):
-            log.info("product.interrupted", product=entry.product.id)
+    def _log(self, entry: LedgerEntry, event: Event, error: MirrorError) -> None:
+        if error.pauses_everything:
+            log.info("product.interrupted", product=entry.product.id, reason=str(error))
             return
         if event is not Event.INTERRUPT:
             self.failed.append(entry.product.id)
-        told = {
-            Event.CORRUPT: "product.quarantined",
-            Event.GIVE_UP: "product.failed",
-            Event.INTERRUPT: "product.delayed",
-        }
-        log.warning(told[event], product=entry.product.id, reason=str(error))
+        log.warning(_LOG_EVENTS[event], product=entry.product.id, reason=str(error))
 
 
 def _bug(error: Exception) -> MirrorError:

@@ -40,8 +40,8 @@ class BackoffRenderer:
         try:
             return self.renderer.render(request, stop)
         except (PreviewUnavailable, TokenUnavailable) as error:
-            if error.wait_seconds:
-                until = self.now() + timedelta(seconds=error.wait_seconds)
+            if error.retry_after_seconds:
+                until = self.now() + timedelta(seconds=error.retry_after_seconds)
                 self.ledger.set_state_value(_QUIET_UNTIL, until.isoformat())
             raise
 
@@ -52,7 +52,7 @@ class BackoffRenderer:
         raise PreviewUnavailable(
             "drawing a preview: Sentinel Hub or its token endpoint was busy, and wants to be left "
             f"alone until {parse_utc(told):%Y-%m-%d %H:%M} UTC; will be tried again then",
-            wait_seconds=(parse_utc(told) - now).total_seconds(),
+            retry_after_seconds=(parse_utc(told) - now).total_seconds(),
         )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from s2mirror.adapters.ledger import Cursor
 from s2mirror.adapters.lock import holder_pid
-from s2mirror.lifecycle import HELD, State
+from s2mirror.lifecycle import HELD, PENDING, TROUBLED, WAITING, State
 from s2mirror.model import Rejected
 from s2mirror.planning.bandwidth import Allowance, allowance_at
 from s2mirror.planning.downloads import ASSUMED_BYTES
@@ -97,10 +97,8 @@ class Status:
     @property
     def current(self) -> bool:
         """Whether nothing waits, nothing failed, and every search was listed."""
-        waiting = (State.DISCOVERED, State.QUEUED, State.DOWNLOADING, State.VERIFIED)
-        troubled = (*waiting, State.FAILED, State.QUARANTINED)
         listed = all(cursor.listed_at and not cursor.error for cursor in self.searches)
-        return listed and not any(self.products.get(state) for state in troubled)
+        return listed and not any(self.products.get(state) for state in PENDING | TROUBLED)
 
 
 def status(mirror: Mirror) -> Status:
@@ -151,7 +149,7 @@ def quota_status(mirror: Mirror) -> QuotaStatus:
 def quota_note(mirror: Mirror) -> str:
     """Return what to say of an account that lets products wait; empty if it does not."""
     counts = mirror.ledger.products.counts()
-    waits = any(counts.get(state, (0, 0))[0] for state in (State.DISCOVERED, State.QUEUED))
+    waits = any(counts.get(state, (0, 0))[0] for state in WAITING)
     more_at = quota_status(mirror).more_at
     if more_at is None or not waits:
         return ""
@@ -217,7 +215,7 @@ def _area(name: str, counts: dict[State, int]) -> AreaStatus:
     return AreaStatus(
         name=name,
         held=sum_of(*HELD),
-        waiting=sum_of(State.DISCOVERED, State.QUEUED, State.DOWNLOADING, State.VERIFIED),
+        waiting=sum_of(*PENDING),
         pruned=sum_of(State.PRUNED),
-        failed=sum_of(State.FAILED, State.QUARANTINED),
+        failed=sum_of(*TROUBLED),
     )

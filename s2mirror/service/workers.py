@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from s2mirror.adapters.objectstore import FailoverStore
-from s2mirror.errors import MirrorError, Stopped, StoreUnreachable
+from s2mirror.errors import MirrorError, Stopped
 from s2mirror.service.delivery import DownloadWorker
 from s2mirror.service.health import Troubles
 from s2mirror.service.logs import log
@@ -109,8 +109,8 @@ class Workers:
             except Stopped:
                 break
             except MirrorError as error:
-                is_away = isinstance(error, StoreUnreachable)
-                seconds = self._intervals.away_seconds if is_away else self._intervals.pause_seconds
+                rests = self._intervals
+                seconds = rests.away_seconds if error.transient else rests.pause_seconds
                 self._troubles.set(job, str(error))
                 log.error("work.paused", job=job, seconds=seconds, reason=str(error))
                 self._stop.wait(seconds)
@@ -153,7 +153,7 @@ class Workers:
             progress=self._pulse,
             stop=self._stop,
             areas=tuple(self._mirror.area_names),
-            heard=self._pulse.beat,
+            on_progress=self._pulse.beat,
         )
 
     def _store(self) -> FailoverStore:

@@ -18,12 +18,10 @@ from s2mirror.adapters.archive import Archive, file_bytes, file_digest
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import FileLost, MirrorError
 from s2mirror.layout import product_path
-from s2mirror.lifecycle import IN_HAND, State
+from s2mirror.lifecycle import IN_PROGRESS, TROUBLED, WAITING, State
 from s2mirror.manifest import parse_manifest, required_folders
 from s2mirror.model import LedgerEntry, VerifiedFile
 from s2mirror.steps.file_selection import required
-
-_WAITING = (State.DISCOVERED, State.QUEUED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +93,7 @@ class Auditor:
         while found and self.mirror_runs():
             leaving = self.ledger.removals.pending()
             now = self.ledger.products.get(entry.product.id)
-            if now.product.id in leaving or now.path is None or now.state in IN_HAND:
+            if now.product.id in leaving or now.path is None or now.state in IN_PROGRESS:
                 return []
             if now == entry:
                 break
@@ -175,15 +173,15 @@ class Auditor:
         return {product_path(self.template, entry.product) for entry in entries}
 
     def _loose_ends(self) -> Iterator[Fault]:
-        for entry in self.ledger.products.in_state(State.FAILED, State.QUARANTINED):
+        for entry in self.ledger.products.in_state(*TROUBLED):
             if not entry.reason:
                 detail = f"it is {entry.state} without a reason"
                 yield Fault(invariant="accounted", product=entry.product.id, detail=detail)
-        for entry in self.ledger.products.in_state(*IN_HAND):
+        for entry in self.ledger.products.in_state(*IN_PROGRESS):
             if not self.mirror_runs():
                 detail = f"it is {entry.state}, but no mirror runs; the next start mends it"
                 yield Fault(invariant="accounted", product=entry.product.id, detail=detail)
-        for entry in self.ledger.products.in_state(*_WAITING):
+        for entry in self.ledger.products.in_state(*WAITING):
             if entry.path is None and self.archive.holds(
                 path := product_path(self.template, entry.product)
             ):

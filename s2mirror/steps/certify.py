@@ -6,15 +6,12 @@ from datetime import datetime
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.lifecycle import HELD, IN_HAND, State
+from s2mirror.lifecycle import GONE, HELD, IN_PROGRESS, TROUBLED
 from s2mirror.model import LedgerEntry, Product
 from s2mirror.planning.scope import Scope
 from s2mirror.planning.searches import Search, plan_query
 from s2mirror.ports import StacCatalog
 from s2mirror.steps.listing import check_plausible, list_in_windows
-
-_TROUBLED = (State.FAILED, State.QUARANTINED)
-_GONE_ON_PURPOSE = (State.PRUNED, State.SUPERSEDED, State.WITHDRAWN)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -124,9 +121,9 @@ class Certifier:
             self._sort_in_absent(month, product, entry)
         elif entry.state in HELD:
             month.held += 1
-        elif entry.state in _GONE_ON_PURPOSE:
+        elif entry.state in GONE:
             month.gone += 1
-        elif entry.state in _TROUBLED:
+        elif entry.state in TROUBLED:
             month.troubled[product.id] = entry.reason
         else:
             month.waiting[product.id] = entry.reason
@@ -137,7 +134,7 @@ class Certifier:
         now = self.ledger.products.get(product.id)
         if leaves:
             month.gone += 1
-        elif now.state in IN_HAND:
+        elif now.state in IN_PROGRESS:
             month.waiting[product.id] = now.reason
         elif now != entry:
             self._sort_in(month, product, now)

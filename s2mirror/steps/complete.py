@@ -5,7 +5,7 @@ from datetime import datetime
 
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import UsageError
-from s2mirror.lifecycle import HELD, IN_HAND, Event
+from s2mirror.lifecycle import HELD, IN_PROGRESS, Event
 from s2mirror.model import LedgerEntry, Transition
 from s2mirror.selection import Selection
 from s2mirror.steps.file_selection import SelectionPolicy
@@ -29,7 +29,7 @@ def complete(entry: LedgerEntry, selected: Selection, ledger: Ledger, *, now: da
     What there is of it stays in the tree until it is proven together with the rest. Raises
     UsageError for a product that is being fetched.
     """
-    if entry.state in IN_HAND:
+    if entry.state in IN_PROGRESS:
         raise UsageError(
             f"{entry.product.id} is being fetched as it was chosen; "
             "`s2mirror complete` it when it is archived"

@@ -17,7 +17,7 @@ from s2mirror.layout import product_path
 from s2mirror.lifecycle import Event
 from s2mirror.manifest import parse_manifest, required_folders
 from s2mirror.model import LedgerEntry, Listing, Product, Transition, VerifiedFile
-from s2mirror.planning.files import fetch_order
+from s2mirror.planning.downloads import fetch_order
 from s2mirror.ports import ObjectStore, Progress
 from s2mirror.steps.connections import Connections, Priority
 from s2mirror.steps.file_selection import SelectedFiles, SelectionPolicy

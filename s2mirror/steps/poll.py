@@ -9,11 +9,10 @@ id.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final
 
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import CatalogError
-from s2mirror.lifecycle import TRANSITIONS, Event, State
+from s2mirror.lifecycle import TRANSITIONS, WAITING, Event
 from s2mirror.model import CatalogQuery, Page, Product, SweepKind, SweepState, Transition
 from s2mirror.planning.diff import Diff, diff_page
 from s2mirror.planning.scope import Scope
@@ -22,8 +21,6 @@ from s2mirror.planning.sweeps import SweepPolicy, due_sweep, sweep_query
 from s2mirror.ports import StacCatalog
 from s2mirror.steps.listing import CDSE_WINDOWS, Windows, check_plausible, list_in_windows
 from s2mirror.stop import StopFlag
-
-_NOT_BEGUN: Final = (State.DISCOVERED, State.QUEUED)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -209,7 +206,7 @@ class _Poll:
                 self._ledger.products.revise(product, entry.state)
                 self._ledger.products.advance(entry, transition, now=self._poller.now())
             self.result.revised_ids.append(product.id)
-        elif entry.state in _NOT_BEGUN:
+        elif entry.state in WAITING:
             self._ledger.products.revise(product, entry.state)
 
     def _newest(self, page: Page, before: datetime | None) -> datetime | None:

@@ -1,8 +1,9 @@
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -52,6 +53,21 @@ def test_without_systemd_nothing_is_said_and_nothing_fails() -> None:
 
 def test_a_socket_that_has_gone_does_not_end_the_service(tmp_path: Path) -> None:
     Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).alive("fine")
+
+
+def test_full_socket_delays_nobody_for_long(systemd: tuple[socket.socket, str]) -> None:
+    """A service manager that does not read must not keep the daemon from stopping."""
+    listening, name = systemd
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as filling:
+        filling.settimeout(0)
+        filling.connect(listening.getsockname())
+        with suppress(BlockingIOError):
+            while True:
+                filling.send(b"STATUS=full")
+    notifying = threading.Thread(target=Notifier({"NOTIFY_SOCKET": name}).stopping, daemon=True)
+    notifying.start()
+    notifying.join(10)
+    assert not notifying.is_alive()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,19 @@ import itertools
 import pytest
 
 from s2mirror.errors import IllegalTransition
-from s2mirror.lifecycle import HELD, TRANSITIONS, Event, State, advance, sources
+from s2mirror.lifecycle import (
+    GONE,
+    HELD,
+    IN_PROGRESS,
+    PENDING,
+    TRANSITIONS,
+    TROUBLED,
+    WAITING,
+    Event,
+    State,
+    advance,
+    sources,
+)
 
 OUTSIDE = [pair for pair in itertools.product(State, Event) if pair not in TRANSITIONS]
 
@@ -23,6 +35,12 @@ def test_every_pair_outside_the_table_is_refused_with_the_roads_that_exist(
 @pytest.mark.parametrize(("state", "event"), TRANSITIONS)
 def test_every_pair_of_the_table_leads_where_the_table_says(state: State, event: Event) -> None:
     assert advance(state, event) is TRANSITIONS[state, event]
+
+
+def test_each_state_belongs_to_one_group() -> None:
+    groups = (WAITING, IN_PROGRESS, HELD, TROUBLED, GONE)
+    assert sorted(itertools.chain.from_iterable(groups)) == sorted(State)
+    assert PENDING == WAITING | IN_PROGRESS
 
 
 def test_held_products_are_those_in_the_archive_tree() -> None:

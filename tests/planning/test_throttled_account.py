@@ -49,6 +49,39 @@ def test_nothing_is_said_of_an_account_that_may_well_be_as_fast_as_ever(
     assert judge(rate, hours, seconds) is None
 
 
+def slow_hours(spent: int) -> Hours:
+    """Return hours that add up to *spent* bytes, none of them faster than a slow account."""
+    return [(NOW - HOUR * (n % 700), spent // 1350) for n in range(1350)]
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "seconds", "hours", "is_slow"),
+    [
+        (375_000_000, 300, FULL, True),
+        (375_000_001, 300, FULL, False),
+        (300_000_000, 299.9, FULL, False),
+        (375_000_000, 300, slow_hours(10_800_000_000_000), True),
+        (375_000_000, 300, slow_hours(10_799_999_999_000), False),
+        (375_000_000, 300, [(NOW - HOUR, 9_000_000_000)], True),
+        (375_000_000, 300, [(NOW - HOUR, 8_999_999_999)], False),
+    ],
+    ids=[
+        "1.25 MB/s",
+        "faster",
+        "under 300 s",
+        "90 % used",
+        "less than 90 % used",
+        "a fast hour",
+        "no fast hour",
+    ],
+)
+def test_throttling_is_detected_at_exact_limits(
+    size_bytes: int, seconds: float, hours: Hours, *, is_slow: bool
+) -> None:
+    found = detect_throttling(size_bytes, seconds, hours, POLICY, now=NOW)
+    assert (found is not None) is is_slow
+
+
 def test_an_account_without_a_limit_is_never_throttled() -> None:
     unlimited = QuotaPolicy(limit_bytes=None, reserve_percent=0, fresh=HOUR)
     assert detect_throttling(600 * MB, 600, GOOD_LINE, unlimited, now=NOW) is None

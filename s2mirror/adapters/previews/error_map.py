@@ -23,9 +23,9 @@ def explain(url: str, answer: requests.Response) -> MirrorError:
     status = answer.status_code
     said = f"asking {url} for a preview: it answered {status}{_words(_body(answer))}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        wait_seconds = retry_after_seconds(answer.headers.get("Retry-After", ""))
+        wait = retry_after_seconds(answer.headers.get("Retry-After", ""))
         text = f"{said}; too many requests, or the month's units are used up; will be tried again"
-        return PreviewUnavailable(text, wait_seconds=wait_seconds)
+        return PreviewUnavailable(text, retry_after_seconds=wait)
     if status in _BUSY:
         return PreviewUnavailable(f"{said}; will be tried again")
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

@@ -75,7 +75,7 @@ class SentinelHub:
     def _wait(self, error: PreviewUnavailable, attempt: int, stop: StopFlag) -> None:
         doubled_seconds = self._options.backoff_seconds * 2.0 ** (attempt - 1)
         jitter = random.random()  # noqa: S311 - jitter
-        wait_seconds = max(error.wait_seconds, doubled_seconds * (0.5 + jitter / 2))
+        wait_seconds = max(error.retry_after_seconds or 0.0, doubled_seconds * (0.5 + jitter / 2))
         if attempt == self._options.tries or wait_seconds > LONGEST_WAIT_SECONDS:
             raise error
         stop.wait(wait_seconds)

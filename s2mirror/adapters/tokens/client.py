@@ -130,10 +130,10 @@ class ClientTokens:
         """Wait for another try; raise TokenUnavailable when there is none, or not soon."""
         doubled_seconds = self._options.backoff_seconds * 2.0 ** (attempt - 1)
         jitter = random.random()  # noqa: S311 - jitter
-        wait_seconds = max(busy.wait_seconds, doubled_seconds * (0.5 + jitter / 2))
+        wait_seconds = max(busy.retry_after_seconds, doubled_seconds * (0.5 + jitter / 2))
         if attempt == self._options.tries or wait_seconds > _LONGEST_WAIT_SECONDS:
             words = f"{busy}; will be tried again"
-            error = TokenUnavailable(words, wait_seconds=busy.wait_seconds)
+            error = TokenUnavailable(words, retry_after_seconds=busy.retry_after_seconds)
             self._trouble = self._now() + timedelta(seconds=wait_seconds), error
             raise error from busy.__cause__
         stop.wait(wait_seconds)

@@ -31,11 +31,11 @@ _OTHERWISE: Final = (
 
 
 class Busy(Exception):
-    """The endpoint may well answer if it is asked again, not before *wait_seconds*."""
+    """The endpoint may well answer if it is asked again, after *retry_after_seconds*."""
 
-    def __init__(self, text: str, wait_seconds: float) -> None:
+    def __init__(self, text: str, retry_after_seconds: float) -> None:
         super().__init__(text)
-        self.wait_seconds = wait_seconds
+        self.retry_after_seconds = retry_after_seconds
 
 
 def explain(url: str, answer: requests.Response, secrets: tuple[str, ...]) -> None:

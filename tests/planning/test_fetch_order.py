@@ -2,7 +2,7 @@ from builders import remote_file
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2mirror.planning.files import LARGE_BYTES, fetch_order
+from s2mirror.planning.downloads import LARGE_BYTES, fetch_order
 
 sizes = st.lists(st.integers(0, 3 * LARGE_BYTES))
 
@@ -29,3 +29,9 @@ def test_small_ones_hide_behind_large_ones_and_the_rest_of_them_comes_last() -> 
     names = {"a": 9 * mega, "b": 5 * mega, "x": 30, "y": 20, "z": 10, "w": 5}
     order = fetch_order(remote_file(name, size) for name, size in names.items())
     assert [file.path for file in order] == ["a", "x", "b", "y", "z", "w"]
+
+
+def test_file_of_a_megabyte_counts_as_large() -> None:
+    names = {"huge": 3_000_000, "large": 1_000_000, "small": 999_999}
+    order = fetch_order(remote_file(name, size) for name, size in names.items())
+    assert [file.path for file in order] == ["huge", "small", "large"]
