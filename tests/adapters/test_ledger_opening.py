@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
 from adapters_builders import record
@@ -13,11 +14,11 @@ from builders import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit import PATIENCE_SECONDS
-from sqlite_utils import Database
+from sqlite_utils import Database, Migrations
 
 from s2mirror.adapters.ledger import open_ledger
-from s2mirror.adapters.ledger.connection import BUSY_SECONDS
-from s2mirror.adapters.ledger.schema_previews import MIGRATIONS
+from s2mirror.adapters.ledger.connection import BUSY_SECONDS, Connection, prepare
+from s2mirror.adapters.ledger.schema import MIGRATIONS, m001_tables
 from s2mirror.errors import LedgerError
 
 OPEN_AT_ONCE = """
@@ -69,38 +70,73 @@ def test_programs_that_make_one_ledger_at_once_all_find_it_whole(tmp_path: Path)
     assert [program.communicate(timeout=PATIENCE_SECONDS)[1] for program in started] == [""] * 4
 
 
-def older(path: Path) -> Database:
-    """Make a ledger as the first version would have, and leave it open."""
+LATER: Final = Migrations("s2mirror")
+"""The tables of a later version, which adds two."""
+LATER()(m001_tables)
+
+
+@LATER()
+def m002_notes(db: Database) -> None:
+    db.execute("CREATE TABLE note (text TEXT) STRICT")
+
+
+@LATER()
+def m003_labels(db: Database) -> None:
+    db.execute("CREATE TABLE label (text TEXT) STRICT")
+
+
+def test_migration_number_is_its_place() -> None:
+    names = [migration.name for migration in MIGRATIONS.pending(Database(memory=True))]
+    assert [name[:5] for name in names] == [f"m{n:03}_" for n in range(1, len(names) + 1)]
+
+
+def test_migration_waits_for_reading_program(path: Path) -> None:
+    open_ledger(path).close()
     database = Database(path)
-    MIGRATIONS.apply(database, stop_before=MIGRATIONS.pending(database)[1].name)
-    return database
-
-
-def test_a_ledger_that_another_program_reads_is_waited_for(path: Path) -> None:
-    database = older(path)
+    database.conn.execute("PRAGMA journal_mode = DELETE")
     database.conn.execute("BEGIN")
-    database.conn.execute("SELECT * FROM product")
-    opened = threading.Thread(target=lambda: open_ledger(path).close(), daemon=True)
+    database.conn.execute("SELECT * FROM product").fetchall()
+    opened = threading.Thread(target=lambda: prepare(Connection(path), LATER), daemon=True)
     opened.start()
     opened.join(0.5)
     assert opened.is_alive()
     database.conn.rollback()
     opened.join(BUSY_SECONDS)
     assert not opened.is_alive()
-    assert MIGRATIONS.pending(database) == []
+    assert LATER.pending(database) == []
     database.close()
 
 
-def test_an_older_ledger_gets_all_the_new_tables_or_none(path: Path) -> None:
-    database = older(path)
-    database["preview"].create({"mine": str})
-    before = database.table_names()
-    assert refusal(path).startswith(f"ledger {path}: table preview already exists: ")
-    assert database.table_names() == before
-    assert len(MIGRATIONS.applied(database)) == 1
-    database["preview"].drop()
+def test_older_ledger_gets_all_new_tables_or_none(path: Path) -> None:
     open_ledger(path).close()
-    assert MIGRATIONS.pending(database) == []
+    database = Database(path)
+    database["label"].create({"mine": str})
+    before = database.table_names()
+    with pytest.raises(LedgerError, match="table label already exists"):
+        prepare(Connection(path), LATER)
+    assert database.table_names() == before
+    assert len(LATER.applied(database)) == 1
+    database["label"].drop()
+    prepare(Connection(path), LATER)
+    assert LATER.pending(database) == []
+    database.close()
+
+
+@pytest.mark.parametrize("applied", [["m001_products"], ["m001_products", "m001_tables"]])
+def test_earlier_layout_is_refused_untouched(path: Path, applied: list[str]) -> None:
+    earlier = Migrations("s2mirror")
+    for name in applied:
+        earlier(name=name)(lambda _: None)
+    database = Database(path)
+    earlier.apply(database)
+    before = database.table_names()
+    assert refusal(path) == (
+        f"ledger {path} has the tables of an earlier layout, which this version cannot read; "
+        "move the file aside and run `s2mirror sync`, which makes a new ledger from the STAC "
+        "catalog and the files in the archive (products marked as processed must be marked again, "
+        "and pruned ones in scope are downloaded again)"
+    )
+    assert database.table_names() == before
     database.close()
 
 

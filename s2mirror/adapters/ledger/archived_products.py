@@ -82,7 +82,7 @@ class ArchivedProducts:
 
     def ids(self, query: ArchiveQuery) -> list[str]:
         """Return the ids of what is selected, oldest sensing first."""
-        index = "INDEXED BY product_image" if query.tile else "INDEXED BY product_held"
+        index = "INDEXED BY product_image" if query.tile else "INDEXED BY product_in_archive"
         params = {
             "start": format_utc(query.start) if query.start else "",
             "end": format_utc(query.end) if query.end else "9",

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlite_utils import Database
+from sqlite_utils import Database, Migrations
 
-from s2mirror.adapters.ledger.schema_previews import MIGRATIONS
+from s2mirror.adapters.ledger.schema import MIGRATIONS
 from s2mirror.errors import LedgerError
 
 BUSY_SECONDS: Final = 30
@@ -122,27 +122,39 @@ def _explain(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> LedgerErr
     return LedgerError(f"ledger {path}: {text}: {advice}")
 
 
-def prepare(connection: Connection) -> None:
-    """Check the file, and bring it to this version's tables.
+def prepare(connection: Connection, migrations: Migrations = MIGRATIONS) -> None:
+    """Check the file, and apply the *migrations* that it lacks: all of them, or none.
 
-    A file of up to ``CHECKED_BYTES`` is read from end to end; a larger one would hold up every
-    command for minutes, and SQLite tells of damage when it meets it. Raises LedgerError for a
-    damaged file and for one from a newer s2mirror.
+    A file of up to ``CHECKED_BYTES`` is read from end to end; for a larger one that would delay
+    every command by minutes, and SQLite reports damage where it meets it. Raises LedgerError for a
+    damaged file, and for one of a newer or an earlier layout.
     """
     if not connection.path.exists() or connection.path.stat().st_size <= CHECKED_BYTES:
         check_whole(connection)
-    known = {migration.name for migration in MIGRATIONS.pending(Database(memory=True))}
+    known = [migration.name for migration in migrations.pending(Database(memory=True))]
     with connection.explained():
-        applied = {migration.name for migration in MIGRATIONS.applied(connection.db)}
-    if newer := sorted(applied - known):
+        applied = [migration.name for migration in migrations.applied(connection.db)]
+    _refuse_other_layouts(connection.path, applied, known)
+    if applied != known:
+        # A program that waited here for another one finds nothing left to apply.
+        with connection.atomic():
+            migrations.apply(connection.db)
+
+
+def _refuse_other_layouts(path: Path, applied: Sequence[str], known: Sequence[str]) -> None:
+    if applied == known[: len(applied)]:
+        return
+    if known == applied[: len(known)]:
         raise LedgerError(
-            f"ledger {connection.path} was written by a newer s2mirror (it has {newer[-1]}); "
+            f"ledger {path} was written by a newer s2mirror (it has {applied[-1]}); "
             "install that version again, or use another ledger"
         )
-    if applied != known:
-        # All or none; whoever comes second finds them there.
-        with connection.atomic():
-            MIGRATIONS.apply(connection.db)
+    raise LedgerError(
+        f"ledger {path} has the tables of an earlier layout, which this version cannot read; "
+        "move the file aside and run `s2mirror sync`, which makes a new ledger from the STAC "
+        "catalog and the files in the archive (products marked as processed must be marked again, "
+        "and pruned ones in scope are downloaded again)"
+    )
 
 
 def check_whole(connection: Connection) -> None:

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Final
 
 from s2mirror.adapters.ledger.connection import Connection, Row
-from s2mirror.lifecycle import State
+from s2mirror.adapters.ledger.schema import sql_states
+from s2mirror.lifecycle import HELD, State
 from s2mirror.model import Deletion
 from s2mirror.times import format_utc, parse_utc
 
@@ -25,9 +26,9 @@ SELECT product_id, product.collection FROM deletion JOIN product ON product.id =
 """
 _READ_UNTIL: Final = "deletions.read_until"
 # What was published anew since is there again. Text in the ledger sorts as time does.
-_OF_HELD: Final = """
+_OF_HELD: Final = f"""
 SELECT deletion.* FROM deletion JOIN product ON product.id = product_id
- WHERE product.state IN ('archived', 'processed') AND product.published_at <= deleted_at
+ WHERE product.state IN {sql_states(HELD)} AND product.published_at <= deleted_at
    AND NOT listed
 """
 _OF_ABSENT: Final = """

@@ -7,14 +7,16 @@ from datetime import datetime
 from typing import Final
 
 from s2mirror.adapters.ledger.connection import Connection
+from s2mirror.adapters.ledger.schema import sql_states
+from s2mirror.lifecycle import PENDING, State
 from s2mirror.times import format_utc
 
 # A product of several areas counts for one of them.
-_WAITING: Final = """
+_WAITING: Final = f"""
 SELECT (SELECT min(area) FROM membership
          WHERE product_id = product.id AND area IN (SELECT value FROM json_each(:areas))) AS area,
        count(*) AS products, sum(size_bytes) AS size_bytes, sum(size_bytes IS NULL) AS unknown
-  FROM product WHERE state IN ('discovered', 'queued', 'downloading')
+  FROM product WHERE state IN {sql_states(PENDING - {State.VERIFIED})}
  GROUP BY 1
 """
 _NEW: Final = """

@@ -6,20 +6,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from s2mirror.adapters.ledger.connection import Connection
+from s2mirror.adapters.ledger.schema import sql_states
+from s2mirror.lifecycle import GONE
 
 MAX_BYTES: Final = 64 * 1024
 """Real properties have 2 to 3 kB; what is beyond this is not kept."""
-KEEP: Final = """
+KEEP: Final = f"""
 INSERT INTO item (product_id, properties)
 SELECT id, :properties FROM product
- WHERE id = :id AND state NOT IN ('pruned', 'superseded', 'withdrawn')
+ WHERE id = :id AND state NOT IN {sql_states(GONE)}
 ON CONFLICT (product_id) DO UPDATE SET properties = excluded.properties
 """
 # Properties of what is gone go too, by a trigger.
-_LACKING: Final = """
+_LACKING: Final = f"""
 SELECT id FROM product
  WHERE id IN (SELECT value FROM json_each(:ids))
-   AND state NOT IN ('pruned', 'superseded', 'withdrawn')
+   AND state NOT IN {sql_states(GONE)}
    AND NOT EXISTS (SELECT 1 FROM item WHERE product_id = product.id)
 """
 _GET: Final = "SELECT properties FROM item WHERE product_id = :id"

@@ -17,9 +17,11 @@ from s2mirror.adapters.ledger.items import Items
 from s2mirror.adapters.ledger.previews import Previews
 from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.removals import Removals
+from s2mirror.adapters.ledger.schema import sql_states
 from s2mirror.adapters.ledger.selections import Selections
 from s2mirror.adapters.ledger.sweeps import Sweeps
 from s2mirror.errors import LedgerError
+from s2mirror.lifecycle import GONE
 from s2mirror.model import LedgerEntry, Transition
 from s2mirror.times import format_utc, parse_utc
 
@@ -27,10 +29,10 @@ ADD_BYTES: Final = """
 INSERT INTO transfer (hour, size_bytes) VALUES (:hour, :size_bytes)
 ON CONFLICT (hour) DO UPDATE SET size_bytes = size_bytes + excluded.size_bytes
 """
-COMPACT: Final = """
+COMPACT: Final = f"""
 DELETE FROM history
  WHERE at < :before AND product_id IN (
-   SELECT id FROM product WHERE state IN ('pruned', 'superseded', 'withdrawn'))
+   SELECT id FROM product WHERE state IN {sql_states(GONE)})
 """
 FORGET_SEARCHES: Final = tuple(
     f"DELETE FROM {table} WHERE search NOT IN (SELECT value FROM json_each(:keys))"

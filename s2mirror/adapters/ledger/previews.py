@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Final
 
 from s2mirror.adapters.ledger.connection import Connection, Row
+from s2mirror.adapters.ledger.schema import sql_states
+from s2mirror.lifecycle import HELD
 from s2mirror.preview_model import Outcome, Preview, Spending
 from s2mirror.times import format_utc, parse_utc
 
@@ -19,10 +21,10 @@ _LATER: Final = """
 UPDATE preview_due SET next_attempt_at = :next_attempt_at, attempts = :attempts
  WHERE product_id = :id
 """
-_ENQUEUE: Final = """
+_ENQUEUE: Final = f"""
 INSERT OR IGNORE INTO preview_due (product_id, next_attempt_at)
 SELECT id, '' FROM product
- WHERE state IN ('archived', 'processed')
+ WHERE state IN {sql_states(HELD)}
    AND id IN (SELECT product_id FROM membership
                WHERE area IN (SELECT value FROM json_each(:areas)))
 """

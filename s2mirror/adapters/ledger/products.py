@@ -13,8 +13,9 @@ from s2mirror.adapters.ledger.reading import (
     ProductReader,
     claimants,
 )
+from s2mirror.adapters.ledger.schema import sql_states
 from s2mirror.errors import IllegalTransition
-from s2mirror.lifecycle import Event, State
+from s2mirror.lifecycle import WAITING, Event, State
 from s2mirror.model import ASKED_FOR, LedgerEntry, Product, Transition
 from s2mirror.times import format_utc
 
@@ -31,12 +32,12 @@ INSERT INTO membership (area, product_id) VALUES (:area, :product_id) ON CONFLIC
 RAISE: Final = """
 UPDATE product SET priority = :priority WHERE id = :product_id AND priority < :priority
 """
-REWEIGH: Final = """
+REWEIGH: Final = f"""
 UPDATE product
    SET priority = (SELECT max(coalesce(value, 0))
                      FROM membership LEFT JOIN json_each(:priorities) ON key = area
                     WHERE product_id = product.id)
- WHERE state IN ('discovered', 'queued')
+ WHERE state IN {sql_states(WAITING)}
    AND EXISTS (SELECT 1 FROM membership WHERE product_id = product.id)
 """
 # One statement, so two workers can never claim the same product.
