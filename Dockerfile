@@ -1,19 +1,20 @@
 # s2mirror as a container. Build it in a checkout:
 #   docker build -t s2mirror .
-#   podman build --format docker -t s2mirror .      (its own format knows no HEALTHCHECK)
+#   podman build --format docker -t s2mirror .      (podman's own format has no HEALTHCHECK)
 # config/compose.yaml runs it with a read-only root file system and no privileges.
 
-# The Python that the tests run on.
+# The Python version that the tests run on.
 ARG PYTHON_VERSION=3.11
 
 FROM docker.io/library/python:${PYTHON_VERSION}-slim AS build
 
-# With '[sandbox]' the image can run `s2mirror demo` too, and is larger.
+# With '[sandbox]' the image can also run `s2mirror demo`, and is larger.
 ARG EXTRAS=""
 
 WORKDIR /src
 
-# Exactly what the program asks for and nothing else: this stage's pip installs from outside.
+# The virtualenv has no pip, so it contains the program and its dependencies only. The pip of this
+# build stage installs into it from outside.
 RUN python -m venv --without-pip /opt/s2mirror
 
 COPY pyproject.toml constraints.txt README.md LICENSE ./
@@ -29,8 +30,8 @@ LABEL org.opencontainers.image.title="s2mirror" \
       org.opencontainers.image.description="Keeps a local Sentinel-2 archive current from the Copernicus Data Space Ecosystem" \
       org.opencontainers.image.licenses="Apache-2.0"
 
-# The ids are fixed so that files on the volumes keep their owner from image to image.
-# /config is for reading: root owns it.
+# The IDs are fixed, so that files on the volumes have the same owner under every image.
+# /config is read-only for the daemon: root owns it.
 RUN groupadd --gid 10001 s2mirror \
     && useradd --uid 10001 --gid 10001 --no-log-init --no-create-home --home-dir /state \
         --shell /usr/sbin/nologin s2mirror \
@@ -39,7 +40,8 @@ RUN groupadd --gid 10001 s2mirror \
 
 COPY --from=build /opt/s2mirror /opt/s2mirror
 
-# Nothing is written outside the volumes, not even passing files. A crash leaves every thread's traceback in the log.
+# Nothing is written outside the volumes, not even temporary files. On a crash, the traceback of
+# every thread is logged.
 ENV PATH="/opt/s2mirror/bin:${PATH}" \
     HOME="/state" \
     SQLITE_TMPDIR="/state" \
@@ -47,15 +49,15 @@ ENV PATH="/opt/s2mirror/bin:${PATH}" \
     PYTHONFAULTHANDLER="1" \
     PYTHONUNBUFFERED="1"
 
-# So that a relative path leads to where writing is allowed.
+# Relative paths start at a folder where writing is allowed.
 WORKDIR /state
 
 VOLUME ["/archive", "/state", "/config"]
 
-# By number, so that an orchestrator can see that it is not root.
+# A number, so that an orchestrator can verify that the user is not root.
 USER 10001:10001
 
-# The daemon is process 1. On SIGTERM it keeps the partial bytes and leaves within seconds.
+# The daemon is process 1. On SIGTERM the daemon keeps partial files and ends within seconds.
 STOPSIGNAL SIGTERM
 
 HEALTHCHECK --interval=1m --timeout=10s --start-period=2m --retries=3 \

@@ -21,7 +21,7 @@ from s2mirror.errors import CredentialError, IntegrityError
 from s2mirror.planning.retry import COUNTS_NO_ATTEMPT, PAUSES_EVERYTHING
 
 DOCUMENT = Path(__file__).parents[2] / "docs/faults.md"
-HEAD = "| the store answers | taken for | then | told |"
+HEAD = "| response | error | effect | message |"
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def rows() -> Iterator[tuple[str, Row]]:
 
 def consequence(kind: type[Exception]) -> str:
     if issubclass(kind, PAUSES_EVERYTHING):
-        return "all work pauses; no product pays"
+        return "all work pauses; no attempt is counted"
     if issubclass(kind, COUNTS_NO_ATTEMPT):
-        return "the product waits; it pays nothing"
+        return "the product waits; no attempt is counted"
     transient = getattr(kind, "transient", False)
     return "the product is tried again later" if transient else "the product fails"
 

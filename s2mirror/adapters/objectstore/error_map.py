@@ -56,7 +56,10 @@ BY_CODE: Final[Mapping[str, Row]] = {
         "this machine's clock is wrong; set it; work goes on by itself",
     ),
     "AuthorizationHeaderMalformed": (CredentialError, "check store.region"),
-    "QuotaExceeded": (QuotaError, "the account's volume is used up; work goes on when there is"),
+    "QuotaExceeded": (
+        QuotaError,
+        "the account's download quota is used up; downloads resume when quota is available again",
+    ),
     "BandwidthLimitExceeded": _BUSY,
     "SlowDown": _BUSY,
     "TooManyRequests": _BUSY,
