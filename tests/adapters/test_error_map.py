@@ -17,8 +17,7 @@ from s2mirror.adapters.objectstore.error_map import (
     Row,
     retry_after_seconds,
 )
-from s2mirror.errors import CredentialError, IntegrityError
-from s2mirror.planning.retry import COUNTS_NO_ATTEMPT, PAUSES_EVERYTHING
+from s2mirror.errors import CredentialError, IntegrityError, MirrorError
 
 DOCUMENT = Path(__file__).parents[2] / "docs/faults.md"
 HEAD = "| response | error | effect | message |"
@@ -63,13 +62,12 @@ def rows() -> Iterator[tuple[str, Row]]:
         yield ", ".join(f"`{kind.__name__}`" for kind in kinds), row
 
 
-def consequence(kind: type[Exception]) -> str:
-    if issubclass(kind, PAUSES_EVERYTHING):
+def consequence(kind: type[MirrorError]) -> str:
+    if kind.pauses_everything:
         return "all work pauses; no attempt is counted"
-    if issubclass(kind, COUNTS_NO_ATTEMPT):
+    if not kind.counts_as_attempt:
         return "the product waits; no attempt is counted"
-    transient = getattr(kind, "transient", False)
-    return "the product is tried again later" if transient else "the product fails"
+    return "the product is tried again later" if kind.transient else "the product fails"
 
 
 def test_the_document_has_the_table_as_the_code_has_it() -> None:
@@ -86,7 +84,7 @@ def test_the_document_has_the_table_as_the_code_has_it() -> None:
 def test_a_wrong_key_is_never_a_products_fault() -> None:
     keys = {kind for _, (kind, _) in rows() if issubclass(kind, CredentialError)}
     assert len(keys) > 1
-    assert all(issubclass(kind, COUNTS_NO_ATTEMPT) for kind in keys)
+    assert not any(kind.counts_as_attempt for kind in keys)
 
 
 def test_no_answer_alone_makes_bytes_count_as_wrong() -> None:
