@@ -28,7 +28,7 @@ from s2mirror.geometry import from_bbox, pack, united
 from s2mirror.lifecycle import State
 from s2mirror.model import ArchivedProduct
 from s2mirror.stac import collection_link, item
-from s2mirror.steps.mark import mark_processed
+from s2mirror.steps.requests import mark_processed
 from s2mirror.tiles import normal_tile
 from s2mirror.times import FIRST, LAST, parse_date_or_time
 

@@ -1,35 +1,28 @@
 """All commands as one Typer application."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from s2mirror import __version__
-from s2mirror.cli import (
-    audit,
-    catalog,
-    complete,
-    demo,
-    export,
-    forecast,
-    mark,
-    preview,
-    products,
-    run,
-    setup,
-    status,
-    sync,
-)
-from s2mirror.cli.output import say
+from s2mirror.cli.commands import PANELS, Command
+from s2mirror.cli.help import LazyGroup
+from s2mirror.cli.output import print_line
 from s2mirror.errors import UsageError
+
+_EXIT_CODES: Final = (
+    "Exit codes: 0 current; 1 products are missing or failed, or a check found faults; "
+    "2 configuration or usage; 3 a service cannot be reached; 4 another instance runs; "
+    "5 disk or ledger; 6 credentials; 7 quota; 70 a bug in s2mirror; 130 stopped on request, "
+    "what was downloaded so far is kept."
+)
 
 app = typer.Typer(
     name="s2mirror",
+    cls=LazyGroup,
     help="Keep a local Sentinel-2 archive current from the Copernicus Data Space, "
     "every byte proven.",
-    epilog="Exit codes: 0 current; 1 more to come, or something failed; 2 configuration or usage; "
-    "3 an outside service cannot be reached; 4 another instance runs; 5 disk or ledger; "
-    "6 credentials; 7 quota; 70 a bug; 130 stopped on request, what was fetched so far is kept.",
+    epilog=_EXIT_CODES,
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -43,26 +36,44 @@ def begin(
     *,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """Answer what needs no command."""
+    """Print version or help if no command is given."""
     if version:
-        say(f"s2mirror {__version__}")
+        print_line(f"s2mirror {__version__}")
         raise typer.Exit
+    need_a_command(context)
+
+
+def need_a_command(context: typer.Context) -> None:
+    """Print the help of a group that is used without a command, and exit with 2."""
     if context.invoked_subcommand is None:
-        say(context.get_help())
+        print_line(context.get_help())
         raise typer.Exit(UsageError.exit_code)
 
 
-for room in (
-    *(setup, sync, run, status, products, preview),
-    *(audit, mark, catalog, export, complete, forecast, demo),
-):
-    room.register(app)
+def not_loaded() -> None:
+    """Stand for a command until it is used: LazyGroup imports the real one then."""
 
 
-def refusal(error: typer.TyperException) -> UsageError:
-    """Return what was wrong with the words of a command, and where to look."""
+def _add(command: Command, to: typer.Typer, panel: str | None = None) -> None:
+    if command.function:
+        to.command(command.name, help=command.help, rich_help_panel=panel)(not_loaded)
+        return
+    group = typer.Typer(cls=LazyGroup, invoke_without_command=True, rich_markup_mode=None)
+    group.callback()(need_a_command)
+    for member in command.members:
+        _add(member, group)
+    to.add_typer(group, name=command.name, help=command.help, rich_help_panel=panel)
+
+
+for _panel, _commands in PANELS.items():
+    for _command in _commands:
+        _add(_command, app, _panel)
+
+
+def usage_error(error: typer.TyperException) -> UsageError:
+    """Return a usage error of the command line that names the help to read."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context else app.info.name
-    words = error.format_message().strip().rstrip(".")
-    words = words[:1].lower() + words[1:] + (" " if words.endswith("?") else "; ")
-    return UsageError(f"{words}`{command} --help` shows what there is")
+    text = error.format_message().strip().rstrip(".")
+    text = text[:1].lower() + text[1:] + (" " if text.endswith("?") else "; ")
+    return UsageError(f"{text}run `{command} --help` for usage")

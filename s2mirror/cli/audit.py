@@ -1,4 +1,4 @@
-"""``audit``: whether the mirror keeps what it promises, and mending what it does not."""
+"""``audit``: verify what the mirror promises, and repair what is damaged."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from s2mirror.adapters.lock import InstanceLock, holder_pid
-from s2mirror.cli.context import AreaOption, ConfigOption, JsonOption, looking
-from s2mirror.cli.output import count, on_terminal, print_json, say, size
+from s2mirror.cli.context import AreaOption, ConfigOption, JsonOption, shared_mirror
+from s2mirror.cli.output import format_count, format_size, on_terminal, print_json, print_line
 from s2mirror.cli.progress import new_bars
 from s2mirror.lifecycle import HELD
 from s2mirror.model import VerifiedFile
@@ -16,37 +16,33 @@ from s2mirror.service.certificates import certify, faults_of
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.audit import Auditor, AuditReport, Fault
 from s2mirror.steps.certify import Certificate
-from s2mirror.steps.repair import repair
+from s2mirror.steps.repair import repair as queue_repairs
 
 HASH_THREADS = 4
-
-
-def register(app: typer.Typer) -> None:
-    """Add this command to *app*."""
-    app.command()(audit)
 
 
 def audit(
     config: ConfigOption = None,
     *,
     online: Annotated[
-        bool, typer.Option("--online", help="List the catalog too, and compare.")
+        bool, typer.Option("--online", help="Compare with a new listing of the STAC catalog too.")
     ] = False,
     area: AreaOption = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Compare sizes, do not read the bytes.")
+        bool, typer.Option("--quick", help="Compare sizes only, without reading the bytes.")
     ] = False,
-    mend: Annotated[
-        bool, typer.Option("--repair", help="Queue damaged products; bad files come again.")
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Queue damaged products; only bad files are downloaded."),
     ] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Check the five invariants, byte by byte. Exit code 1: a fault.
+    """Verify the archive, byte by byte.
 
-    Ledger and disk are always looked at as a whole. With --online the catalog is listed anew
-    and set beside them, per month; --area does so for one area.
+    Ledger and disk are always compared as a whole. --online also compares both with the STAC
+    catalog, per month; --area does so for one area. Exit code 1: a fault was found.
     """
-    with looking(config) as mirror:
+    with shared_mirror(config) as mirror:
         searches = mirror.searches_of(area or [])
         auditor = mirror.auditor(
             ThreadPoolExecutor(HASH_THREADS),
@@ -56,20 +52,20 @@ def audit(
         faults = list(report.faults)
         certificates = certify(mirror, searches) if online or area else ()
         faults += [fault for found in certificates for fault in faults_of(found)]
-        mended = _mend(mirror, faults) if mend and faults else []
+        queued = _repair(mirror, faults) if repair and faults else []
     if as_json:
-        facts = _facts(report, faults, mended, quick=quick)
-        print_json(facts | {"catalog_listed": bool(certificates), "certificates": certificates})
+        values = _values(report, faults, queued, quick=quick)
+        print_json(values | {"catalog_listed": bool(certificates), "certificates": certificates})
     else:
         _print_certificates(certificates)
-        _print_audit(report, faults, mended)
+        _print_audit(report, faults, queued)
         if report.products and not faults:
-            say(_verdict(quick=quick, online=bool(certificates)))
+            print_line(_conclusion(quick=quick, online=bool(certificates)))
     return 1 if faults else 0
 
 
 def _audited(auditor: Auditor, mirror: Mirror, *, quick: bool, as_json: bool) -> AuditReport:
-    """Audit with a bar on a terminal."""
+    """Audit, with a progress bar on a terminal."""
     if as_json or not on_terminal():
         return auditor.audit(read_bytes=not quick)
     counts = mirror.ledger.products.counts()
@@ -77,20 +73,20 @@ def _audited(auditor: Auditor, mirror: Mirror, *, quick: bool, as_json: bool) ->
     with new_bars() as bars:
         task = bars.add_task("reading the archive", total=held_bytes)
 
-        def heard(file: VerifiedFile) -> None:
+        def on_file(file: VerifiedFile) -> None:
             bars.advance(task, file.size_bytes)
 
-        return auditor.audit(read_bytes=not quick, heard=heard)
+        return auditor.audit(read_bytes=not quick, heard=on_file)
 
 
-def _mend(mirror: Mirror, faults: list[Fault]) -> list[str]:
+def _repair(mirror: Mirror, faults: list[Fault]) -> list[str]:
     with InstanceLock(mirror.settings.ledger.path):
         mirror.require_archive()
-        return repair(faults, mirror.ledger, mirror.archive, now=mirror.now())
+        return queue_repairs(faults, mirror.ledger, mirror.archive, now=mirror.now())
 
 
-def _facts(
-    report: AuditReport, faults: list[Fault], mended: list[str], *, quick: bool
+def _values(
+    report: AuditReport, faults: list[Fault], queued: list[str], *, quick: bool
 ) -> dict[str, object]:
     return {
         "ok": not faults,
@@ -99,7 +95,7 @@ def _facts(
         "size_bytes": report.size_bytes,
         "bytes_read": not quick,
         "faults": faults,
-        "queued_for_repair": mended,
+        "queued_for_repair": queued,
     }
 
 
@@ -110,37 +106,40 @@ def _print_certificates(certificates: Sequence[Certificate]) -> None:
             parts = [
                 f"{month.published} published",
                 f"{month.held} held",
-                *([f"{month.gone} gone on purpose"] if month.gone else []),
+                *([f"{month.gone} removed on purpose"] if month.gone else []),
                 *([f"{len(month.waiting)} waiting"] if month.waiting else []),
-                *([f"{len(month.troubled)} in trouble"] if month.troubled else []),
+                *([f"{len(month.troubled)} failed"] if month.troubled else []),
                 f"{len(month.missing)} missing",
             ]
-            say(f"{certificate.area} {month.month}: {', '.join(parts)}, checked {checked}")
+            print_line(f"{certificate.area} {month.month}: {', '.join(parts)}, checked {checked}")
             for product_id, why in (month.waiting | month.troubled).items():
-                say(f"  {product_id}  {why or 'waits for its turn'}")
+                print_line(f"  {product_id}  {why or 'queued'}")
 
 
-def _print_audit(report: AuditReport, faults: list[Fault], mended: list[str]) -> None:
+def _print_audit(report: AuditReport, faults: list[Fault], queued: list[str]) -> None:
     for fault in faults:
-        say(f"FAULT {fault.invariant}: {fault.product}: {fault.detail}")
-    products, files = count(report.products, "product"), count(report.files, "file")
-    found = count(len(faults), "fault") if faults else "no fault"
+        print_line(f"FAULT {fault.invariant}: {fault.product}: {fault.detail}")
+    products, files = format_count(report.products, "product"), format_count(report.files, "file")
+    found = format_count(len(faults), "fault") if faults else "no fault"
     if report.products or faults:
-        say(f"{products}, {files}, {size(report.size_bytes)}: {found}")
+        print_line(f"{products}, {files}, {format_size(report.size_bytes)}: {found}")
     else:
-        say("nothing is held at present: there was nothing to check")
-    if mended:
-        say(f"{count(len(mended), 'product')} queued; `s2mirror sync` fetches bad files again")
+        print_line("the archive holds no product: there was nothing to verify")
+    if queued:
+        products = format_count(len(queued), "product")
+        print_line(f"{products} queued: run `s2mirror sync` to download the bad files")
     elif any(fault.invariant in {"proven", "ledger"} for fault in faults):
-        say("`s2mirror audit --repair` queues the damaged products; only bad files come again")
+        print_line(
+            "to download the bad files again, run `s2mirror audit --repair`, then `s2mirror sync`"
+        )
     if any("not in the ledger" in fault.detail for fault in faults):
-        say("`s2mirror sync` brings what the catalog has and the ledger does not")
+        print_line("to download what the ledger lacks, run `s2mirror sync`")
 
 
-def _verdict(*, quick: bool, online: bool) -> str:
-    """Return what was proven by an audit without a fault, and no more."""
+def _conclusion(*, quick: bool, online: bool) -> str:
+    """Return what an audit without a fault has verified, and no more."""
     if quick:
-        return "all sizes agree; without --quick every byte is read"
+        return "all sizes agree; to read every byte, leave out --quick"
     if not online:
-        return "ledger and disk keep all invariants; --online asks the catalog too"
+        return "ledger and disk agree; to compare with the STAC catalog too, add --online"
     return "all five invariants hold"

@@ -1,4 +1,4 @@
-"""``complete``: bring the files that were left out by choice."""
+"""``complete``: download the files that were not selected before."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -11,27 +11,25 @@ from s2mirror.cli.context import (
     DryRunOption,
     JsonOption,
     complete_product,
-    looking,
+    shared_mirror,
 )
-from s2mirror.cli.output import complain, count, print_json, say
+from s2mirror.cli.output import format_count, print_error, print_json, print_line
 from s2mirror.cli.products import plain_id
 from s2mirror.errors import MirrorError, UsageError
 from s2mirror.model import LedgerEntry
 from s2mirror.selection import WHOLE, Selection
 from s2mirror.service.wiring import Mirror
-from s2mirror.steps.complete import complete as complete_one
-from s2mirror.steps.complete import narrower
-
-
-def register(app: typer.Typer) -> None:
-    """Add this command to *app*."""
-    app.command()(complete)
+from s2mirror.steps import requests
 
 
 def complete(
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ID...", help="Product names.", autocompletion=complete_product),
+        typer.Argument(
+            metavar="ID",
+            help="Products to complete: all their files are downloaded.",
+            autocompletion=complete_product,
+        ),
     ] = None,
     config: ConfigOption = None,
     *,
@@ -39,22 +37,27 @@ def complete(
         bool,
         typer.Option(
             "--wider",
-            help="All that is held with fewer files than its areas want now: bring those.",
+            help="Complete every held product that lacks files which its areas select now.",
         ),
     ] = False,
     area: AreaOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Bring every file of products that were held with some of theirs. The rest is kept."""
+    """Download the missing files of partial products.
+
+    The products are queued; the next sync downloads only the files that they lack.
+    """
     if bool(ids) == wider:
-        raise UsageError("name products to have whole, or give --wider; `plan` lists what it takes")
+        raise UsageError(
+            "give either product ids or --wider; `s2mirror plan` lists what --wider completes"
+        )
     done: list[str] = []
     refused: list[MirrorError] = []
-    with looking(config) as mirror:
+    with shared_mirror(config) as mirror:
         for entry, wanted in _found(mirror, ids or [], area or []):
             try:
-                if dry_run or complete_one(entry, wanted, mirror.ledger, now=mirror.now()):
+                if dry_run or requests.complete(entry, wanted, mirror.ledger, now=mirror.now()):
                     done.append(entry.product.id)
             except MirrorError as error:
                 refused.append(error)
@@ -63,28 +66,28 @@ def complete(
     else:
         _print(done, dry_run=dry_run)
         for why in refused:
-            complain(str(why))
+            print_error(str(why))
     return max((why.exit_code for why in refused), default=0)
 
 
 def _found(
     mirror: Mirror, ids: list[str], areas: list[str]
 ) -> Iterator[tuple[LedgerEntry, Selection]]:
-    """Yield each product to complete, with what to have of it."""
+    """Yield each product to complete, with the files to have."""
     products = mirror.ledger.products
     if ids:
         yield from ((products.get(plain_id(text)), WHOLE) for text in dict.fromkeys(ids))
         return
-    mirror.searches_of(areas)  # refuses an area that nobody configured
-    for entry in narrower(products.held(), mirror.selection_policy):
+    mirror.searches_of(areas)  # raises UsageError for an unknown area
+    for entry in requests.incomplete(products.held(), mirror.selection_policy):
         if not areas or set(areas) & set(entry.areas):
             yield entry, mirror.selection_policy.wanted_by_areas(entry)
 
 
 def _print(done: list[str], *, dry_run: bool) -> None:
     for product_id in done:
-        say(f"{product_id}  {'would be queued' if dry_run else 'queued'}")
+        print_line(f"{product_id}  {'would be queued' if dry_run else 'queued'}")
     if not done:
-        say("nothing to complete")
+        print_line("no product lacks a file")
     elif not dry_run:
-        say(f"{count(len(done), 'product')}: the next sync brings what is missing, and no more")
+        print_line(f"{format_count(len(done), 'product')} queued: run `s2mirror sync`")

@@ -11,7 +11,7 @@ import typer
 
 from s2mirror.adapters.ledger import open_ledger
 from s2mirror.adapters.lock import InstanceLock
-from s2mirror.cli.output import complain
+from s2mirror.cli.output import print_error
 from s2mirror.config import Settings, load_settings
 from s2mirror.errors import ConfigError, MirrorError
 from s2mirror.service.logs import set_up_logs
@@ -23,7 +23,7 @@ _SUGGESTED: Final = 100
 
 
 def complete_area(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the areas that a shell may offer."""
+    """Return the names of areas for shell completion."""
     with suppress(MirrorError, OSError):
         settings = load_settings(config_path(context.params.get("config"))).settings
         return [area.name for area in settings.area if area.name.startswith(incomplete)]
@@ -31,7 +31,7 @@ def complete_area(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_product(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the products that a shell may offer."""
+    """Return the ids of products for shell completion."""
     with suppress(MirrorError, OSError):
         settings = load_settings(config_path(context.params.get("config"))).settings
         ledger = open_ledger(settings.ledger.path, create=False)
@@ -46,26 +46,27 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         "-c",
+        metavar="FILE",
         envvar="S2MIRROR_CONFIG",
-        help="Configuration file. Default: s2mirror.toml here, in ~/.config/s2mirror, "
-        "or in /etc/s2mirror, whichever comes first.",
+        help="Configuration file. Default: the first s2mirror.toml in this folder, "
+        "~/.config/s2mirror or /etc/s2mirror.",
         show_default=False,
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show log lines too.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Print log lines too.")]
 AreaOption = Annotated[
     list[str] | None,
     typer.Option(
         "--area",
         "-a",
-        metavar="NAME",
-        help="Only this area; may be given more than once.",
+        metavar="AREA",
+        help="Only this area. May be given more than once.",
         autocompletion=complete_area,
     ),
 ]
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", "-n", help="Show what would be done, and do nothing.")
+    bool, typer.Option("--dry-run", "-n", help="Print what would be done, and change nothing.")
 ]
 
 
@@ -73,18 +74,19 @@ def config_path(given: Path | None, environment: Mapping[str, str] = os.environ)
     """Return the configuration file to use. Raises ConfigError if there is none."""
     if given is not None:
         return given
-    places = _places(environment)
-    for place in places:
-        if os.access(place / CONFIG_NAME, os.F_OK):
-            return place / CONFIG_NAME
-    looked = ", ".join("this folder" if place == Path() else str(place) for place in places)
+    folders = _config_folders(environment)
+    for folder in folders:
+        if os.access(folder / CONFIG_NAME, os.F_OK):
+            return folder / CONFIG_NAME
+    searched = ", ".join("this folder" if folder == Path() else str(folder) for folder in folders)
     raise ConfigError(
-        f"no {CONFIG_NAME} in {looked}; `s2mirror init` writes one, --config names another"
+        f"no {CONFIG_NAME} was found in {searched}; write one with `s2mirror init`, or name one "
+        "with --config"
     )
 
 
-def _places(environment: Mapping[str, str]) -> list[Path]:
-    """Return the folders to look in; a service may well have no home."""
+def _config_folders(environment: Mapping[str, str]) -> list[Path]:
+    """Return the folders to search; a service may have no home."""
     home = environment.get("XDG_CONFIG_HOME") or (
         f"{environment['HOME']}/.config" if environment.get("HOME") else ""
     )
@@ -92,16 +94,16 @@ def _places(environment: Mapping[str, str]) -> list[Path]:
 
 
 def read_settings(given: Path | None) -> Settings:
-    """Return the settings, telling about repairs on stderr. Raises ConfigError."""
+    """Return the settings, and print notes about them on stderr. Raises ConfigError."""
     loaded = load_settings(config_path(given))
     for note in loaded.notes:
-        complain(f"note: {note}")
+        print_error(f"note: {note}")
     return loaded.settings
 
 
 @contextmanager
-def looking(given: Path | None) -> Iterator[Mirror]:
-    """Lend the mirror for commands that only look or mark: a daemon may run beside them."""
+def shared_mirror(given: Path | None) -> Iterator[Mirror]:
+    """Open the mirror for commands that read or mark: a daemon may run beside them."""
     settings = read_settings(given)
     _quiet_logs(settings, "warning")
     mirror = open_mirror(settings, create=False)
@@ -112,8 +114,8 @@ def looking(given: Path | None) -> Iterator[Mirror]:
 
 
 @contextmanager
-def working(given: Path | None, *, verbose: bool = False) -> Iterator[Mirror]:
-    """Lend the mirror for commands that move files: only one process at a time may.
+def exclusive_mirror(given: Path | None, *, verbose: bool = False) -> Iterator[Mirror]:
+    """Open the mirror for commands that move files: only one process at a time may.
 
     Raises AlreadyRunning if another one does.
     """
@@ -128,8 +130,8 @@ def working(given: Path | None, *, verbose: bool = False) -> Iterator[Mirror]:
 
 
 @contextmanager
-def planning(given: Path | None) -> Iterator[Mirror]:
-    """Lend the mirror for looking ahead, even before the first run has made a ledger."""
+def planning_mirror(given: Path | None) -> Iterator[Mirror]:
+    """Open the mirror for a dry run, even before the first run has created a ledger."""
     settings = read_settings(given)
     _quiet_logs(settings, "error")
     with TemporaryDirectory() as folder:

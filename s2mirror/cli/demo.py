@@ -1,4 +1,4 @@
-"""``demo``: the mirror at work against a Copernicus Data Space on loopback."""
+"""``demo``: the mirror with a local simulation of the Copernicus Data Space."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,33 +8,35 @@ import typer
 from s2mirror.errors import UsageError
 
 
-def register(app: typer.Typer) -> None:
-    """Add this command to *app*."""
-    app.command()(demo)
-
-
 def demo(
     folder: Annotated[
-        Path, typer.Option(help="Where the demo's archive and ledger go; made anew each time.")
+        Path,
+        typer.Option(
+            metavar="FOLDER", help="Folder for archive and ledger; emptied first if a demo made it."
+        ),
     ] = Path("demo"),
     *,
     items: Annotated[
         Path | None,
-        typer.Option(help="Mirror recorded items and manifests from this file or folder instead."),
+        typer.Option(
+            metavar="PATH", help="Mirror recorded items and manifests from this file or folder."
+        ),
     ] = None,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep the services up afterwards, until Ctrl-C.")
+        bool, typer.Option("--keep", help="Keep the services running afterwards, until Ctrl-C.")
     ] = False,
 ) -> int:
-    """Watch a mirror work, without network or account.
+    """Run a demonstration without network or account.
 
-    It takes less than a minute.
+    It takes less than a minute. Every step is a real command.
     """
     try:
-        from s2mirror.cli.demo_script import tell, tell_recorded  # noqa: PLC0415 - an optional extra
+        from s2mirror.cli.demo_script import run_demo, run_recorded_demo  # noqa: PLC0415 - an optional extra
     except ImportError as error:
         raise UsageError(
-            f"the demo needs the sandbox ({error.name} is not installed); "
+            f"the demo needs the sandbox, but {error.name} is not installed; "
             "run: pip install 's2mirror[sandbox]'"
         ) from error
-    return tell_recorded(folder, items, keep=keep) if items else tell(folder, keep=keep)
+    if items:
+        return run_recorded_demo(folder, items, keep=keep)
+    return run_demo(folder, keep=keep)

@@ -1,4 +1,4 @@
-"""What the demo tells. Every step is a real command, run as a user would type it."""
+"""The steps of the demo. Each is a real command, run as a user would type it."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from s2mirror.cli import audit, context, mark, preview, products, status, sync
-from s2mirror.cli.output import console, say
+from s2mirror.cli.output import console, print_line
 from s2mirror.errors import UsageError
 from s2mirror.sandbox import ProductSpec, Sandbox, SandboxProduct, make_product
 from s2mirror.sandbox.real import from_real
@@ -66,13 +66,13 @@ start = 2015-06-23
 """
 
 
-def tell(folder: Path, *, keep: bool) -> int:
-    """Tell the whole story; return 0 if every step ended as it should."""
+def run_demo(folder: Path, *, keep: bool) -> int:
+    """Run every step of the demo; return 0 if each ended as expected."""
     started = time.monotonic()
-    with _stage(folder, _TWO_AREAS) as (sandbox, config):
+    with _services(folder, _TWO_AREAS) as (sandbox, config):
         sandbox.publish(_first_products())
         _first_sync(config)
-        _publish_news(sandbox)
+        _publish_more(sandbox)
         _second_sync(config)
         _prune(config)
         _preview(config)
@@ -83,21 +83,21 @@ def tell(folder: Path, *, keep: bool) -> int:
     return 0
 
 
-def tell_recorded(folder: Path, items: Path, *, keep: bool) -> int:
-    """Mirror recorded items and manifests; return 0 if every step ended as it should."""
+def run_recorded_demo(folder: Path, items: Path, *, keep: bool) -> int:
+    """Mirror recorded items and manifests; return 0 if each step ended as expected."""
     started = time.monotonic()
-    with _stage(folder, _WHOLE_WORLD) as (sandbox, config):
+    with _services(folder, _WHOLE_WORLD) as (sandbox, config):
         recorded = from_real(items)
         for used in recorded.used:
-            say(f"  used         {used}")
+            print_line(f"  used         {used}")
         for name, why in recorded.passed_over.items():
-            say(f"  passed over  {name}: {why}")
+            print_line(f"  skipped      {name}: {why}")
         sandbox.publish(recorded.products)
-        _tell(f"{len(recorded.products)} recorded products are on the loopback services.")
+        _narrate(f"{len(recorded.products)} recorded products are published on the local services.")
         _run("sync", lambda: sync.sync(config))
         _run("list", lambda: products.list_products(config))
         _run("audit --online", lambda: audit.audit(config, online=True))
-        _tell("Again. Nothing is new, so not one byte should come:")
+        _narrate("Sync again. Nothing is new, so no byte is downloaded:")
         _run("sync", lambda: sync.sync(config))
         _close(folder, config, started, keep=keep)
         _wait_if(keep)
@@ -105,10 +105,10 @@ def tell_recorded(folder: Path, items: Path, *, keep: bool) -> int:
 
 
 @contextmanager
-def _stage(folder: Path, areas: str) -> Iterator[tuple[Sandbox, Path]]:
-    """Start the services, and write the configuration that leads to them."""
-    _make_anew(folder)
-    _tell("Starting a Copernicus Data Space on loopback: catalog, S3 store, tokens, Process API.")
+def _services(folder: Path, areas: str) -> Iterator[tuple[Sandbox, Path]]:
+    """Start the services, and write a configuration for them."""
+    _empty(folder)
+    _narrate("Starting a local Copernicus Data Space: STAC catalog, S3 store, tokens, Process API.")
     with Sandbox(folder) as sandbox:
         config = folder / "s2mirror.toml"
         text = _CONFIG.format(
@@ -120,20 +120,22 @@ def _stage(folder: Path, areas: str) -> Iterator[tuple[Sandbox, Path]]:
             ca_file=sandbox.ca_file.name,
         )
         config.write_text(text + areas, encoding="utf-8")
-        _hand_over_keys(folder, sandbox)
+        _provide_keys(folder, sandbox)
         yield sandbox, config
 
 
-def _make_anew(folder: Path) -> None:
+def _empty(folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
-        raise UsageError(f"{folder} exists and is not a demo's; give another with --folder")
+        raise UsageError(
+            f"{folder} exists and was not made by the demo; name another folder with --folder"
+        )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / _MARK).touch()
 
 
-def _hand_over_keys(folder: Path, sandbox: Sandbox) -> None:
-    """Give the keys as a service would: as files, named in the environment."""
+def _provide_keys(folder: Path, sandbox: Sandbox) -> None:
+    """Provide the keys as a service would: in files, named in the environment."""
     lines = []
     for name, secret in (
         ("S3_ACCESS_KEY", sandbox.access_key),
@@ -183,17 +185,17 @@ def _product(
 
 
 def _first_sync(config: Path) -> None:
-    _tell(
+    _narrate(
         "Seven products are published. Two areas are watched: Lake Zurich, both levels, and\n"
-        "tile 32TNS with at most 60 % cloud. One product is too cloudy, one lies elsewhere."
+        "tile 32TNS with at most 60 % cloud. One product is too cloudy, one is outside both."
     )
     _run("plan", lambda: sync.plan(config))
     _run("sync", lambda: sync.sync(config))
-    _tell("Again. Nothing is new, so not one byte should come:")
+    _narrate("Sync again. Nothing is new, so no byte is downloaded:")
     _run("sync", lambda: sync.sync(config))
 
 
-def _publish_news(sandbox: Sandbox) -> None:
+def _publish_more(sandbox: Sandbox) -> None:
     late = _SENSED_AT + timedelta(days=2)
     sandbox.publish(
         [
@@ -207,61 +209,65 @@ def _publish_news(sandbox: Sandbox) -> None:
             ),
         ]
     )  # fmt: skip
-    _tell(
-        "Three more are published: a new image, one sensed in 2020 and reprocessed only now,\n"
+    _narrate(
+        "Three more are published: a new image, one sensed in 2020 and reprocessed now,\n"
         "and a newer baseline of one that is held."
     )
 
 
 def _second_sync(config: Path) -> None:
-    _tell("Only these three should come:")
+    _narrate("Only these three are downloaded:")
     _run("sync", lambda: sync.sync(config))
 
 
 def _prune(config: Path) -> None:
-    with context.looking(config) as mirror:
+    with context.shared_mirror(config) as mirror:
         held = mirror.ledger.products.listed(state="archived", area="", tile="", limit=100)
     done = [entry.product.id for entry in held[-2:]]
-    _tell("Two products have been worked with, say. They may go:")
+    _narrate("Two products have been processed, so they may be pruned:")
     _run(f"mark processed {' '.join(done)}", lambda: mark.processed(done, config))
     _run("prune", lambda: sync.prune(config))
-    _tell("Pruned products stay known, so the next sync does not bring them back:")
+    _narrate("The ledger keeps pruned products, so the next sync does not download them again:")
     _run("sync", lambda: sync.sync(config))
 
 
 def _preview(config: Path) -> None:
-    _tell("A picture of an area, drawn by the Process API with the token of an OAuth client:")
+    _narrate("A preview of an area, rendered by the Process API with the token of an OAuth client:")
     day = "2026-05-28"
-    words = preview.Words(config=config, area=["lake-zurich"], since=day, until=day, width=160)
+    arguments = preview.Arguments(
+        config=config, area=["lake-zurich"], since=day, until=day, width=160
+    )
     _run(
         f"preview --area lake-zurich --from {day} --to {day} --width 160",
-        lambda: preview.preview(words),
+        lambda: preview.preview(arguments),
     )
 
 
-def _run(words: str, command: Callable[[], int]) -> None:
-    """Show a command as it would be typed, and run it. Raises UsageError if it fails."""
-    console().print(f"\n$ s2mirror {words}", style="bold")
+def _run(typed: str, command: Callable[[], int]) -> None:
+    """Print a command as it would be typed, and run it. Raises UsageError if it fails."""
+    console().print(f"\n$ s2mirror {typed}", style="bold")
     if code := command():
-        raise UsageError(f"the demo's `s2mirror {words}` ended with {code}, which it should not")
+        raise UsageError(f"the demo's `s2mirror {typed}` ended with exit code {code} instead of 0")
 
 
-def _tell(text: str) -> None:
+def _narrate(text: str) -> None:
     console().print(f"\n{text}", style="cyan")
 
 
 def _close(folder: Path, config: Path, started: float, *, keep: bool) -> None:
     seconds = time.monotonic() - started
-    _tell(f"That was all, in {seconds:.0f} s. Look around:")
-    say(f"  the archive        {folder / 'archive'}")
-    say(f"  the configuration  {config}")
-    say(f"  the ledger         {folder / 's2mirror.sqlite'} (any SQLite tool opens it)")
-    say(f"  try                . {folder / 'env.sh'}; s2mirror audit -c {config}")
+    _narrate(f"The demo took {seconds:.0f} s. What it made:")
+    print_line(f"  the archive        {folder / 'archive'}")
+    print_line(f"  the configuration  {config}")
+    print_line(f"  the ledger         {folder / 's2mirror.sqlite'} (any SQLite tool opens it)")
+    print_line(f"  try                . {folder / 'env.sh'}; s2mirror audit -c {config}")
     if not keep:
-        say("  `s2mirror demo --keep` leaves the services up, so that you can sync by hand")
+        print_line(
+            "  `s2mirror demo --keep` keeps the services running, so that you can sync by hand"
+        )
 
 
-def _wait_if(keep: bool) -> None:  # noqa: FBT001 - one plain fact
+def _wait_if(keep: bool) -> None:  # noqa: FBT001 - one flag
     if keep:
-        _tell("The services stay up; Ctrl-C ends them.")
+        _narrate("The services keep running; Ctrl-C stops them.")
         signal.sigwait({signal.SIGINT, signal.SIGTERM})

@@ -1,23 +1,16 @@
-"""``forecast``: when the backfill ends, and when disk or quota are full."""
+"""``forecast``: when the backfill ends, and when disk or quota is full."""
 
 from dataclasses import asdict
 from datetime import datetime
 
-import typer
-
-from s2mirror.cli.context import ConfigOption, JsonOption, looking
-from s2mirror.cli.output import print_json, print_table, say, size, when
+from s2mirror.cli.context import ConfigOption, JsonOption, shared_mirror
+from s2mirror.cli.output import format_size, format_time, print_json, print_line, print_table
 from s2mirror.service.forecast import ForecastReport, forecast_report
 
 
-def register(app: typer.Typer) -> None:
-    """Add this command to *app*."""
-    app.command("forecast")(show_forecast)
-
-
-def show_forecast(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
-    """Tell when the backfill ends, and when disk or quota are full."""
-    with looking(config) as mirror:
+def forecast(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
+    """Estimate when backfill, quota and disk end."""
+    with shared_mirror(config) as mirror:
         found = forecast_report(mirror)
     if as_json:
         print_json(asdict(found))
@@ -28,25 +21,25 @@ def show_forecast(config: ConfigOption = None, *, as_json: JsonOption = False) -
 
 def _print(found: ForecastReport) -> None:
     seen = found.forecast
-    say(f"backfill  ends {_about(seen.done_at)}")
-    quota = f"full {_about(seen.quota_full_at)}" if seen.quota_full_at else "holds nothing up"
-    say(f"quota     {quota}")
-    free = size(max(0, found.disk_bytes))
-    say(f"disk      full {_about(seen.disk_full_at)}; {free} are free, less the reserve")
-    say(
-        f"pace      {size(round(found.bytes_per_second))}/s; per day "
-        f"{size(round(found.new_bytes_per_day))} are new, "
-        f"{size(round(found.pruned_bytes_per_day))} are pruned"
+    print_line(f"backfill  ends {_about(seen.done_at)}")
+    quota = f"full {_about(seen.quota_full_at)}" if seen.quota_full_at else "delays nothing"
+    print_line(f"quota     {quota}")
+    free = format_size(max(0, found.disk_bytes))
+    print_line(f"disk      full {_about(seen.disk_full_at)}; {free} free beyond the reserve")
+    print_line(
+        f"rate      {format_size(round(found.bytes_per_second))}/s; per day "
+        f"{format_size(round(found.new_bytes_per_day))} published, "
+        f"{format_size(round(found.pruned_bytes_per_day))} pruned"
     )
-    say("")
+    print_line("")
     print_table(
         ("area", ">waiting", ">size", "done (UTC)"),
-        [(a.name, a.products, size(a.size_bytes), _about(a.done_at)) for a in seen.areas],
+        [(a.name, a.products, format_size(a.size_bytes), _about(a.done_at)) for a in seen.areas],
     )
-    say("")
+    print_line("")
     for assumption in found.assumptions:
-        say(f"assumes: {assumption}")
+        print_line(f"assumption: {assumption}")
 
 
 def _about(at: datetime | None) -> str:
-    return f"about {when(at)[:16]} UTC" if at else "not within ten years"
+    return f"about {format_time(at)[:16]} UTC" if at else "not within ten years"

@@ -1,12 +1,16 @@
-"""The entry point: errors as exit codes, and a stop that is heard from the first moment on."""
+"""The entry point: errors become exit codes, and a stop works from the start."""
 
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Final
 
-from s2mirror.cli.codes import BUG, STOPPED
+STOPPED: Final = 130
+"""Stopped on request before the work was complete."""
+BUG: Final = 70
+"""An unexpected error: EX_SOFTWARE of sysexits.h, so that no promise is mistaken for it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,41 +26,41 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _stop_when_asked() -> None:
-    """Let SIGTERM end the daemon before it has begun: as process 1 it would not even be noticed."""
+    """End the daemon at a SIGTERM before it has begun: process 1 would ignore the signal."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
 def _main(arguments: list[str]) -> int:
-    # The libraries behind the commands take most of a second, in which a stop must be heard.
-    from s2mirror.cli.output import complain, print_any_text  # noqa: PLC0415
+    # Imports take time, in which a stop must work already.
+    from s2mirror.cli.output import allow_any_text, print_error  # noqa: PLC0415
     from s2mirror.errors import MirrorError, Stopped  # noqa: PLC0415
 
-    print_any_text()
+    allow_any_text()
     try:
         return _run(arguments)
     except Stopped as error:
-        complain(str(error))
+        print_error(str(error))
         return STOPPED
     except MirrorError as error:
         for line in str(error).splitlines():
-            complain(line)
+            print_error(line)
         return error.exit_code
-    except Exception:  # noqa: BLE001 - the last resort: no accident may look like a promise
+    except Exception:  # noqa: BLE001 - the last resort: no accident may look like success
         for line in traceback.format_exc().splitlines():
-            complain(line)
-        complain("this is a bug in s2mirror: please report the lines above")
+            print_error(line)
+        print_error("this is a bug in s2mirror; please report the lines above")
         return BUG
 
 
 def _run(arguments: list[str]) -> int:
     import typer  # noqa: PLC0415 - see above
 
-    from s2mirror.cli.app import app, refusal  # noqa: PLC0415 - see above
+    from s2mirror.cli.app import app, usage_error  # noqa: PLC0415 - see above
 
     try:
         code = app(args=arguments, prog_name="s2mirror", standalone_mode=False)
     except typer.TyperException as error:
-        raise refusal(error) from error
+        raise usage_error(error) from error
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     return code if isinstance(code, int) else 0

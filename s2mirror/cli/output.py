@@ -1,4 +1,4 @@
-"""How values are printed: for programs as JSON, for people as text."""
+"""Printing: JSON for programs, lines and tables for people."""
 
 import os
 import sys
@@ -19,47 +19,47 @@ _MIN_WRAP_CHARACTERS: Final = 24
 
 
 def console() -> Console:
-    """Return where bars and coloured words go. It wraps nothing when it is no terminal."""
+    """Return the console for bars and colours. It wraps lines on terminals only."""
     return Console(soft_wrap=True, highlight=False)
 
 
 def on_terminal() -> bool:
-    """Tell whether a person sees what is printed."""
+    """Return whether stdout is a terminal."""
     return console().is_terminal
 
 
-def say(text: str) -> None:
-    """Print a line for people."""
+def print_line(text: str) -> None:
+    """Print a line on stdout."""
     _write(sys.stdout, text)
 
 
-def complain(text: str) -> None:
-    """Print a line about trouble, apart from the results."""
+def print_error(text: str) -> None:
+    """Print a line on stderr, apart from the results."""
     _write(sys.stderr, f"s2mirror: {text}")
 
 
 def print_json(value: object) -> None:
-    """Print any value of ours as one JSON document."""
+    """Print a value as one JSON document on stdout."""
     _write(sys.stdout, to_json(value, indent=2).decode())
 
 
 def _write(outlet: TextIO, text: str) -> None:
-    """Print at once. A reader that has had enough, ``head`` perhaps, never stops the work."""
+    """Print and flush. A reader that closes the pipe, such as ``head``, never stops the work."""
     try:
         print(text, file=outlet, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), outlet.fileno())
 
 
-def print_any_text() -> None:
-    """Let a terminal that cannot show a character show its number instead."""
+def allow_any_text() -> None:
+    """Print the number of each character that the encoding of the output lacks."""
     for outlet in (sys.stdout, sys.stderr):
         if hasattr(outlet, "reconfigure"):
             outlet.reconfigure(errors="backslashreplace")
 
 
-def product_facts(entry: LedgerEntry) -> dict[str, object]:
-    """Return what programs want to know of a product."""
+def product_values(entry: LedgerEntry) -> dict[str, object]:
+    """Return a product as it is printed in JSON."""
     product = {
         field.name: getattr(entry.product, field.name)
         for field in fields(entry.product)
@@ -81,8 +81,7 @@ def product_facts(entry: LedgerEntry) -> dict[str, object]:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows for people, ``grep`` and ``awk``: two blanks between columns, nothing cut off.
 
-    A column whose name begins with ``>`` goes to the right. On a terminal the last column is
-    folded into what room there is.
+    A column whose name begins with ``>`` is aligned right. A terminal folds the last column.
     """
     lines = [[name.lstrip(">") for name in columns]]
     lines += [["" if cell is None else str(cell) for cell in row] for row in rows]
@@ -93,19 +92,19 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
             cell.rjust(width) if to_right else cell.ljust(width)
             for cell, width, to_right in zip(line, widths, right, strict=True)
         ]
-        say(_folded(head[:-1], head[-1]))
+        print_line(_folded(head[:-1], head[-1]))
 
 
 def _folded(head: Sequence[str], last: str) -> str:
     before = "".join(cell + _GAP for cell in head)
-    room = console().width - len(before)
-    if not on_terminal() or len(last.rstrip()) <= room or room < _MIN_WRAP_CHARACTERS:
+    width = console().width - len(before)
+    if not on_terminal() or len(last.rstrip()) <= width or width < _MIN_WRAP_CHARACTERS:
         return (before + last).rstrip()
-    return before + ("\n" + " " * len(before)).join(textwrap.wrap(last, room))
+    return before + ("\n" + " " * len(before)).join(textwrap.wrap(last, width))
 
 
-def size(size_bytes: int | None) -> str:
-    """Return a size for people: ``1.2 GB``."""
+def format_size(size_bytes: int | None) -> str:
+    """Return a size with its unit: ``1.2 GB``."""
     if size_bytes is None:
         return "?"
     for step, unit in _STEPS:
@@ -114,11 +113,11 @@ def size(size_bytes: int | None) -> str:
     return f"{size_bytes} B"
 
 
-def when(moment: datetime | None) -> str:
-    """Return an instant for people, in UTC."""
-    return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "never"
+def format_time(at: datetime | None) -> str:
+    """Return an instant in UTC, without its zone."""
+    return f"{at:%Y-%m-%d %H:%M:%S}" if at else "never"
 
 
-def count(number: int, noun: str) -> str:
-    """Return a number of things for people: ``1 product``, ``2 products``."""
+def format_count(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 product``, ``2 products``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,4 +1,4 @@
-"""``preview``: make a picture now, of products, of an area, or of any place."""
+"""``preview``: make previews on request, of products, an area or a box."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from s2mirror.cli.context import (
     complete_product,
     read_settings,
 )
-from s2mirror.cli.output import complain, count, print_json, print_table, say
+from s2mirror.cli.output import format_count, print_error, print_json, print_line, print_table
 from s2mirror.cli.products import plain_id
 from s2mirror.cli.signals import stopped_by_signals
 from s2mirror.config.geometry_inputs import geometry_of_bbox, geometry_of_geojson
@@ -39,12 +39,12 @@ _OPTIONS: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
-    """What stands on the command line."""
+class Arguments:
+    """The arguments of the command line."""
 
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help="Products.", autocompletion=complete_product),
+        typer.Argument(metavar="ID", help="Products to preview.", autocompletion=complete_product),
     ] = None
     config: ConfigOption = None
     area: Annotated[
@@ -52,66 +52,100 @@ class Words:
         typer.Option(
             "--area",
             "-a",
-            metavar="NAME",
-            help="An area, instead of products.",
+            metavar="AREA",
+            help="Preview this area.",
             autocompletion=complete_area,
         ),
     ] = None
     bbox: Annotated[
         str | None,
-        typer.Option(metavar="W,S,E,N", help="A box in degrees, instead of products."),
+        typer.Option(metavar="W,S,E,N", help="Preview this box, in degrees."),
     ] = None
     geometry: Annotated[
-        Path | None, typer.Option(help="The outline in a GeoJSON file, instead of products.")
+        Path | None, typer.Option(metavar="FILE", help="Preview the geometry in this GeoJSON file.")
     ] = None
     since: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="TIME", help="Images from this day or time (UTC) on, of a place."
+            "--from",
+            metavar="TIME",
+            help="Earliest image, day or time (UTC); for areas, boxes and geometries.",
         ),
     ] = None
     until: Annotated[
-        str | None, typer.Option("--to", metavar="TIME", help="Images up to then. Default: now.")
+        str | None,
+        typer.Option("--to", metavar="TIME", help="Latest image, day or time (UTC). Default: now."),
     ] = None
     collection: Annotated[
-        str, typer.Option(help="Of a box or outline: sentinel-2-l2a or sentinel-2-l1c.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Collection for a box or geometry: sentinel-2-l2a or sentinel-2-l1c.",
+        ),
     ] = "sentinel-2-l2a"
     source: Annotated[
-        str | None, typer.Option(help=f"{', '.join(list(PreviewSource)[1:])}: see [preview].")
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help=f"Source of a product's preview: {', '.join(list(PreviewSource)[1:])}.",
+        ),
     ] = None
     evalscript: Annotated[
-        str | None, typer.Option(help="true-color, false-color, ndvi, scl, or your own script.js.")
+        str | None,
+        typer.Option(
+            metavar="SCRIPT", help="true-color, false-color, ndvi, scl, or a file of your own."
+        ),
     ] = None
-    width: Annotated[int | None, typer.Option(metavar="PIXELS", help="Width.")] = None
-    height: Annotated[int | None, typer.Option(metavar="PIXELS", help="Height.")] = None
+    width: Annotated[int | None, typer.Option(metavar="PIXELS", help="Width of the preview.")] = (
+        None
+    )
+    height: Annotated[int | None, typer.Option(metavar="PIXELS", help="Height of the preview.")] = (
+        None
+    )
     metres_per_pixel: Annotated[
-        float | None, typer.Option(metavar="METRES", help="Instead of width and height.")
+        float | None,
+        typer.Option(metavar="METRES", help="Pixel size, instead of width and height."),
     ] = None
-    crs: Annotated[str | None, typer.Option(help="EPSG:4326, EPSG:32632, utm …")] = None
-    format: Annotated[str | None, typer.Option(help=f"{', '.join(FORMATS)}.")] = None
+    crs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CRS", help="Coordinate system, such as EPSG:4326, EPSG:32632 or utm."
+        ),
+    ] = None
+    format: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help=f"File format: {', '.join(FORMATS)}.")
+    ] = None
     max_cloud_cover_percent: Annotated[
-        float | None, typer.Option("--max-cloud", metavar="PERCENT", help="No cloudier images.")
+        float | None,
+        typer.Option("--max-cloud", metavar="PERCENT", help="Maximum cloud cover in percent."),
     ] = None
     mosaicking_order: Annotated[
-        str | None, typer.Option("--order", help="mostRecent, leastRecent or leastCC.")
+        str | None,
+        typer.Option(
+            "--order",
+            metavar="ORDER",
+            help="Image on top: mostRecent, leastRecent or leastCC (least cloud cover).",
+        ),
     ] = None
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="This file, instead of one in the archive."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="File to write, instead of one in the archive."
+        ),
     ] = None
     dry_run: DryRunOption = False
     as_json: JsonOption = False
 
     @property
     def order(self) -> Order:
-        """What is to be made. Raises UsageError."""
+        """The order that the arguments describe. Raises UsageError."""
         given = {name: getattr(self, name) for name in _OPTIONS}
         return Order(
             ids=tuple(dict.fromkeys(plain_id(text) for text in self.ids or ())),
             areas=tuple(dict.fromkeys(self.area or ())),
             outline=self._geometry(),
-            since=_moment("--from", self.since, time.min),
-            until=_moment("--to", self.until, time.max),
+            since=_instant("--from", self.since, time.min),
+            until=_instant("--to", self.until, time.max),
             collection=self._collection(),
             options={name: value for name, value in given.items() if value is not None},
             output=self.output,
@@ -119,7 +153,7 @@ class Words:
 
     def _geometry(self) -> Shape | None:
         if self.bbox is not None and self.geometry is not None:
-            raise UsageError("say of what: --bbox or --geometry, not both")
+            raise UsageError("give exactly one of: product IDs, --area, --bbox, --geometry")
         try:
             if self.bbox is not None:
                 return geometry_of_bbox(_numbers(self.bbox))
@@ -136,18 +170,13 @@ class Words:
         return self.collection
 
 
-def register(app: typer.Typer) -> None:
-    """Add this command to *app*."""
-    app.command()(_taking(Words, preview))
-
-
-def _taking(words: type[Words], command: Callable[[Words], int]) -> Callable[..., int]:
-    """Return *command* as Typer wants it: every field of *words* a parameter of its own."""
+def _taking(arguments: type[Arguments], command: Callable[[Arguments], int]) -> Callable[..., int]:
+    """Return *command* as Typer wants it: each field of *arguments* as a parameter."""
 
     def called(**given: Any) -> int:  # noqa: ANN401 - as Typer parsed them
-        return command(words(**given))
+        return command(arguments(**given))
 
-    hints = get_type_hints(words, include_extras=True)
+    hints = get_type_hints(arguments, include_extras=True)
     parameters = [
         Parameter(
             field.name,
@@ -155,7 +184,7 @@ def _taking(words: type[Words], command: Callable[[Words], int]) -> Callable[...
             annotation=hints[field.name],
             default=Parameter.empty if field.default is MISSING else field.default,
         )
-        for field in fields(words)
+        for field in fields(arguments)
     ]
     called.__name__, called.__doc__ = command.__name__, command.__doc__
     called.__annotations__ = dict(hints)
@@ -163,22 +192,22 @@ def _taking(words: type[Words], command: Callable[[Words], int]) -> Callable[...
     return called
 
 
-def preview(words: Words) -> int:
-    """Make a preview now: of products, of an area, or of any place.
+def preview(arguments: Arguments) -> int:
+    """Make previews of products, an area or a box.
 
-    Those that are drawn (--source process, and those of places) cost processing units; --dry-run
-    says how many. Exit code 1: nothing is on the picture, and it was not kept.
+    Previews rendered by CDSE (--source process; areas, boxes and geometries always) cost
+    processing units; --dry-run prints how many. Exit code 1: a preview is empty and was not kept.
     """
-    with stopped_by_signals() as stop, _previewing(words.config) as mirror:
-        found = tasks(mirror, words.order)
+    with stopped_by_signals() as stop, _previewing(arguments.config) as mirror:
+        found = tasks(mirror, arguments.order)
         planned = estimates(found)
-        done = [] if words.dry_run else carry_out(mirror, found, words.output, stop)
-        standing = status_now(mirror)
+        done = [] if arguments.dry_run else carry_out(mirror, found, arguments.output, stop)
+        status = status_now(mirror)
         root = mirror.archive.root
-    if words.as_json:
-        print_json(_facts(planned, done, standing, root))
-    elif words.dry_run:
-        _print_plan(planned, standing)
+    if arguments.as_json:
+        print_json(_values(planned, done, status, root))
+    elif arguments.dry_run:
+        _print_plan(planned, status)
     else:
         _print_done(done, root)
     return 1 if any(each.outcome is not Outcome.MADE for each in done) else 0
@@ -186,7 +215,7 @@ def preview(words: Words) -> int:
 
 @contextmanager
 def _previewing(given: Path | None) -> Iterator[Mirror]:
-    """Lend the mirror; a daemon may run beside it, and the ledger is made if there is none yet."""
+    """Open the mirror; a daemon may run beside it, and the ledger is created if need be."""
     settings = read_settings(given)
     set_up_logs(level="warning", form=settings.log.format, secrets=secret_texts(settings))
     mirror = mirror_on(open_ledger(settings.ledger.path), settings)
@@ -203,30 +232,30 @@ def _numbers(text: str) -> list[float]:
         raise ValueError(f"expected W,S,E,N in degrees; got {text!r}") from None
 
 
-def _moment(option: str, text: str | None, at_day: time) -> datetime | None:
-    """Return an instant; a plain day stands for its beginning, or its end."""
+def _instant(option: str, text: str | None, at_day: time) -> datetime | None:
+    """Return an instant: of a day, its start or its end."""
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text)
     except ValueError as error:
         expected = "a day such as 2026-05-27, or a time such as 2026-05-27T10:20:00Z"
         raise UsageError(f"{option}: expected {expected}; got {text!r}") from error
     is_day = "T" not in text and " " not in text
-    moment = datetime.combine(moment, at_day) if is_day else moment
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    instant = datetime.combine(instant, at_day) if is_day else instant
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
-def _facts(
-    planned: list[Estimate], done: list[Preview], standing: PreviewStatus, root: Path
+def _values(
+    planned: list[Estimate], done: list[Preview], status: PreviewStatus, root: Path
 ) -> dict[str, object]:
     return {
         "planned": planned,
         "estimated_units": sum(each.units for each in planned),
         "made": [asdict(each) | {"paths": _paths(each, root)} for each in done],
-        "month": standing.month,
-        "spent": standing.spent,
-        "allowance": standing.allowance,
+        "month": status.month,
+        "spent": status.spent,
+        "allowance": status.allowance,
     }
 
 
@@ -234,27 +263,33 @@ def _paths(done: Preview, root: Path) -> list[str]:
     return [str(root / path) for path in done.paths]
 
 
-def _print_plan(planned: list[Estimate], standing: PreviewStatus) -> None:
+def _print_plan(planned: list[Estimate], status: PreviewStatus) -> None:
     units = sum(each.units for each in planned)
-    pictures = count(len(planned), "picture")
-    say(f"would draw {pictures} for about {units:.2f} processing units" if planned else
-        "would draw nothing: the pictures come with the products")  # fmt: skip
+    previews = format_count(len(planned), "preview")
+    print_line(
+        f"would render {previews} for about {units:.2f} processing units"
+        if planned
+        else "would render nothing: the previews are made from the products' own files"
+    )
     print_table(
-        ("of", "what", ">pixels", "crs", ">units"),
+        ("subject", "preview", ">pixels", "crs", ">units"),
         [(e.subject, e.name, f"{e.width}x{e.height}", e.crs, f"{e.units:.3f}") for e in planned],
     )
-    say(
-        f"{standing.spent.units:.1f} of {standing.allowance.units:g} units are spent "
-        f"in {standing.month}"
+    print_line(
+        f"{status.spent.units:.1f} of {status.allowance.units:g} processing units spent "
+        f"in {status.month}"
     )
 
 
 def _print_done(done: list[Preview], root: Path) -> None:
     for each in done:
         for path in _paths(each, root):
-            say(path)
+            print_line(path)
         if each.outcome is Outcome.EMPTY:
-            complain(f"{each.subject}: nothing is on it, so it was not kept; another time perhaps?")
+            print_error(f"the preview of {each.subject} is empty and was not kept; try other dates")
     units = sum(each.units for each in done)
     if units:
-        say(f"{units:.2f} processing units")
+        print_line(f"{units:.2f} processing units")
+
+
+command = _taking(Arguments, preview)

@@ -1,4 +1,4 @@
-"""``list`` and ``show``: the products, one by one."""
+"""``list`` and ``show``: products, one by one."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -11,27 +11,21 @@ from s2mirror.cli.context import (
     JsonOption,
     complete_area,
     complete_product,
-    looking,
+    shared_mirror,
 )
 from s2mirror.cli.output import (
-    complain,
+    format_size,
+    format_time,
+    print_error,
     print_json,
+    print_line,
     print_table,
-    product_facts,
-    say,
-    size,
-    when,
+    product_values,
 )
 from s2mirror.errors import UsageError
 from s2mirror.lifecycle import State
 from s2mirror.model import LedgerEntry
 from s2mirror.service.wiring import Mirror
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to *app*."""
-    app.command("list")(list_products)
-    app.command()(show)
 
 
 def list_products(
@@ -50,39 +44,42 @@ def list_products(
         typer.Option(
             "--area",
             "-a",
-            metavar="NAME",
+            metavar="AREA",
             help="Only products of this area.",
             autocompletion=complete_area,
         ),
     ] = "",
     tile: Annotated[
-        str, typer.Option(metavar="TILE", help="Only products of this MGRS tile: 32TMT.")
+        str, typer.Option(metavar="TILE", help="Only products of this MGRS tile, such as 32TMT.")
     ] = "",
     limit: Annotated[
-        int, typer.Option(min=1, metavar="NUMBER", help="At most so many, the newest.")
+        int, typer.Option(min=1, metavar="NUMBER", help="At most this many, the newest.")
     ] = 1000,
     as_json: JsonOption = False,
 ) -> int:
-    """List products, newest sensing first."""
+    """List products, newest first.
+
+    Newest by sensing time. JSON has more fields.
+    """
     if state and state not in list(State):
-        raise UsageError(f"no state is called {state!r}; there are {', '.join(State)}")
-    with looking(config) as mirror:
+        raise UsageError(f"unknown state {state!r}; expected one of {', '.join(State)}")
+    with shared_mirror(config) as mirror:
         _check_area(mirror, area)
         tile = tile.upper().removeprefix("T")
         found = mirror.ledger.products.listed(state=state, area=area, tile=tile, limit=limit + 1)
     if as_json:
-        print_json([product_facts(entry) for entry in found[:limit]])
+        print_json([product_values(entry) for entry in found[:limit]])
     elif found:
         _print_list(found[:limit])
     else:
-        complain("there is no such product" if state or area or tile else "no product yet")
+        print_error("no product matches" if state or area or tile else "no products yet")
     if len(found) > limit:
-        complain(f"there are more than {limit}; --limit shows more")
+        print_error(f"only the newest {limit} are listed; use --limit to list more")
     return 0
 
 
 def _check_area(mirror: Mirror, name: str) -> None:
-    """Raise UsageError for an area that neither the configuration nor the ledger has."""
+    """Raise UsageError for an area that neither configuration nor ledger has."""
     known = {area.name for area in mirror.areas}
     if not name or name in known:
         return
@@ -96,7 +93,7 @@ def _print_list(found: list[LedgerEntry]) -> None:
             (
                 entry.product.id,
                 entry.state,
-                size(entry.product.size_bytes),
+                format_size(entry.product.size_bytes),
                 _files(entry),
                 _cloud(entry),
                 ",".join(entry.areas),
@@ -110,55 +107,59 @@ def _print_list(found: list[LedgerEntry]) -> None:
 def show(
     product_id: Annotated[
         str,
-        typer.Argument(metavar="ID", help="Product name.", autocompletion=complete_product),
+        typer.Argument(
+            metavar="ID",
+            help="Product id, with or without .SAFE, or its path.",
+            autocompletion=complete_product,
+        ),
     ],
     config: ConfigOption = None,
     *,
     as_json: JsonOption = False,
 ) -> int:
-    """Show one product with its whole history."""
+    """Show one product with its history."""
     name = plain_id(product_id)
-    with looking(config) as mirror:
+    with shared_mirror(config) as mirror:
         entry = mirror.ledger.products.get(name)
         history = mirror.ledger.products.history(name)
         archive_root = mirror.archive.root
     if as_json:
-        print_json(product_facts(entry) | {"history": history})
+        print_json(product_values(entry) | {"history": history})
         return 0
-    say(entry.product.id)
+    print_line(entry.product.id)
     for key, value in _lines(entry, str(archive_root)):
-        say(f"  {key:10}  {value}")
-    say("")
+        print_line(f"  {key:10}  {value}")
+    print_line("")
     print_table(
         ("at (UTC)", "event", "from", "to", "reason"),
-        [(when(s.at), s.event, s.from_state, s.to_state, s.reason) for s in history],
+        [(format_time(s.at), s.event, s.from_state, s.to_state, s.reason) for s in history],
     )
     return 0
 
 
 def plain_id(text: str) -> str:
-    """Return the product that a person means by its name, with ``.SAFE`` or as a path."""
+    """Return the product id of a name, with or without ``.SAFE``, or of a path."""
     return text.rstrip("/").rpartition("/")[2].removesuffix(".SAFE")
 
 
 def _lines(entry: LedgerEntry, archive_root: str) -> Iterator[tuple[str, str]]:
     product = entry.product
-    yield "state", f"{entry.state} since {when(entry.changed_at)} UTC"
+    yield "state", f"{entry.state} since {format_time(entry.changed_at)} UTC"
     if entry.reason:
         yield "reason", entry.reason
     if entry.attempts:
-        yield "attempts", f"{entry.attempts}, the next not before {when(entry.next_attempt_at)} UTC"
+        yield "attempts", f"{entry.attempts}, next after {format_time(entry.next_attempt_at)} UTC"
     if entry.path:
         yield "folder", f"{archive_root}/{entry.path}"
     yield "areas", ", ".join(entry.areas) or "none"
-    yield "size", f"{size(product.size_bytes)} ({product.size_bytes or 0:,} B)"
+    yield "size", f"{format_size(product.size_bytes)} ({product.size_bytes or 0:,} B)"
     if entry.path:
         yield "files", _files(entry)
-    yield "sensed", f"{when(product.sensed_at)} UTC"
-    yield "generated", f"{when(product.generated_at)} UTC, baseline {product.baseline}"
-    yield "published", f"{when(product.published_at)} UTC"
+    yield "sensed", f"{format_time(product.sensed_at)} UTC"
+    yield "generated", f"{format_time(product.generated_at)} UTC, baseline {product.baseline}"
+    yield "published", f"{format_time(product.published_at)} UTC"
     yield "tile", f"{product.tile}, relative orbit {product.relative_orbit}, {product.platform}"
-    yield "cloud", f"{_cloud(entry)} %" if _cloud(entry) else "not told"
+    yield "cloud", f"{_cloud(entry)} %" if _cloud(entry) else "unknown"
     yield "collection", product.collection
     yield "datatake", product.datatake_id
     yield "datastrip", product.datastrip_id
@@ -166,7 +167,7 @@ def _lines(entry: LedgerEntry, archive_root: str) -> Iterator[tuple[str, str]]:
 
 
 def _files(entry: LedgerEntry) -> str:
-    """Return which files stand in the folder."""
+    """Return which files of the product are held."""
     if entry.path is None:
         return ""
     return "all" if entry.selection.whole else f"only {entry.selection}"

@@ -16,56 +16,56 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from s2mirror.cli.output import console, on_terminal, say, size
+from s2mirror.cli.output import console, format_size, on_terminal, print_line
 from s2mirror.ports import Progress as ProgressPort
 
 Unfinished = Callable[[], tuple[int, int]]
-"""Returns how many products wait or are under way, and about how many bytes they have."""
+"""Returns how many products are queued or downloading, and their bytes, estimated."""
 _NARROW_CHARACTERS: Final = 90
 
 
 class SilentProgress:
-    """Says nothing, for ``--json`` and the daemon."""
+    """Prints nothing, for ``--json`` and the daemon."""
 
     def began(self, product_id: str, *, size_bytes: int, staged_bytes: int) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def received(self, product_id: str, size_bytes: int) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def ended(self, product_id: str, outcome: str) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 class LineProgress:
-    """Prints a line when a product begins and one when it ends."""
+    """Prints a line when a product starts and one when it ends."""
 
     def __init__(self) -> None:
         self._started: dict[str, float] = {}
         self._sizes: dict[str, int] = {}
 
     def began(self, product_id: str, *, size_bytes: int, staged_bytes: int) -> None:
-        """Print what begins."""
+        """Print the product and its size."""
         self._started[product_id] = time.monotonic()
         self._sizes[product_id] = size_bytes
-        there = f", {size(staged_bytes)} of it here already" if staged_bytes else ""
-        say(f"fetching  {product_id}  {size(size_bytes)}{there}")
+        resumed = f", {format_size(staged_bytes)} of it staged already" if staged_bytes else ""
+        print_line(f"download  {product_id}  {format_size(size_bytes)}{resumed}")
 
     def received(self, product_id: str, size_bytes: int) -> None:
-        """Say nothing: lines are for beginnings and ends."""
+        """Print nothing: lines mark the start and the end only."""
 
     def ended(self, product_id: str, outcome: str) -> None:
-        """Print how it ended."""
+        """Print the outcome."""
         started = self._started.pop(product_id, None)
         if started is None:
-            say(f"{outcome:9} {product_id}")
+            print_line(f"{outcome:9} {product_id}")
             return
         size_bytes, seconds = self._sizes.pop(product_id), time.monotonic() - started
-        say(f"{outcome:9} {product_id}  {size(size_bytes)} in {seconds:.1f} s")
+        print_line(f"{outcome:9} {product_id}  {format_size(size_bytes)} in {seconds:.1f} s")
 
 
 class BarProgress:
-    """Draws one bar per product under way, and one for all that this run has to fetch."""
+    """Draws one bar per product, and one for all products of this run."""
 
     def __init__(self, bars: Progress, unfinished: Unfinished) -> None:
         self._bars = bars
@@ -84,25 +84,25 @@ class BarProgress:
             )
             self._sizes[product_id] = size_bytes
             self._bars.advance(self._all, staged_bytes)
-            self._look_ahead()
+            self._update_total()
 
     def received(self, product_id: str, size_bytes: int) -> None:
-        """Move the bars on."""
+        """Advance the bars."""
         self._bars.advance(self._tasks[product_id], size_bytes)
         self._bars.advance(self._all, size_bytes)
 
     def ended(self, product_id: str, outcome: str) -> None:
-        """Take a bar away, and print how it ended."""
+        """Remove the bar, and print the outcome."""
         with self._lock:
             task = self._tasks.pop(product_id, None)
             if task is not None:
                 self._bars.remove_task(task)
             self._done.append(self._sizes.pop(product_id, 0))
-            self._look_ahead()
+            self._update_total()
         self._bars.console.print(f"{outcome:9} {product_id}", markup=False)
 
-    def _look_ahead(self) -> None:
-        """Count in what still waits, so that the time left is that of the whole run."""
+    def _update_total(self) -> None:
+        """Include queued products, so that the time left is that of the whole run."""
         products, expected_bytes = self._unfinished()
         self._bars.update(
             self._all,
@@ -113,7 +113,7 @@ class BarProgress:
 
 
 def _short(product_id: str) -> str:
-    """Return what tells a product from its neighbours: ``S2C L2A 32TMT 2026-05-27``."""
+    """Return the distinctive parts of an id: ``S2C L2A 32TMT 2026-05-27``."""
     platform, level, sensed, _, _, tile, *_ = product_id.split("_")
     date = f"{sensed[:4]}-{sensed[4:6]}-{sensed[6:8]}"
     return f"{platform} {level.removeprefix('MSI')} {tile.removeprefix('T')} {date}"
@@ -121,7 +121,7 @@ def _short(product_id: str) -> str:
 
 @contextmanager
 def progress_for(unfinished: Unfinished, *, as_json: bool) -> Iterator[ProgressPort]:
-    """Lend the progress display that fits where output goes."""
+    """Provide the progress display that suits the output."""
     if as_json:
         yield SilentProgress()
     elif not on_terminal():
@@ -132,7 +132,7 @@ def progress_for(unfinished: Unfinished, *, as_json: bool) -> Iterator[ProgressP
 
 
 def new_bars() -> Progress:
-    """Return bars with bytes, rate and time left, that go away when they are done."""
+    """Return bars with bytes, rate and time left, which disappear at the end."""
     narrow = console().width < _NARROW_CHARACTERS
     return Progress(
         TextColumn("{task.description}"),

@@ -3,8 +3,6 @@
 import signal
 from functools import partial
 
-import typer
-
 from s2mirror.adapters.lock import InstanceLock
 from s2mirror.adapters.notify import Notifier
 from s2mirror.cli.context import ConfigOption, config_path
@@ -17,13 +15,11 @@ from s2mirror.service.options import secret_texts
 from s2mirror.service.wiring import Mirror, open_mirror
 
 
-def register(app: typer.Typer) -> None:
-    """Add this command to *app*."""
-    app.command()(run)
-
-
 def run(config: ConfigOption = None) -> int:
-    """Run the daemon until SIGTERM; SIGHUP: read the configuration."""
+    """Run the daemon until SIGTERM.
+
+    SIGHUP reads the configuration again; a faulty one is refused, and the old one stays active.
+    """
     orders = _listen()
     settings = _begin(load_settings(config_path(config)))
     notifier = Notifier()
@@ -36,7 +32,7 @@ def run(config: ConfigOption = None) -> int:
 
 
 def _listen() -> Orders:
-    """Hear signals from now on; handlers only set flags, the daemon looks at them."""
+    """Install signal handlers: they only set flags, which the daemon reads."""
     orders = Orders()
 
     def reload(*_: object) -> None:
@@ -52,7 +48,7 @@ def _listen() -> Orders:
 
 
 def _begin(loaded: Loaded) -> Settings:
-    """Let the settings take effect on how the process speaks."""
+    """Set up logs as configured, and log the notes of the configuration."""
     settings = loaded.settings
     set_up_logs(level=settings.log.level, form=settings.log.format, secrets=secret_texts(settings))
     for note in loaded.notes:
@@ -61,11 +57,11 @@ def _begin(loaded: Loaded) -> Settings:
 
 
 def _reread(config: ConfigOption, now: Settings) -> Mirror | None:
-    """Return the mirror that the configuration describes now; None if the old one must go on."""
+    """Return the mirror of the current configuration; None if that is refused."""
     try:
         loaded = load_settings(config_path(config))
         if loaded.settings.ledger.path != now.ledger.path:
-            raise ConfigError("ledger.path: takes effect only with a restart")
+            raise ConfigError("ledger.path has changed; restart the daemon to use the new ledger")
         mirror = open_mirror(loaded.settings, create=True)
     except MirrorError as error:
         log.error("config.refused", faults=str(error).splitlines(), kept="the old configuration")

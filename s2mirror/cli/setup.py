@@ -1,4 +1,4 @@
-"""``init``, ``check``, ``version``: everything before the first run."""
+"""``init``, ``check``, ``version``: commands for before the first run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,43 +7,43 @@ import typer
 
 from s2mirror import __version__
 from s2mirror.cli.context import CONFIG_NAME, ConfigOption, JsonOption, read_settings
-from s2mirror.cli.output import print_json, say
+from s2mirror.cli.output import format_count, print_json, print_line
 from s2mirror.config import example_text
 from s2mirror.errors import UsageError
 from s2mirror.service.checkup import Check, checkup
 
 
-def register(app: typer.Typer) -> None:
-    """Add these commands to *app*."""
-    app.command()(init)
-    app.command()(check)
-    app.command()(version)
-
-
 def init(
-    path: Annotated[Path, typer.Argument(help="File to write.")] = Path(CONFIG_NAME),
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="File to write.")] = Path(
+        CONFIG_NAME
+    ),
     *,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> int:
-    """Write an annotated configuration to begin with."""
+    """Write a commented configuration file."""
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(example_text())
     except FileExistsError as error:
-        raise UsageError(f"{path} exists; --force overwrites it, or give another name") from error
+        raise UsageError(
+            f"{path} exists already; overwrite it with --force, or name another file"
+        ) from error
     except OSError as error:
         raise UsageError(
-            f"cannot write {path}: {error.strerror}; give a file in a folder that exists and "
-            "where this user may write"
+            f"cannot write {path}: {error.strerror}; name a file in an existing folder in which "
+            "this user may write"
         ) from error
-    say(f"wrote {path}. Set archive.root and your areas in it, then run: s2mirror check")
+    print_line(f"wrote {path}; set archive.root and your areas in it, then run `s2mirror check`")
     return 0
 
 
 def check(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
-    """Try disk, clock, catalog, store and keys; change nothing."""
+    """Check configuration, disk, clock, services and keys.
+
+    Nothing is changed. Exit code: that of the worst finding.
+    """
     settings = read_settings(config)
-    done = [Check(name="configuration", detail=f"{len(settings.area)} areas")]
+    done = [Check(name="configuration", detail=format_count(len(settings.area), "area"))]
     if not as_json:
         _print_check(done[0])
     for result in checkup(settings):
@@ -56,7 +56,7 @@ def check(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
 
 
 def _print_check(result: Check) -> None:
-    say(f"{'FAIL' if result.exit_code else 'ok':5} {result.name:14} {result.detail}")
+    print_line(f"{'FAIL' if result.exit_code else 'ok':5} {result.name:14} {result.detail}")
 
 
 def version(*, as_json: JsonOption = False) -> int:
@@ -64,5 +64,5 @@ def version(*, as_json: JsonOption = False) -> int:
     if as_json:
         print_json({"version": __version__})
     else:
-        say(f"s2mirror {__version__}")
+        print_line(f"s2mirror {__version__}")
     return 0

@@ -1,4 +1,4 @@
-"""How a command that works ends when it is told to: in seconds, whatever hangs."""
+"""Signals: a command that works ends within seconds, whatever hangs."""
 
 import os
 import signal
@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NoReturn
 
-from s2mirror.cli.codes import STOPPED
-from s2mirror.cli.output import complain, console, on_terminal
+from s2mirror.cli.main import STOPPED
+from s2mirror.cli.output import console, on_terminal, print_error
 from s2mirror.stop import StopFlag
 
 PATIENCE_SECONDS: Final = 6.0
@@ -19,36 +19,36 @@ _STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stopped_by_signals() -> Iterator[StopFlag]:
-    """Lend a flag that the first SIGINT or SIGTERM sets.
+    """Provide a flag that the first SIGINT or SIGTERM sets.
 
-    The second leaves at once, and so does the first if seconds go by and nothing happens.
+    A second signal ends the process at once, and so does the first after some seconds.
     """
     stop = StopFlag()
-    ears, mouth = socket.socketpair()
-    mouth.settimeout(0)
-    wakeup = mouth.detach()  # open until it is closed, whatever becomes of this frame
+    receiver, sender = socket.socketpair()
+    sender.settimeout(0)
+    wakeup = sender.detach()  # open until os.close, however this frame ends
     before = {number: signal.signal(number, lambda *_: None) for number in _STOPS}
-    woken_before = signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-    threading.Thread(target=_listen, args=(ears, stop), name="signals", daemon=True).start()
+    wakeup_before = signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+    threading.Thread(target=_listen, args=(receiver, stop), name="signals", daemon=True).start()
     try:
         yield stop
     finally:
-        # After a stop the ears stay open: threads that hang may still keep the process.
+        # After a stop the receiver stays open: threads that hang may still keep the process.
         if not stop.is_set():
             for number, handler in before.items():
                 signal.signal(number, handler)
-            signal.set_wakeup_fd(woken_before)
+            signal.set_wakeup_fd(wakeup_before)
             os.close(wakeup)
 
 
-def _listen(ears: socket.socket, stop: StopFlag) -> None:
-    """Heed signals in a thread of its own, until nobody can send any more.
+def _listen(receiver: socket.socket, stop: StopFlag) -> None:
+    """Receive signals in a thread of its own, until the sender is closed.
 
-    Python's handlers run in the main thread, which sleeps on if the system gave the signal to
-    another one: it does so when two come at once.
+    Python's handlers run in the main thread, which stays asleep if the system delivers the signal
+    to another one, as it does when two arrive at once.
     """
-    with ears:
-        while numbers := ears.recv(1):
+    with receiver:
+        while numbers := receiver.recv(1):
             if numbers[0] not in _STOPS:
                 continue
             if stop.is_set():
@@ -60,12 +60,12 @@ def _listen(ears: socket.socket, stop: StopFlag) -> None:
 
 
 def _give_up() -> None:
-    complain("stopped; what was fetched so far is kept and will be used")
+    print_error("stopped; what was downloaded so far is kept, and the next sync resumes it")
     leave(STOPPED)
 
 
 def leave(code: int) -> NoReturn:
-    """End the process now. A thread may hang on a silent socket; nothing on disk needs it."""
+    """End the process now: a thread may hang on a silent socket, and nothing on disk needs it."""
     if on_terminal():
         console().show_cursor()
     sys.stdout.flush()

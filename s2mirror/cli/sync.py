@@ -1,4 +1,4 @@
-"""``plan``, ``sync``, ``prune``: the main job, by hand."""
+"""``plan``, ``sync``, ``prune``: the main job, once."""
 
 from typing import Annotated
 
@@ -10,11 +10,11 @@ from s2mirror.cli.context import (
     DryRunOption,
     JsonOption,
     VerboseOption,
-    looking,
-    planning,
-    working,
+    exclusive_mirror,
+    planning_mirror,
+    shared_mirror,
 )
-from s2mirror.cli.output import complain, count, print_json, say, size
+from s2mirror.cli.output import format_count, format_size, print_error, print_json, print_line
 from s2mirror.cli.progress import progress_for
 from s2mirror.cli.signals import stopped_by_signals
 from s2mirror.lifecycle import State
@@ -25,31 +25,29 @@ from s2mirror.service.sync_plan import SyncPlan, plan_sync
 from s2mirror.service.wiring import Mirror
 
 YesOption = Annotated[
-    bool, typer.Option("--yes", "-y", help="Go on although the brake (prune.max_…) holds.")
+    bool,
+    typer.Option(
+        "--yes",
+        "-y",
+        help="Prune even if the brake (prune.max_products, prune.max_percent) stops it.",
+    ),
 ]
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to *app*."""
-    app.command()(plan)
-    app.command()(sync)
-    app.command()(prune)
 
 
 def plan(
     config: ConfigOption = None, *, area: AreaOption = None, as_json: JsonOption = False
 ) -> int:
-    """Show what the next sync would do, and why the rest waits."""
-    with planning(config) as mirror:
+    """Show what the next sync would do, and what is deferred."""
+    with planning_mirror(config) as mirror:
         found = plan_sync(mirror, mirror.searches_of(area or []))
     if as_json:
-        print_json(_plan_facts(found))
+        print_json(_plan_values(found))
     else:
         _print_plan(found)
     return 0
 
 
-def _plan_facts(found: SyncPlan) -> dict[str, object]:
+def _plan_values(found: SyncPlan) -> dict[str, object]:
     return {
         "fetch": [entry.product.id for entry in found.downloads.start],
         "fetch_bytes": found.fetch_bytes,
@@ -58,39 +56,44 @@ def _plan_facts(found: SyncPlan) -> dict[str, object]:
         "prune_bytes": _gone_bytes(found.prune),
         "brake": found.prune.brake,
         "replaced": {each.old.product.id: each.due_at for each in found.replaced},
-        "narrower": [entry.product.id for entry in found.narrower],
+        "incomplete": [entry.product.id for entry in found.incomplete],
         "unclaimed": [entry.product.id for entry in found.unclaimed],
     }
 
 
 def _print_plan(found: SyncPlan) -> None:
-    say(f"would fetch {count(found.fetch_count, 'product')}, about {size(found.fetch_bytes)}")
+    products = format_count(found.fetch_count, "product")
+    print_line(f"would download {products}, about {format_size(found.fetch_bytes)}")
     for entry in found.downloads.start:
         waits = f"  {entry.state}: {entry.reason}" if entry.reason else ""
-        say(f"  {entry.product.id}  {size(entry.product.size_bytes)}{waits}")
+        print_line(f"  {entry.product.id}  {format_size(entry.product.size_bytes)}{waits}")
     if found.downloads.deferred:
-        say(f"would leave {count(len(found.downloads.deferred), 'product')} waiting")
+        print_line(f"would defer {format_count(len(found.downloads.deferred), 'product')}")
         for product_id, why in found.downloads.deferred.items():
-            say(f"  {product_id}  {why}")
+            print_line(f"  {product_id}  {why}")
     _print_prune(found.prune, "would prune")
     if found.replaced:
         old_bytes = sum(expected_bytes(each.old) for each in found.replaced)
-        replaced = count(len(found.replaced), "older version")
-        say(f"{replaced}, about {size(old_bytes)}, {found.replaced_when}")
+        replaced = format_count(len(found.replaced), "older version")
+        print_line(f"{replaced}, about {format_size(old_bytes)}, {found.replaced_when}")
         for each in found.replaced:
-            say(f"  {each.old.product.id}  by {each.new.product.id}")
-    if found.narrower:
-        say(
-            f"{count(len(found.narrower), 'deferred product')} with fewer files than the areas want"
+            print_line(f"  {each.old.product.id}  by {each.new.product.id}")
+    if found.incomplete:
+        products = format_count(len(found.incomplete), "held product")
+        print_line(
+            f"{products} with fewer files than the areas select; to download the rest, run "
+            "`s2mirror complete --wider`"
         )
-        for entry in found.narrower:
-            say(f"  {entry.product.id}  `s2mirror complete --wider` brings them")
+        for entry in found.incomplete:
+            print_line(f"  {entry.product.id}")
     if found.unclaimed:
-        say(
-            f"{count(len(found.unclaimed), 'deferred product')} that no configured area wants: kept"
+        products = format_count(len(found.unclaimed), "held product")
+        print_line(
+            f"{products} that no configured area selects; to remove them, run "
+            "`s2mirror prune --unclaimed`"
         )
         for entry in found.unclaimed:
-            say(f"  {entry.product.id}  `s2mirror prune --unclaimed` takes it")
+            print_line(f"  {entry.product.id}")
 
 
 def _gone_bytes(plan: PrunePlan) -> int:
@@ -98,12 +101,15 @@ def _gone_bytes(plan: PrunePlan) -> int:
 
 
 def _print_prune(plan: PrunePlan, verb: str) -> None:
-    gone = count(len(plan.removals), "product")
-    say(f"{verb} {gone}, about {size(_gone_bytes(plan))}; {len(plan.kept)} stay")
+    gone = format_count(len(plan.removals), "product")
+    print_line(f"{verb} {gone}, about {format_size(_gone_bytes(plan))}; {len(plan.kept)} kept")
     for removal in plan.removals:
-        say(f"  {removal.entry.product.id}  {removal.reason}")
+        print_line(f"  {removal.entry.product.id}  {removal.reason}")
     if plan.brake:
-        say(f"the brake holds: {plan.brake}. `s2mirror prune --yes` goes on")
+        print_line(
+            f"the brake stopped the prune: {plan.brake}; to prune all the same, "
+            "run `s2mirror prune --yes`"
+        )
 
 
 def sync(
@@ -114,15 +120,18 @@ def sync(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> int:
-    """Do one full cycle: poll, fetch, prove, archive, process, prune."""
+    """Run one cycle: poll, download, verify, process, prune.
+
+    Exit code 1: products are missing or failed; `s2mirror status` shows which.
+    """
     if dry_run:
         return plan(config, area=area, as_json=as_json)
-    with stopped_by_signals() as stop, working(config, verbose=verbose) as mirror:
+    with stopped_by_signals() as stop, exclusive_mirror(config, verbose=verbose) as mirror:
         mirror.searches_of(area or [])
         with progress_for(lambda: _unfinished(mirror), as_json=as_json) as progress:
             result = run_cycle(mirror, area or [], progress, stop)
     if as_json:
-        print_json(_sync_facts(result))
+        print_json(_sync_values(result))
     else:
         _print_sync(result)
     return result.exit_code
@@ -134,7 +143,7 @@ def _unfinished(mirror: Mirror) -> tuple[int, int]:
     return sum(products for products, _ in found), sum(size_bytes for _, size_bytes in found)
 
 
-def _sync_facts(result: CycleResult) -> dict[str, object]:
+def _sync_values(result: CycleResult) -> dict[str, object]:
     return {
         "new": result.new_ids,
         "archived": result.archived,
@@ -153,22 +162,25 @@ def _sync_facts(result: CycleResult) -> dict[str, object]:
 
 def _print_sync(result: CycleResult) -> None:
     for text in dict.fromkeys(str(error) for error in result.outside_errors):
-        complain(text)
+        print_error(text)
     for product_id, why in (result.downloads.deferred if result.downloads else {}).items():
-        say(f"waits: {product_id}  {why}")
-    say(
+        print_line(f"deferred  {product_id}  {why}")
+    print_line(
         f"{len(result.new_ids)} new, {len(result.archived)} archived "
-        f"({size(result.received_bytes)}), {len(result.processed)} processed, "
-        f"{len(result.gone)} pruned, {result.remaining} still to come or in trouble"
+        f"({format_size(result.received_bytes)}), {len(result.processed)} processed, "
+        f"{len(result.gone)} pruned, {result.remaining} missing or failed"
     )
     if result.outside_errors:
-        say("not everything could be asked: there may be more to come")
+        print_line("some services could not be reached: more products may be available")
     if result.pruned and result.pruned.brake:
-        say(f"nothing was pruned: {result.pruned.brake}. `s2mirror prune --yes` goes on")
+        print_line(
+            f"the brake stopped the prune: {result.pruned.brake}; to prune all the same, "
+            "run `s2mirror prune --yes`"
+        )
     for item in result.unusable:
-        complain(f"the catalog's item {item.id} cannot be used: {item.reason}")
+        print_error(f"the STAC catalog's item {item.id} cannot be used: {item.reason}")
     if result.remaining:
-        say("`s2mirror list` says of each product where it stands, and why")
+        print_line("`s2mirror list` shows the state of each product, and the reason")
 
 
 def prune(
@@ -178,16 +190,21 @@ def prune(
     yes: YesOption = False,
     unclaimed: Annotated[
         bool,
-        typer.Option("--unclaimed", help="Prune too what no configured area wants (any more)."),
+        typer.Option(
+            "--unclaimed", help="Prune also held products that no configured area selects."
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Move what the areas' rules let go to the trash."""
+    """Move products released by the retention rules to the trash.
+
+    Exit code 1: the brake stopped the prune.
+    """
     if dry_run:
-        with looking(config) as mirror:
+        with shared_mirror(config) as mirror:
             done = mirror.pruner().plan(now=mirror.now(), unclaimed=unclaimed)
     else:
-        with working(config) as mirror:
+        with exclusive_mirror(config) as mirror:
             prepare(mirror)
             done = mirror.pruner().prune(now=mirror.now(), confirmed=yes, unclaimed=unclaimed)
     if as_json:

@@ -13,8 +13,8 @@ from s2mirror.planning.scope import Scope
 from s2mirror.planning.searches import Search, plan_query
 from s2mirror.planning.supersede import Supersession, plan_supersede
 from s2mirror.service.wiring import Mirror
-from s2mirror.steps.complete import narrower
 from s2mirror.steps.listing import list_in_windows
+from s2mirror.steps.requests import incomplete
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class SyncPlan:
     replaced: tuple[Supersession, ...]
     """Held versions whose newer one is held, whether their time has come or not."""
     policy: SupersedePolicy
-    narrower: tuple[LedgerEntry, ...]
+    incomplete: tuple[LedgerEntry, ...]
     """Products that are held with fewer files than their areas want now."""
     unclaimed: tuple[LedgerEntry, ...]
     """Products that are held, but that no configured area wants (any more). They stay."""
@@ -71,7 +71,7 @@ def plan_sync(mirror: Mirror, searches: Sequence[Search]) -> SyncPlan:
         prune=prune,
         replaced=plan_supersede(products.rivals(), asked, mirror.settings.supersede.grace),
         policy=policy,
-        narrower=tuple(narrower(products.held(), mirror.selection_policy)),
+        incomplete=tuple(incomplete(products.held(), mirror.selection_policy)),
         unclaimed=tuple(products.unclaimed(mirror.area_names)),
     )
 

@@ -1,0 +1,86 @@
+"""What a person or a consumer asks for: mark as processed, requeue, complete. One call each."""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+from s2mirror.adapters.ledger import Ledger
+from s2mirror.errors import IllegalTransition, UsageError
+from s2mirror.lifecycle import HELD, IN_PROGRESS, Event, State, advance, sources
+from s2mirror.model import LedgerEntry, Transition
+from s2mirror.selection import Selection
+from s2mirror.steps.file_selection import SelectionPolicy
+
+
+def mark_processed(ledger: Ledger, product_id: str, *, reason: str, now: datetime) -> State:
+    """Mark a held product as processed; return its state. A second mark changes nothing.
+
+    Raises UsageError for a product that the ledger does not know, or that is not held.
+    """
+    return _apply(ledger, ledger.products.get(product_id), Event.MARK, reason=reason, now=now)
+
+
+def requeue(
+    ledger: Ledger, product_id: str, area_names: Collection[str], *, reason: str, now: datetime
+) -> State:
+    """Queue a failed, quarantined or pruned product again; return its state.
+
+    A product that is queued already stays as it is. One of none of *area_names*, the configured
+    areas, is downloaded all the same, because it was asked for by name. Raises UsageError for a
+    product that the ledger does not know, or whose state does not permit it.
+    """
+    entry = ledger.products.get(product_id)
+    with ledger.connection.atomic():
+        state = _apply(ledger, entry, Event.REQUEUE, reason=reason, now=now)
+        if state is not entry.state and not set(entry.areas) & set(area_names):
+            ledger.products.ask_for(product_id)
+    return state
+
+
+def complete(entry: LedgerEntry, selected: Selection, ledger: Ledger, *, now: datetime) -> bool:
+    """Request *selected* files of a product; return whether a held product was queued for them.
+
+    The held files stay in the archive until they are verified together with the new ones. Raises
+    UsageError for a product that is being downloaded.
+    """
+    if entry.state in IN_PROGRESS:
+        raise UsageError(
+            f"{entry.product.id} is being downloaded with the files that were selected before; "
+            "run `s2mirror complete` again when it is archived"
+        )
+    with ledger.connection.atomic():
+        ledger.selections.ask(entry.product.id, selected)
+        if entry.state not in HELD or entry.selection.covers(selected):
+            return False
+        transition = Transition(
+            event=Event.COMPLETE,
+            reason=f"to have {selected}",
+            attempts=0,
+            size_bytes=ledger.selections.whole_bytes(entry.product.id),
+        )
+        ledger.products.advance(entry, transition, now=now)
+    return True
+
+
+def incomplete(
+    entries: Iterable[LedgerEntry], selection_policy: SelectionPolicy
+) -> list[LedgerEntry]:
+    """Return the held products that lack files which their areas select now."""
+    return [
+        entry
+        for entry in entries
+        if entry.state in HELD
+        and not entry.selection.covers(selection_policy.wanted_by_areas(entry))
+    ]
+
+
+def _apply(
+    ledger: Ledger, entry: LedgerEntry, event: Event, *, reason: str, now: datetime
+) -> State:
+    """Return the state after *event*; a product in that state already stays as it is."""
+    if entry.state in {advance(state, event) for state in sources(event)}:
+        return entry.state
+    try:
+        ledger.products.advance(entry, Transition(event=event, reason=reason, attempts=0), now=now)
+    except IllegalTransition as error:
+        raise UsageError(f"{entry.product.id}: {error}") from error
+    return advance(entry.state, event)
