@@ -31,6 +31,7 @@ PANELS: Final = MappingProxyType(
             Command("show", "Show one product with its history.", "products:show"),
             Command("preview", "Make previews of products, an area or a box.", "preview:command"),
             Command("forecast", "Estimate when backfill, quota and disk end.", "forecast:forecast"),
+            Command("health", "Report whether the daemon works.", "status:health"),
             Command(
                 "export",
                 "Export what the archive holds for other programs.",
@@ -40,7 +41,6 @@ PANELS: Final = MappingProxyType(
                     Command("csv", "Write CSV, one line per product.", "export:as_csv"),
                 ),
             ),
-            Command("health", "Report whether the daemon works.", "status:health"),
         ),
         "Repair": (
             Command("audit", "Verify the archive, byte by byte.", "audit:audit"),
@@ -49,6 +49,9 @@ PANELS: Final = MappingProxyType(
             ),
             Command(
                 "complete", "Download the missing files of partial products.", "complete:complete"
+            ),
+            Command(
+                "prune", "Move products released by the retention rules to the trash.", "sync:prune"
             ),
             Command(
                 "mark",
@@ -60,9 +63,6 @@ PANELS: Final = MappingProxyType(
                         "mark:processed",
                     ),
                 ),
-            ),
-            Command(
-                "prune", "Move products released by the retention rules to the trash.", "sync:prune"
             ),
             Command(
                 "catalog",

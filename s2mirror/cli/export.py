@@ -24,7 +24,14 @@ NewFolderOption = Annotated[
     Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the catalog alone.")
 ]
 FileOption = Annotated[
-    Path, typer.Option("--out", "-o", metavar="FILE", help="File to write. Default: stdout.")
+    Path,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FILE",
+        help="File to write. Default: stdout.",
+        show_default=False,
+    ),
 ]
 OneAreaOption = Annotated[
     str,

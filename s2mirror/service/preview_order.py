@@ -61,7 +61,7 @@ class Estimate:
 def tasks(mirror: Mirror, order: Order) -> list[PreviewTask]:
     """Return the previews that an order is about. Raises UsageError."""
     if bool(order.ids) + bool(order.areas) + (order.outline is not None) != 1:
-        raise UsageError("say of what: product names, --area, --bbox or --geometry; one of these")
+        raise UsageError("give exactly one of: product IDs, --area, --bbox, --geometry")
     options = dict(order.options)
     if order.output is not None:
         options.setdefault("format", _format_of(order.output))

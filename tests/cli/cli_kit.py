@@ -1,4 +1,4 @@
-"""The command line within a test's own process, which is quick, and on a terminal of its own."""
+"""The command line within the test's own process, which is fast, and on a terminal."""
 
 import json
 import os
@@ -45,7 +45,7 @@ class Cli:
 
 
 class Terminal:
-    """A process on a terminal of *columns* columns; everything it shows is kept."""
+    """A process on a terminal of *columns* columns; all its output is kept."""
 
     def __init__(self, command: list[str], environment: dict[str, str], columns: int = 100) -> None:
         self._leader, follower = pty.openpty()
@@ -62,18 +62,18 @@ class Terminal:
         self.shown = ""
 
     def read(self) -> bool:
-        """Wait for more to be shown; return False once the process is gone."""
+        """Wait for more output; return False once the process has ended."""
         try:
             self.shown += os.read(self._leader, 65536).decode(errors="replace")
         except OSError:
-            LEAKS.look(self.shown, "what a terminal showed")
+            LEAKS.look(self.shown, "the output of a terminal")
             return False
         return True
 
     def read_until(self, text: str) -> None:
         while text not in self.shown and self.read():
             pass
-        LEAKS.look(self.shown, "what a terminal showed")
+        LEAKS.look(self.shown, "the output of a terminal")
         assert text in self.shown, self.shown
 
     def read_to_end(self) -> int:

@@ -37,7 +37,7 @@ def test_audit_of_an_archive_that_holds_nothing_claims_no_proof(cli: Cli) -> Non
     found = cli("audit")
     assert (found.code, found.out) == (
         0,
-        "nothing is held at present: there was nothing to check\n",
+        "the archive holds no product: there was nothing to verify\n",
     )
 
 
@@ -84,17 +84,17 @@ def test_online_audit_names_a_product_that_the_ledger_lacks(
     assert [(fault["invariant"], fault["product"]) for fault in found["faults"]] == [
         ("accounted", missed.id)
     ]
-    assert "`s2mirror sync` brings" in cli("audit", "--online").out
+    assert "to download what the ledger lacks, run `s2mirror sync`" in cli("audit", "--online").out
     assert product.id not in {fault["product"] for fault in found["faults"]}
 
 
 @pytest.mark.usefixtures("product")
 def test_audit_claims_no_more_than_it_looked_at(cli: Cli) -> None:
     assert cli("audit", "--quick").out.endswith(
-        "all sizes agree; without --quick every byte is read\n"
+        "all sizes agree; to read every byte, leave out --quick\n"
     )
     assert cli("audit").out.endswith(
-        "ledger and disk keep all invariants; --online asks the catalog too\n"
+        "ledger and disk agree; to compare with the STAC catalog too, add --online\n"
     )
     assert cli("audit", "--online").out.endswith("all five invariants hold\n")
 

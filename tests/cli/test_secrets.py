@@ -17,19 +17,19 @@ COMMANDS = (
 )  # fmt: skip
 
 
-def assert_nowhere(text: bytes, secrets: dict[str, str], where: object) -> None:
+def assert_absent(text: bytes, secrets: dict[str, str], place: object) -> None:
     for name, secret in secrets.items():
-        assert secret.encode() not in text, f"{name} can be read in {where}"
+        assert secret.encode() not in text, f"{name} can be read in {place}"
 
 
-def assert_nowhere_on_disk(folder: Path, secrets: dict[str, str]) -> None:
+def assert_absent_on_disk(folder: Path, secrets: dict[str, str]) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
-            assert_nowhere(path.read_bytes(), secrets, path)
+            assert_absent(path.read_bytes(), secrets, path)
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_no_command_shows_or_keeps_a_secret(
+def test_no_command_prints_or_stores_a_secret(
     cli: Cli, kit: Kit, monkeypatch: pytest.MonkeyPatch, *, right: bool
 ) -> None:
     secrets = dict(PLANTED)
@@ -39,17 +39,17 @@ def test_no_command_shows_or_keeps_a_secret(
         monkeypatch.setenv(name, secret)
     kit.sandbox.publish(tiny())
     kit.sections["log"] = 'level = "debug"'
-    for words in COMMANDS:
+    for command in COMMANDS:
         outcome = (
-            cli.bare(*words.split())
-            if "init" in words or "version" in words
-            else cli(*words.split())
+            cli.bare(*command.split())
+            if "init" in command or "version" in command
+            else cli(*command.split())
         )
-        assert_nowhere((outcome.out + outcome.err).encode(), secrets, words)
-    assert_nowhere_on_disk(kit.folder, secrets)
+        assert_absent((outcome.out + outcome.err).encode(), secrets, command)
+    assert_absent_on_disk(kit.folder, secrets)
 
 
-def test_a_secret_in_the_configuration_is_refused_and_not_repeated(cli: Cli, kit: Kit) -> None:
+def test_secret_in_configuration_is_refused_unprinted(cli: Cli, kit: Kit) -> None:
     path = kit.folder / "with-secret.toml"
     path.write_text(kit.config.read_text() + '\n[secrets]\ns3_secret_key = "planted-in-toml"\n')
     outcome = cli.bare("check", "--config", str(path))
@@ -57,11 +57,11 @@ def test_a_secret_in_the_configuration_is_refused_and_not_repeated(cli: Cli, kit
     assert "planted-in-toml" not in outcome.out + outcome.err
 
 
-def test_a_hook_that_tells_what_it_sees_in_ps_tells_no_secret(cli: Cli, kit: Kit) -> None:
+def test_hook_finds_no_secret_in_process_list(cli: Cli, kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     seen = kit.folder / "seen"
     script = f"for p in /proc/[0-9]*; do cat $p/cmdline; done > {seen}; true"
     kit.sections["process"] = f'command = ["/bin/sh", "-c", "{script}"]'
     assert cli("sync").code == 0
     assert seen.stat().st_size
-    assert_nowhere(seen.read_bytes(), kit.secrets, "ps")
+    assert_absent(seen.read_bytes(), kit.secrets, "ps")

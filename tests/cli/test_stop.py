@@ -10,7 +10,7 @@ import pytest
 from cli_kit import Terminal
 from kit import BAND_BYTES, DRIP, PATIENCE_SECONDS, Kit, OnFirstByte, tiny, wait_until
 
-from s2mirror.cli.codes import STOPPED
+from s2mirror.cli.main import STOPPED
 from s2mirror.errors import Stopped
 from s2mirror.sandbox import Fault
 from s2mirror.stop import StopFlag
@@ -20,26 +20,24 @@ pytestmark = pytest.mark.long
 
 @contextmanager
 def syncing(kit: Kit, fault: Fault, until: Callable[[], object]) -> Iterator[Popen[str]]:
-    """Lend a sync of one product that has come so far, and end it whatever happens."""
+    """Run a sync of one product until *until* is true, and end it whatever happens."""
     kit.sandbox.publish(tiny(band_bytes=BAND_BYTES))
     kit.sandbox.s3_proxy.inject(fault)
     with kit.start("sync") as process:
 
-        def has_come_so_far() -> object:
-            assert process.poll() is None, "it has ended"
+        def has_reached_it() -> object:
+            assert process.poll() is None, "the sync has ended"
             return until()
 
         try:
-            wait_until(has_come_so_far, "the sync has come so far")
+            wait_until(has_reached_it, "the sync has reached the point to stop at")
             yield process
         finally:
             process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_sync_in_seconds_and_keeps_the_bytes(
-    kit: Kit, number: signal.Signals
-) -> None:
+def test_signal_ends_sync_and_keeps_the_bytes(kit: Kit, number: signal.Signals) -> None:
     with syncing(kit, DRIP, kit.bands_begun) as process:
         begun = time.monotonic()
         process.send_signal(number)
@@ -60,20 +58,22 @@ def test_a_signal_ends_a_sync_in_seconds_and_keeps_the_bytes(
     kit.assert_invariants()
 
 
-def test_a_silent_store_does_not_keep_a_sync_from_ending(kit: Kit) -> None:
-    with syncing(kit, Fault(path="_B02_", silent=True), lambda: is_asked(kit, "_B02_")) as process:
+def test_silent_store_does_not_prevent_the_stop(kit: Kit) -> None:
+    with syncing(
+        kit, Fault(path="_B02_", silent=True), lambda: is_requested(kit, "_B02_")
+    ) as process:
         begun = time.monotonic()
         process.send_signal(signal.SIGTERM)
         said, _ = process.communicate(timeout=PATIENCE_SECONDS)
         assert time.monotonic() - begun < 20
     assert process.returncode == STOPPED
-    assert "what was fetched so far is kept" in said
+    assert "what was downloaded so far is kept" in said
     kit.sandbox.s3_proxy.reset()
     assert kit.run("sync").returncode == 0
     kit.assert_invariants()
 
 
-def test_who_is_told_to_stop_asks_for_nothing_more(kit: Kit) -> None:
+def test_no_request_follows_a_stop(kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     kit.sandbox.s3_proxy.inject(Fault(path="manifest", cut_after_bytes=100, times=None))
     stop = StopFlag()
@@ -82,21 +82,23 @@ def test_who_is_told_to_stop_asks_for_nothing_more(kit: Kit) -> None:
     assert len(kit.downloads()) == 1
 
 
-def is_asked(kit: Kit, path: str) -> bool:
+def is_requested(kit: Kit, path: str) -> bool:
     return kit.sandbox.s3_proxy.traffic.count(path) > 0
 
 
-def test_a_second_signal_ends_it_at_once(kit: Kit) -> None:
-    with syncing(kit, Fault(path="_B02_", silent=True), lambda: is_asked(kit, "_B02_")) as process:
-        # Not the same one twice: what a process has not yet looked at comes only once.
+def test_second_signal_ends_sync_at_once(kit: Kit) -> None:
+    with syncing(
+        kit, Fault(path="_B02_", silent=True), lambda: is_requested(kit, "_B02_")
+    ) as process:
+        # Two different signals: the same one, sent twice, may be delivered once.
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
         said, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == STOPPED
-    assert "stopped" not in said, "it waited for what hangs"
+    assert "stopped" not in said, "it waited for the silent store"
 
 
-GIVEN_TO_A_WORKER = """
+SIGNAL_TO_A_WORKER = """
 import os, signal, threading, time
 from s2mirror.cli.signals import stopped_by_signals
 def work():
@@ -111,12 +113,12 @@ with stopped_by_signals() as stop:
 """
 
 
-def test_a_signal_is_heard_whatever_thread_the_system_gives_it_to() -> None:
-    command = [sys.executable, "-c", GIVEN_TO_A_WORKER]
+def test_signal_to_any_thread_stops_the_command() -> None:
+    command = [sys.executable, "-c", SIGNAL_TO_A_WORKER]
     assert subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout == b"True\n"
 
 
-def test_a_terminal_shows_bars_and_gets_its_cursor_back(kit: Kit) -> None:
+def test_terminal_shows_bars_and_regains_its_cursor(kit: Kit) -> None:
     kit.sandbox.publish([tiny(25, band_bytes=BAND_BYTES), tiny(27, band_bytes=BAND_BYTES)])
     kit.sandbox.s3_proxy.inject(DRIP)
     terminal = Terminal(kit.command("sync"), kit.environment())
@@ -128,7 +130,7 @@ def test_a_terminal_shows_bars_and_gets_its_cursor_back(kit: Kit) -> None:
     assert terminal.shown.rindex("\x1b[?25h") > terminal.shown.rindex("\x1b[?25l")
 
 
-def test_a_narrow_terminal_shows_bars_on_one_line_each(kit: Kit) -> None:
+def test_narrow_terminal_shows_one_line_per_bar(kit: Kit) -> None:
     kit.sandbox.publish(tiny(27, band_bytes=400_000))
     terminal = Terminal(kit.command("sync"), kit.environment(), columns=72)
     assert terminal.read_to_end() == 0
@@ -137,9 +139,9 @@ def test_a_narrow_terminal_shows_bars_on_one_line_each(kit: Kit) -> None:
     assert "1 new, 1 archived" in terminal.shown
 
 
-def test_no_colour_is_shown_to_who_asked_for_none(kit: Kit) -> None:
+def test_no_color_prints_no_color(kit: Kit) -> None:
     terminal = Terminal(kit.command("run"), kit.environment(NO_COLOR="1"))
     terminal.read_until("search.listed")
     terminal.process.send_signal(signal.SIGTERM)
     assert terminal.read_to_end() == 0
-    assert "\x1b[3" not in terminal.shown, "a colour"
+    assert "\x1b[3" not in terminal.shown, "a color sequence"

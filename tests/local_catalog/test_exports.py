@@ -89,7 +89,7 @@ def test_a_csv_file_that_cannot_be_written_says_what_to_do(
 ) -> None:
     kit, _ = filled
     assert kit.call("export", "csv", "--out", str(kit.folder / "no/such/folder.csv")) == 5
-    assert "choose another place with --out" in capsys.readouterr().err
+    assert "name another file with --out" in capsys.readouterr().err
 
 
 def test_an_exported_catalog_stands_by_itself(
@@ -196,7 +196,7 @@ def test_an_item_whose_properties_were_not_kept_has_what_the_ledger_knows(
 def test_nothing_held_is_no_file_and_said(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
     kit.cycle()
     assert not written(kit).exists()
-    assert "nothing of that is held" in capsys.readouterr().err
+    assert "no held product matches" in capsys.readouterr().err
 
 
 def test_on_a_schedule_the_file_stands_in_its_collection(kit: Kit) -> None:

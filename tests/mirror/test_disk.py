@@ -169,7 +169,7 @@ def test_what_is_queued_waits_when_the_disk_has_filled_up_since(
         assert (result.exit_code, kit.downloads()) == (1, [])
         capsys.readouterr()
         kit.call("status")
-        assert "waiting   1 product, the first needs" in capsys.readouterr().out
+        assert "deferred  1 product; the first: needs" in capsys.readouterr().out
         ballast.unlink()
         assert kit.cycle(kit.later()).exit_code == 0
         kit.assert_current(product)

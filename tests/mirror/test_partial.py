@@ -1,4 +1,4 @@
-"""Only the files that the areas want: partial by choice, proven all the same, completed later."""
+"""Partial products: only selected files, verified all the same, completed later."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def held(kit: Kit, product: SandboxProduct) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def told(kit: Kit, capsys: pytest.CaptureFixture[str], *words: str) -> Any:  # noqa: ANN401 - parsed JSON
+def json_of(kit: Kit, capsys: pytest.CaptureFixture[str], *words: str) -> Any:  # noqa: ANN401 - parsed JSON
     """Run a command with ``--json`` and return what it printed."""
     capsys.readouterr()
     kit.call(*words, "--json")
@@ -44,7 +44,7 @@ def kit(kit: Kit) -> Kit:
     return kit
 
 
-def test_only_the_files_that_the_area_wants_come_and_they_are_proven(kit: Kit) -> None:
+def test_only_selected_files_are_downloaded_and_verified(kit: Kit) -> None:
     products = [small(27), small(25, level="L1C")]
     kit.sandbox.publish(products)
     result = kit.cycle()
@@ -61,7 +61,7 @@ def test_only_the_files_that_the_area_wants_come_and_they_are_proven(kit: Kit) -
 
 
 @pytest.mark.long
-def test_a_chosen_file_that_is_lost_or_spoilt_is_a_fault_and_only_it_comes_again(kit: Kit) -> None:
+def test_only_a_lost_selected_file_is_repaired(kit: Kit) -> None:
     product = small()
     kit.sandbox.publish(product)
     kit.cycle()
@@ -78,7 +78,7 @@ def test_a_chosen_file_that_is_lost_or_spoilt_is_a_fault_and_only_it_comes_again
 
 
 @pytest.mark.long
-def test_two_areas_get_what_either_wants(kit: Kit) -> None:
+def test_two_areas_get_the_union_of_files(kit: Kit) -> None:
     kit.areas = SOME + RURAL
     product = small()
     kit.sandbox.publish(product)
@@ -90,7 +90,7 @@ def test_two_areas_get_what_either_wants(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_an_area_that_wants_everything_gets_it_whatever_others_want(kit: Kit) -> None:
+def test_area_without_selection_gets_all_files(kit: Kit) -> None:
     kit.areas = SOME + ZURICH.replace('"zurich"', '"all"')
     product = small()
     kit.sandbox.publish(product)
@@ -100,14 +100,14 @@ def test_an_area_that_wants_everything_gets_it_whatever_others_want(kit: Kit) ->
     kit.assert_current(product)
 
 
-def test_a_product_is_completed_with_the_files_it_lacks_and_no_others(kit: Kit) -> None:
+def test_complete_downloads_missing_files_only(kit: Kit) -> None:
     product = small()
     kit.sandbox.publish(product)
     kit.cycle()
     before = held(kit, product)
     kit.sandbox.s3_proxy.reset()
     assert kit.call("complete", product.id) == 0
-    assert held(kit, product) == before, "what there is stands until there is more"
+    assert held(kit, product) == before, "held files stay until the rest is verified"
     assert kit.cycle().exit_code == 0
     kit.assert_same_bytes(product)
     fetched = {key.partition(".SAFE/")[2] for key in kit.downloaded()}
@@ -119,7 +119,7 @@ def test_a_product_is_completed_with_the_files_it_lacks_and_no_others(kit: Kit) 
 
 
 @pytest.mark.long
-def test_what_is_to_be_completed_stands_and_proves_as_long_as_it_cannot_be(kit: Kit) -> None:
+def test_failed_completion_keeps_the_held_files(kit: Kit) -> None:
     kit.sections["download"] = 'backoff = "1 h"\ntries_per_file = 1'
     product = small()
     kit.sandbox.publish(product)
@@ -145,7 +145,7 @@ def test_what_is_to_be_completed_stands_and_proves_as_long_as_it_cannot_be(kit: 
 
 
 @pytest.mark.long
-def test_a_file_spoilt_on_disk_is_not_taken_over_when_the_rest_comes(kit: Kit) -> None:
+def test_completion_replaces_a_damaged_held_file(kit: Kit) -> None:
     product = small()
     kit.sandbox.publish(product)
     kit.cycle()
@@ -158,7 +158,7 @@ def test_a_file_spoilt_on_disk_is_not_taken_over_when_the_rest_comes(kit: Kit) -
 
 
 @pytest.mark.long
-def test_wider_wishes_complete_what_is_held_only_when_asked(
+def test_wider_selection_completes_products_on_request_only(
     kit: Kit, capsys: pytest.CaptureFixture[str]
 ) -> None:
     product, later = small(25), small(27)
@@ -170,18 +170,18 @@ def test_wider_wishes_complete_what_is_held_only_when_asked(
     assert kit.cycle().exit_code == 0
     assert held(kit, product) == before
     assert any(path.endswith("_B11_20m.jp2") for path in held(kit, later))
-    assert told(kit, capsys, "plan")["narrower"] == [product.id]
-    assert told(kit, capsys, "complete", "--wider", "--dry-run")["complete"] == [product.id]
-    assert told(kit, capsys, "complete", "--wider")["complete"] == [product.id]
+    assert json_of(kit, capsys, "plan")["incomplete"] == [product.id]
+    assert json_of(kit, capsys, "complete", "--wider", "--dry-run")["complete"] == [product.id]
+    assert json_of(kit, capsys, "complete", "--wider")["complete"] == [product.id]
     kit.sandbox.s3_proxy.reset()
     assert kit.cycle().exit_code == 0
     assert [key[-12:] for key in kit.downloaded("20m.jp2")] == ["_B11_20m.jp2"]
-    assert told(kit, capsys, "plan")["narrower"] == []
+    assert json_of(kit, capsys, "plan")["incomplete"] == []
     kit.assert_current(product, later)
 
 
 @pytest.mark.long
-def test_narrower_wishes_take_nothing_away(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
+def test_narrower_selection_removes_no_file(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
     product = small()
     kit.sandbox.publish(product)
     kit.cycle()
@@ -189,19 +189,17 @@ def test_narrower_wishes_take_nothing_away(kit: Kit, capsys: pytest.CaptureFixtu
     kit.areas = SOME.replace(', "SCL"', "")
     assert kit.cycle().received_bytes == 0
     assert held(kit, product) == before
-    assert told(kit, capsys, "plan")["narrower"] == []
+    assert json_of(kit, capsys, "plan")["incomplete"] == []
     new = small(seed=1)
     kit.sandbox.replace(new)
     kit.cycle(kit.later())
     assert_right_bytes(kit, new)
-    assert held(kit, new) == before, "what is republished comes as it was held"
+    assert held(kit, new) == before, "a republished product keeps its selection"
     kit.assert_current(new)
 
 
 @pytest.mark.long
-def test_everybody_says_what_is_partial_by_choice(
-    kit: Kit, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_commands_report_partial_products(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
     product = small()
     kit.sandbox.publish(product)
     kit.cycle()
@@ -209,14 +207,14 @@ def test_everybody_says_what_is_partial_by_choice(
     assert "only B02, SCL" in capsys.readouterr().out
     kit.call("show", product.id)
     assert re.search(r"files +only B02, SCL\n", capsys.readouterr().out)
-    assert told(kit, capsys, "show", product.id)["partial"] is True
+    assert json_of(kit, capsys, "show", product.id)["partial"] is True
     kit.call("status")
     assert "1 partial by choice" in capsys.readouterr().out
-    assert told(kit, capsys, "status")["partial_products"] == 1
+    assert json_of(kit, capsys, "status")["partial_products"] == 1
 
 
 @pytest.mark.long
-def test_complete_wants_products_or_the_word_wider(kit: Kit) -> None:
+def test_complete_needs_either_ids_or_wider(kit: Kit) -> None:
     product = small()
     kit.sandbox.publish(product)
     kit.cycle()
@@ -226,7 +224,7 @@ def test_complete_wants_products_or_the_word_wider(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_a_selected_object_that_the_store_lacks_keeps_the_product_waiting(kit: Kit) -> None:
+def test_missing_selected_object_keeps_the_product_queued(kit: Kit) -> None:
     product = small()
     lacking, needless = "_B02_10m.jp2", "_B05_20m.jp2"
     path = next(path for path in product.files if path.endswith(lacking))
@@ -243,7 +241,7 @@ def test_a_selected_object_that_the_store_lacks_keeps_the_product_waiting(kit: K
 
 
 @pytest.mark.long
-def test_a_product_in_a_workers_hands_cannot_be_completed(kit: Kit) -> None:
+def test_downloading_product_cannot_be_completed(kit: Kit) -> None:
     product = small()
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(Fault(path=r"list-type", answer=Answer(status=500), times=None))
@@ -255,7 +253,7 @@ def test_a_product_in_a_workers_hands_cannot_be_completed(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_a_product_that_waits_comes_whole_once_that_was_asked(kit: Kit) -> None:
+def test_queued_product_is_downloaded_whole_on_request(kit: Kit) -> None:
     product = small()
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(Fault(path=r"list-type", answer=Answer(status=500), times=None))
@@ -268,7 +266,7 @@ def test_a_product_that_waits_comes_whole_once_that_was_asked(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_a_ledger_that_says_more_was_chosen_than_is_there_is_a_fault(kit: Kit) -> None:
+def test_missing_selected_file_in_ledger_is_a_fault(kit: Kit) -> None:
     product = small()
     kit.sandbox.publish(product)
     kit.cycle()

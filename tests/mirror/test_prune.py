@@ -80,7 +80,10 @@ def test_the_brake_stops_a_mass_removal_until_a_person_says_yes(kit: Kit) -> Non
     assert kit.cycle().gone == ()
     told = kit.run("prune")
     assert told.returncode == 1
-    assert "the brake holds: 3 products are due, more than prune.max_products = 2" in told.stdout
+    assert (
+        "the brake stopped the prune: 3 products are due, more than prune.max_products = 2"
+        in told.stdout
+    )
     assert pruned(kit) == []
     confirmed = kit.run("prune", "--yes")
     assert (confirmed.returncode, len(pruned(kit))) == (0, 3)

@@ -85,7 +85,7 @@ def test_status_and_plan_say_what_the_account_has_left(
     assert kit.call("status") == 1
     told = capsys.readouterr().out
     assert "left for the backfill" in told
-    assert "waiting   1 product, the first needs" in told
+    assert "deferred  1 product; the first: needs" in told
     kit.call("plan", "--json")
     plan = json.loads(capsys.readouterr().out)
     assert "of the account's volume" in plan["deferred"][tiny(25).id]

@@ -99,8 +99,8 @@ def test_a_dry_run_tells_the_price_and_asks_nobody(preview: Preview) -> None:
     assert told["spent"] == {"requests": 0, "units": 0.0}
     code, out, _ = preview(*words)
     assert code == 0
-    assert out.startswith("would draw 2 pictures for about 5.86 processing units\n")
-    assert out.endswith(f"0.0 of 9000 units are spent in {told['month']}\n")
+    assert out.startswith("would render 2 previews for about 5.86 processing units\n")
+    assert out.endswith(f"0.0 of 9000 processing units spent in {told['month']}\n")
     assert preview.kit.sandbox.process_proxy.traffic.count() == 0
     assert preview.kit.sandbox.identity_proxy.traffic.count() == 0
 
@@ -187,7 +187,7 @@ def test_an_empty_picture_is_not_kept_and_ends_with_1(preview: Preview) -> None:
     words = ("--bbox", BOX, "--from", "2026-05-20", "--to", "2026-05-21", *SMALL, "-o", "x.png")
     code, out, err = preview(*words)
     assert code == 1
-    assert "nothing is on it, so it was not kept" in err
+    assert "is empty and was not kept" in err
     assert out == "0.02 processing units\n"
     assert not (preview.kit.folder / "x.png").exists()
 
@@ -203,8 +203,8 @@ def test_the_allowance_ends_it_with_7_before_anything_is_asked(preview: Preview)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "say of what: product names, --area, --bbox or --geometry; one of these"),
-        (("--bbox", BOX, "--area", "zurich"), "say of what"),
+        ((), "give exactly one of: product IDs, --area, --bbox, --geometry"),
+        (("--bbox", BOX, "--area", "zurich"), "give exactly one of"),
         (("--bbox", "1,2,3"), "--bbox: expected [west, south, east, north], degrees"),
         (("--bbox", "a,b"), "--bbox: expected W,S,E,N in degrees; got 'a,b'"),
         (("--geometry", "none.json"), "--geometry: "),

@@ -24,14 +24,14 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
-def test_a_new_user_comes_from_init_to_an_archive_step_by_step(cli: Cli, kit: Kit) -> None:
+def test_first_steps_lead_from_init_to_archive(cli: Cli, kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"'
     older, newer, late = tiny(25), tiny(27), tiny(29)
     kit.sandbox.publish([older, newer])
 
     written = cli.bare("init", "mine.toml")
     assert written.code == 0
-    assert written.out.startswith("wrote mine.toml. Set archive.root and your areas in it")
+    assert written.out.startswith("wrote mine.toml; set archive.root and your areas in it")
     assert cli.bare("init", "mine.toml").code == 2
 
     checks = cli.json("check")
@@ -88,20 +88,20 @@ def test_a_new_user_comes_from_init_to_an_archive_step_by_step(cli: Cli, kit: Ki
     kit.assert_current(older, newer, late)
 
 
-def test_the_same_story_reads_well_for_people(cli: Cli, kit: Kit) -> None:
+def test_plan_sync_status_and_list_print_text(cli: Cli, kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
-    assert "would fetch 1 product, about" in cli("plan").out
+    assert "would download 1 product, about" in cli("plan").out
     synced = cli("sync").out
-    assert re.search(rf"fetching  {product.id}  .*B\narchived  {product.id}  .*B in \d", synced)
+    assert re.search(rf"download  {product.id}  .*B\narchived  {product.id}  .*B in \d", synced)
     assert "1 new, 1 archived" in synced
-    assert "mirror    current; nobody works now" in cli("status").out
+    assert "mirror    current; no process runs" in cli("status").out
     head, row = cli("list").out.splitlines()
     assert head.split() == ["product", "state", "size", "files", "cloud", "%", "areas", "reason"]
     assert row.split()[:2] + row.split()[-1:] == [product.id, "archived", "zurich"]
 
 
-def test_show_prints_words_not_python(cli: Cli, kit: Kit) -> None:
+def test_show_prints_text_without_python_values(cli: Cli, kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     cli("sync")
@@ -111,7 +111,7 @@ def test_show_prints_words_not_python(cli: Cli, kit: Kit) -> None:
     assert not re.search(r"datetime|\+00:00|\('|None|State\.", shown)
 
 
-def test_plan_before_any_ledger_leaves_the_disk_as_it_was(cli: Cli, kit: Kit) -> None:
+def test_plan_without_ledger_changes_no_file(cli: Cli, kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     _ = kit.config
     before = files_below(kit.folder)
@@ -119,8 +119,8 @@ def test_plan_before_any_ledger_leaves_the_disk_as_it_was(cli: Cli, kit: Kit) ->
     assert files_below(kit.folder) == before
 
 
-def all_that_is_there(kit: Kit) -> tuple[dict[str, bytes], list[str]]:
-    """Return every file but the ledger's, and every row of that: SQLite moves its own pages."""
+def files_and_rows(kit: Kit) -> tuple[dict[str, bytes], list[str]]:
+    """Return every file except the ledger, and its rows: SQLite may move its own pages."""
     files = {name: data for name, data in files_below(kit.folder).items() if "sqlite" not in name}
     with sqlite3.connect(kit.folder / "s2mirror.sqlite") as ledger:
         rows = list(ledger.iterdump())
@@ -128,19 +128,19 @@ def all_that_is_there(kit: Kit) -> tuple[dict[str, bytes], list[str]]:
     return files, rows
 
 
-def test_a_dry_run_changes_nothing_and_fetches_nothing(cli: Cli, kit: Kit) -> None:
+def test_dry_run_changes_and_downloads_nothing(cli: Cli, kit: Kit) -> None:
     kit.sandbox.publish(tiny(25))
     cli("sync")
     kit.sandbox.publish(tiny(27))
-    before = all_that_is_there(kit)
+    before = files_and_rows(kit)
     kit.sandbox.s3_proxy.traffic.forget()
     outcome = cli("sync", "--dry-run")
-    assert (outcome.code, all_that_is_there(kit)) == (0, before)
+    assert (outcome.code, files_and_rows(kit)) == (0, before)
     assert tiny(27).id in outcome.out
     assert kit.sandbox.s3_proxy.traffic.count() == 0
 
 
-def test_sync_of_one_area_leaves_the_others_alone(cli: Cli, kit: Kit) -> None:
+def test_sync_of_one_area_downloads_no_other(cli: Cli, kit: Kit) -> None:
     kit.areas = ZURICH_AND_VALLEY
     here, there = tiny(tile="32TMT"), tiny(tile="32TNS")
     kit.sandbox.publish([here, there])
@@ -150,7 +150,7 @@ def test_sync_of_one_area_leaves_the_others_alone(cli: Cli, kit: Kit) -> None:
     assert cli.json("sync")["archived"] == [here.id]
 
 
-def test_marking_twice_is_marking_once(cli: Cli, kit: Kit) -> None:
+def test_second_mark_changes_nothing(cli: Cli, kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     cli("sync")
@@ -161,7 +161,7 @@ def test_marking_twice_is_marking_once(cli: Cli, kit: Kit) -> None:
     assert events.count("mark") == 1
 
 
-def test_one_wrong_id_keeps_no_other_from_being_marked(cli: Cli, kit: Kit) -> None:
+def test_unknown_id_does_not_stop_other_marks(cli: Cli, kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     cli("sync")
@@ -171,7 +171,7 @@ def test_one_wrong_id_keeps_no_other_from_being_marked(cli: Cli, kit: Kit) -> No
     assert outcome.out == f"{product.id}  processed\n"
 
 
-def test_a_product_that_cannot_be_requeued_says_what_it_can(cli: Cli, kit: Kit) -> None:
+def test_refused_requeue_names_the_possible_events(cli: Cli, kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     cli("sync")
@@ -180,7 +180,7 @@ def test_a_product_that_cannot_be_requeued_says_what_it_can(cli: Cli, kit: Kit) 
     assert f"{product.id}: cannot requeue a product that is archived" in outcome.err
 
 
-def test_json_is_one_document_and_nothing_else(cli: Cli, kit: Kit) -> None:
+def test_json_output_is_one_document(cli: Cli, kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     for words in ("plan", "sync", "status", "list", "audit", "prune", "health", "check", "version"):
         arguments = [] if words == "version" else ["--config", str(kit.config)]
