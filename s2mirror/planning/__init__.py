@@ -1,1 +1,1 @@
-"""Decisions, and nothing else: the clock, the disk and the dice come in as arguments."""
+"""Pure decisions: the clock, the disk and the jitter are arguments."""

@@ -1,4 +1,4 @@
-"""What a page of a listing adds to what the ledger knows."""
+"""The difference between a page of a listing and the ledger."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from s2mirror.planning.scope import Scope
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diff:
-    """New products, those with other bytes than before, and the areas of every one in scope."""
+    """New products, products with other bytes than before, and the areas of all in scope."""
 
     new: tuple[Product, ...]
     revised: tuple[Product, ...]
@@ -17,10 +17,10 @@ class Diff:
 
 
 def diff_page(listed: Sequence[Product], known: Mapping[str, str], scope: Scope) -> Diff:
-    """Compare a page with the ledger by product id. What no area wants is left out.
+    """Compare a page with the ledger by product id; omit products that no area wants.
 
-    *known* maps the ids that the ledger has to revisions. Another revision means other bytes; a
-    newer ``updated`` alone means nothing, as CDSE bumps it in bulk.
+    *known* maps the product ids in the ledger to revisions. Another revision means other bytes; a
+    newer ``updated`` alone does not, as CDSE changes it for many products at once.
     """
     wanted = {product.id: scope.wanting(product) for product in listed}
     wanted = {product_id: names for product_id, names in wanted.items() if names}

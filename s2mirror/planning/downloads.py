@@ -11,60 +11,60 @@ from s2mirror.lifecycle import State
 from s2mirror.model import LedgerEntry, RemoteFile
 
 ASSUMED_BYTES: Final = 1_000_000_000
-"""For a product whose catalog item gives no size: ESA states 700 to 800 MB."""
+"""Size of a product whose catalog item states none: ESA states 700 to 800 MB."""
 ASSUMED_INODES: Final = 150
-"""Files and folders of a product: about 125 with all that CDSE adds."""
+"""Files and folders of a product: about 125 including those that CDSE adds."""
 LARGE_BYTES: Final = 1_000_000
 """At 20 MB/s, a smaller file is received in less time than its request takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """What is left for products that have not begun."""
+    """The free disk and quota for products that are not downloading yet."""
 
     disk_bytes: int
     inodes: int | None = None
     """None where the file system has no limit."""
     fresh_bytes: int | None = None
-    """Of the account's volume, for images sensed since *fresh_since*. None: no limit."""
+    """Of the account's quota, for images sensed since *fresh_since*. None: no limit."""
     backfill_bytes: int | None = None
-    """Likewise for older ones."""
+    """The same for older images."""
     fresh_since: datetime | None = None
     quota_words: str = ""
-    """How the account's volume stands, for people."""
+    """When more quota is available, for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadPlan:
-    """What may start now, and why the rest waits."""
+    """The products that may start now, and why the others are deferred."""
 
     start: tuple[LedgerEntry, ...]
     deferred: dict[str, str]
     size_bytes: int = 0
-    """How many bytes are to come, as far as anybody can tell."""
+    """Expected bytes of the products that start."""
     deferred_by_quota: frozenset[str] = frozenset()
-    """Those of *held* that wait for the account's volume alone."""
+    """Those of *deferred* that wait for the quota alone."""
 
     @property
-    def news(self) -> tuple[LedgerEntry, ...]:
-        """Those that start and were not in the queue before."""
+    def new(self) -> tuple[LedgerEntry, ...]:
+        """The products that start and are not in the queue yet."""
         return tuple(entry for entry in self.start if entry.state is State.DISCOVERED)
 
     @property
     def deferred_by_quota_only(self) -> bool:
-        """Whether nothing can start, and nothing but the account's volume is why."""
+        """Whether nothing can start, for want of quota alone."""
         return (
             not self.start and bool(self.deferred) and set(self.deferred) == self.deferred_by_quota
         )
 
-    def at_most(self, news: int) -> "DownloadPlan":
-        """Return the plan with so many that were not in the queue before."""
-        later = {entry.product.id for entry in self.news[max(0, news) :]}
+    def at_most(self, new: int) -> "DownloadPlan":
+        """Return the plan with at most *new* products that are not in the queue yet."""
+        later = {entry.product.id for entry in self.new[max(0, new) :]}
         return replace(self, start=tuple(e for e in self.start if e.product.id not in later))
 
 
 def expected_bytes(entry: LedgerEntry) -> int:
-    """Return how much disk a product will need, if all of its files come."""
+    """Return the expected size of a product with all of its files."""
     return entry.product.size_bytes or ASSUMED_BYTES
 
 
@@ -75,10 +75,10 @@ def plan_downloads(
     needed_bytes: Callable[[LedgerEntry], int] = expected_bytes,
     excluded: Mapping[str, str] = MappingProxyType({}),
 ) -> DownloadPlan:
-    """Take waiting products in the given order as far as disk and account have room.
+    """Take waiting products in the given order while disk and quota have capacity.
 
-    *excluded* says by product id why some are not to start now. A product that does not fit
-    waits, and a smaller one after it may go.
+    *excluded* gives, by product id, the reason of products that must not start now. A product that
+    does not fit is deferred, and a smaller one after it may start.
     """
     start: list[LedgerEntry] = []
     deferred: dict[str, str] = {}
@@ -90,7 +90,7 @@ def plan_downloads(
             deferred[name] = excluded[name]
         elif why := _no_disk(size_bytes, capacity):
             deferred[name] = why
-        elif why := _no_volume(entry, size_bytes, capacity):
+        elif why := _no_quota(entry, size_bytes, capacity):
             deferred[name] = why
             by_quota.add(name)
         else:
@@ -106,25 +106,25 @@ def plan_downloads(
 
 
 def _no_disk(size_bytes: int, capacity: Capacity) -> str:
-    """Return why the disk cannot take a product; nothing if it can."""
+    """Return why the disk has no capacity for a product, or ""."""
     if size_bytes > capacity.disk_bytes:
-        return f"needs {size_bytes} B of disk, {max(capacity.disk_bytes, 0)} B are to spare"
+        return f"needs {size_bytes} B of disk, {max(capacity.disk_bytes, 0)} B are available"
     if capacity.inodes is not None and capacity.inodes < ASSUMED_INODES:
         return (
             f"needs about {ASSUMED_INODES} inodes (files and folders) of the disk, "
-            f"{max(capacity.inodes, 0)} are to spare"
+            f"{max(capacity.inodes, 0)} are available"
         )
     return ""
 
 
-def _no_volume(entry: LedgerEntry, size_bytes: int, capacity: Capacity) -> str:
-    """Return why the account cannot take a product; nothing if it can."""
+def _no_quota(entry: LedgerEntry, size_bytes: int, capacity: Capacity) -> str:
+    """Return why the quota has no capacity for a product, or ""."""
     fresh = capacity.fresh_since is None or entry.product.sensed_at >= capacity.fresh_since
     left_bytes = capacity.fresh_bytes if fresh else capacity.backfill_bytes
     if left_bytes is None or size_bytes <= left_bytes:
         return ""
     return (
-        f"needs {size_bytes} B of the account's volume, "
+        f"needs {size_bytes} B of the account's quota, "
         f"{left_bytes} B are left {capacity.quota_words}"
     )
 

@@ -1,4 +1,4 @@
-"""When the backfill ends, and when disk or quota are full, if all goes on as it does now."""
+"""When the backfill ends, and when disk or quota are full, if the present rates continue."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ _HORIZON_DAYS: Final = 3650
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AreaLoad:
-    """What one area still has to fetch, and what comes in addition."""
+    """The products that one area still has to download, and the rate of new ones."""
 
     name: str
     products: int
     size_bytes: float
-    """Of everything that waits."""
+    """Of all products that wait."""
     new_bytes_per_day: float
     priority: int = 0
     share: float = 1.0
@@ -26,22 +26,22 @@ class AreaLoad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What limits the pace."""
+    """What limits the downloads."""
 
     now: datetime
-    pace_bytes_per_day: float
-    """What comes in a day as long as nothing else limits it."""
+    rate_bytes_per_day: float
+    """Bytes received in a day while nothing else limits them."""
     quota: QuotaPolicy
     hours: Hours
-    """What came in the last 30 days."""
+    """Bytes received in the last 30 days."""
     disk_bytes: float
-    """Room on the disk, less its reserve."""
+    """Free space of the disk, without its reserve."""
     pruned_bytes_per_day: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AreaForecast:
-    """When one area will have all that waits now, and all that comes until then."""
+    """When one area will hold all products that wait now or are published until then."""
 
     name: str
     products: int
@@ -52,21 +52,21 @@ class AreaForecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What is to be expected."""
+    """The end of the backfill, and when disk and quota will be full."""
 
     done_at: datetime | None
     """When the backfill of all areas ends; None: not within ten years."""
     areas: tuple[AreaForecast, ...]
     quota_full_at: datetime | None
-    """When the volume would first hold downloads up; None: not until the backfill ends."""
+    """When the quota will first delay downloads; None: not until the backfill ends."""
     disk_full_at: datetime | None
     """None: not within ten years."""
 
 
-def usual_pace(hours: Hours, now: datetime, nominal_bytes_per_second: float) -> float:
-    """Return the bytes per second of busy hours: the mean of the busier half of the last week's.
+def usual_rate(hours: Hours, now: datetime, nominal_bytes_per_second: float) -> float:
+    """Return the mean bytes per second of the busier half of the last week's hours.
 
-    *nominal* where nothing was fetched yet.
+    Returns *nominal* if nothing was downloaded in that week.
     """
     busy = sorted(size_bytes for hour, size_bytes in hours if hour >= now - 7 * _DAY and size_bytes)
     if not busy:
@@ -76,13 +76,13 @@ def usual_pace(hours: Hours, now: datetime, nominal_bytes_per_second: float) -> 
 
 
 def forecast(areas: Sequence[AreaLoad], given: Conditions) -> Forecast:
-    """Go on day by day until the backfill has ended and the disk is full, or for ten years."""
+    """Simulate day by day until the backfill has ended and the disk is full, or for ten years."""
     run = _Run(areas, given)
     for _ in range(_HORIZON_DAYS):
         if run.over:
             break
-        run.pass_a_day()
-    run.look_beyond()
+        run.simulate_day()
+    run.forecast_disk()
     done = [run.done_at.get(area.name) for area in areas]
     ended = None if None in done else max((at for at in done if at), default=given.now)
     return Forecast(
@@ -102,14 +102,14 @@ def forecast(areas: Sequence[AreaLoad], given: Conditions) -> Forecast:
 
 
 class _Run:
-    """The days to come."""
+    """The simulation of the days to come."""
 
     def __init__(self, areas: Sequence[AreaLoad], given: Conditions) -> None:
         self._areas = areas
         self._given = given
         self._now = given.now
         self._left = {area.name: area.size_bytes for area in areas}
-        self._came: list[float] = []
+        self._received: list[float] = []
         self._disk_bytes = given.disk_bytes
         self.done_at = {area.name: given.now for area in areas if area.size_bytes <= 0}
         self.quota_full_at: datetime | None = None
@@ -117,12 +117,12 @@ class _Run:
 
     @property
     def over(self) -> bool:
-        """Whether the backfill has ended, or the disk is full and nothing makes room."""
+        """Whether the backfill has ended, or the disk is full and nothing is pruned."""
         stuck = self.disk_full_at is not None and self._given.pruned_bytes_per_day <= 0
         return stuck or len(self.done_at) == len(self._areas)
 
-    def look_beyond(self) -> None:
-        """Once the backfill has ended: when what is new will have filled the disk."""
+    def forecast_disk(self) -> None:
+        """Set when new products will have filled the disk after the end of the backfill."""
         grows_bytes = sum(area.new_bytes_per_day for area in self._areas)
         grows_bytes -= self._given.pruned_bytes_per_day
         if self.disk_full_at is None and grows_bytes > 0:
@@ -130,35 +130,35 @@ class _Run:
             if days < _HORIZON_DAYS:
                 self.disk_full_at = self._now + days * _DAY
 
-    def pass_a_day(self) -> None:
-        """Fetch what a day allows: what is new first, of the rest by priority and share."""
+    def simulate_day(self) -> None:
+        """Download what one day allows, by priority and share."""
         given = self._given
-        volume_bytes = self._volume_bytes()
+        quota_bytes = self._quota_bytes()
         wanted = sum(self._left.values()) + sum(a.new_bytes_per_day for a in self._areas)
-        room_bytes = max(0.0, self._disk_bytes) + given.pruned_bytes_per_day
-        budget = min(given.pace_bytes_per_day, volume_bytes, room_bytes)
-        if budget < min(wanted, given.pace_bytes_per_day):
-            self._note_what_is_full(budget, volume_bytes, room_bytes)
+        space_bytes = max(0.0, self._disk_bytes) + given.pruned_bytes_per_day
+        budget = min(given.rate_bytes_per_day, quota_bytes, space_bytes)
+        if budget < min(wanted, given.rate_bytes_per_day):
+            self._note_what_is_full(budget, quota_bytes, space_bytes)
         fetched = self._fetch(budget)
-        self._came.append(fetched)
+        self._received.append(fetched)
         self._disk_bytes += given.pruned_bytes_per_day - fetched
 
-    def _note_what_is_full(self, budget: float, volume_bytes: float, room_bytes: float) -> None:
-        if self.quota_full_at is None and volume_bytes <= budget:
+    def _note_what_is_full(self, budget: float, quota_bytes: float, space_bytes: float) -> None:
+        if self.quota_full_at is None and quota_bytes <= budget:
             self.quota_full_at = self._now
-        if self.disk_full_at is None and room_bytes <= budget:
+        if self.disk_full_at is None and space_bytes <= budget:
             self.disk_full_at = self._now
 
-    def _volume_bytes(self) -> float:
-        """Return what the account may still receive today."""
+    def _quota_bytes(self) -> float:
+        """Return the quota that is left today."""
         limit_bytes = self._given.quota.limit_bytes
         if limit_bytes is None:
             return float("inf")
-        spent = spent_bytes(self._given.hours, self._now) + sum(self._came[-30:])
+        spent = spent_bytes(self._given.hours, self._now) + sum(self._received[-30:])
         return max(0.0, limit_bytes - spent)
 
     def _fetch(self, budget: float) -> float:
-        """Let *budget* bytes come; return how many did."""
+        """Download up to *budget* bytes; return the number of bytes used."""
         start, rest = self._now, budget
         for area in self._areas:
             self._left[area.name] += area.new_bytes_per_day
@@ -170,13 +170,16 @@ class _Run:
         for area in self._areas:
             if self._left[area.name] <= area.new_bytes_per_day * 1e-9 + 0.5:
                 part = (
-                    used / self._given.pace_bytes_per_day if self._given.pace_bytes_per_day else 1
+                    used / self._given.rate_bytes_per_day if self._given.rate_bytes_per_day else 1
                 )
                 self.done_at.setdefault(area.name, start + _DAY * min(1.0, part))
         return used
 
     def _share_out(self, budget: float, shares: Mapping[str, float]) -> float:
-        """Give areas their shares of *budget*; what one does not need, the others get."""
+        """Divide *budget* among areas by share; return the bytes used.
+
+        An area that needs less than its share leaves the rest to the others.
+        """
         open_shares, rest = dict(shares), budget
         while open_shares and rest > 0:
             unit = rest / sum(open_shares.values())

@@ -1,4 +1,4 @@
-"""When a key pair runs out, and when to say so."""
+"""When a key pair expires, and when to warn of it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import date
 from typing import Final
 
 WARN_DAYS: Final = (30, 7, 1)
-"""So many days before its last one, a key pair is spoken of."""
+"""Days before the last day of a key pair at which to warn."""
 _RENEW: Final = (
     "make another at https://eodata-s3keysmanager.dataspace.copernicus.eu, give it to the mirror "
     "as the second pair, and reload it"
@@ -15,7 +15,7 @@ _RENEW: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyExpiry:
-    """The last day of a key pair; ``number`` counts from 1."""
+    """The last day of a key pair; ``number`` starts at 1."""
 
     number: int
     expires_on: date
@@ -23,17 +23,17 @@ class KeyExpiry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyWarning:
-    """What there is to say of a key pair that runs out."""
+    """A warning that a key pair expires."""
 
     number: int
     stage: str
-    """Another one is another warning: the last of ``WARN_DAYS`` that was reached, or the end."""
+    """Identifies the warning: the last of ``WARN_DAYS`` that was reached, or the expiry."""
     text: str
     expired: bool
 
 
 def key_warnings(expiries: Iterable[KeyExpiry], *, today: date) -> tuple[KeyWarning, ...]:
-    """Return what there is to say today; nothing of pairs that last longer."""
+    """Return the warnings of today; none for pairs that expire later."""
     return tuple(
         _warning(expiry, (expiry.expires_on - today).days)
         for expiry in expiries

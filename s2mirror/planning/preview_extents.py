@@ -1,4 +1,4 @@
-"""Where a picture lies, in how many parts it is drawn, and what that will cost."""
+"""The extents in which a preview is rendered, and the processing units they cost."""
 
 import math
 import re
@@ -22,9 +22,9 @@ from s2mirror.projection import (
 )
 
 MAX_PARTS: Final = 64
-"""A preview in more pieces than this is a mistake."""
+"""A preview in more parts than this is a mistake."""
 MAX_METRES_PER_PIXEL: Final = 1500
-"""Sentinel Hub draws nothing coarser from Sentinel-2."""
+"""Sentinel Hub renders nothing coarser from Sentinel-2."""
 OWN_UTM: Final = "utm"
 _HALF_WORLD_DEGREES: Final = 180.0
 _UNIT_PIXELS: Final = 512 * 512
@@ -38,25 +38,25 @@ _BAND: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How large a picture is to be: so many pixels, or so many metres each."""
+    """The size of a preview, in pixels or in metres per pixel."""
 
     width: int
-    """Pixels; without a height, that follows from the shape."""
+    """Pixels; without a height, the height follows from the geometry."""
     height: int | None = None
     metres_per_pixel: float | None = None
-    """When given, it decides instead."""
+    """If given, it decides instead."""
 
 
 def extents_of(geometry: BaseGeometry, crs: str, size: Size) -> tuple[Extent, ...]:
-    """Return the pictures that show *geometry*, none larger than Sentinel Hub draws at once.
+    """Return the extents that show *geometry*, none larger than one request may render.
 
-    An area over the antimeridian has one on either side. Raises UsageError for what would be
-    coarser than can be drawn, or fall into too many pieces.
+    An area across the antimeridian has an extent on either side. Raises UsageError for a preview
+    that would be coarser than Sentinel Hub renders, or have too many parts.
     """
-    found = [part for side in _sides(geometry) for part in _frames(side, crs, size)]
+    found = [part for side in _sides(geometry) for part in _extents(side, crs, size)]
     if len(found) > MAX_PARTS:
         raise UsageError(
-            f"the preview would be drawn in {len(found)} parts of at most {MAX_SIDE_PIXELS} "
+            f"the preview would be rendered in {len(found)} parts of at most {MAX_SIDE_PIXELS} "
             f"pixels, more than {MAX_PARTS}; choose a smaller area, size or resolution"
         )
     return tuple(found)
@@ -73,7 +73,7 @@ def _sides(geometry: BaseGeometry) -> Iterator[BaseGeometry]:
             yield part
 
 
-def _frames(geometry: BaseGeometry, crs: str, size: Size) -> Iterator[Extent]:
+def _extents(geometry: BaseGeometry, crs: str, size: Size) -> Iterator[Extent]:
     middle = geometry.envelope.centroid
     name = utm_crs(middle.x, middle.y) if crs == OWN_UTM else crs
     if name == MERCATOR:
@@ -81,14 +81,14 @@ def _frames(geometry: BaseGeometry, crs: str, size: Size) -> Iterator[Extent]:
         geometry = geometry.intersection(box(-180, -edge, 180, edge))
     bounds = projected(geometry.segmentize(0.1) if name != WGS84 else geometry, name).bounds
     if not all(map(math.isfinite, bounds)):
-        raise UsageError(f"the preview's area has no place on a map in {crs}; choose another crs")
+        raise UsageError(f"the preview's area cannot be projected to {crs}; choose another crs")
     across_metres, up_metres = unit_metres(name, middle.y)
     wide, high = bounds[2] - bounds[0], bounds[3] - bounds[1]
     width, height = _pixels(wide * across_metres, high * up_metres, size)
     coarsest = max(wide * across_metres / width, high * up_metres / height)
     if coarsest > MAX_METRES_PER_PIXEL:
         raise UsageError(
-            f"the preview would have {coarsest:.0f} m per pixel; Sentinel Hub draws nothing "
+            f"the preview would have {coarsest:.0f} m per pixel; Sentinel Hub renders nothing "
             f"coarser than {MAX_METRES_PER_PIXEL} m. Choose a larger size or a smaller area"
         )
     yield from _split(Extent(crs=name, bbox=bounds, width=width, height=height))
@@ -109,7 +109,7 @@ def _split(whole: Extent) -> Iterator[Extent]:
     columns, rows = _cuts(whole.width), _cuts(whole.height)
     if len(columns) * len(rows) > MAX_PARTS:
         raise UsageError(
-            f"a preview of {whole.width} by {whole.height} pixels would be drawn in "
+            f"a preview of {whole.width} by {whole.height} pixels would be rendered in "
             f"{len(columns) * len(rows)} parts, more than {MAX_PARTS}; choose a smaller size"
         )
     for top, bottom in rows:
@@ -130,7 +130,7 @@ def _cuts(pixels: int) -> list[tuple[int, int]]:
 
 
 def units_of(extent: Extent, script: Script) -> float:
-    """Return the processing units that one picture will cost.
+    """Return the processing units that one rendered image will cost.
 
     By area (512 by 512 pixels are one), by bands read (three are one; the mask of data is free),
     twice for 32-bit floats. https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Overview/ProcessingUnit.html

@@ -1,4 +1,4 @@
-"""Which previews are wanted, where each lies, and what it will cost."""
+"""Which previews are wanted, and the requests that render them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,25 +26,25 @@ _L2A: Final = "sentinel-2-l2a"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewRule:
-    """What previews an area wants."""
+    """The previews that an area wants."""
 
     source: PreviewSource
     per_area: bool
-    """One of the whole area per overpass, rather than one of each product."""
+    """One preview of the whole area per overpass, instead of one of each product."""
     script: Script
     form: str
     crs: str
-    """``EPSG:…``, or ``utm`` for the zone of the place."""
+    """``EPSG:…``, or ``utm`` for the UTM zone of the area."""
     size: Size
     margin: timedelta
-    """How far around a datatake's start its images are looked for."""
+    """Images this long before or after the start of a datatake are included."""
     max_cloud_cover_percent: float | None
     mosaicking_order: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewTask:
-    """One preview to be made: of a product, or of an area at a time."""
+    """One preview to be made: of a product, or of an area at an instant."""
 
     subject: str
     rule: PreviewRule
@@ -54,15 +54,15 @@ class PreviewTask:
     time_from: datetime
     time_until: datetime
     path: str
-    """Where it goes, relative to the folder of previews, without its endings."""
+    """The file's path relative to the folder of previews, without its suffix."""
     entry: LedgerEntry | None = None
-    """The product, where the picture is of one."""
+    """The product, if the preview shows one."""
     clipped: bool = False
-    """Whether nothing is drawn outside of the geometry, within its bounds."""
+    """Whether pixels within the bounds but outside the geometry stay empty."""
 
     @property
     def name(self) -> str:
-        """What the picture is called among those of its subject."""
+        """The name of the preview among those of its subject."""
         return (
             self.rule.script.name if self.rule.source is PreviewSource.PROCESS else self.rule.source
         )
@@ -83,7 +83,7 @@ def preview_tasks(
 
 
 def of_product(entry: LedgerEntry, rule: PreviewRule) -> PreviewTask:
-    """Return the wish for a picture of one product."""
+    """Return the task for a preview of one product."""
     product = entry.product
     return PreviewTask(
         subject=product.id,
@@ -100,25 +100,25 @@ def of_product(entry: LedgerEntry, rule: PreviewRule) -> PreviewTask:
 def _of_area(entry: LedgerEntry, area: WatchArea, rule: PreviewRule) -> PreviewTask:
     product = entry.product
     around = (product.sensed_at - rule.margin, product.sensed_at + rule.margin)
-    task = of_outline(area.name, area.geometry, rule, product.collection, around)
-    return filed(task, area.name, product.sensed_at)
+    task = of_geometry(area.name, area.geometry, rule, product.collection, around)
+    return _with_path(task, area.name, product.sensed_at)
 
 
 def of_area(area: WatchArea, rule: PreviewRule, period: tuple[datetime, datetime]) -> PreviewTask:
-    """Return the wish for a picture of an area from all images of a period, L2A if it has them."""
+    """Return the task for a preview of an area in a period, from L2A if the area has it."""
     found = area.collections
     collection = _L2A if _L2A in found else found[0]
-    return of_outline(area.name, area.geometry, rule, collection, period)
+    return of_geometry(area.name, area.geometry, rule, collection, period)
 
 
-def of_outline(
+def of_geometry(
     name: str,
     geometry: BaseGeometry,
     rule: PreviewRule,
     collection: str,
     period: tuple[datetime, datetime],
 ) -> PreviewTask:
-    """Return the wish for a picture of any outline from all images of a period."""
+    """Return the task for a preview of a geometry from all images of a period."""
     task = PreviewTask(
         subject="",
         rule=rule,
@@ -129,20 +129,20 @@ def of_outline(
         path="",
         clipped=not geometry.equals(geometry.envelope),
     )
-    return filed(task, name, period[1])
+    return _with_path(task, name, period[1])
 
 
-def filed(task: PreviewTask, name: str, at: datetime) -> PreviewTask:
-    """Return the wish under the name of an area and an instant."""
-    stamp, level = f"{at:%Y%m%dT%H%M%S}", task.collection.removeprefix("sentinel-2-")
-    path = f"{name}/{at:%Y/%m}/{stamp}_{level}"
-    return replace(task, subject=f"{name}@{stamp}", path=path)
+def _with_path(task: PreviewTask, name: str, at: datetime) -> PreviewTask:
+    """Return the task with the path and subject of an area at an instant."""
+    instant, level = f"{at:%Y%m%dT%H%M%S}", task.collection.removeprefix("sentinel-2-")
+    path = f"{name}/{at:%Y/%m}/{instant}_{level}"
+    return replace(task, subject=f"{name}@{instant}", path=path)
 
 
 def requests_of(task: PreviewTask) -> tuple[RenderRequest, ...]:
-    """Return what a service is to be asked for: one picture, or more if it must be split.
+    """Return the requests that render a task: one, or several if the preview must be split.
 
-    A part in which nothing of a clipped area lies is left out. Raises UsageError.
+    Parts that do not intersect a clipped area are omitted. Raises UsageError.
     """
     rule = task.rule
     script = rule.script if FORMATS[rule.form].has_alpha else rule.script.without_alpha()
@@ -165,15 +165,15 @@ def requests_of(task: PreviewTask) -> tuple[RenderRequest, ...]:
 
 
 def _clip(task: PreviewTask, extent: Extent) -> BaseGeometry:
-    """Return what is to be drawn of a frame, no finer than its pixels."""
+    """Return the geometry to be rendered in an extent, simplified to half a pixel."""
     bounds = box(*extent.bbox)
     if not task.clipped:
         return bounds
     pixel = (extent.bbox[2] - extent.bbox[0]) / extent.width
-    outline = projected(task.geometry, extent.crs).simplify(pixel / 2).intersection(bounds)
-    return polygons_only(outline)
+    shown = projected(task.geometry, extent.crs).simplify(pixel / 2).intersection(bounds)
+    return polygons_only(shown)
 
 
-def month_of(moment: datetime) -> str:
-    """Return the month in which Sentinel Hub counts what *moment* costs; it counts anew each."""
-    return f"{moment:%Y-%m}"
+def month_of(at: datetime) -> str:
+    """Return the month to whose allowance Sentinel Hub counts a request made *at* an instant."""
+    return f"{at:%Y-%m}"

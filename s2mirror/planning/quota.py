@@ -1,4 +1,4 @@
-"""The account's volume: so many bytes within thirty days, and what they are kept for."""
+"""The account's quota: bytes within thirty days, with a reserve for the newest images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ Hours = Sequence[tuple[datetime, int]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaPolicy:
-    """What an account may receive within :data:`WINDOW`."""
+    """How many bytes an account may receive within :data:`WINDOW`."""
 
     limit_bytes: int | None
     """None: no limit."""
     reserve_percent: float
-    """This part is kept for what was sensed within *fresh*."""
+    """Part reserved for images sensed within *fresh*."""
     fresh: timedelta
 
     @property
     def reserve_bytes(self) -> int:
-        """How much is kept for the newest images."""
+        """The bytes reserved for the newest images."""
         return int((self.limit_bytes or 0) * self.reserve_percent / 100)
 
     def fresh_since(self, now: datetime) -> datetime:
-        """Return from which sensing time on an image is one of the newest; others are backfill."""
+        """Return the sensing time from which an image is fresh; older ones are backfill."""
         return now - self.fresh
 
     def left_bytes(self, spent_bytes: int, *, fresh: bool) -> int | None:
-        """Return what may still come after *spent_bytes*; None for any amount."""
+        """Return the quota that is left after *spent_bytes*; None for no limit."""
         if self.limit_bytes is None:
             return None
         kept_bytes = 0 if fresh else self.reserve_bytes
@@ -41,9 +41,10 @@ class QuotaPolicy:
 def backfill_at(
     policy: QuotaPolicy, hours: Hours, needed_bytes: int, *, now: datetime
 ) -> datetime | None:
-    """Return from when on there are *needed_bytes* for the backfill, if nothing else comes.
+    """Return when the backfill will have *needed_bytes* of quota if nothing is received until then.
 
-    As many as it can ever have, if that is less. None if there are already, or never will be.
+    If the backfill's quota is smaller than *needed_bytes*, returns when all of it is free. None if
+    the quota is available now, or never.
     """
     if policy.limit_bytes is None:
         return None
@@ -52,14 +53,14 @@ def backfill_at(
 
 
 def spent_bytes(hours: Hours, now: datetime) -> int:
-    """Return how many bytes of *hours* still count at *now*."""
+    """Return the bytes of *hours* that count against the quota at *now*."""
     return sum(size_bytes for hour, size_bytes in hours if _ends_at(hour) > now)
 
 
 def frees_at(hours: Hours, allowed_bytes: int, *, now: datetime) -> datetime | None:
-    """Return from when on at most *allowed_bytes* of *hours* count, if nothing else comes.
+    """Return when at most *allowed_bytes* of *hours* count, if nothing is received until then.
 
-    None if that is so already, or never.
+    None if that is the case now, or never.
     """
     left_bytes = spent_bytes(hours, now)
     if left_bytes <= allowed_bytes:

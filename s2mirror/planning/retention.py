@@ -1,4 +1,4 @@
-"""Which held products may go, and what stops a mass removal."""
+"""Which held products are removed, and the brake that stops a mass removal."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from s2mirror.planning.supersede import Supersession
 
 _NOT_NEEDED: Final = "its areas no longer need it"
 BRAKE_FLOOR: Final = 10
-"""The percent brake is for real archives: so few products may always go at once."""
+"""The percent brake does not apply to so few products: it would stop small archives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brake:
-    """More than this in one run needs a person's word."""
+    """A person must confirm a removal beyond these limits."""
 
     max_products: int
     max_percent: float
@@ -26,7 +26,7 @@ class Brake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """One held product that goes, as what, and why."""
+    """One held product to be removed, the event, and the reason."""
 
     entry: LedgerEntry
     event: Event
@@ -36,7 +36,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrunePlan:
-    """What may go now, why the rest stays, and why the brake holds, if it does."""
+    """The products to be removed, why the others are kept, and why the brake stops it, or ""."""
 
     removals: tuple[Removal, ...]
     kept: dict[str, str]
@@ -52,13 +52,13 @@ def plan_prune(
     brake: Brake,
     now: datetime,
 ) -> PrunePlan:
-    """Take what every one of a product's areas lets go, and what is *leaving* anyway.
+    """Plan the removal of products that each of their areas releases, and of those *leaving*.
 
-    *held* is looked through twice; of what stays, only id and reason are kept in memory.
+    *held* is iterated twice; of products that are kept, only id and reason stay in memory.
     *leaving* are products, by id, that a newer version replaces or that were deleted upstream. An
-    area lets a product go when it is beyond the ``keep_newest`` newest of that area and
-    ``prune_after`` is over since it was processed. An area with neither rule keeps everything, and
-    so does one that is no longer configured.
+    area releases a product that is not among its ``keep_newest`` newest and was processed longer
+    than ``prune_after`` ago. An area with neither rule keeps everything, and so does an area that
+    is no longer configured.
     """
     rules = {area.name: area for area in areas}
     newest = _newest(held, rules)
@@ -83,7 +83,7 @@ def plan_prune(
 def superseded_removals(
     supersessions: Iterable[Supersession], *, now: datetime
 ) -> dict[str, Removal]:
-    """Return by product id the held versions whose newer one is held and whose grace is over."""
+    """Return, by product id, held versions whose newer one is held and whose grace is over."""
     return {
         found.old.product.id: Removal(entry=found.old, event=Event.SUPERSEDE, reason=found.reason)
         for found in supersessions
@@ -94,7 +94,7 @@ def superseded_removals(
 def withdrawn_removals(
     entries: Iterable[LedgerEntry], deletions: Mapping[str, Deletion], policy: DeletedPolicy
 ) -> dict[str, Removal]:
-    """Return by product id those held that were deleted upstream and may go here too."""
+    """Return, by product id, held products that were deleted upstream and are removed here too."""
     if policy is DeletedPolicy.KEEP:
         return {}
     return {
@@ -109,7 +109,7 @@ def withdrawn_removals(
 
 
 def unclaimed_removals(unclaimed: Iterable[LedgerEntry]) -> dict[str, Removal]:
-    """Return by product id those held, of products that no configured area claims."""
+    """Return, by product id, held products that no configured area claims."""
     return {
         entry.product.id: Removal(
             entry=entry, event=Event.PRUNE, reason="no configured area wants it"
@@ -122,7 +122,7 @@ def unclaimed_removals(unclaimed: Iterable[LedgerEntry]) -> dict[str, Removal]:
 def _newest(
     held: Iterable[LedgerEntry], rules: Mapping[str, WatchArea]
 ) -> dict[str, frozenset[str]]:
-    """Return the ids of the newest products of each area that keeps so many of them."""
+    """Return the ids of the newest products of each area with ``keep_newest``."""
     sizes = {name: rule.keep_newest for name, rule in rules.items() if rule.keep_newest}
     heaps: dict[str, list[tuple[datetime, str]]] = {name: [] for name in sizes}
     for entry in held if sizes else ():
@@ -138,7 +138,7 @@ def _why_kept(
     newest: Mapping[str, frozenset[str]],
     now: datetime,
 ) -> str:
-    """Return why a product stays, or an empty text if every area lets it go."""
+    """Return why a product is kept, or "" if every area releases it."""
     if not entry.areas:
         return "no area claims it; `s2mirror prune --unclaimed` takes it"
     if entry.areas == (ASKED_FOR,):

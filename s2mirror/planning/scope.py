@@ -13,11 +13,11 @@ from s2mirror.model import Product
 from s2mirror.naming import baseline_number
 
 _FOOTPRINTS: Final = 256
-"""So many are remembered: more than a page has; where 500 areas overlap, some ten megabytes."""
+"""Cached footprints: more than a page has; with 500 overlapping areas, about ten megabytes."""
 
 
 def area_fingerprint(area: WatchArea) -> str:
-    """Return a short text that differs whenever the area would want other products."""
+    """Return a short text that changes whenever the area would want other products."""
     filters = (
         sorted(area.collections),
         area.start_at.isoformat(),
@@ -34,10 +34,10 @@ def area_fingerprint(area: WatchArea) -> str:
 
 
 class Scope:
-    """Finds the areas that want a product, fast even where hundreds of areas overlap.
+    """Finds the areas that want a product, fast even if hundreds of areas overlap.
 
-    Footprints repeat, as most products fill their tile, and so do the filters of areas: each is
-    looked at once.
+    Many products have the same footprint, as most fill their tile, and many areas have the same
+    filters: each is evaluated once.
     """
 
     def __init__(self, areas: Sequence[WatchArea]) -> None:
@@ -48,7 +48,7 @@ class Scope:
         self._kinds = [first.setdefault(_filters(area), n) for n, area in enumerate(areas)]
 
     def wanting(self, product: Product) -> tuple[str, ...]:
-        """Return the names of the areas whose every filter *product* passes."""
+        """Return the names of the areas of which *product* passes every filter."""
         near = self._near(product.footprint_wkb)
         kinds = {self._kinds[place] for place, _ in near}
         passed = {kind for kind in kinds if _passes(self._areas[kind], product)}
@@ -59,7 +59,7 @@ class Scope:
         )
 
     def _find_near(self, footprint_wkb: bytes) -> tuple[tuple[int, float], ...]:
-        """Return the place of every area near a footprint, with how much of it that covers."""
+        """Return the index of each area near a footprint, and the covered part in percent."""
         footprint = unpack(footprint_wkb)
         percents = dict.fromkeys(self._tree.query(footprint, predicate="contains").tolist(), 100.0)
         others = [place for place in self._tree.query(footprint).tolist() if place not in percents]
@@ -69,7 +69,7 @@ class Scope:
 
 
 def _filters(area: WatchArea) -> tuple[object, ...]:
-    """Return what beside its place decides whether an area wants a product."""
+    """Return the filters of an area other than its geometry."""
     return (
         area.collections,
         area.start_at,
@@ -94,7 +94,7 @@ def _passes(area: WatchArea, product: Product) -> bool:
 
 
 def _clear_enough(area: WatchArea, product: Product) -> bool:
-    """Tell whether the clouds are few enough; a product that does not say is let through."""
+    """Return whether the cloud cover is low enough; a product without a value passes."""
     limit, found = area.max_cloud_cover_percent, product.cloud_cover_percent
     return limit is None or found is None or found <= limit
 

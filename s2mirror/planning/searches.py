@@ -1,4 +1,8 @@
-"""How few searches find everything that all areas want."""
+"""The searches that find everything that all areas want, as few as possible.
+
+Areas with the same collection and interval share one search over the union of their geometries;
+exact matching is done locally. So the number of requests does not grow with the number of areas.
+"""
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -15,12 +19,12 @@ from s2mirror.model import CatalogQuery
 from s2mirror.planning.scope import area_fingerprint
 
 MAX_VERTICES: Final = 400
-"""Outlines beyond this are sent simplified (and a little larger); matching stays exact."""
+"""A larger geometry is sent simplified and a little larger; matching stays exact."""
 _FIRST_TOLERANCE_DEGREES: Final = 0.001
 _NEAR_DEGREES: Final = 0.5
-"""What lies so near finds the same products: one is a degree wide."""
+"""Areas this close share most products, as a product is a degree wide."""
 _MAX_WASTE: Final = 1.5
-"""An outline may be so much larger than what lies near its areas."""
+"""The area of a search geometry, relative to the surroundings of its areas, at most."""
 _Bound = TypeVar("_Bound", datetime, float)
 
 
@@ -40,7 +44,7 @@ class Search:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What each area wants, by name, in short."""
+        """The fingerprint of each area, by name."""
         return {area.name: area_fingerprint(area) for area in self.areas}
 
 
@@ -49,10 +53,10 @@ def plan_searches(
 ) -> tuple[Search, ...]:
     """Return one search per collection and interval, however many areas there are.
 
-    *listed* names areas, each after a collection, for which everything was listed before. Others
-    have a search of their own until that is so: a new area brings no old one to be listed again.
-    More only where areas lie scattered so far that one outline, simple enough for a request, would
-    find mostly what nobody wants.
+    *listed* names areas, each after a collection, for which everything was listed before. Other
+    areas have a search of their own until then, so that a new area does not cause the listing of
+    old ones to be repeated. Areas far apart have separate searches, as one geometry simple enough
+    for a request would find mostly products that no area wants.
     """
     groups: dict[tuple[str, timedelta, bool], list[WatchArea]] = {}
     for area in areas:
@@ -60,14 +64,14 @@ def plan_searches(
             is_new = (collection, area.name) not in listed
             groups.setdefault((collection, area.interval, is_new), []).append(area)
     return tuple(
-        _search(collection, cluster, outline)
+        _search(collection, cluster, geometry)
         for (collection, _, _), group in sorted(groups.items(), key=lambda found: found[0])
-        for cluster, outline in _clusters(group)
+        for cluster, geometry in _clusters(group)
     )
 
 
 def plan_query(search: Search, watermark: datetime | None, *, overlap: timedelta) -> CatalogQuery:
-    """Return what to ask now: everything at first, then what was published since, with overlap."""
+    """Return the next query: everything at first, later what was published since."""
     return CatalogQuery(
         collection=search.collection,
         geometry_geojson=search.geometry_geojson,
@@ -78,12 +82,12 @@ def plan_query(search: Search, watermark: datetime | None, *, overlap: timedelta
     )
 
 
-def _search(collection: str, group: Sequence[WatchArea], outline: BaseGeometry) -> Search:
+def _search(collection: str, group: Sequence[WatchArea], geometry: BaseGeometry) -> Search:
     search = Search(
         key="",
         collection=collection,
         areas=tuple(group),
-        geometry_geojson=to_geojson(outline),
+        geometry_geojson=to_geojson(geometry),
         sensed_from=min(area.start_at for area in group),
         sensed_until=_loosest(area.end_at for area in group),
         max_cloud_cover_percent=_loosest(area.max_cloud_cover_percent for area in group),
@@ -93,7 +97,7 @@ def _search(collection: str, group: Sequence[WatchArea], outline: BaseGeometry) 
 
 
 def _loosest(bounds: Iterable[_Bound | None]) -> _Bound | None:
-    """Return the largest bound, or None if any area has none."""
+    """Return the largest bound, or None if an area has none."""
     found = list(bounds)
     known = [bound for bound in found if bound is not None]
     return max(known) if len(known) == len(found) else None
@@ -102,11 +106,11 @@ def _loosest(bounds: Iterable[_Bound | None]) -> _Bound | None:
 def _clusters(
     group: Sequence[WatchArea],
 ) -> Iterator[tuple[Sequence[WatchArea], BaseGeometry]]:
-    """Yield areas that lie close enough together for one outline, and that outline."""
+    """Yield groups of areas close enough for one search geometry, and that geometry."""
     whole = shapely.union_all([area.geometry for area in group])
-    outline = _outline(whole)
-    if len(group) == 1 or _is_close(outline, whole):
-        yield group, outline
+    geometry = _search_geometry(whole)
+    if len(group) == 1 or _is_close(geometry, whole):
+        yield group, geometry
         return
     west, south, east, north = whole.bounds
     axis = 0 if east - west >= north - south else 1
@@ -116,26 +120,26 @@ def _clusters(
     yield from _clusters(ordered[half:])
 
 
-def _is_close(outline: BaseGeometry, whole: BaseGeometry) -> bool:
-    """Tell whether an outline finds hardly more than *whole* would."""
-    if outline.equals(whole):
+def _is_close(geometry: BaseGeometry, whole: BaseGeometry) -> bool:
+    """Return whether a search geometry finds hardly more than *whole* would."""
+    if geometry.equals(whole):
         return True
     near = whole.simplify(_NEAR_DEGREES / 10).buffer(_NEAR_DEGREES, quad_segs=1)
-    return bool(outline.area <= _MAX_WASTE * near.area)
+    return bool(geometry.area <= _MAX_WASTE * near.area)
 
 
-def _outline(whole: BaseGeometry) -> BaseGeometry:
-    """Return an outline that covers *whole*, small enough for a request."""
-    outline, tolerance_degrees = whole, _FIRST_TOLERANCE_DEGREES
-    while shapely.get_num_coordinates(outline) > MAX_VERTICES:
-        # Twice as far out as simplifying may cut back in, and corners are cut by a third.
+def _search_geometry(whole: BaseGeometry) -> BaseGeometry:
+    """Return a geometry that covers *whole* with few enough vertices for a request."""
+    geometry, tolerance_degrees = whole, _FIRST_TOLERANCE_DEGREES
+    while shapely.get_num_coordinates(geometry) > MAX_VERTICES:
+        # Simplifying moves edges by the tolerance at most, and corners lose a third of the buffer.
         grown = whole.buffer(2 * tolerance_degrees, quad_segs=1).simplify(tolerance_degrees)
-        outline = grown.intersection(shapely.box(-180, -90, 180, 90))
+        geometry = grown.intersection(shapely.box(-180, -90, 180, 90))
         tolerance_degrees *= 2
-    return outline
+    return geometry
 
 
 def _fingerprint(group: Sequence[WatchArea]) -> str:
-    """Return a short text that differs whenever a filter of an area does."""
+    """Return a short text that changes whenever a filter of an area does."""
     parts = sorted(f"{area.name}:{area_fingerprint(area)}" for area in group)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]

@@ -1,8 +1,8 @@
-"""Which of several versions of one image stays.
+"""Which of several versions of one image are kept.
 
 The same tile of the same datatake can be listed several times. Two halves, downlinked to two
-stations, are both wanted for ever. A newer baseline of the same half, or a later make in the same
-baseline, replaces the older one; but not for an area that does not want the newer one.
+stations, are both kept. A newer baseline of the same half, or a later processing with the same
+baseline, replaces the older one, unless an area does not want the newer one.
 """
 
 import re
@@ -17,17 +17,17 @@ from s2mirror.model import LedgerEntry, Product, SupersedePolicy
 from s2mirror.naming import baseline_number
 
 _STRIP_START: Final = re.compile(r"_S(\d{8}T\d{6})_N")
-# A reprocessing may move the start of a datastrip by a second or so.
+# A reprocessing may change the start of a datastrip by about a second.
 _STRIP_TOLERANCE: Final = timedelta(seconds=5)
-# A reprocessing may also move the edges of the data a little.
+# A reprocessing may also change the edges of the data a little.
 _COVERED: Final = 0.9
-# CloudFerro marks products that it made itself with baseline 99.99; ESA's own go before them.
+# CloudFerro's own products have baseline 99.99; products of ESA are preferred.
 _FOREIGN_BASELINE: Final = 9000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supersession:
-    """An older version, the newer one that is held in its place, and when the older may go."""
+    """An older version, the held one that replaces it, and when the older may be removed."""
 
     old: LedgerEntry
     new: LedgerEntry
@@ -35,17 +35,17 @@ class Supersession:
 
     @property
     def reason(self) -> str:
-        """Why the older one goes, for its history."""
+        """The reason for the history of the older one."""
         return f"superseded by {self.new.product.id}"
 
 
 def plan_supersede(
     entries: Iterable[LedgerEntry], policy: SupersedePolicy, grace: timedelta
 ) -> tuple[Supersession, ...]:
-    """Return every version that a newer, held one replaces, with the time when it may.
+    """Return each version that a newer, held one replaces, and from when.
 
-    *entries* are products that are held or coming. A version that was not fetched yet goes at
-    once; one that is held waits for *grace* under ``replace-after-grace``.
+    *entries* are products that are held or pending. A version that was not downloaded yet is
+    replaced at once; a held one after *grace* under ``replace-after-grace``.
     """
     if policy is SupersedePolicy.ALL:
         return ()
@@ -61,18 +61,18 @@ def plan_supersede(
 
 
 def waiting_for_better(entries: Iterable[LedgerEntry], policy: SupersedePolicy) -> dict[str, str]:
-    """Return why a waiting version is not fetched now: a newer one is on its way. By product id."""
+    """Return, by product id, why versions are deferred: a newer one is downloaded first."""
     if policy is SupersedePolicy.ALL:
         return {}
     return {
-        old.product.id: f"its newer version {max(better, key=rank).product.id} goes first"
+        old.product.id: f"its newer version {max(better, key=rank).product.id} is downloaded first"
         for old, better in _rivals(entries)
         if old.state is State.DISCOVERED and any(entry.state in PENDING for entry in better)
     }
 
 
 def rank(entry: LedgerEntry) -> tuple[int, datetime, datetime]:
-    """Return what orders versions of one image: baseline, then processing, then publication."""
+    """Return the sort key of versions of one image: baseline, processing, publication."""
     product = entry.product
     number = baseline_number(product.baseline)
     number = -1 if number >= _FOREIGN_BASELINE else number
@@ -80,7 +80,7 @@ def rank(entry: LedgerEntry) -> tuple[int, datetime, datetime]:
 
 
 def _rivals(entries: Iterable[LedgerEntry]) -> Iterator[tuple[LedgerEntry, list[LedgerEntry]]]:
-    """Yield each version that has newer ones, with these."""
+    """Yield each version that has newer ones, and the newer ones."""
     groups: dict[tuple[object, ...], list[LedgerEntry]] = {}
     for entry in entries:
         product = entry.product
@@ -102,9 +102,9 @@ def _replaces(new: LedgerEntry, old: LedgerEntry) -> bool:
 
 
 def _shows_all_of(new: Product, old: Product) -> bool:
-    """Tell whether *new*, of the same tile and datatake, shows what *old* does.
+    """Return whether *new*, of the same tile and datatake, shows the same ground as *old*.
 
-    It does if their datastrips start together and it has data nearly everywhere where *old* has.
+    That is so if both datastrips start together and *new* has data nearly everywhere *old* has.
     """
     first, second = _strip_start(new), _strip_start(old)
     if first and second and abs(first - second) > _STRIP_TOLERANCE:

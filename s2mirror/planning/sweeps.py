@@ -1,4 +1,4 @@
-"""When everything is listed anew, so that nothing published or indexed late stays missed."""
+"""When a search is swept, so that products published or indexed late are found."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from s2mirror.planning.searches import Search, plan_query
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepPolicy:
-    """How often to sweep, and how far back a recent sweep goes."""
+    """How often to sweep, and how many days a recent sweep covers."""
 
     recent_window: timedelta
     recent_every: timedelta
@@ -20,10 +20,10 @@ class SweepPolicy:
 def due_sweep(
     search: Search, states: Iterable[SweepState], policy: SweepPolicy, *, now: datetime
 ) -> SweepKind | None:
-    """Return which sweep is to be begun or gone on with; None if none is.
+    """Return which sweep is to be started or continued; None if none is due.
 
-    The full one goes first: it covers the recent days too. A period that ended before those has
-    no recent days to sweep.
+    The full sweep is first, as it includes the recent days. A search whose period ended before the
+    recent days needs no recent sweep.
     """
     known = {state.kind: state for state in states}
     if _is_due(known.get(SweepKind.FULL), policy.full_every, now):
@@ -44,7 +44,7 @@ def _is_due(state: SweepState | None, every: timedelta, now: datetime) -> bool:
 
 
 def _is_over(since: datetime, wait: timedelta, now: datetime) -> bool:
-    """Tell whether *wait* is over. A time far ahead was written by a clock that went wrong."""
+    """Return whether *wait* is over. A time far ahead comes from a clock that was wrong."""
     return abs(now - since) >= wait
 
 
@@ -56,9 +56,9 @@ def sweep_query(
     recent_window: timedelta,
     now: datetime,
 ) -> CatalogQuery:
-    """Return what is left to list of a sweep that has come down to *reached*.
+    """Return the query for the rest of a sweep that was listed down to *reached*.
 
-    A recent sweep that was interrupted for so long that nothing is left begins anew.
+    A recent sweep whose window has passed *reached* meanwhile starts again.
     """
     query = plan_query(search, None, overlap=timedelta())
     if kind is SweepKind.RECENT:

@@ -1,7 +1,7 @@
-"""Whether the store has made the account slow, as CDSE does when its volume is used up.
+"""Whether the store throttles the account, as CDSE does when the quota is used up.
 
-Past its volume of 30 days an account has one connection of 1 MB/s, and is told no error. So that
-must be seen from the speed, and from what we know of the volume.
+Beyond its quota of 30 days an account has one connection of 1 MB/s and receives no error. So this
+is inferred from the rate and from the bytes that the mirror counted.
 """
 
 from dataclasses import dataclass
@@ -11,45 +11,46 @@ from typing import Final
 from s2mirror.planning.quota import Hours, QuotaPolicy, frees_at, spent_bytes
 
 SLOW_BYTES_PER_SECOND: Final = 1_250_000
-"""All connections together. CDSE's 1 MB/s, with room for what counts as a megabyte."""
+"""All connections together: CDSE's 1 MB/s, with a tolerance for the size of a megabyte."""
 ENOUGH_SECONDS: Final = 300.0
-"""Of downloads that were slow, before anything is said of them."""
+"""How long downloads must be slow before the account counts as throttled."""
 _CAPABLE_HOUR_BYTES: Final = 9_000_000_000
-"""Received in one hour, this shows that the line can do twice as much as a slow account."""
+"""This many bytes in an hour show that the line is twice as fast as a throttled account."""
 _NEARLY: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThrottledAccount:
-    """The account is slow, by its speed and by our own count."""
+    """The account is throttled, by its rate and by the mirror's own count."""
 
     bytes_per_second: float
     spent_bytes: int
     limit_bytes: int
     until: datetime | None
-    """From about when on it should no longer be; None if our own count does not tell."""
+    """About when the throttling ends; None if the mirror's own count does not show it."""
 
     def __str__(self) -> str:
-        """Return it for people."""
+        """Return a sentence for people."""
         speed = f"{self.bytes_per_second / 1e6:.1f} MB/s"
         counted = f"{self.spent_bytes / 1e12:.2f} of {self.limit_bytes / 1e12:.2f} TB"
         if self.until:
             return (
                 f"the account is throttled until about {self.until:%Y-%m-%d %H:%M} UTC: {speed}, "
-                f"and {counted} were received within 30 days; work goes on with one connection"
+                f"and {counted} were received within 30 days; downloads continue with one "
+                "connection"
             )
         return (
             f"the account is throttled: {speed}, though this mirror received only {counted} within "
-            "30 days; does something else use the account? Work goes on with one connection"
+            "30 days; does another program use the account? Downloads continue with one connection"
         )
 
 
 def detect_throttling(
     size_bytes: int, busy_seconds: float, hours: Hours, policy: QuotaPolicy, *, now: datetime
 ) -> ThrottledAccount | None:
-    """Return that the account is slow, if *size_bytes* within *busy_seconds* of work say so.
+    """Return the throttling if *size_bytes* within *busy_seconds* of work show one, else None.
 
-    A line that never was faster, with most of the volume left, is just a slow line.
+    A line that was never faster, with most of the quota left, is a slow line.
     """
     limit_bytes = policy.limit_bytes
     if limit_bytes is None or busy_seconds < ENOUGH_SECONDS:

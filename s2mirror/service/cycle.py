@@ -30,61 +30,61 @@ from s2mirror.stop import StopFlag
 from s2mirror.times import parse_utc
 
 _UNCOUNTED_BYTES: Final = 20_000_000
-"""Per connection: what CDSE lets through in the second between two counts."""
+"""Per connection: the bytes that CDSE sends in the second between two counts."""
 
 DELETIONS_READ_AT: Final = "deletions.read_at"
 
 
 @dataclass(slots=True, kw_only=True)
 class CycleResult:
-    """What one cycle did."""
+    """The result of one cycle."""
 
     polls: list[PollResult] = field(default_factory=list)
     poll_errors: list[OutsideError] = field(default_factory=list)
     store_error: StoreUnreachable | None = None
-    """Set if the store could not be reached, so that products that are due still wait."""
+    """Set if the store could not be reached, so that due products still wait."""
     downloads: DownloadPlan | None = None
     archived: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     received_bytes: int = 0
     withdrawn: list[str] = field(default_factory=list)
-    """Products that were deleted upstream before they could be fetched."""
+    """Products that were deleted upstream before they were downloaded."""
     processed: list[str] = field(default_factory=list)
     pruned: PrunePlan | None = None
     previews: int = 0
-    """How many were made."""
+    """How many previews were made."""
     remaining: int = 0
-    """Products that still wait, failed or are quarantined."""
+    """Products that wait, failed or are quarantined."""
     troubled: int = 0
-    """Those of them that failed or are quarantined."""
+    """Products that failed or are quarantined."""
     unusable: list[Rejected] = field(default_factory=list)
     """Listed items that could not become products."""
 
     @property
     def new_ids(self) -> list[str]:
-        """Products that the catalog showed for the first time."""
+        """Products that the catalog listed for the first time."""
         return [product_id for poll in self.polls for product_id in poll.new_ids]
 
     @property
     def gone(self) -> tuple[Removal, ...]:
-        """Products that were removed; none while the brake holds."""
+        """Products that were removed; none if the brake stopped the removal."""
         return self.pruned.removals if self.pruned and not self.pruned.brake else ()
 
     @property
     def outside_errors(self) -> list[OutsideError]:
-        """What kept services outside from being asked everything."""
+        """Errors of outside services."""
         return [*self.poll_errors, *([self.store_error] if self.store_error else [])]
 
     @property
     def deferred_by_quota_only(self) -> bool:
-        """Whether all that is still to come waits for the account's volume alone."""
+        """Whether all remaining products wait for the quota alone."""
         found = self.downloads
         in_trouble = self.troubled or self.unusable
         return found is not None and found.deferred_by_quota_only and not in_trouble
 
     @property
     def exit_code(self) -> int:
-        """0 current; 1 more to come, failed or unusable; 3 a service was not there; 7 quota."""
+        """0 current; 1 products remain, failed or are unusable; 3 service away; 7 quota."""
         if self.outside_errors:
             return self.outside_errors[0].exit_code
         if self.deferred_by_quota_only:
@@ -93,14 +93,14 @@ class CycleResult:
 
 
 def prepare(mirror: Mirror) -> None:
-    """Put things in order after whatever happened last time, and publish what was proven then."""
+    """Recover from the last end of the mirror, and publish products verified before it."""
     now = mirror.now()
     released = rescope(mirror.ledger, mirror.areas)
     if released:
         log.info("areas.changed", released=released)
     log_key_expiry(mirror.settings, mirror.ledger, now=now)
     if mirror.ledger.products.in_state(State.DOWNLOADING):
-        # A kill forgets what came since bytes were last counted: at least so much is assumed.
+        # A kill loses the bytes received since the last count: this estimate replaces them.
         mirror.ledger.add_transfer(mirror.settings.store.connections * _UNCOUNTED_BYTES, now=now)
     if set_back := mirror.ledger.products.set_back(now):
         log.warning("clock.was_ahead", products=set_back)
@@ -118,13 +118,13 @@ def prepare(mirror: Mirror) -> None:
 def run_cycle(
     mirror: Mirror, areas: Sequence[str], progress: Progress, stop: StopFlag
 ) -> CycleResult:
-    """Poll, choose, fetch, prove, archive, process, prune, preview: everything that is due now.
+    """Poll, enqueue, download, verify, publish, process, prune, preview: everything that is due.
 
-    With *areas*, only theirs are polled and fetched.
+    With *areas*, only their products are polled and downloaded.
 
-    A catalog that cannot be listed does not keep known products from being fetched, nor a store
-    that cannot be reached those that are here from being handed over. Raises CredentialError,
-    QuotaError, ArchiveError or LedgerError when no product could go on.
+    If the catalog cannot be listed, known products are downloaded nevertheless; if the store cannot
+    be reached, held ones are processed. Raises CredentialError, QuotaError, ArchiveError or
+    LedgerError when no product can be downloaded.
     """
     result = CycleResult()
     prepare(mirror)
@@ -135,7 +135,7 @@ def run_cycle(
     while more:
         result.downloads = mirror.enqueuer().enqueue(names, now=mirror.now())
         deliver(mirror, names, progress, stop, result)
-        more = bool(result.downloads.news) and not stop.is_set() and not result.store_error
+        more = bool(result.downloads.new) and not stop.is_set() and not result.store_error
     stop.raise_if_set()
     result.processed = mirror.processor().process(stop)
     stop.raise_if_set()
@@ -149,7 +149,7 @@ def run_cycle(
 
 
 def prune(mirror: Mirror) -> PrunePlan:
-    """Prune what may go, and let the ledger forget the history of what went long ago."""
+    """Prune released products, and compact the history of products removed long ago."""
     mirror.require_archive()
     plan = mirror.pruner().prune(now=mirror.now())
     update_local_catalog(mirror)
@@ -160,7 +160,7 @@ def prune(mirror: Mirror) -> PrunePlan:
 def poll_all(
     mirror: Mirror, searches: Sequence[Search], result: CycleResult, stop: StopFlag
 ) -> None:
-    """Poll every search; one that fails does not keep the others from their turn."""
+    """Poll every search; a failed one does not stop the others."""
     poller = mirror.poller()
     for search in searches:
         stop.raise_if_set()
@@ -177,7 +177,7 @@ def poll_all(
 
 
 def check_deletions(mirror: Mirror, result: CycleResult) -> None:
-    """Read what was deleted upstream, if that is due; trouble there holds nothing up."""
+    """Read the deletions if that is due; an error there stops nothing."""
     try:
         result.withdrawn = read_deletions(mirror)
     except OutsideError as error:
@@ -186,9 +186,9 @@ def check_deletions(mirror: Mirror, result: CycleResult) -> None:
 
 
 def read_deletions(mirror: Mirror) -> list[str]:
-    """Read what was deleted upstream, if that is due; return what is withdrawn now.
+    """Read the deletions if that is due; return the ids of products withdrawn now.
 
-    Raises CatalogError if the feed cannot be read; then it stays due.
+    Raises CatalogError if the feed cannot be read; it is due again at once then.
     """
     read, now = mirror.ledger.state_value(DELETIONS_READ_AT), mirror.now()
     if read is not None and abs(now - parse_utc(read)) < mirror.settings.deleted.interval:
@@ -205,7 +205,7 @@ def deliver(
     stop: StopFlag,
     result: CycleResult,
 ) -> None:
-    """Fetch, prove and publish whatever is due, and note it in *result*."""
+    """Download, verify and publish all due products, and record them in *result*."""
     products = mirror.ledger.products
     if products.next_due_at(areas) is None:
         return
@@ -231,7 +231,7 @@ def deliver(
 
 
 class _Counter:
-    """Passes progress on, and counts the bytes."""
+    """Forwards progress, and counts the bytes."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

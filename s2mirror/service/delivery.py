@@ -27,14 +27,14 @@ _LOG_EVENTS: Final = {
 
 @dataclass(slots=True, kw_only=True)
 class DownloadWorker:
-    """Delivers products until nothing is due. Its methods may run in several threads."""
+    """Delivers products until none is due. Its methods may run in several threads."""
 
     mirror: Mirror
     fetcher: Fetcher
     progress: Progress
     stop: StopFlag
     areas: tuple[str, ...] = ()
-    """Deliver only products of these areas, or asked for by hand; empty: of all."""
+    """Deliver only products of these areas, or requested by id; empty: of all areas."""
     on_progress: Callable[[], None] = lambda: None
     """Called after each product that was published or delayed."""
     archived: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class DownloadWorker:
     def deliver_due(self, workers: int) -> None:
         """Deliver every product that is due now, *workers* at a time.
 
-        Raises the error that stopped the work, if it is one that every product would meet.
+        Raises the error that stopped the work, if every product would meet it.
         """
         threads = [threading.Thread(target=self._loop, name=f"fetch-{n}") for n in range(workers)]
         for thread in threads:
@@ -64,9 +64,10 @@ class DownloadWorker:
             self.mirror.ledger.close()
 
     def deliver_one(self) -> bool:
-        """Claim, fetch, prove and publish one product; tell whether one was due.
+        """Claim, download, verify and publish one product; return whether one was due.
 
-        Whatever ended a try is recorded with its reason. Raises only what is everybody's problem.
+        The error that ended an attempt is recorded as its reason. Raises only errors that every
+        product would meet.
         """
         if self.stop.is_set():
             return False
@@ -99,7 +100,7 @@ class DownloadWorker:
         self.on_progress()
 
     def _record(self, product_id: str, error: MirrorError) -> None:
-        """Decide what becomes of a product after *error*, files before facts."""
+        """Move a product to its state after *error*: first its files, then its ledger row."""
         mirror = self.mirror
         if mirror.throttle.slow and error.transient and error.counts_as_attempt:
             # On a throttled account connections break often; no product is to blame for that.

@@ -1,4 +1,4 @@
-"""Look ahead: when the backfill ends, and when disk or quota are full."""
+"""Forecast the end of the backfill, and when disk or quota will be full."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Final
 
 from s2mirror.planning.bandwidth import mean_rate
 from s2mirror.planning.downloads import ASSUMED_BYTES
-from s2mirror.planning.forecast import AreaLoad, Conditions, Forecast, forecast, usual_pace
+from s2mirror.planning.forecast import AreaLoad, Conditions, Forecast, forecast, usual_rate
 from s2mirror.planning.quota import WINDOW
 from s2mirror.service.report import quota_status
 from s2mirror.service.sync_plan import existing
@@ -21,13 +21,13 @@ _DAY_SECONDS: Final = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastReport:
-    """What is to be expected, and what that assumes."""
+    """The forecast, and its assumptions."""
 
     forecast: Forecast
     bytes_per_second: float
-    """The mean of day and night."""
+    """The mean over the week."""
     measured: bool
-    """Whether the pace was measured here."""
+    """Whether the rate was measured here."""
     median_bytes: int
     new_bytes_per_day: float
     pruned_bytes_per_day: float
@@ -37,11 +37,11 @@ class ForecastReport:
 
 
 def forecast_report(mirror: Mirror) -> ForecastReport:
-    """Return what is to be expected if all goes on as it does now."""
+    """Return the forecast if the present rates continue."""
     now, ledger = mirror.now(), mirror.ledger
     hours = ledger.transfers(WINDOW, now=now)
     nominal = mirror.settings.store.connections * _NOMINAL_BYTES_PER_SECOND
-    full = usual_pace(hours, now, nominal)
+    full = usual_rate(hours, now, nominal)
     rate = mean_rate(mirror.settings.download.hours, now, full)
     median_bytes = ledger.forecast_inputs.median_bytes() or ASSUMED_BYTES
     pruned = ledger.forecast_inputs.pruned_bytes(now - timedelta(days=_MONTH_DAYS)) / _MONTH_DAYS
@@ -49,7 +49,7 @@ def forecast_report(mirror: Mirror) -> ForecastReport:
     loads = tuple(_loads(mirror, median_bytes))
     conditions = Conditions(
         now=now,
-        pace_bytes_per_day=rate * _DAY_SECONDS,
+        rate_bytes_per_day=rate * _DAY_SECONDS,
         quota=mirror.claimer.capacity_probe.quota,
         hours=hours,
         disk_bytes=free_bytes - mirror.settings.archive.reserve_bytes,
@@ -69,7 +69,7 @@ def forecast_report(mirror: Mirror) -> ForecastReport:
 
 
 def _loads(mirror: Mirror, median_bytes: int) -> Iterator[AreaLoad]:
-    """Yield what each configured area has to fetch."""
+    """Yield what each configured area has to download."""
     ledger, names = mirror.ledger, mirror.area_names
     since = mirror.now() - timedelta(days=_MONTH_DAYS)
     waiting = ledger.forecast_inputs.waiting(names)
@@ -89,20 +89,20 @@ def _loads(mirror: Mirror, median_bytes: int) -> Iterator[AreaLoad]:
 
 
 def _assumptions(mirror: Mirror, *, measured: bool) -> Iterator[str]:
-    """Yield what a reader should know before believing any of it."""
+    """Yield the assumptions of the forecast."""
     yield (
-        "the pace is that of the busier hours of the last 7 days"
+        "the rate is that of the busier hours of the last 7 days"
         if measured
-        else "nothing was fetched in the last 7 days: 20 MB/s per connection are assumed"
+        else "nothing was downloaded in the last 7 days: 20 MB/s per connection are assumed"
     )
     if mirror.settings.download.timetable:
-        yield "slowed down as the timetable says, on the mean of a week"
-    yield "new images come as often, and are pruned as fast, as in the last 30 days"
-    yield "products of unknown size are as large as the median of those that are known"
+        yield "the rate is limited by the timetable, in the mean of a week"
+    yield "new images are published, and pruned, at the rate of the last 30 days"
+    yield "products of unknown size have the median size of the others"
     if not all(_is_swept(mirror, search.key) for search in mirror.searches):
-        yield "the catalog has not been listed to its end yet: there will be more to fetch"
+        yield "the catalog is not completely listed yet: there will be more to download"
     if quota_status(mirror).limit_bytes is not None:
-        yield "nothing else uses the account's volume"
+        yield "no other program uses the account's quota"
 
 
 def _is_swept(mirror: Mirror, search: str) -> bool:

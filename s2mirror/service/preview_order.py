@@ -15,7 +15,7 @@ from s2mirror.planning.previews import (
     PreviewRule,
     PreviewTask,
     of_area,
-    of_outline,
+    of_geometry,
     of_product,
     requests_of,
 )
@@ -122,7 +122,7 @@ def _of_places(mirror: Mirror, order: Order) -> list[PreviewTask]:
         rule = _drawn(preview_rule(mirror.settings))
         outline = order.outline.geometry
         name = f"by-hand-{hashlib.sha256(pack(outline)).hexdigest()[:8]}"
-        return [of_outline(name, outline, rule, order.collection, period)]
+        return [of_geometry(name, outline, rule, order.collection, period)]
     known = {area.name: area for area in mirror.areas}
     mirror.searches_of(order.areas)  # raises UsageError for a name that is none
     return [

@@ -160,7 +160,7 @@ def quota_note(mirror: Mirror) -> str:
 def _holds(mirror: Mirror) -> Iterator[Deferral]:
     """Yield why products wait, the account's volume apart from everything else."""
     enqueuer = mirror.enqueuer(at=existing(mirror.archive))
-    plan = enqueuer.look(mirror.area_names, now=mirror.now())
+    plan = enqueuer.dry_run(mirror.area_names, now=mirror.now())
     others = [why for name, why in plan.deferred.items() if name not in plan.deferred_by_quota]
     for reasons in (
         others,

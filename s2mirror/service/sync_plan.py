@@ -1,4 +1,4 @@
-"""Look ahead without changing anything: what would the next cycle do."""
+"""Dry run: what the next cycle would do."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,34 +26,34 @@ class SyncPlan:
     downloads: DownloadPlan
     prune: PrunePlan
     replaced: tuple[Supersession, ...]
-    """Held versions whose newer one is held, whether their time has come or not."""
+    """Held versions whose newer one is held, whether their grace is over or not."""
     policy: SupersedePolicy
     incomplete: tuple[LedgerEntry, ...]
-    """Products that are held with fewer files than their areas want now."""
+    """Products held with fewer files than their areas want now."""
     unclaimed: tuple[LedgerEntry, ...]
-    """Products that are held, but that no configured area wants (any more). They stay."""
+    """Held products that no configured area wants any more. They are kept."""
 
     @property
     def replaced_when(self) -> str:
-        """When the older versions go, in words."""
+        """When the older versions are removed, for people."""
         if self.policy is SupersedePolicy.ALL:
-            return 'stay beside newer ones, as supersede.policy is "all"'
+            return 'are kept beside newer ones, as supersede.policy is "all"'
         first = min(each.due_at for each in self.replaced)
-        return f"go when their grace is over, the first on {first:%Y-%m-%d}"
+        return f"are removed when their grace is over, the first on {first:%Y-%m-%d}"
 
     @property
     def fetch_count(self) -> int:
-        """How many products would be fetched."""
+        """How many products would be downloaded."""
         return len(self.downloads.start)
 
     @property
     def fetch_bytes(self) -> int:
-        """About how many bytes would be fetched."""
+        """About how many bytes would be downloaded."""
         return self.downloads.size_bytes
 
 
 def plan_sync(mirror: Mirror, searches: Sequence[Search]) -> SyncPlan:
-    """List the catalog as the next cycle would, and plan with what it shows."""
+    """List the catalog as the next cycle would, and plan its downloads and removals."""
     products = mirror.ledger.products
     new = tuple(_new_entries(mirror, searches))
     queued = products.in_state(State.QUEUED)
@@ -77,7 +77,7 @@ def plan_sync(mirror: Mirror, searches: Sequence[Search]) -> SyncPlan:
 
 
 def existing(archive: Archive) -> Archive:
-    """Return the archive, or in place of one that is yet to be made the folder where it will be."""
+    """Return the archive; if it does not exist yet, its first existing parent folder."""
     folder = archive.root
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

@@ -1,4 +1,4 @@
-"""Notices when the account has been made slow, and says so: in the log, and to other processes."""
+"""Detect a throttled account, and report it: in the log, and to other processes."""
 
 import json
 from collections.abc import Callable
@@ -14,19 +14,19 @@ from s2mirror.times import parse_utc
 
 _FACT: Final = "account.slow"
 _BELIEVED_FOR: Final = timedelta(hours=1)
-"""What was seen longer ago may be over."""
+"""A throttling detected longer ago may be over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThrottleWatch:
-    """Judges the speed of downloads, and remembers the judgement."""
+    """Detects throttling from the rate of downloads, and stores the result."""
 
     ledger: Ledger
     quota: QuotaPolicy
     now: Callable[[], datetime]
 
     def is_slow(self, size_bytes: int, busy_seconds: float) -> bool:
-        """Tell whether so many bytes in so many seconds of work are a slow account."""
+        """Return whether so many bytes in so many seconds of work show a throttled account."""
         now = self.now()
         hours = self.ledger.transfers(WINDOW, now=now)
         found = detect_throttling(size_bytes, busy_seconds, hours, self.quota, now=now)
@@ -44,7 +44,7 @@ class ThrottleWatch:
 
 
 def throttling_note(ledger: Ledger, *, now: datetime) -> str:
-    """Return what was seen of a slow account within the last hour; nothing if it is not."""
+    """Return a note if the account was throttled within the last hour, else ""."""
     said = json.loads(ledger.state_value(_FACT) or "{}")
     if not said or now - parse_utc(said["at"]) > _BELIEVED_FOR:
         return ""

@@ -1,4 +1,4 @@
-"""How much room disk and account have for products that have not begun."""
+"""The capacity of disk and quota for products that are not downloading yet."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ RequiredBytes = Callable[[LedgerEntry], int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapacityProbe:
-    """Looks at disk and account. What is under way has its room already."""
+    """Measures disk and quota, less what products being downloaded still need."""
 
     ledger: Ledger
     archive: Archive
@@ -26,9 +26,9 @@ class CapacityProbe:
     selection_policy: SelectionPolicy
 
     def required_bytes(self) -> RequiredBytes:
-        """Return what tells how many bytes of a product are still to come, about.
+        """Return a function that estimates how many bytes of a product are missing.
 
-        Of one that is partial by choice, by what such products were so far.
+        For a partial product, by the mean share of such products so far.
         """
         share = cache(self.ledger.selections.share)
         asked = self.ledger.selections.all_asked()
@@ -45,7 +45,7 @@ class CapacityProbe:
     def capacity(
         self, under_way: Iterable[LedgerEntry], required_bytes: RequiredBytes, *, now: datetime
     ) -> Capacity:
-        """Return what is left beside what the products *under_way* will still need."""
+        """Return the capacity beside what the products *under_way* still need."""
         still_bytes = [required_bytes(entry) for entry in under_way]
         hours = self.ledger.transfers(WINDOW, now=now)
         spent = spent_bytes(hours, now) + sum(still_bytes)
@@ -63,7 +63,7 @@ class CapacityProbe:
 
 
 def _words(quota: QuotaPolicy, more_at: datetime | None) -> str:
-    """Return what there is to know of an account that has not enough left."""
+    """Return for which images quota is missing, and when more is available."""
     kept = f"for images older than {quota.fresh.days} d" if quota.reserve_percent else "for it"
-    later = f"; some is free again from about {more_at:%Y-%m-%d %H:%M} UTC on" if more_at else ""
+    later = f"; more is available from about {more_at:%Y-%m-%d %H:%M} UTC on" if more_at else ""
     return f"{kept} within 30 days (quota.per_30_days){later}"

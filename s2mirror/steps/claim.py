@@ -1,4 +1,4 @@
-"""Decide which product of the queue starts now, and claim it."""
+"""Claim the queued product that is next in fair order."""
 
 import json
 import threading
@@ -21,27 +21,27 @@ _CLOCKS: Final = "turns.clocks"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FairQueue:
-    """Whose turn it is, by what every area was given so far; the ledger remembers that."""
+    """The virtual clocks, as the ledger stores them, and the weights of the areas."""
 
     ledger: Ledger
     areas: Mapping[str, AreaWeight]
 
     def clocks(self) -> VirtualClocks:
-        """Return what every area was given so far."""
+        """Return the stored virtual clocks."""
         return VirtualClocks(json.loads(self.ledger.state_value(_CLOCKS) or "{}"))
 
-    def remember(self, clocks: VirtualClocks) -> None:
-        """Keep what every area was given."""
+    def store(self, clocks: VirtualClocks) -> None:
+        """Store the virtual clocks."""
         self.ledger.set_state_value(_CLOCKS, json.dumps(clocks.given))
 
-    def rules(self, required_bytes: RequiredBytes, fresh_since: datetime) -> QueuePolicy:
-        """Return by what to order."""
+    def policy(self, required_bytes: RequiredBytes, fresh_since: datetime) -> QueuePolicy:
+        """Return what decides the order."""
         return QueuePolicy(areas=self.areas, fresh_since=fresh_since, size_bytes=required_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimer:
-    """Claims one product after the other. Any thread may use it: no room is given twice."""
+    """Claims one product after the other. Any thread may use it: no capacity is used twice."""
 
     ledger: Ledger
     capacity_probe: CapacityProbe
@@ -50,9 +50,9 @@ class Claimer:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def claim(self, areas: Collection[str], *, now: datetime) -> LedgerEntry | None:
-        """Claim the product of the queue whose turn it is; None if none is due or has room.
+        """Claim the queued product that is next; None if none is due or has capacity.
 
-        Room on the disk and volume of the account are left for everything that is under way.
+        Disk and quota must have capacity for it beside all products being downloaded.
         """
         if rate_at(self.hours, now) == 0:
             return None
@@ -65,12 +65,12 @@ class Claimer:
                 e for e in due if plan_downloads([e], capacity, needed_bytes=required_bytes).start
             ]
             clocks = self.fair_queue.clocks()
-            rules = self.fair_queue.rules(
+            policy = self.fair_queue.policy(
                 required_bytes, self.capacity_probe.quota.fresh_since(now)
             )
-            for turn in fair_order(fitting, clocks, rules):
-                # One that was claimed or withdrawn a moment ago leaves the next its turn.
-                if entry := self.ledger.products.claim(now, only=turn.entry.product.id):
-                    self.fair_queue.remember(clocks.after(turn))
+            for item in fair_order(fitting, clocks, policy):
+                # The claim of a product that was withdrawn meanwhile fails.
+                if entry := self.ledger.products.claim(now, only=item.entry.product.id):
+                    self.fair_queue.store(clocks.after(item))
                     return entry
         return None

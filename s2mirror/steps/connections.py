@@ -15,11 +15,11 @@ Result = TypeVar("Result")
 
 
 class Priority(IntEnum):
-    """What goes first when a connection is free; among equals, what was asked for first."""
+    """The order of waiting requests; equal ones are served in the order of submission."""
 
     AHEAD = 0
-    """What opens up more work: a listing, a manifest. So that the large files of the next product
-    are known when only small ones of this are left, and no connection idles in between."""
+    """A listing or a manifest: the large files of the next product must be known when only small
+    ones of this product are left, so that no connection is idle in between."""
     FILE = 1
     END = 2
 
@@ -39,7 +39,7 @@ class Connections:
         self._numbers = count()
         self._closed = False
         self._lock = threading.Lock()
-        # A thread may hang on a silent socket for a while; a process that ends does not wait.
+        # A thread may wait for a silent socket; the process must be able to end nevertheless.
         self._threads = [
             threading.Thread(target=self._run, name=f"s3-{number}", daemon=True)
             for number in range(how_many)
@@ -48,7 +48,7 @@ class Connections:
             thread.start()
 
     def submit(self, priority: Priority, work: Callable[[], Result]) -> Future[Result]:
-        """Let a connection do *work* when its turn has come."""
+        """Run *work* in a connection's thread, in the order of priorities."""
         job = _Job(priority, next(self._numbers), Future(), work)
         with self._lock:
             if self._closed:
@@ -58,7 +58,7 @@ class Connections:
         return job.future
 
     def close(self) -> None:
-        """Begin nothing new; what is under way goes on until its end."""
+        """Start no further work; requests that have started run to their end."""
         with self._lock:
             if self._closed:
                 return
@@ -75,7 +75,7 @@ class Connections:
                 continue
             try:
                 result = job.work()
-            except BaseException as error:  # noqa: BLE001 - whoever waits for the future gets it
+            except BaseException as error:  # noqa: BLE001 - the future's owner receives it
                 job.future.set_exception(error)
             else:
                 job.future.set_result(result)
@@ -84,4 +84,6 @@ class Connections:
 
 def _refuse(job: _Job) -> None:
     if job.future.set_running_or_notify_cancel():
-        job.future.set_exception(Stopped("the mirror is leaving; what was fetched so far is kept"))
+        job.future.set_exception(
+            Stopped("the mirror is stopping; the bytes downloaded so far are kept")
+        )

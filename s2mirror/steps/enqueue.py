@@ -1,4 +1,4 @@
-"""Decide which discovered products go into the queue."""
+"""Enqueue discovered products, as far as disk and quota have capacity."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from s2mirror.steps.capacity import CapacityProbe
 from s2mirror.steps.claim import FairQueue
 
 QUEUE_LENGTH: Final = 500
-"""So many products are looked at in one go: a long queue would only grow stale.
+"""Products in the queue, at most: in a longer queue, the order would be outdated.
 
-Those that wait for another attempt do not count: they must not keep the others from their turn.
+Products that wait for another attempt do not count: they must not block the others.
 """
 FEWEST: Final = 10
-"""So many of each area are always looked at, however many areas there are."""
+"""Products of each area that are considered, at least, however many areas there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enqueuer:
-    """Queues discovered products as far as there is room and reason to."""
+    """Enqueues discovered products as far as there is capacity."""
 
     ledger: Ledger
     archive: Archive
@@ -35,26 +35,26 @@ class Enqueuer:
     supersede: SupersedePolicy
 
     def enqueue(self, areas: Collection[str], *, now: datetime) -> DownloadPlan:
-        """Queue products that one of *areas* claims, as far as disk and account have room.
+        """Enqueue products that one of *areas* claims, as far as disk and quota have capacity.
 
-        Versions that a newer, held one has replaced are not fetched at all; those whose newer one
-        is on its way wait for it. Returns what may start, and why others wait. When there were
-        news in it there may be more to choose.
+        Versions that a newer, held one has replaced are not downloaded at all; versions whose newer
+        one is pending are deferred. Returns the products that may start, and why others are
+        deferred. If the plan has new products, a further call may find more.
         """
         queued = self.ledger.products.in_state(State.QUEUED)
         due = sum(entry.next_attempt_at <= now for entry in queued)
         waiting = self.waiting(areas)
         versions = self.ledger.products.versions(waiting)
-        replaced = self._pass_over_replaced(versions, now)
+        replaced = self._supersede_waiting(versions, now)
         waiting = [entry for entry in waiting if entry.product.id not in replaced]
         plan = self.plan(queued, waiting, versions, now=now)
         plan = plan.at_most(QUEUE_LENGTH - due)
-        for entry in plan.news:
+        for entry in plan.new:
             self.ledger.products.advance(entry, Transition(event=Event.ENQUEUE), now=now)
         return plan
 
-    def look(self, areas: Collection[str], *, now: datetime) -> DownloadPlan:
-        """Return what would start now, and why others wait; change nothing."""
+    def dry_run(self, areas: Collection[str], *, now: datetime) -> DownloadPlan:
+        """Return what :meth:`enqueue` would do now; change nothing."""
         queued, waiting = self.ledger.products.in_state(State.QUEUED), self.waiting(areas)
         return self.plan(queued, waiting, self.ledger.products.versions(waiting), now=now)
 
@@ -66,31 +66,31 @@ class Enqueuer:
         *,
         now: datetime,
     ) -> DownloadPlan:
-        """Give room to what is *queued* and *waiting*, in the order of their turns.
+        """Plan the downloads of *queued* and *waiting* products in fair order.
 
-        *versions* are all known ones of the images that wait.
+        *versions* are all known versions of the waiting images.
         """
         required_bytes = self.capacity_probe.required_bytes()
         under_way = self.ledger.products.in_state(State.DOWNLOADING)
-        rules = self.fair_queue.rules(required_bytes, self.capacity_probe.quota.fresh_since(now))
-        fair_queue = fair_order([*queued, *waiting], self.fair_queue.clocks(), rules)
+        policy = self.fair_queue.policy(required_bytes, self.capacity_probe.quota.fresh_since(now))
+        items = fair_order([*queued, *waiting], self.fair_queue.clocks(), policy)
         return plan_downloads(
-            [turn.entry for turn in fair_queue],
+            [item.entry for item in items],
             self.capacity_probe.capacity(under_way, required_bytes, now=now),
             needed_bytes=required_bytes,
             excluded=waiting_for_better(list(versions), self.supersede),
         )
 
     def waiting(self, areas: Collection[str]) -> list[LedgerEntry]:
-        """Return the newest of every area, together about as many as the queue takes."""
+        """Return the newest products of every area, in all about the length of the queue."""
         return self.ledger.products.waiting(areas, FEWEST + QUEUE_LENGTH // max(1, len(areas)))
 
-    def _pass_over_replaced(self, versions: list[LedgerEntry], now: datetime) -> set[str]:
-        """Supersede what a newer, held version makes needless; return the ids."""
+    def _supersede_waiting(self, versions: list[LedgerEntry], now: datetime) -> set[str]:
+        """Supersede waiting versions of which a newer one is held; return their ids."""
         done = set()
         deletions = self.ledger.deletions.of_held()
         for found in plan_supersede(versions, self.supersede, timedelta()):
-            replaces = found.new.product.id not in deletions and self._stands(found.new)
+            replaces = found.new.product.id not in deletions and self._is_on_disk(found.new)
             if replaces and found.old.state not in HELD and found.old.path is None:
                 self.archive.discard_stage(found.old.product.id)
                 transition = Transition(event=Event.SUPERSEDE, reason=found.reason)
@@ -98,5 +98,5 @@ class Enqueuer:
                 done.add(found.old.product.id)
         return done
 
-    def _stands(self, entry: LedgerEntry) -> bool:
+    def _is_on_disk(self, entry: LedgerEntry) -> bool:
         return entry.path is not None and self.archive.holds(entry.path)

@@ -1,4 +1,4 @@
-"""Bring one product into staging and prove every byte of it."""
+"""Download one product into staging and verify every byte of it."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +21,7 @@ from s2mirror.planning.downloads import fetch_order
 from s2mirror.ports import ObjectStore, Progress
 from s2mirror.steps.connections import Connections, Priority
 from s2mirror.steps.file_selection import SelectedFiles, SelectionPolicy
-from s2mirror.steps.receive import FileJob, Receiver, await_turn
+from s2mirror.steps.receive import FileJob, Receiver, wait_for_rate
 from s2mirror.steps.staging import (
     Versions,
     accounted,
@@ -34,14 +34,14 @@ from s2mirror.steps.throttle import Throttle
 from s2mirror.stop import StopFlag
 
 DISK_THREADS: Final = 4
-"""Files of a product that are synced side by side: so they share the file system's commits."""
+"""Files of a product that are synced at the same time, so that they share file system commits."""
 BOOK_SECONDS: Final = 1.0
-"""So often received bytes are counted in the ledger: a kill forgets no more than that of them."""
+"""Interval of counting received bytes in the ledger: a kill loses no more than that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetcher:
-    """Fetches claimed products. Any number of threads may use it side by side."""
+    """Downloads claimed products. Any number of threads may use it at the same time."""
 
     store: ObjectStore
     ledger: Ledger
@@ -55,10 +55,10 @@ class Fetcher:
     now: Callable[[], datetime]
 
     def fetch(self, entry: LedgerEntry, stop: StopFlag) -> None:
-        """Bring every file of a claimed product into staging, prove it, and record VERIFY.
+        """Download every file of a claimed product into staging, verify it, and record VERIFY.
 
-        Goes on where an earlier try stopped. Raises the MirrorError that ended the try; the
-        caller decides what becomes of the product.
+        Continues where an earlier attempt stopped. Raises the MirrorError that ended the attempt;
+        the caller decides on the product's next state.
         """
         product = entry.product
         selected = SelectedFiles(
@@ -74,21 +74,24 @@ class Fetcher:
             product.id, size_bytes=listing.size_bytes, staged_bytes=stage.size_bytes()
         )
         with stop.child() as stop_receiving:
-            proof = self._fetch_all(
+            verified = self._fetch_all(
                 entry, selected, self._receiver(product, stage, stop_receiving), known
             )
         stage.make_folders(required_folders(file.path for file in listing.files))
         stage.make_folders(listing.folders)
         stage.settle()
         self.ledger.file_lists.put_staged(
-            product.id, proof, selection=selected.selection, whole_bytes=selected.whole.size_bytes
+            product.id,
+            verified,
+            selection=selected.selection,
+            whole_bytes=selected.whole.size_bytes,
         )
         transition = Transition(event=Event.VERIFY, attempts=0, size_bytes=listing.size_bytes)
         self.ledger.products.advance(entry, transition, now=self.now())
 
     def _list(self, product: Product, stop: StopFlag) -> Listing:
         def ask() -> Listing:
-            await_turn(self.store, stop)
+            wait_for_rate(self.store, stop)
             return self.store.list_product(product.s3_prefix)
 
         listing = self.connections.submit(Priority.AHEAD, ask).result()
@@ -100,17 +103,17 @@ class Fetcher:
         return listing
 
     def _known_versions(self, entry: LedgerEntry) -> Versions:
-        """Bring what there is of a product into staging; return what versions it is of.
+        """Collect the existing files of a product in staging; return their versions.
 
-        What stands in the tree while more or newer bytes of it come stays there; its files are
-        lent, so that none comes again that is still right.
+        A product that is in the tree while more or newer files are downloaded stays there; its
+        files are linked into staging, so that no unchanged file is downloaded again.
         """
         product_id = entry.product.id
         staged = self.ledger.file_lists.staged_versions(product_id)
         if entry.path is not None:
             begun = self.archive.stage(product_id).partial_files()
-            proven = self.ledger.file_lists.held_versions(product_id)
-            held = {path: version for path, version in proven.items() if path not in begun}
+            verified = self.ledger.file_lists.held_versions(product_id)
+            held = {path: version for path, version in verified.items() if path not in begun}
             lent = self.archive.lend(product_id, entry.path, held)
             return {**staged, **{path: held[path] for path in lent}}
         self.archive.reuse(product_id, product_path(self.template, entry.product))
@@ -121,7 +124,7 @@ class Fetcher:
             store=self.store,
             stage=stage,
             tries=self.tries_per_file,
-            heard=lambda size_bytes: self.progress.received(product.id, size_bytes),
+            on_bytes=lambda size_bytes: self.progress.received(product.id, size_bytes),
             throttle=self.throttle,
             stop_receiving=stop_receiving,
         )
@@ -129,7 +132,7 @@ class Fetcher:
     def _fetch_all(
         self, entry: LedgerEntry, selected: SelectedFiles, receiver: Receiver, known: Versions
     ) -> Sequence[VerifiedFile]:
-        """Fetch the manifest, then everything else; return what was proven."""
+        """Download the manifest, then all other files; return the verified files."""
         listing = selected.listing
         first = next(file for file in listing.files if file.path == manifest.NAME)
         head = self._run([FileJob(first)], receiver, Priority.AHEAD)
@@ -149,9 +152,9 @@ class Fetcher:
     def _run(
         self, jobs: Sequence[FileJob], receiver: Receiver, priority: Priority
     ) -> list[VerifiedFile]:
-        """Receive files over the shared connections, and finish each when it is there.
+        """Receive files over the shared connections, and finish each one on arrival.
 
-        On the first error, end the others too.
+        The first error ends the others too.
         """
         arrived: SimpleQueue[Future[VerifiedFile]] = SimpleQueue()
         futures = [
@@ -163,8 +166,8 @@ class Fetcher:
         with ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk") as disk:
             try:
                 for _ in jobs:
-                    proven = self._next(arrived, receiver)
-                    finished.append(disk.submit(receiver.finish, proven))
+                    file = self._next(arrived, receiver)
+                    finished.append(disk.submit(receiver.finish, file))
                 return [future.result() for future in finished]
             except Exception as error:
                 receiver.stop_receiving.set()
@@ -173,9 +176,9 @@ class Fetcher:
                 self._count(receiver)
 
     def _next(self, arrived: SimpleQueue[Future[VerifiedFile]], receiver: Receiver) -> VerifiedFile:
-        """Return the next file that comes; meanwhile let the ledger know how many bytes came."""
+        """Return the next file that arrives; meanwhile count the received bytes in the ledger."""
         while True:
-            if receiver.untold_seconds() >= BOOK_SECONDS:
+            if receiver.uncounted_seconds() >= BOOK_SECONDS:
                 self._count(receiver)
             with suppress(Empty):
                 return arrived.get(timeout=BOOK_SECONDS).result()
@@ -186,7 +189,7 @@ class Fetcher:
 
 
 def _cause(first: Exception, futures: Sequence[Future[VerifiedFile]]) -> BaseException:
-    """Wait for all files to end, and return the error that is not just a consequence."""
+    """Wait for all files to end, and return the error that caused the others."""
     found = [future.exception() for future in futures if not future.cancel()]
     causes = (error for error in found if error is not None and not isinstance(error, Stopped))
     return next(causes, first)

@@ -1,8 +1,8 @@
-"""List any number of items through a catalog that may cut every answer short.
+"""List any number of items from a catalog that may truncate every listing.
 
-CDSE's catalogs end a listing silently at 10,000 items: the ``next`` link is simply not there. So
-no listing here is allowed to come near that. After some thousand items the rest is asked for anew,
-from the last stamp seen on; that stamp is also where a crash or a stop can resume.
+CDSE's catalogs end a listing at 10,000 items without an error: the ``next`` link is missing. So no
+listing here reaches that number. After some thousand items a new query lists the rest, from the
+last time seen on; a listing that was interrupted by a crash or a stop resumes there too.
 """
 
 from collections.abc import Iterator
@@ -15,18 +15,18 @@ from s2mirror.model import CatalogQuery, Page, Product
 from s2mirror.ports import StacCatalog
 
 ALARM_FROM: Final = 5
-"""From so many known products on, a listing with next to none of them is an alarm."""
+"""If at least so many products are known, a listing with almost none of them is an error."""
 _ALARM_SHARE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """How much to ask for in one go."""
+    """How many items one query may list."""
 
     items: int = 4000
-    """After so many items, the rest is asked for anew."""
+    """After so many items, a new query lists the rest."""
     cap_items: int = 9000
-    """A listing that could not be cut into windows and reaches this may have been cut short."""
+    """A listing that reaches this without a new query may be truncated."""
 
 
 CDSE_WINDOWS: Final = Windows()
@@ -34,11 +34,11 @@ CDSE_WINDOWS: Final = Windows()
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A page, and how far everything has been listed with it."""
+    """A page, and up to where the listing is complete with it."""
 
     page: Page
     reached: datetime | None = None
-    """Set at the end of a window: a query that starts at this stamp misses nothing."""
+    """Set at the end of a window: a query from this time on misses nothing."""
 
 
 def list_in_windows(
@@ -64,16 +64,16 @@ def list_in_windows(
 
 
 def check_plausible(listed: int, expected: int) -> None:
-    """Raise CatalogError if next to nothing was *listed* where much is known to be."""
+    """Raise CatalogError if almost nothing was *listed* although much is *expected*."""
     if expected >= ALARM_FROM and listed < _ALARM_SHARE * expected:
         raise CatalogError(
-            f"the catalog lists {listed or 'nothing'} where {expected} products are known; its "
-            "answer is not believed. Nothing is removed, and the listing will be tried again"
+            f"the catalog lists {listed or 'nothing'} where {expected} products are known; the "
+            "listing is ignored as implausible. Nothing is removed, and it will be tried again"
         )
 
 
 class _Window:
-    """Watches one listing: how many items, and whether they come in the order asked for."""
+    """Counts the items of one listing, and checks that they are in the requested order."""
 
     def __init__(self, query: CatalogQuery, windows: Windows) -> None:
         self._query = query
@@ -85,26 +85,26 @@ class _Window:
     def take(self, page: Page) -> None:
         self._items += page.item_count
         for product in page.products:
-            stamp = self._stamp(product)
-            if self.reached is not None and self._goes_back(stamp):
+            at = self._sort_time(product)
+            if self.reached is not None and self._is_before(at):
                 self._in_order = False
             else:
-                self.reached = stamp
+                self.reached = at
         if self._items > self._windows.cap_items:
             raise CatalogError(
-                f"the catalog gave {self._items} items that could not be cut into windows "
-                "(out of order, or all of one stamp), and may have left out others; "
+                f"the catalog listed {self._items} items that cannot be divided into windows "
+                "(not in order, or all with one time), and may have omitted others; "
                 "the listing will be tried again"
             )
 
     @property
     def is_full(self) -> bool:
-        """Whether it is time, and safe, to ask for the rest anew."""
-        return self._items >= self._windows.items and self._in_order and self._moves_on
+        """Whether a new query for the rest is due, and safe."""
+        return self._items >= self._windows.items and self._in_order and self._advances
 
     @property
-    def _moves_on(self) -> bool:
-        """Whether the next window would begin beyond this one, so that they come to an end."""
+    def _advances(self) -> bool:
+        """Whether the next window starts later than this one, so that the listing ends."""
         if self.reached is None:
             return False
         if self._query.published_from is not None:
@@ -113,17 +113,17 @@ class _Window:
 
     @property
     def following(self) -> CatalogQuery:
-        """The query for what this window has not listed, its last stamp included."""
+        """The query for the rest, including the last time listed."""
         if self._query.published_from is not None:
             return replace(self._query, published_from=self.reached)
         return replace(self._query, sensed_until=self.reached)
 
-    def _stamp(self, product: Product) -> datetime:
+    def _sort_time(self, product: Product) -> datetime:
         by_publication = self._query.published_from is not None
         return product.published_at if by_publication else product.sensed_at
 
-    def _goes_back(self, stamp: datetime) -> bool:
+    def _is_before(self, at: datetime) -> bool:
         if self.reached is None:
             return False
         by_publication = self._query.published_from is not None
-        return stamp < self.reached if by_publication else stamp > self.reached
+        return at < self.reached if by_publication else at > self.reached

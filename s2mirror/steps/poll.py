@@ -1,9 +1,9 @@
-"""Ask the catalog what there is, and write down what the ledger does not know.
+"""List the catalog, and record products that the ledger does not know.
 
-Two cursors lead to one truth. The *tail* asks for what was published since the watermark, with an
-overlap. *Sweeps* list by sensing time what the tail cannot see: the recent weeks daily, the whole
-period now and then; the first sweep of all is the backfill. Both are compared with the ledger by
-id.
+There are two cursors. The *tail* lists what was published since the watermark, with an overlap.
+*Sweeps* list by sensing time what the tail misses, such as items indexed late: the recent weeks
+daily, the whole period weekly; the first sweep is the backfill. Both are compared with the ledger
+by id.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,16 +25,16 @@ from s2mirror.stop import StopFlag
 
 @dataclass(slots=True, kw_only=True)
 class PollResult:
-    """What one poll brought."""
+    """The result of one poll."""
 
     search: str
     listed_count: int = 0
     new_ids: list[str] = field(default_factory=list)
     revised_ids: list[str] = field(default_factory=list)
     sweep: SweepKind | None = None
-    """The sweep that was due, complete now; None if none was."""
+    """The sweep that was due and is complete now; None if none was due."""
     found_late: int = 0
-    """New products that the tail should have shown before, and only the sweep has."""
+    """New products that the tail should have listed before, but only the sweep did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +49,10 @@ class Poller:
     windows: Windows = CDSE_WINDOWS
 
     def poll(self, search: Search, stop: StopFlag) -> PollResult:
-        """List everything that *search* could have missed, and record what is new, page by page.
+        """List everything that *search* may have missed, and record new products page by page.
 
-        A watermark moves last, and only when the listing was complete: a crash or error before
-        that costs a repeated listing, never a product. Raises CatalogError, with the reason kept
-        in the ledger too.
+        The watermark moves last, and only after a complete listing: a crash or error before that
+        costs a repeated listing, never a product. Raises CatalogError; the ledger keeps the reason.
         """
         if not self.ledger.sweeps.states(search.key):
             self.ledger.coverage.take_over(search.collection, search.fingerprints, search.key)
@@ -68,7 +67,7 @@ class Poller:
 
 
 class _Poll:
-    """One poll of one search, under way."""
+    """The state of one poll of one search."""
 
     def __init__(self, poller: Poller, search: Search, stop: StopFlag) -> None:
         self._poller = poller
@@ -82,7 +81,7 @@ class _Poll:
     def tail(self) -> None:
         """List what was published since the watermark, less the overlap; then move it.
 
-        A search that was empty when it was first swept has no watermark yet: all of it is news.
+        A search that was empty when it was first swept has no watermark yet: all is new.
         """
         if self._watermark is None and not self._was_swept():
             return
@@ -102,7 +101,7 @@ class _Poll:
         return _is_swept(self._ledger.sweeps.states(self._search.key))
 
     def sweep(self) -> None:
-        """List by sensing time, if that is due, from where an earlier poll was interrupted."""
+        """List by sensing time if a sweep is due, from where an earlier poll was interrupted."""
         states = self._ledger.sweeps.states(self._search.key)
         now = self._poller.now()
         kind = due_sweep(self._search, states.values(), self._poller.sweeps, now=now)
@@ -121,11 +120,11 @@ class _Poll:
         self.result.sweep = kind
 
     def _list_sweep(self, kind: SweepKind, query: CatalogQuery, *, backfill: bool) -> None:
-        """List what *query* finds, newest sensing first, noting how far that has come.
+        """List what *query* finds, newest sensing first, and record how far it was listed.
 
-        The first page of the backfill sets the watermark. What a later page shows may be newer
-        than something that was published meanwhile, in the part that is listed already; so may
-        what any other sweep shows. The next tail is to find that.
+        Only the first page of the backfill sets the watermark. A later page may be newer than a
+        product that was published meanwhile in the part listed before; so may every page of other
+        sweeps. The next tail must find such a product.
         """
         newest, rest, listed_count = None, query, 0
         for listed in list_in_windows(self._poller.catalog, query, self._poller.windows):
@@ -148,7 +147,7 @@ class _Poll:
         self._complete()
 
     def _count_late(self, kind: SweepKind, page: Page, new: set[str]) -> None:
-        """Count new products that the tail should have shown: their stamp is behind it."""
+        """Count new products that the tail should have listed: published before its watermark."""
         late = sum(
             self._watermark is not None and product.published_at <= self._watermark
             for product in page.products
@@ -159,7 +158,7 @@ class _Poll:
             self._ledger.sweeps.count_late(self._search.key, kind, late)
 
     def _record(self, page: Page) -> set[str]:
-        """Write one page down in one transaction; return the ids that are new."""
+        """Record one page; return the ids that are new."""
         self._stop.raise_if_set()
         now = self._poller.now()
         known = self._ledger.products.known(product.id for product in page.products)
@@ -171,20 +170,20 @@ class _Poll:
         self._ledger.cursors.accept(product.id for product in page.products)
         for product in diff.revised:
             self._revise(product, "republished with other bytes")
-        self._welcome_back(page, diff)
+        self._requeue_relisted(page, diff)
         self._keep_properties(page, diff)
         self.result.listed_count += page.item_count
         self.result.new_ids += [product.id for product in diff.new]
         return {product.id for product in diff.new}
 
     def _keep_properties(self, page: Page, diff: Diff) -> None:
-        """Keep what the catalog says of what may come to be held: new, republished, unkept."""
+        """Keep the item properties of new and republished products, and of those without."""
         wanted = self._ledger.items.lacking(product.id for product in page.products)
         wanted.update(product.id for product in diff.revised)
         self._ledger.items.keep({i: page.properties[i] for i in wanted if i in page.properties})
 
-    def _welcome_back(self, page: Page, diff: Diff) -> None:
-        """Queue what was withdrawn as deleted upstream, and is listed again."""
+    def _requeue_relisted(self, page: Page, diff: Diff) -> None:
+        """Queue products that were withdrawn as deleted upstream and are listed again."""
         back = self._ledger.products.withdrawn(diff.areas)
         if back:
             self._ledger.deletions.set_listed(back, listed=True)
@@ -193,15 +192,15 @@ class _Poll:
                 self._revise(product, "listed again after it was deleted upstream")
 
     def _revise(self, product: Product, reason: str) -> None:
-        """Queue a product whose bytes changed upstream; its old version stands until then.
+        """Queue a product whose bytes changed upstream; its old version is held until then.
 
-        One in a worker's hands is left alone: the next listing shows it again. One that was pruned
-        or superseded stays so.
+        A product that is being downloaded is skipped: the next listing shows it again. A pruned or
+        superseded product stays so.
         """
         entry = self._ledger.products.get(product.id)
         transition = Transition(event=Event.REVISE, reason=reason, attempts=0)
         if (entry.state, Event.REVISE) in TRANSITIONS:
-            # One transaction: new facts with the old state would never be noticed again.
+            # One transaction: a new revision with the old state would never be detected again.
             with self._ledger.connection.atomic():
                 self._ledger.products.revise(product, entry.state)
                 self._ledger.products.advance(entry, transition, now=self._poller.now())
@@ -210,13 +209,13 @@ class _Poll:
             self._ledger.products.revise(product, entry.state)
 
     def _newest(self, page: Page, before: datetime | None) -> datetime | None:
-        """Return the newest ``published`` stamp of a page and *before*.
+        """Return the newest ``published`` of a page and *before*.
 
-        One from the future is not believed: behind it, the tail would see nothing for that long.
+        A time in the future is ignored: the tail would list nothing until then.
         """
         now = self._poller.now()
-        stamps = [p.published_at for p in page.products if p.published_at <= now]
-        return max([*stamps, *([before] if before else [])], default=None)
+        published = [p.published_at for p in page.products if p.published_at <= now]
+        return max([*published, *([before] if before else [])], default=None)
 
     def _move_watermark(self, newest: datetime | None) -> None:
         if newest is not None:
@@ -233,12 +232,12 @@ class _Poll:
         )
 
     def _expected(self, query: CatalogQuery) -> int:
-        """Return how many known products *query* ought to list."""
+        """Return how many known products *query* should list."""
         names = [area.name for area in self._search.areas]
         return self._ledger.products.expected(query, names)
 
 
 def _is_swept(states: Mapping[SweepKind, SweepState]) -> bool:
-    """Tell whether the backfill is complete."""
+    """Return whether the backfill is complete."""
     full = states.get(SweepKind.FULL)
     return full is not None and full.completed_at is not None

@@ -1,4 +1,4 @@
-"""Receive one file: go on where it stopped, hash while writing, prove, and try again."""
+"""Receive one file: resume it, hash while writing, verify, and try again."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ _PAUSE_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class FileJob:
-    """One file to receive. Without a promised digest, size is the proof."""
+    """One file to receive. Without an announced digest, only its size is verified."""
 
     file: RemoteFile
     digest: Digest | None = None
@@ -33,7 +33,7 @@ class Receiver:
     store: ObjectStore
     stage: Stage
     tries: int
-    heard: Callable[[int], None]
+    on_bytes: Callable[[int], None]
     throttle: Throttle
     stop_receiving: StopFlag
     _received_bytes: int = 0
@@ -41,13 +41,13 @@ class Receiver:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def receive(self, job: FileJob) -> VerifiedFile:
-        """Return the file as it was proven; it is still to be finished.
+        """Return the verified file; :meth:`finish` completes it.
 
-        A file whose digest is wrong is fetched anew, up to *tries* times; then IntegrityError.
+        A file whose digest is wrong is downloaded again, up to *tries* times; then IntegrityError.
         """
         found = Digest(algorithm="none", hexdigest="")
         for _ in range(self.tries):
-            found = self._bring(job)
+            found = self._download(job)
             if job.digest in (None, found):
                 file = job.file
                 return VerifiedFile(
@@ -61,34 +61,34 @@ class Receiver:
         )
 
     def finish(self, file: VerifiedFile) -> VerifiedFile:
-        """Make a proven file complete: the disk's work, which no connection should wait for."""
+        """Complete a verified file: work of the disk, for which no connection should wait."""
         try:
             if not self.stage.has(file.path):
                 self.stage.finish(file.path, size_bytes=file.size_bytes)
         except MirrorError:
-            self.stop_receiving.set()  # or the others would be fetched to their end first
+            self.stop_receiving.set()  # else the others would be downloaded to their end first
             raise
         return file
 
     def take_received_bytes(self) -> int:
-        """Return how many bytes came from the store since this was last asked."""
+        """Return the bytes received from the store since the last call."""
         with self._lock:
             taken, self._received_bytes = self._received_bytes, 0
             self._taken_at = time.monotonic()
         return taken
 
-    def untold_seconds(self) -> float:
-        """Return how long ago somebody asked how many bytes came."""
+    def uncounted_seconds(self) -> float:
+        """Return the seconds since the last call of :meth:`take_received_bytes`."""
         return time.monotonic() - self._taken_at
 
-    def _bring(self, job: FileJob) -> Digest:
-        """Make all bytes of a file be there, and return what they hash to."""
+    def _download(self, job: FileJob) -> Digest:
+        """Download all bytes of a file, and return their digest."""
         self.stop_receiving.raise_if_set()
         algorithm = job.digest.algorithm if job.digest else COMPUTED
         try:
             return Digest(algorithm=algorithm, hexdigest=self._hashed(job.file, algorithm))
         except FileLost:
-            # What the disk cannot give back would be asked for by every later try too.
+            # Every later try would read the same bytes from the disk, and fail.
             self.stage.drop(job.file.path)
             return Digest(algorithm=algorithm, hexdigest=self._hashed(job.file, algorithm))
 
@@ -103,11 +103,11 @@ class Receiver:
         return hasher.hexdigest()
 
     def _receive_rest(self, file: RemoteFile, part: Part, hasher: Hasher) -> None:
-        """Receive from the byte where the file stands, through short breaks of the service."""
+        """Receive the missing bytes, through short interruptions of the service."""
         failures = 0
         while True:
             start_byte = part.size_bytes
-            await_turn(self.store, self.stop_receiving)
+            wait_for_rate(self.store, self.stop_receiving)
             try:
                 return self._read(file, part, hasher)
             except StoreUnavailable as error:
@@ -119,23 +119,23 @@ class Receiver:
 
     def _read(self, file: RemoteFile, part: Part, hasher: Hasher) -> None:
         with (
-            self.throttle.turn(self.stop_receiving),
+            self.throttle.connection(self.stop_receiving),
             closing(self.store.read(file, start_byte=part.size_bytes)) as chunks,
         ):
             for chunk in chunks:
                 self.stop_receiving.raise_if_set()
                 part.append(chunk)
                 hasher.update(chunk)
-                self._hear(len(chunk))
+                self._count(len(chunk))
 
-    def _hear(self, size_bytes: int) -> None:
+    def _count(self, size_bytes: int) -> None:
         with self._lock:
             self._received_bytes += size_bytes
-        self.heard(size_bytes)
+        self.on_bytes(size_bytes)
         self.throttle.take(size_bytes, self.stop_receiving)
 
 
-def await_turn(store: ObjectStore, stop_receiving: StopFlag) -> None:
+def wait_for_rate(store: ObjectStore, stop_receiving: StopFlag) -> None:
     """Wait until the account's rate allows one more request. Raises Stopped."""
     stop_receiving.raise_if_set()
     while (seconds := store.wait_seconds()) > 0:

@@ -1,4 +1,12 @@
-"""After a change of the configuration: which products do the areas still want."""
+"""Adapt the ledger to changed areas: which products they still want, and what must be listed.
+
+The ledger stores a fingerprint of the filters of each area. Where it differs from the
+configuration, claims that no longer match are released, and all searches of the area start again.
+Old cursors of such an area must not be used again, not even when its old configuration returns:
+products whose claims were released meanwhile are older than the watermark, so that the tail would
+never list them again. That is why the coverage of a changed area is forgotten, and every search
+that is not in use any more with it.
+"""
 
 import json
 from collections.abc import Sequence
@@ -13,13 +21,11 @@ _PRIORITIES = "areas.priorities"
 
 
 def rescope(ledger: Ledger, areas: Sequence[WatchArea]) -> int:
-    """Take back the claims of areas whose filters changed, where they no longer hold.
+    """Release claims of areas that no longer match their filters; return how many.
 
-    Nothing is removed: what no area claims is not fetched, and what is held of it stays until a
-    person prunes it. What an area wants anew is found by its searches, which begin anew: one that
-    comes back with an old configuration must not go on where it was, as claims were taken back
-    since. What waits takes the priority that its areas have now. Returns how many claims were
-    taken back.
+    Nothing is removed: a product without a claim is not downloaded, and a held one is kept until a
+    person prunes it. Products that an area newly wants are found by its searches, which start
+    again. Waiting products get the present priority of their areas.
     """
     before = {area.name: ledger.state_value(_FACT.format(area.name)) for area in areas}
     changed = [area for area in areas if before[area.name] != area_fingerprint(area)]
@@ -32,11 +38,11 @@ def rescope(ledger: Ledger, areas: Sequence[WatchArea]) -> int:
         if before[area.name] is not None:
             released += _release(ledger, area)
         ledger.set_state_value(_FACT.format(area.name), area_fingerprint(area))
-    _reweigh(ledger, areas)
+    _update_priorities(ledger, areas)
     return released
 
 
-def _reweigh(ledger: Ledger, areas: Sequence[WatchArea]) -> None:
+def _update_priorities(ledger: Ledger, areas: Sequence[WatchArea]) -> None:
     priorities = {area.name: area.priority for area in areas}
     text = json.dumps(priorities, sort_keys=True)
     if ledger.state_value(_PRIORITIES) != text:
@@ -45,7 +51,7 @@ def _reweigh(ledger: Ledger, areas: Sequence[WatchArea]) -> None:
 
 
 def searches_for(areas: Sequence[WatchArea], ledger: Ledger) -> tuple[Search, ...]:
-    """Return the searches that serve *areas*, given what was listed before."""
+    """Return the searches for *areas*, given what was listed before."""
     wanted = {area.name: area_fingerprint(area) for area in areas}
     return plan_searches(areas, ledger.coverage.searches(wanted))
 

@@ -1,4 +1,4 @@
-"""One tap for all connections: hears of every byte, and holds them to the speed allowed now."""
+"""Limit the rate of all connections together, and measure it."""
 
 import threading
 import time
@@ -12,16 +12,16 @@ from s2mirror.stop import StopFlag
 _LOOK_SECONDS: Final = 10.0
 _WINDOW_SECONDS: Final = 600.0
 _IDLE_SECONDS: Final = 5.0
-"""Without a byte for so long, nobody was at work."""
+"""A longer gap between two pieces counts as idle time."""
 _POLL_SECONDS: Final = 0.5
 
 
 class Throttle:
-    """Holds whoever takes bytes to a speed that may change at any time. Any thread may use it.
+    """Limits all connections to a rate that may change at any time. Any thread may use it.
 
-    *rate* says how many bytes per second all together may take now; None for any number. *is_slow*
-    is asked now and then whether so many bytes in so many seconds of work are a slow account; then
-    :meth:`turn` lets one connection work at a time.
+    *rate* returns the bytes per second allowed now; None for no limit. *is_slow* is called every
+    few seconds with bytes and seconds of work, and returns whether the account is throttled; while
+    it is, :meth:`connection` admits one connection at a time.
     """
 
     def __init__(
@@ -39,9 +39,9 @@ class Throttle:
         self.slow = False
 
     def take(self, size_bytes: int, stop_receiving: StopFlag) -> None:
-        """Return when *size_bytes* that came may have come at the speed allowed, or at a stop.
+        """Wait until *size_bytes* may have been received at the allowed rate, or until a stop.
 
-        Nothing is saved up: after a rest, nobody may go faster than without one.
+        Unused rate is not saved: after a pause, the rate is not higher than without one.
         """
         rate = self._rate()
         wait_seconds, found = 0.0, None
@@ -50,7 +50,7 @@ class Throttle:
             if rate:
                 self._free_at = max(self._free_at, now) + size_bytes / rate
                 wait_seconds = self._free_at - now
-                self._meter.forget()  # how slow that is says nothing of the account
+                self._meter.forget()  # a limited rate does not show how fast the account is
             else:
                 self._meter.add(size_bytes, now)
                 if now >= self._look_at:
@@ -61,8 +61,8 @@ class Throttle:
             stop_receiving.wait(wait_seconds)
 
     @contextmanager
-    def turn(self, stop_receiving: StopFlag) -> Iterator[None]:
-        """Let the caller use a connection: at once, or while the account is slow, one by one.
+    def connection(self, stop_receiving: StopFlag) -> Iterator[None]:
+        """Admit the caller to a connection: at once, or one at a time on a throttled account.
 
         Raises Stopped.
         """
@@ -77,7 +77,7 @@ class Throttle:
 
 
 class Meter:
-    """Remembers the bytes of the last minutes, and for how much of them anybody was at work."""
+    """Counts the bytes of the last minutes, and the seconds in which bytes were received."""
 
     def __init__(self, window_seconds: float = _WINDOW_SECONDS) -> None:
         self._window_seconds = window_seconds
@@ -85,7 +85,7 @@ class Meter:
         self._last_at: float | None = None
 
     def add(self, size_bytes: int, now: float) -> None:
-        """Note bytes that came at *now*, in seconds of a clock that never goes back."""
+        """Count bytes received at *now*, in seconds of a monotonic clock."""
         busy_seconds = now - self._last_at if self._last_at is not None else _IDLE_SECONDS
         self._last_at = now
         if busy_seconds >= _IDLE_SECONDS:
@@ -99,7 +99,7 @@ class Meter:
             self._slots.popleft()
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Discard all counts."""
         self._slots.clear()
         self._last_at = None
 

@@ -1,4 +1,4 @@
-"""Hear what was deleted upstream. Vanishing from a search is never a deletion; only this is."""
+"""Read the feed of deletions: it alone, and no search without a product, shows a deletion."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,18 +11,18 @@ from s2mirror.model import Deletion, Transition
 from s2mirror.ports import DeletionFeed, StacCatalog
 
 FIRST_LOOK_BACK: Final = timedelta(days=30)
-"""How far back the feed is read at first: what is in the catalog then was not deleted before."""
+"""How far back the feed is read at first: products in the catalog were not deleted before."""
 _ASK_ITEMS: Final = 100
-"""So many ids, of 60 characters each, go into one question."""
+"""Ids, of 60 characters each, in one request."""
 _LEAVES: Final = frozenset(sources(Event.WITHDRAW)) - HELD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdrawer:
-    """Reads the feed of deleted products, and lets go of what can no longer be fetched.
+    """Reads the feed of deletions, and withdraws products that can no longer be downloaded.
 
-    What is held stays: the prune step decides over it, by the operator's policy and the brake.
-    What the catalog still lists is not gone: CDSE deletes duplicates, which share one name.
+    Held products are kept: the prune step decides on them, by the operator's policy and the brake.
+    A product that the catalog still lists is not withdrawn: CDSE deletes duplicates of one name.
     """
 
     feed: DeletionFeed
@@ -33,29 +33,29 @@ class Withdrawer:
     def read(self, *, now: datetime) -> list[str]:
         """Record deletions of known products; return the ids that are withdrawn now.
 
-        Raises CatalogError if feed or catalog cannot be read; what is known by then stays. The
-        place in the feed moves with each whole batch, so a crash repeats one at most.
+        Raises CatalogError if feed or catalog cannot be read; deletions recorded before are kept.
+        The position in the feed moves after each batch, so a crash repeats one batch at most.
         """
         since = min(self.ledger.deletions.read_until() or now - FIRST_LOOK_BACK, now)
         self.ledger.deletions.set_read_until(since)
         for batch in self.feed.since(since):
             known = self.ledger.products.known(deletion.product_id for deletion in batch)
             self.ledger.deletions.record(d for d in batch if d.product_id in known)
-            # A date from the future would hide all that is deleted until then.
+            # A date in the future would hide all deletions until then.
             self.ledger.deletions.set_read_until(min(batch[-1].deleted_at, now))
-        self._ask_the_catalog()
-        return [deletion.product_id for deletion in self._let_go(now)]
+        self._confirm_with_catalog()
+        return [deletion.product_id for deletion in self._withdraw(now)]
 
-    def _ask_the_catalog(self) -> None:
-        """Believe the deletion of what the catalog no longer lists."""
+    def _confirm_with_catalog(self) -> None:
+        """Confirm deletions of products that the catalog no longer lists."""
         for collection, ids in self.ledger.deletions.doubtful().items():
             for first in range(0, len(ids), _ASK_ITEMS):
                 some = ids[first : first + _ASK_ITEMS]
                 gone = set(some) - self.catalog.listed(collection, some)
                 self.ledger.deletions.set_listed(gone, listed=False)
 
-    def _let_go(self, now: datetime) -> list[Deletion]:
-        """Withdraw what was deleted and is neither held nor in a worker's hands."""
+    def _withdraw(self, now: datetime) -> list[Deletion]:
+        """Withdraw deleted products that are neither held nor being downloaded."""
         deletions = self.ledger.deletions.of_absent(_LEAVES)
         for deletion in deletions:
             self.archive.discard_stage(deletion.product_id)

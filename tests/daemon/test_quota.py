@@ -46,7 +46,7 @@ def test_a_daemon_stops_before_the_limit_says_why_and_goes_on_when_old_bytes_no_
     newest = {product.id for product in old[2:]}
     wait_until(lambda: held_ids(kit) == newest, "as many as the account allows")
     wait_until(lambda: daemon.log("products.deferred"), "a word in the log")
-    assert "of the account's volume" in daemon.log("products.deferred")[0]["reason"]
+    assert "of the account's quota" in daemon.log("products.deferred")[0]["reason"]
     kit.sandbox.publish(new)
     wait_until(lambda: held_ids(kit) == newest | {new.id}, "the newest, from the reserve")
     assert received_bytes(kit) <= 7 * size_bytes // 2
@@ -57,7 +57,7 @@ def test_a_daemon_stops_before_the_limit_says_why_and_goes_on_when_old_bytes_no_
     status = kit.json("status")
     assert status["quota"]["left_for_backfill_bytes"] < size_bytes
     assert [hold["products"] for hold in status["holds"]] == [2]
-    assert "(quota.per_30_days); some is free again from about" in status["holds"][0]["reason"]
+    assert "(quota.per_30_days); more is available from about" in status["holds"][0]["reason"]
     forecast = kit.json("forecast")["forecast"]
     assert sum(area["products"] for area in forecast["areas"]) == 2
     assert forecast["done_at"] > (now + timedelta(days=29)).isoformat()

@@ -38,14 +38,14 @@ def three(kit: Kit) -> list[SandboxProduct]:
     return products
 
 
-def test_each_month_says_how_many_are_published_and_held(kit: Kit) -> None:
+def test_each_month_counts_published_and_held(kit: Kit) -> None:
     three(kit)
     found = certificate(kit)
     assert counts(found) == {"2026-04": (1, 1, 0), "2026-05": (2, 2, 0)}
     assert (found.area, found.complete, found.missing) == ("zurich", True, {})
 
 
-def test_a_product_that_the_ledger_does_not_know_is_named(kit: Kit) -> None:
+def test_product_unknown_to_the_ledger_is_named(kit: Kit) -> None:
     three(kit)
     new = tiny(25)
     kit.sandbox.publish(new)
@@ -55,7 +55,7 @@ def test_a_product_that_the_ledger_does_not_know_is_named(kit: Kit) -> None:
     assert not found.complete
 
 
-def test_a_product_gone_on_purpose_is_not_missing(kit: Kit) -> None:
+def test_product_removed_on_purpose_is_not_missing(kit: Kit) -> None:
     first = three(kit)[0]
     mirror, entry = kit.mirror(), kit.entry(first)
     mirror.archive.discard(first.id, entry.path or "", now=mirror.now())
@@ -65,7 +65,7 @@ def test_a_product_gone_on_purpose_is_not_missing(kit: Kit) -> None:
     assert found.complete
 
 
-def test_a_held_product_whose_folder_vanished_is_named(kit: Kit) -> None:
+def test_held_product_without_folder_is_named(kit: Kit) -> None:
     first = three(kit)[0]
     rmtree(kit.archive / first.prefix)
     found = certificate(kit)
@@ -73,7 +73,7 @@ def test_a_held_product_whose_folder_vanished_is_named(kit: Kit) -> None:
     assert not found.complete
 
 
-def test_a_product_that_is_just_being_pruned_is_not_missing(kit: Kit) -> None:
+def test_product_being_pruned_is_not_missing(kit: Kit) -> None:
     first = three(kit)[0]
     mirror, entry = kit.mirror(), kit.entry(first)
     mirror.ledger.removals.begin(first.id, Transition(event=Event.PRUNE))
@@ -95,7 +95,7 @@ class Moving(Archive):
         return super().holds(path)
 
 
-def test_a_product_that_is_pruned_while_the_catalog_is_listed_is_not_missing(kit: Kit) -> None:
+def test_product_pruned_during_listing_is_not_missing(kit: Kit) -> None:
     three(kit)
     kit.sections["prune"] = 'after = "0 s"\nrequire_processed = false\nmax_percent = 100'
     archive = Moving(kit.archive)
@@ -106,7 +106,7 @@ def test_a_product_that_is_pruned_while_the_catalog_is_listed_is_not_missing(kit
     assert found.complete
 
 
-def test_a_product_that_is_just_being_replaced_is_still_to_come(kit: Kit) -> None:
+def test_product_being_replaced_is_waiting(kit: Kit) -> None:
     first = three(kit)[0]
     products, now = kit.mirror().ledger.products, kit.mirror().now()
     products.advance(kit.entry(first), Transition(event=Event.REVISE), now=now)
@@ -117,7 +117,7 @@ def test_a_product_that_is_just_being_replaced_is_still_to_come(kit: Kit) -> Non
     assert found.missing == {}
 
 
-def test_waiting_and_troubled_products_are_named_with_their_reasons(kit: Kit) -> None:
+def test_waiting_and_troubled_products_have_reasons(kit: Kit) -> None:
     late, bad = tiny(20), tiny(27)
     kit.sandbox.publish([late, bad])
     kit.sandbox.s3_proxy.inject(Fault(path=f"{bad.id}.*_10m", flip_byte=3, times=None))
@@ -130,7 +130,7 @@ def test_waiting_and_troubled_products_are_named_with_their_reasons(kit: Kit) ->
     assert (month.published, month.held, month.complete) == (2, 0, False)
 
 
-def test_an_item_that_cannot_be_read_leaves_no_certificate_complete(kit: Kit) -> None:
+def test_unreadable_item_makes_every_certificate_incomplete(kit: Kit) -> None:
     three(kit)
     odd = tiny(25)
     item = copy.deepcopy(dict(odd.item))
@@ -142,7 +142,7 @@ def test_an_item_that_cannot_be_read_leaves_no_certificate_complete(kit: Kit) ->
     assert not found.complete
 
 
-def test_nothing_is_certified_by_a_catalog_that_lists_nothing(kit: Kit) -> None:
+def test_empty_catalog_certifies_nothing(kit: Kit) -> None:
     products = [tiny(day) for day in range(20, 26)]
     kit.sandbox.publish(products)
     kit.cycle()
@@ -152,7 +152,7 @@ def test_nothing_is_certified_by_a_catalog_that_lists_nothing(kit: Kit) -> None:
         certificate(kit)
 
 
-def test_nothing_is_certified_by_a_listing_that_breaks(kit: Kit) -> None:
+def test_interrupted_listing_certifies_nothing(kit: Kit) -> None:
     three(kit)
     kit.sandbox.stac_proxy.inject(Fault(path="/search", skip=1, cut_after_bytes=50, times=None))
     with pytest.raises(CatalogError):

@@ -24,7 +24,7 @@ def holding(kit: Kit, *products: SandboxProduct) -> None:
 
 
 @pytest.mark.parametrize("policy", ["keep", "tombstone", "trash"])
-def test_a_deleted_product_goes_by_policy(kit: Kit, policy: str) -> None:
+def test_deleted_product_is_removed_by_policy(kit: Kit, policy: str) -> None:
     kit.sections["deleted"] = f'policy = "{policy}"'
     gone, stays = tiny(25), tiny(27)
     holding(kit, gone, stays)
@@ -44,7 +44,7 @@ def test_a_deleted_product_goes_by_policy(kit: Kit, policy: str) -> None:
     kit.assert_invariants()
 
 
-def test_vanishing_from_the_catalog_is_no_deletion(kit: Kit) -> None:
+def test_missing_from_the_catalog_is_no_deletion(kit: Kit) -> None:
     kit.sections["deleted"] = 'policy = "trash"'
     product = tiny(27)
     holding(kit, product)
@@ -54,7 +54,7 @@ def test_vanishing_from_the_catalog_is_no_deletion(kit: Kit) -> None:
     kit.assert_current(product)
 
 
-def test_the_brake_holds_mass_deletions(kit: Kit) -> None:
+def test_brake_stops_mass_deletions(kit: Kit) -> None:
     kit.sections |= {"deleted": 'policy = "trash"', "prune": "max_products = 2"}
     products = [tiny(day) for day in (20, 22, 25, 27)]
     holding(kit, *products)
@@ -81,7 +81,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
-def test_an_empty_or_foreign_feed_removes_nothing(kit: Kit, body: bytes) -> None:
+def test_empty_or_foreign_feed_removes_nothing(kit: Kit, body: bytes) -> None:
     kit.sections["deleted"] = 'policy = "trash"'
     product = tiny(27)
     holding(kit, product)
@@ -103,7 +103,7 @@ def test_deletions_of_unknown_products_change_nothing(kit: Kit) -> None:
     assert rows == [], "the world's deletions would fill the ledger"
 
 
-def test_a_product_that_waits_is_withdrawn_without_further_tries(kit: Kit) -> None:
+def test_waiting_product_is_withdrawn_without_further_attempts(kit: Kit) -> None:
     product = tiny(27)
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(Fault(answer=Answer(status=503), times=None))
@@ -118,7 +118,7 @@ def test_a_product_that_waits_is_withdrawn_without_further_tries(kit: Kit) -> No
     kit.assert_invariants()
 
 
-def test_a_product_deleted_while_it_is_fetched_is_withdrawn_by_the_next_reading(kit: Kit) -> None:
+def test_product_deleted_during_download_is_withdrawn_next(kit: Kit) -> None:
     product = tiny(27)
     kit.sandbox.publish(product)
     mirror = kit.later(days=1)
@@ -133,7 +133,7 @@ def test_a_product_deleted_while_it_is_fetched_is_withdrawn_by_the_next_reading(
     assert kit.mirror().archive.staged_ids() == frozenset()
 
 
-def test_a_product_published_again_since_its_deletion_is_not_deleted(kit: Kit) -> None:
+def test_product_published_after_its_deletion_is_kept(kit: Kit) -> None:
     kit.sections["deleted"] = 'policy = "trash"'
     held, unknown = tiny(25), tiny(27)
     holding(kit, held)
@@ -149,7 +149,7 @@ def test_a_product_published_again_since_its_deletion_is_not_deleted(kit: Kit) -
     kit.assert_current(held, unknown)
 
 
-def test_a_newer_version_that_was_deleted_upstream_replaces_no_older_one(kit: Kit) -> None:
+def test_deleted_newer_version_replaces_nothing(kit: Kit) -> None:
     kit.sections |= {
         "deleted": 'policy = "trash"',
         "supersede": 'policy = "replace-after-grace"\ngrace = "10 days"',
@@ -164,7 +164,7 @@ def test_a_newer_version_that_was_deleted_upstream_replaces_no_older_one(kit: Ki
     assert (kit.archive / old.prefix).is_dir()
 
 
-def test_a_deletion_dated_in_the_future_hides_no_other(kit: Kit) -> None:
+def test_deletion_dated_in_future_hides_no_other(kit: Kit) -> None:
     kit.sections["deleted"] = 'policy = "trash"'
     strange, usual = tiny(25), tiny(27)
     holding(kit, strange, usual)
@@ -177,7 +177,7 @@ def test_a_deletion_dated_in_the_future_hides_no_other(kit: Kit) -> None:
     assert kit.states()[usual.id] == "withdrawn"
 
 
-def test_a_feed_of_many_pages_and_many_ties_is_read_to_its_end(kit: Kit) -> None:
+def test_feed_with_many_ties_is_read_completely(kit: Kit) -> None:
     product = tiny(27)
     holding(kit, product)
     moment = datetime.now(UTC)
@@ -192,7 +192,7 @@ def test_a_feed_of_many_pages_and_many_ties_is_read_to_its_end(kit: Kit) -> None
     assert kit.sandbox.odata_proxy.traffic.count("DeletedProducts") < 8
 
 
-def test_of_two_products_of_one_name_the_deletion_of_one_takes_nothing(kit: Kit) -> None:
+def test_deletion_of_a_duplicate_removes_nothing(kit: Kit) -> None:
     kit.sections["deleted"] = 'policy = "trash"'
     product = tiny(27)
     holding(kit, product)
@@ -205,7 +205,7 @@ def test_of_two_products_of_one_name_the_deletion_of_one_takes_nothing(kit: Kit)
 
 
 @pytest.mark.parametrize("policy", ["tombstone", "trash"])
-def test_a_product_listed_again_after_its_deletion_comes_back(kit: Kit, policy: str) -> None:
+def test_product_listed_again_is_downloaded_again(kit: Kit, policy: str) -> None:
     kit.sections["deleted"] = f'policy = "{policy}"'
     product = tiny(27)
     holding(kit, product)
@@ -222,7 +222,7 @@ def test_a_product_listed_again_after_its_deletion_comes_back(kit: Kit, policy: 
     assert not folder.with_name(folder.name + ".deleted").exists()
 
 
-def test_nothing_is_withdrawn_while_the_catalog_cannot_be_asked(kit: Kit) -> None:
+def test_unreachable_catalog_withdraws_nothing(kit: Kit) -> None:
     kit.sections["deleted"] = 'policy = "trash"'
     product = tiny(27)
     holding(kit, product)

@@ -41,7 +41,7 @@ def trashed(kit: Kit) -> int:
     return len(kit.mirror().archive.trash())
 
 
-def test_a_republished_product_is_fetched_proven_and_swapped(kit: Kit) -> None:
+def test_republished_product_is_downloaded_verified_and_swapped(kit: Kit) -> None:
     old, new = versions()
     kit.sandbox.publish(old)
     kit.cycle()
@@ -60,7 +60,7 @@ def test_a_republished_product_is_fetched_proven_and_swapped(kit: Kit) -> None:
     kit.assert_current(new)
 
 
-def test_a_republished_product_that_cannot_be_proven_leaves_the_old_one_standing(kit: Kit) -> None:
+def test_unverifiable_revision_leaves_the_old_one_held(kit: Kit) -> None:
     old, new = versions()
     kit.sandbox.publish(old)
     kit.cycle()
@@ -76,7 +76,7 @@ def test_a_republished_product_that_cannot_be_proven_leaves_the_old_one_standing
     kit.assert_current(new)
 
 
-def test_a_bumped_updated_alone_does_nothing(kit: Kit) -> None:
+def test_newer_updated_alone_does_nothing(kit: Kit) -> None:
     product = tiny(27)
     kit.sandbox.publish(product)
     kit.cycle()
@@ -88,7 +88,7 @@ def test_a_bumped_updated_alone_does_nothing(kit: Kit) -> None:
     kit.assert_current(product)
 
 
-def test_a_quarantined_product_is_tried_again_when_it_is_republished(kit: Kit) -> None:
+def test_republished_quarantined_product_is_tried_again(kit: Kit) -> None:
     bad, new = versions()
     files = {path: content[::-1] if path.endswith("10m.jp2") else content
              for path, content in bad.files.items()}  # fmt: skip
@@ -101,7 +101,7 @@ def test_a_quarantined_product_is_tried_again_when_it_is_republished(kit: Kit) -
     kit.assert_current(new)
 
 
-def test_a_product_not_fetched_yet_takes_over_what_the_catalog_says_now(kit: Kit) -> None:
+def test_waiting_product_adopts_its_revision(kit: Kit) -> None:
     old, new = versions()
     kit.sandbox.publish(old)
     kit.sandbox.s3_proxy.inject(Fault(answer=Answer(status=503), times=None))
@@ -114,7 +114,7 @@ def test_a_product_not_fetched_yet_takes_over_what_the_catalog_says_now(kit: Kit
 
 
 @pytest.mark.long
-def test_a_stop_in_mid_fetch_of_a_republished_product_leaves_the_old_one_standing(kit: Kit) -> None:
+def test_stop_during_revision_leaves_old_one_held(kit: Kit) -> None:
     old, new = versions()
     kit.sandbox.publish(old)
     kit.cycle()
@@ -149,7 +149,7 @@ SWAP: dict[str, Callable[[Mirror, LedgerEntry], None]] = {
 
 
 @pytest.mark.parametrize("done", range(len(SWAP) + 1))
-def test_a_crash_at_any_point_of_the_swap_ends_with_the_new_one_held(kit: Kit, done: int) -> None:
+def test_crash_during_swap_ends_with_new_one(kit: Kit, done: int) -> None:
     old, new = versions()
     kit.sandbox.publish(old)
     kit.cycle()

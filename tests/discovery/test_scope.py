@@ -63,27 +63,25 @@ def coast(vertices: int) -> Polygon:
     ],
     ids=["over it", "west of it", "east of it"],
 )
-def test_an_area_over_or_beside_the_antimeridian_finds_what_is_there(
+def test_area_at_the_antimeridian_finds_its_products(
     watch: Watch, sandbox: Sandbox, bbox: tuple[float, float, float, float], tiles: set[str]
 ) -> None:
     sandbox.publish(on(tile) for tile in ("60KYG", "01KAB", "01KBB", "32TMT"))
     assert found_by(watch, from_bbox(*bbox)) == tiles
 
 
-def test_an_area_drawn_beyond_180_degrees_is_the_same_area(watch: Watch, sandbox: Sandbox) -> None:
+def test_area_beyond_180_degrees_is_the_same(watch: Watch, sandbox: Sandbox) -> None:
     sandbox.publish(on(tile) for tile in ("01KAB", "60KYG", "32TMT"))
     geometry = repaired(box(179.0, -17.5, 181.0, -16.5)).geometry
     assert found_by(watch, geometry) == {"01KAB", "60KYG"}
 
 
-def test_an_area_at_the_pole_finds_what_reaches_farthest(watch: Watch, sandbox: Sandbox) -> None:
+def test_area_at_the_pole_finds_its_products(watch: Watch, sandbox: Sandbox) -> None:
     sandbox.publish(on(tile) for tile in ("33XWL", "01XDK", "32TMT"))
     assert found_by(watch, box(-180, 80, 180, 90)) == {"33XWL", "01XDK"}
 
 
-def test_an_area_of_ten_thousand_vertices_is_sent_small_and_matched_exactly(
-    watch: Watch, sandbox: Sandbox
-) -> None:
+def test_large_area_is_simplified_but_matched_exactly(watch: Watch, sandbox: Sandbox) -> None:
     sandbox.publish(on(tile) for tile in ("32TMT", "32TLT", "32TNT", "33UUP"))
     outline = coast(10_000)
     expected = {
@@ -95,7 +93,7 @@ def test_an_area_of_ten_thousand_vertices_is_sent_small_and_matched_exactly(
     assert len(json.dumps(sandbox.requests[-1].body)) < 30_000
 
 
-def test_what_lies_only_in_the_box_around_an_area_is_not_wanted(tmp_path: Path) -> None:
+def test_product_in_the_bounding_box_only_is_unwanted(tmp_path: Path) -> None:
     catalog = FakeCatalog()
     inside = product(SENSED_AT, footprint_wkb=pack(box(8.5, 47.2, 8.6, 47.3)))
     corner = product(SENSED_AT, number=1, footprint_wkb=pack(box(8.3, 47.0, 8.34, 47.04)))
@@ -105,7 +103,7 @@ def test_what_lies_only_in_the_box_around_an_area_is_not_wanted(tmp_path: Path) 
     assert watch.known == {inside.id}
 
 
-def test_areas_that_overlap_each_other_claim_a_product_each(watch: Watch, sandbox: Sandbox) -> None:
+def test_overlapping_areas_both_claim_a_product(watch: Watch, sandbox: Sandbox) -> None:
     item = thin(SENSED_AT)
     put(sandbox, [item])
     names = [f"a{n}" for n in range(5)]
@@ -119,7 +117,7 @@ def test_areas_that_overlap_each_other_claim_a_product_each(watch: Watch, sandbo
     assert parts["type"] == "Polygon", "overlapping parts are an error at CDSE"
 
 
-def test_five_hundred_areas_cost_as_many_requests_as_one(watch: Watch, sandbox: Sandbox) -> None:
+def test_500_areas_cost_as_many_requests_as_one(watch: Watch, sandbox: Sandbox) -> None:
     watch.catalog = catalog_of(sandbox, page_items=20)
     put(sandbox, [thin(NOW - n * HOUR) for n in range(5, 35)])
     grid = [box(8 + n % 25 / 25, 47 + n // 25 / 20, 8.04 + n % 25 / 25, 47.05 + n // 25 / 20)
@@ -151,7 +149,7 @@ def listed_from_scratch(kit: Kit) -> int:
     return sum("published" not in json.dumps(body.get("filter")) for body in l2a)
 
 
-def test_a_new_area_is_listed_alone_and_then_shares_the_others_search(kit: Kit) -> None:
+def test_new_area_is_listed_alone_then_shared(kit: Kit) -> None:
     near, far = tiny(25), tiny(20, tile="32TMR")
     kit.sandbox.publish([near, far])
     kit.cycle()
@@ -168,7 +166,7 @@ def test_a_new_area_is_listed_alone_and_then_shares_the_others_search(kit: Kit) 
     kit.assert_current(near, far, *late)
 
 
-def test_an_area_that_is_taken_away_makes_the_others_list_nothing_again(kit: Kit) -> None:
+def test_removed_area_repeats_no_listing(kit: Kit) -> None:
     kit.areas = ZURICH + TICINO
     kit.sandbox.publish([tiny(25), tiny(20, tile="32TMR")])
     kit.cycle()
@@ -178,7 +176,7 @@ def test_an_area_that_is_taken_away_makes_the_others_list_nothing_again(kit: Kit
     assert listed_from_scratch(kit) == 0
 
 
-def test_a_changed_area_is_listed_anew_alone(kit: Kit) -> None:
+def test_changed_area_is_listed_again_alone(kit: Kit) -> None:
     kit.areas = ZURICH + TICINO
     near, far = tiny(25, cloud_cover_percent=80), tiny(20, tile="32TMR", cloud_cover_percent=80)
     kit.sandbox.publish([near, far])
@@ -194,7 +192,7 @@ def test_a_changed_area_is_listed_anew_alone(kit: Kit) -> None:
     assert {kit.entry(near).areas, kit.entry(far).areas} == {("zurich",), ("ticino",)}
 
 
-def test_an_area_changed_back_before_any_poll_is_listed_anew_too(kit: Kit) -> None:
+def test_area_changed_back_is_listed_again(kit: Kit) -> None:
     kit.areas = TICINO + ZURICH
     cloudy = tiny(10, cloud_cover_percent=80)
     kit.sandbox.publish([cloudy, tiny(27, cloud_cover_percent=5)])
@@ -211,7 +209,7 @@ def test_an_area_changed_back_before_any_poll_is_listed_anew_too(kit: Kit) -> No
 NARROW = ZURICH + "max_cloud_cover_percent = 10\n"
 
 
-def test_a_changed_filter_keeps_what_is_held_and_lists_it_as_unclaimed(kit: Kit) -> None:
+def test_changed_filter_keeps_held_products_as_unclaimed(kit: Kit) -> None:
     cloudy, clear = tiny(20, cloud_cover_percent=80), tiny(27, cloud_cover_percent=5)
     kit.sandbox.publish([cloudy, clear])
     kit.cycle()
@@ -230,7 +228,7 @@ def test_a_changed_filter_keeps_what_is_held_and_lists_it_as_unclaimed(kit: Kit)
 
 
 @pytest.mark.parametrize("state", ["discovered", "queued"])
-def test_what_waits_and_is_no_longer_wanted_is_not_fetched(kit: Kit, state: str) -> None:
+def test_unwanted_waiting_product_is_not_downloaded(kit: Kit, state: str) -> None:
     cloudy, clear = tiny(20, cloud_cover_percent=80), tiny(27, cloud_cover_percent=5)
     kit.sandbox.publish([cloudy, clear])
     mirror = kit.mirror()
@@ -249,7 +247,7 @@ def test_what_waits_and_is_no_longer_wanted_is_not_fetched(kit: Kit, state: str)
     kit.assert_current(cloudy, clear)
 
 
-def test_what_a_person_asks_for_comes_although_no_area_wants_it(kit: Kit) -> None:
+def test_requested_product_is_downloaded_without_an_area(kit: Kit) -> None:
     kit.sections["prune"] = 'require_processed = false\nafter = "1 day"\nmax_percent = 100'
     cloudy = tiny(20, cloud_cover_percent=80)
     kit.sandbox.publish(cloudy)
@@ -264,7 +262,7 @@ def test_what_a_person_asks_for_comes_although_no_area_wants_it(kit: Kit) -> Non
     kit.assert_current(cloudy)
 
 
-def test_a_removed_area_prunes_nothing(kit: Kit) -> None:
+def test_removed_area_prunes_nothing(kit: Kit) -> None:
     kit.sections["prune"] = 'require_processed = false\nafter = "1 day"'
     held = tiny(27)
     kit.sandbox.publish(held)

@@ -38,9 +38,7 @@ def listed(watch: Watch, sandbox: Sandbox) -> Watch:
     return watch
 
 
-def test_what_is_published_late_and_out_of_order_is_found_by_the_next_poll(
-    listed: Watch, sandbox: Sandbox
-) -> None:
+def test_late_publication_is_found_by_next_poll(listed: Watch, sandbox: Sandbox) -> None:
     news = [
         thin(NOW - 1500 * DAY, NOW - HOUR),
         thin(NOW - 9 * DAY, NOW - 3 * HOUR),
@@ -52,9 +50,7 @@ def test_what_is_published_late_and_out_of_order_is_found_by_the_next_poll(
     assert listed.watermark == NOW - HOUR
 
 
-def test_a_stamp_behind_the_watermark_is_caught_by_the_overlap(
-    listed: Watch, sandbox: Sandbox
-) -> None:
+def test_product_behind_watermark_is_found_by_overlap(listed: Watch, sandbox: Sandbox) -> None:
     late = thin(NOW - 5 * DAY, NOW - 20 * HOUR - 47 * HOUR)
     put(sandbox, [late])
     result = listed.poll()
@@ -62,7 +58,7 @@ def test_a_stamp_behind_the_watermark_is_caught_by_the_overlap(
 
 
 @pytest.mark.parametrize(("sensed_days_ago", "kind"), [(10, "recent"), (300, "full")])
-def test_a_stamp_behind_the_overlap_is_found_by_a_sweep_and_counted(
+def test_product_behind_overlap_is_found_by_sweep(
     listed: Watch, sandbox: Sandbox, sensed_days_ago: int, kind: SweepKind
 ) -> None:
     late = thin(NOW - sensed_days_ago * DAY, NOW - 9 * DAY)
@@ -77,7 +73,7 @@ def test_a_stamp_behind_the_overlap_is_found_by_a_sweep_and_counted(
     assert listed.sweep(SweepKind(kind)).found_late == 1
 
 
-def test_what_only_a_sweep_found_is_shown_in_the_status(kit: Kit) -> None:
+def test_status_shows_products_found_late(kit: Kit) -> None:
     kit.sandbox.publish(tiny(27))
     kit.cycle()
     late = tiny(20, published_at=SENSED_AT.replace(day=20) + 5 * HOUR)
@@ -88,7 +84,7 @@ def test_what_only_a_sweep_found_is_shown_in_the_status(kit: Kit) -> None:
     kit.assert_current(tiny(27), late)
 
 
-def test_what_a_sweep_found_before_a_crash_is_counted_too(tmp_path: Path) -> None:
+def test_late_products_before_a_crash_are_counted(tmp_path: Path) -> None:
     catalog = FakeCatalog(page_items=5)
     catalog.add(*(product(NOW - n * DAY) for n in range(1, 20)))
     watch = watch_of(tmp_path, catalog)
@@ -110,9 +106,7 @@ def test_sweeps_move_no_watermark(listed: Watch, sandbox: Sandbox) -> None:
     assert listed.watermark == before
 
 
-def test_a_stamp_from_the_future_hides_nothing_that_is_published_until_then(
-    listed: Watch, sandbox: Sandbox
-) -> None:
+def test_publication_in_the_future_hides_nothing(listed: Watch, sandbox: Sandbox) -> None:
     strange, usual = thin(NOW - DAY, NOW + 3650 * DAY, 1), thin(NOW - 8 * HOUR, NOW - HOUR)
     put(sandbox, [strange, usual])
     listed.poll()
@@ -124,7 +118,7 @@ def test_a_stamp_from_the_future_hides_nothing_that_is_published_until_then(
 
 
 @pytest.mark.parametrize("wrong", [-DAY, DAY, -3 * HOUR], ids=["slow", "fast", "a little slow"])
-def test_a_clock_wrong_by_a_day_loses_and_repeats_nothing(
+def test_clock_wrong_by_a_day_loses_nothing(
     watch: Watch, sandbox: Sandbox, wrong: timedelta
 ) -> None:
     seen, watch.overlap = [], HOUR
@@ -139,7 +133,7 @@ def test_a_clock_wrong_by_a_day_loses_and_repeats_nothing(
 
 
 @pytest.mark.long
-def test_a_clock_wrong_by_a_day_changes_nothing_in_a_whole_cycle(kit: Kit) -> None:
+def test_clock_wrong_by_a_day_changes_no_cycle(kit: Kit) -> None:
     products = [tiny(day) for day in (20, 24, 27)]
     for product_, ahead in zip(products, (1, -1, 0), strict=True):
         kit.sandbox.publish(product_)
@@ -147,9 +141,7 @@ def test_a_clock_wrong_by_a_day_changes_nothing_in_a_whole_cycle(kit: Kit) -> No
     kit.assert_current(*products)
 
 
-def test_a_sweep_that_a_clock_far_ahead_wrote_down_does_not_end_all_sweeps(
-    listed: Watch, sandbox: Sandbox
-) -> None:
+def test_sweep_dated_far_ahead_ends_no_sweeps(listed: Watch, sandbox: Sandbox) -> None:
     listed.now = NOW + 3650 * DAY
     assert listed.poll().sweep == "full"
     listed.now = NOW + DAY
@@ -158,9 +150,7 @@ def test_a_sweep_that_a_clock_far_ahead_wrote_down_does_not_end_all_sweeps(
     assert listed.poll().new_ids == [late["id"]]
 
 
-def test_an_area_whose_period_is_over_is_polled_and_swept_without_error(
-    watch: Watch, sandbox: Sandbox
-) -> None:
+def test_area_with_past_period_is_polled_without_error(watch: Watch, sandbox: Sandbox) -> None:
     watch.search = search_for(area(end_at=NOW - 400 * DAY))
     put(sandbox, [thin(NOW - 500 * DAY)])
     assert watch.poll().sweep == "full"
@@ -171,7 +161,7 @@ def test_an_area_whose_period_is_over_is_polled_and_swept_without_error(
     assert watch.poll().sweep == "full"
 
 
-def test_a_recent_sweep_interrupted_for_longer_than_it_reaches_begins_anew(
+def test_long_interrupted_recent_sweep_starts_again(
     tmp_path: Path,
 ) -> None:
     catalog = FakeCatalog(page_items=5)
@@ -189,9 +179,7 @@ def test_a_recent_sweep_interrupted_for_longer_than_it_reaches_begins_anew(
     assert (result.sweep, result.new_ids) == ("recent", [late.id])
 
 
-def test_a_search_that_was_empty_at_first_begins_with_its_first_item(
-    watch: Watch, sandbox: Sandbox
-) -> None:
+def test_empty_search_finds_its_first_item(watch: Watch, sandbox: Sandbox) -> None:
     assert watch.poll().sweep == "full"
     item = thin(NOW - 900 * DAY, NOW - HOUR)
     put(sandbox, [item])
@@ -201,13 +189,13 @@ def test_a_search_that_was_empty_at_first_begins_with_its_first_item(
     assert watch.watermark == NOW - HOUR
 
 
-def test_a_steady_poll_is_one_request_per_search(listed: Watch, sandbox: Sandbox) -> None:
+def test_steady_poll_is_one_request_per_search(listed: Watch, sandbox: Sandbox) -> None:
     sandbox.requests.clear()
     assert listed.poll().new_ids == []
     assert len(sandbox.requests) == 1
 
 
-def test_a_failed_search_keeps_no_other_from_its_turn(kit: Kit) -> None:
+def test_failed_search_stops_no_other(kit: Kit) -> None:
     kit.sandbox.publish([tiny(27), tiny(27, level="L1C")])
     mirror = kit.mirror()
     l1c, l2a = mirror.searches

@@ -59,7 +59,7 @@ def test_halves_are_both_kept_under_every_policy(kit: Kit, policy: str) -> None:
     kit.assert_current(north, south)
 
 
-def test_under_all_every_version_stays(kit: Kit) -> None:
+def test_policy_all_keeps_every_version(kit: Kit) -> None:
     kit.sections["supersede"] = 'policy = "all"'
     versions = [version(baseline) for baseline in ("05.09", "05.10", "05.12")]
     kit.sandbox.publish(versions)
@@ -68,7 +68,7 @@ def test_under_all_every_version_stays(kit: Kit) -> None:
     kit.assert_current(*versions)
 
 
-def test_under_newest_the_older_one_goes_once_the_newer_one_is_held(kit: Kit) -> None:
+def test_policy_newest_removes_the_older_at_once(kit: Kit) -> None:
     kit.sections["supersede"] = 'policy = "newest"'
     old, new = version("05.11"), version("05.12")
     kit.sandbox.publish(old)
@@ -87,7 +87,7 @@ def test_under_newest_the_older_one_goes_once_the_newer_one_is_held(kit: Kit) ->
     kit.assert_invariants()
 
 
-def test_the_grace_is_honoured_from_the_day_when_the_newer_one_was_held(kit: Kit) -> None:
+def test_grace_starts_when_the_newer_is_held(kit: Kit) -> None:
     kit.sections["supersede"] = 'policy = "replace-after-grace"\ngrace = "10 days"'
     old, new = version("05.11"), version("05.12")
     kit.sandbox.publish(old)
@@ -101,7 +101,7 @@ def test_the_grace_is_honoured_from_the_day_when_the_newer_one_was_held(kit: Kit
     assert (kit.archive / ".s2mirror/trash").is_dir()
 
 
-def test_the_brake_holds_a_mass_replacement_until_a_person_says_so(kit: Kit) -> None:
+def test_brake_stops_mass_replacement_until_confirmed(kit: Kit) -> None:
     kit.sections |= {
         "supersede": 'policy = "newest"',
         "prune": "max_products = 1",
@@ -121,7 +121,7 @@ def test_the_brake_holds_a_mass_replacement_until_a_person_says_so(kit: Kit) -> 
     kit.assert_invariants()
 
 
-def test_a_version_not_fetched_yet_is_passed_over_without_a_byte(kit: Kit) -> None:
+def test_replaced_waiting_version_is_not_downloaded(kit: Kit) -> None:
     kit.sections["supersede"] = 'policy = "replace-after-grace"'
     old, new = version("05.11"), version("05.12")
     kit.sandbox.publish(new)
@@ -134,7 +134,7 @@ def test_a_version_not_fetched_yet_is_passed_over_without_a_byte(kit: Kit) -> No
     kit.assert_invariants()
 
 
-def test_of_two_versions_found_together_only_the_newer_one_is_fetched(kit: Kit) -> None:
+def test_only_the_newer_of_two_versions_is_downloaded(kit: Kit) -> None:
     kit.sections["supersede"] = 'policy = "newest"'
     old, new = version("05.11"), version("05.12")
     kit.sandbox.publish([old, new])
@@ -144,7 +144,7 @@ def test_of_two_versions_found_together_only_the_newer_one_is_fetched(kit: Kit) 
     assert not [key for key in kit.downloaded() if old.id in key]
 
 
-def test_cloudferros_own_make_ranks_below_esas(kit: Kit) -> None:
+def test_cloudferro_product_ranks_below_esa_product(kit: Kit) -> None:
     kit.sections["supersede"] = 'policy = "newest"'
     own = version("99.99", processed_at=SENSED_AT + timedelta(days=90))
     esa = version("02.09", published_at=SENSED_AT + timedelta(days=91))
@@ -155,7 +155,7 @@ def test_cloudferros_own_make_ranks_below_esas(kit: Kit) -> None:
     assert kit.states() == {esa.id: "archived", own.id: "superseded"}
 
 
-def test_a_newer_version_whose_folder_has_vanished_replaces_nothing(kit: Kit) -> None:
+def test_newer_version_without_folder_replaces_nothing(kit: Kit) -> None:
     kit.sections["supersede"] = 'policy = "replace-after-grace"\ngrace = "10 days"'
     old, new = version("05.11"), version("05.12")
     kit.sandbox.publish(old)
@@ -198,13 +198,13 @@ def replaced(*entries: LedgerEntry) -> dict[str, str]:
     return {one.old.product.id: one.new.product.id for one in found}
 
 
-def test_the_newest_of_many_versions_replaces_all_others() -> None:
+def test_newest_of_many_versions_replaces_all_others() -> None:
     versions = [entry(n) for n in (9, 12, 10)]
     newest = versions[1].product.id
     assert replaced(*versions) == {versions[0].product.id: newest, versions[2].product.id: newest}
 
 
-def test_baselines_rank_as_numbers_then_by_processing_then_by_publication() -> None:
+def test_versions_rank_by_baseline_processing_publication() -> None:
     later = NOW - DAY
     assert replaced(entry(1, baseline="05.10"), entry(2, baseline="04.00")) == {
         entry(2).product.id: entry(1).product.id
@@ -229,17 +229,17 @@ def test_baselines_rank_as_numbers_then_by_processing_then_by_publication() -> N
     ],
     ids=lambda facts: next(iter(facts)),
 )
-def test_another_image_and_a_part_of_this_one_replace_nothing(other: dict[str, Any]) -> None:
+def test_other_image_or_half_replaces_nothing(other: dict[str, Any]) -> None:
     assert replaced(entry(1), entry(2, **other)) == {}
 
 
-def test_a_whole_replaces_a_half_whose_datastrip_begins_with_it() -> None:
+def test_whole_image_replaces_its_first_half() -> None:
     half = entry(1, footprint_wkb=pack(box(8.45, 47.2, 8.65, 47.4)))
     assert replaced(half, entry(2)) == {half.product.id: entry(2).product.id}
 
 
 @pytest.mark.parametrize(("seconds", "same"), [(0, True), (1, True), (5, True), (6, False)])
-def test_a_reprocessing_may_shift_the_start_of_a_datastrip_a_little(
+def test_reprocessing_may_shift_the_datastrip_start(
     seconds: int, same: bool  # noqa: FBT001 - a table
 ) -> None:  # fmt: skip
     def strip(parse_utc: timedelta) -> str:
@@ -250,13 +250,13 @@ def test_a_reprocessing_may_shift_the_start_of_a_datastrip_a_little(
     assert bool(replaced(one, other)) == same
 
 
-def test_an_area_keeps_its_version_when_it_does_not_want_the_newer_one() -> None:
+def test_area_not_wanting_newer_version_keeps_older() -> None:
     old, new = entry(1, areas=("clear", "zurich")), entry(2, areas=("zurich",))
     assert replaced(old, new) == {}
     assert replaced(entry(1), entry(2, areas=("clear", "zurich"))) != {}
 
 
-def test_nothing_waits_for_a_newer_version_that_its_areas_do_not_want() -> None:
+def test_unwanted_newer_version_defers_nothing() -> None:
     old = entry(1, State.DISCOVERED, areas=("clear",))
     unwanted = entry(2, State.DISCOVERED, areas=())
     assert waiting_for_better([old, unwanted], SupersedePolicy.NEWEST) == {}
@@ -264,13 +264,13 @@ def test_nothing_waits_for_a_newer_version_that_its_areas_do_not_want() -> None:
     assert set(waiting_for_better([old, wanted], SupersedePolicy.NEWEST)) == {old.product.id}
 
 
-def test_a_failed_newer_version_keeps_no_older_one_waiting() -> None:
+def test_failed_newer_version_defers_no_older() -> None:
     old, new = entry(1, State.DISCOVERED), entry(2, State.FAILED)
     assert waiting_for_better([old, new], SupersedePolicy.NEWEST) == {}
     assert replaced(old, new) == {}
 
 
-def test_products_in_their_back_off_keep_no_others_from_the_queue(kit: Kit) -> None:
+def test_products_in_back_off_block_no_queue(kit: Kit) -> None:
     mirror, fresh = kit.mirror(), product(NOW)
     bad = [product(NOW - n * HOUR, number=n) for n in range(1, 601)]
     for part in (bad[:500], bad[500:]):

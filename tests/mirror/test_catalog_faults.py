@@ -75,7 +75,7 @@ FAULTY: dict[str, Callable[[Kit], Answer]] = {
 }
 
 
-def test_a_listing_that_cannot_be_trusted_moves_no_watermark_and_loses_nothing(kit: Kit) -> None:
+def test_doubtful_listing_moves_no_watermark(kit: Kit) -> None:
     old, new = tiny(20), tiny(27)
     kit.sandbox.publish(old)
     assert kit.cycle().exit_code == 0
@@ -97,9 +97,7 @@ def test_a_listing_that_cannot_be_trusted_moves_no_watermark_and_loses_nothing(k
 
 
 @pytest.mark.parametrize("cut", ["reset", "close", "shorten"])
-def test_an_error_whose_connection_breaks_off_is_an_error_and_the_next_request_goes_through(
-    kit: Kit, cut: Cut
-) -> None:
+def test_broken_error_response_stops_no_next_request(kit: Kit, cut: Cut) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     crash = Answer(status=500, headers={"Content-Type": "text/plain"}, body=b"Internal Server")
@@ -110,7 +108,7 @@ def test_an_error_whose_connection_breaks_off_is_an_error_and_the_next_request_g
 
 
 @pytest.mark.long
-def test_an_endless_listing_is_ended_by_the_page_limit(kit: Kit) -> None:
+def test_page_limit_ends_an_endless_listing(kit: Kit) -> None:
     kit.sections["catalog"] = "page_size = 1\nmax_pages = 3"
     old, *news = [tiny(day) for day in (20, 21, 22, 23, 24)]
     kit.sandbox.publish(old)
@@ -127,7 +125,7 @@ def test_an_endless_listing_is_ended_by_the_page_limit(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_a_listing_cut_off_between_two_pages_is_listed_anew(kit: Kit) -> None:
+def test_listing_cut_between_pages_is_repeated(kit: Kit) -> None:
     kit.sections["catalog"] = "page_size = 1"
     kit.areas = kit.areas.replace('"sentinel-2-l1c", ', "")
     old, *news = [tiny(day) for day in (20, 21, 22)]
@@ -152,7 +150,7 @@ def busy(retry_after: str) -> Fault:
 
 
 @pytest.mark.long
-def test_retry_after_is_heeded_in_seconds(kit: Kit) -> None:
+def test_retry_after_in_seconds_is_respected(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     kit.sandbox.stac_proxy.inject(busy("4"))
@@ -163,7 +161,7 @@ def test_retry_after_is_heeded_in_seconds(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_retry_after_is_heeded_as_a_date(kit: Kit) -> None:
+def test_retry_after_as_date_is_respected(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     mirror, until = kit.mirror(), int(time.time()) + 5
@@ -174,7 +172,7 @@ def test_retry_after_is_heeded_as_a_date(kit: Kit) -> None:
     kit.assert_current(product)
 
 
-def test_an_item_that_cannot_be_parsed_is_recorded_and_stops_no_other(kit: Kit) -> None:
+def test_unparsable_item_is_recorded_and_stops_nothing(kit: Kit) -> None:
     good, *bad = [tiny(day) for day in (20, 21, 22, 23, 24)]
     for product, change in zip(bad, SPOILT.values(), strict=True):
         item = copy.deepcopy(dict(product.item))
@@ -214,7 +212,7 @@ SPOILT: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 
-def test_one_search_that_fails_does_not_keep_the_other_from_its_turn(kit: Kit) -> None:
+def test_failed_search_does_not_stop_another(kit: Kit) -> None:
     l1c, l2a = tiny(20, level="L1C"), tiny(20)
     kit.sandbox.publish([l1c, l2a])
     kit.sandbox.stac_proxy.inject(Fault(path=SEARCH, answer=Answer(status=400)))
@@ -224,7 +222,7 @@ def test_one_search_that_fails_does_not_keep_the_other_from_its_turn(kit: Kit) -
     kit.assert_current(l1c, l2a)
 
 
-def test_a_catalog_that_is_down_does_not_keep_known_products_from_being_fetched(
+def test_unreachable_catalog_stops_no_known_download(
     kit: Kit,
 ) -> None:
     kit.sections["download"] = 'backoff = "1 h"\ntries_per_file = 1'
@@ -239,7 +237,7 @@ def test_a_catalog_that_is_down_does_not_keep_known_products_from_being_fetched(
     kit.assert_current(product)
 
 
-def test_a_publication_older_than_the_watermark_is_found_within_the_overlap(kit: Kit) -> None:
+def test_overlap_finds_publication_behind_the_watermark(kit: Kit) -> None:
     newest = tiny(27)
     kit.sandbox.publish(newest)
     kit.cycle()
@@ -249,7 +247,7 @@ def test_a_publication_older_than_the_watermark_is_found_within_the_overlap(kit:
     kit.assert_current(newest, late)
 
 
-def test_the_first_product_of_a_search_that_was_empty_is_found_at_the_next_poll(kit: Kit) -> None:
+def test_first_product_of_empty_search_is_found(kit: Kit) -> None:
     kit.cycle()
     first, second = tiny(20), tiny(21)
     kit.sandbox.publish(first)
@@ -259,7 +257,7 @@ def test_the_first_product_of_a_search_that_was_empty_is_found_at_the_next_poll(
     kit.assert_current(first, second)
 
 
-def test_many_items_of_one_instant_are_all_found_page_by_page(kit: Kit) -> None:
+def test_many_items_of_one_instant_are_found(kit: Kit) -> None:
     kit.sections["catalog"] = "page_size = 2"
     first = tiny(1)
     kit.sandbox.publish(first)
@@ -270,7 +268,7 @@ def test_many_items_of_one_instant_are_all_found_page_by_page(kit: Kit) -> None:
     kit.assert_current(first, *same)
 
 
-def test_a_catalog_that_lists_nothing_any_more_removes_nothing(kit: Kit) -> None:
+def test_emptied_catalog_removes_nothing(kit: Kit) -> None:
     products = [tiny(day) for day in range(10, 17)]
     kit.sandbox.publish(products)
     kit.cycle()

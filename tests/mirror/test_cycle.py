@@ -3,7 +3,7 @@ from kit import SENSED_AT, Kit, small, tiny
 from s2mirror import __version__
 
 
-def test_a_sync_brings_every_product_in_scope_and_all_invariants_hold(kit: Kit) -> None:
+def test_sync_archives_every_product_in_scope(kit: Kit) -> None:
     products = [small(27), small(25), small(27, level="L1C"), small(20, checksum="MD5")]
     kit.sandbox.publish([*products, small(27, tile="33UUP")])
     result = kit.cycle()
@@ -12,7 +12,7 @@ def test_a_sync_brings_every_product_in_scope_and_all_invariants_hold(kit: Kit) 
     kit.assert_current(*products)
 
 
-def test_a_second_sync_moves_no_product_byte_and_asks_the_store_nothing(kit: Kit) -> None:
+def test_second_sync_sends_the_store_no_request(kit: Kit) -> None:
     kit.sandbox.publish([small(27), small(25)])
     kit.cycle()
     kit.sandbox.s3_proxy.reset()
@@ -20,7 +20,7 @@ def test_a_second_sync_moves_no_product_byte_and_asks_the_store_nothing(kit: Kit
     assert kit.sandbox.s3_proxy.traffic.count("") == 0
 
 
-def test_only_news_are_fetched_even_when_sensed_long_ago_or_of_a_newer_baseline(kit: Kit) -> None:
+def test_only_new_products_are_downloaded(kit: Kit) -> None:
     first = small(22, baseline="05.11")
     kit.sandbox.publish(first)
     kit.cycle()
@@ -36,7 +36,7 @@ def test_only_news_are_fetched_even_when_sensed_long_ago_or_of_a_newer_baseline(
     kit.assert_current(first, *news)
 
 
-def test_every_service_is_told_who_asks(kit: Kit) -> None:
+def test_every_request_carries_the_user_agent(kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     assert kit.run("sync").returncode == 0
     words = ("--from", "2026-05-27", "--to", "2026-05-27", "--width", "90", "--height", "60")

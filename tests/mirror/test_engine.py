@@ -53,7 +53,7 @@ def eventually(holds: Callable[[], bool], *, seconds: float = 120) -> bool:
     return holds()
 
 
-def test_a_product_costs_one_request_per_file_and_one_listing_and_no_connection_too_many(
+def test_product_costs_one_listing_and_file_requests(
     kit: Kit,
 ) -> None:
     kit.sections = {"store": "connections = 3", "download": "parallel_products = 3"}
@@ -69,7 +69,7 @@ def test_a_product_costs_one_request_per_file_and_one_listing_and_no_connection_
     assert spent_bytes(kit) == sent_bytes(kit)
 
 
-def test_what_opens_up_more_work_goes_before_the_files_that_wait() -> None:
+def test_listings_precede_waiting_files() -> None:
     connections, busy, done = Connections(1), threading.Event(), []
     waiting = [connections.submit(Priority.FILE, busy.wait)]
     for priority, name in (
@@ -85,7 +85,7 @@ def test_what_opens_up_more_work_goes_before_the_files_that_wait() -> None:
     assert done == ["next listing", "large", "small"]
 
 
-def test_what_waits_when_the_mirror_leaves_is_stopped_and_not_lost() -> None:
+def test_closed_connections_stop_waiting_work() -> None:
     connections, busy = Connections(1), threading.Event()
     under_way = connections.submit(Priority.FILE, lambda: busy.wait(30))
     waits = connections.submit(Priority.FILE, lambda: None)
@@ -99,7 +99,7 @@ def test_what_waits_when_the_mirror_leaves_is_stopped_and_not_lost() -> None:
 
 
 @pytest.mark.long
-def test_large_files_go_first(kit: Kit) -> None:
+def test_large_files_are_first(kit: Kit) -> None:
     kit.sections = {"store": "connections = 1"}
     product = small()
     kit.sandbox.publish(product)
@@ -110,7 +110,7 @@ def test_large_files_go_first(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_received_bytes_are_in_the_ledger_while_a_file_is_still_under_way(kit: Kit) -> None:
+def test_received_bytes_are_counted_during_a_download(kit: Kit) -> None:
     product = tiny(band_bytes=6 * MIB)
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(Fault(path="B02_10m", bytes_per_second=MIB // 16))
@@ -132,7 +132,7 @@ def test_received_bytes_are_in_the_ledger_while_a_file_is_still_under_way(kit: K
 
 
 @pytest.mark.long
-def test_a_product_that_drips_for_ever_is_put_off_and_keeps_its_bytes(kit: Kit) -> None:
+def test_slow_product_is_delayed_and_keeps_bytes(kit: Kit) -> None:
     slow, good = tiny(27, band_bytes=2 * MIB), tiny(25)
     kit.sections = {
         # Long enough for an answer that has only been held up.
@@ -155,7 +155,7 @@ def test_a_product_that_drips_for_ever_is_put_off_and_keeps_its_bytes(kit: Kit) 
 
 
 @pytest.mark.long
-def test_after_a_kill_no_byte_that_is_on_disk_comes_twice_and_next_to_none_is_uncounted(
+def test_kill_repeats_no_byte_and_loses_no_count(
     kit: Kit,
 ) -> None:
     products = [tiny(day, band_bytes=8 * MIB) for day in (27, 25)]
@@ -181,7 +181,7 @@ def test_after_a_kill_no_byte_that_is_on_disk_comes_twice_and_next_to_none_is_un
     kit.assert_current(*products)
 
 
-def test_a_store_that_lags_behind_the_catalog_is_waited_for(kit: Kit) -> None:
+def test_store_behind_the_catalog_delays_the_product(kit: Kit) -> None:
     old, new = tiny(20), tiny(20, seed=1)
     kit.sandbox.publish(replace(new, files=old.files))
     assert kit.cycle().exit_code == 1
@@ -193,7 +193,7 @@ def test_a_store_that_lags_behind_the_catalog_is_waited_for(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_a_wrong_checksum_in_the_catalog_costs_time_and_no_product(kit: Kit) -> None:
+def test_wrong_catalog_checksum_costs_no_product(kit: Kit) -> None:
     product = tiny(20)
     kit.sandbox.publish(replace(product, item=announcing(product.item, b"another manifest")))
     codes = [kit.cycle(kit.later(days=1 + attempt)).exit_code for attempt in range(4)]

@@ -21,7 +21,7 @@ def kit(kit: Kit) -> Kit:
 
 
 @pytest.mark.parametrize("cut", ["reset", "close", "shorten"])
-def test_a_body_that_ends_early_goes_on_from_the_byte_where_it_stopped(kit: Kit, cut: Cut) -> None:
+def test_cut_download_resumes_at_last_byte(kit: Kit, cut: Cut) -> None:
     product = tiny(band_bytes=2 * MIB)
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(Fault(path=B02, cut_after_bytes=MIB + 5, cut=cut))
@@ -34,7 +34,7 @@ def test_a_body_that_ends_early_goes_on_from_the_byte_where_it_stopped(kit: Kit,
     kit.assert_current(product)
 
 
-def test_a_store_that_ignores_the_range_doubles_no_byte(kit: Kit) -> None:
+def test_ignored_range_doubles_no_byte(kit: Kit) -> None:
     product = tiny(band_bytes=2 * MIB)
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(
@@ -47,7 +47,7 @@ def test_a_store_that_ignores_the_range_doubles_no_byte(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_an_answer_for_another_range_is_not_used(kit: Kit) -> None:
+def test_response_for_another_range_is_discarded(kit: Kit) -> None:
     product = tiny(band_bytes=2 * MIB)
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(
@@ -66,9 +66,7 @@ def test_an_answer_for_another_range_is_not_used(kit: Kit) -> None:
 @pytest.mark.parametrize(
     "new", [tiny(band_bytes=2 * MIB, seed=1), tiny(band_bytes=MIB + 7)], ids=["bytes", "size"]
 )
-def test_an_object_replaced_between_two_tries_is_fetched_anew_and_never_mixed(
-    kit: Kit, new: SandboxProduct
-) -> None:
+def test_object_replaced_between_tries_is_never_mixed(kit: Kit, new: SandboxProduct) -> None:
     old = tiny(band_bytes=2 * MIB)
     kit.sandbox.publish(old)
     cut = Fault(path=B02, cut_after_bytes=MIB)
@@ -85,7 +83,7 @@ def test_an_object_replaced_between_two_tries_is_fetched_anew_and_never_mixed(
 
 
 @pytest.mark.long
-def test_an_answer_of_another_size_than_was_listed_is_not_used(kit: Kit) -> None:
+def test_response_of_another_size_is_discarded(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     etag = f'"{listed_etag(kit, product.prefix)}"'
@@ -105,7 +103,7 @@ def listed_etag(kit: Kit, prefix: str) -> str:
 
 
 @pytest.mark.long
-def test_an_object_replaced_between_listing_and_reading_makes_the_product_be_listed_anew(
+def test_object_replaced_after_listing_is_listed_again(
     kit: Kit,
 ) -> None:
     old, new = tiny(), tiny(seed=1)
@@ -118,7 +116,7 @@ def test_an_object_replaced_between_listing_and_reading_makes_the_product_be_lis
     kit.assert_current(new)
 
 
-def test_an_answer_with_another_etag_is_not_used(kit: Kit) -> None:
+def test_response_with_another_etag_is_discarded(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(Fault(path=B02, headers={"ETag": '"0123"'}))
@@ -141,9 +139,7 @@ ERROR_PAGES = {
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ERROR_PAGES)
-def test_an_error_page_with_status_200_is_no_file_no_manifest_and_no_listing(
-    kit: Kit, name: str
-) -> None:
+def test_error_page_with_status_200_is_rejected(kit: Kit, name: str) -> None:
     products = {
         LISTING: tiny(21),
         "manifest.safe": tiny(22),
@@ -164,7 +160,7 @@ def test_an_error_page_with_status_200_is_no_file_no_manifest_and_no_listing(
     kit.assert_current(*products.values())
 
 
-def test_one_flipped_bit_costs_one_more_request_for_that_file_alone(kit: Kit) -> None:
+def test_flipped_bit_costs_one_more_request(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(Fault(path=B02, flip_byte=700))
@@ -177,7 +173,7 @@ def test_one_flipped_bit_costs_one_more_request_for_that_file_alone(kit: Kit) ->
 
 
 @pytest.mark.long
-def test_a_bit_flipped_for_ever_puts_that_product_aside_with_its_reason(kit: Kit) -> None:
+def test_permanently_flipped_bit_quarantines_the_product(kit: Kit) -> None:
     bad, good = tiny(27), tiny(25)
     kit.sandbox.publish([bad, good])
     kit.sandbox.s3_proxy.inject(Fault(path=f"{bad.id}.*{B02}", flip_byte=700, times=None))
@@ -190,7 +186,7 @@ def test_a_bit_flipped_for_ever_puts_that_product_aside_with_its_reason(kit: Kit
 
 
 @pytest.mark.long
-def test_a_requeued_product_brings_its_bad_file_and_nothing_that_was_good(kit: Kit) -> None:
+def test_requeued_product_downloads_only_its_bad_file(kit: Kit) -> None:
     # The smallest file comes last, when the others have been proven.
     product = tiny(band_bytes=10)
     kit.sections["store"] = "connections = 1"

@@ -1,4 +1,4 @@
-"""The store misbehaves, one way per test: what becomes of the product, and of all the others."""
+"""Faults of the store, one per test: the state of the product, and of all others."""
 
 import json
 import time
@@ -44,7 +44,7 @@ def ruined(product: SandboxProduct, ending: str, content: bytes) -> SandboxProdu
 # Catalog, listing and manifest disagree
 
 
-def test_an_object_of_the_manifest_that_never_comes_ends_as_failed_with_its_reason(
+def test_object_missing_for_ever_fails_the_product(
     kit: Kit,
 ) -> None:
     product = tiny()
@@ -63,7 +63,7 @@ def test_an_object_of_the_manifest_that_never_comes_ends_as_failed_with_its_reas
 
 
 @pytest.mark.parametrize("missing", ["", "manifest.safe", B02])
-def test_a_product_whose_objects_come_after_its_item_waits_for_them(kit: Kit, missing: str) -> None:
+def test_product_waits_for_its_late_objects(kit: Kit, missing: str) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     kit.sandbox.store.delete([key for key in product.keys if key.endswith(missing)])
@@ -76,7 +76,7 @@ def test_a_product_whose_objects_come_after_its_item_waits_for_them(kit: Kit, mi
     kit.assert_current(product)
 
 
-def test_a_listed_size_other_than_the_manifests_puts_the_product_aside_before_any_band(
+def test_size_unlike_manifest_downloads_no_band(
     kit: Kit,
 ) -> None:
     product = tiny()
@@ -88,7 +88,7 @@ def test_a_listed_size_other_than_the_manifests_puts_the_product_aside_before_an
     kit.assert_invariants()
 
 
-def test_a_wrong_checksum_in_the_catalog_yields_to_the_manifest(kit: Kit) -> None:
+def test_manifest_overrides_wrong_catalog_checksum(kit: Kit) -> None:
     def spoil(item: dict[str, Any]) -> None:
         for asset in item["assets"].values():
             if "file:checksum" in asset:
@@ -101,7 +101,7 @@ def test_a_wrong_checksum_in_the_catalog_yields_to_the_manifest(kit: Kit) -> Non
     kit.assert_current(product)
 
 
-def test_an_item_without_any_checksum_or_size_is_proven_by_its_manifest(kit: Kit) -> None:
+def test_item_without_checksums_is_verified_by_manifest(kit: Kit) -> None:
     def strip(item: dict[str, Any]) -> None:
         item["properties"].pop("_private", None)
         for asset in item["assets"].values():
@@ -119,7 +119,7 @@ def test_an_item_without_any_checksum_or_size_is_proven_by_its_manifest(kit: Kit
 # Keys, rights and rates
 
 
-def test_a_revoked_key_stops_everything_charges_nobody_and_a_new_key_goes_on(kit: Kit) -> None:
+def test_revoked_key_pauses_until_a_new_key(kit: Kit) -> None:
     products = [tiny(27), tiny(25)]
     kit.sandbox.publish(products)
     kit.sandbox.store.revoke_key()
@@ -135,7 +135,7 @@ def test_a_revoked_key_stops_everything_charges_nobody_and_a_new_key_goes_on(kit
     kit.assert_current(*products)
 
 
-def test_403_on_every_request_is_the_keys_fault_even_without_a_code(kit: Kit) -> None:
+def test_403_on_every_request_means_wrong_key(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(Fault(answer=Answer(status=403), times=None))
@@ -148,7 +148,7 @@ def test_403_on_every_request_is_the_keys_fault_even_without_a_code(kit: Kit) ->
     kit.assert_current(product)
 
 
-def test_403_on_one_object_fails_its_product_alone(kit: Kit) -> None:
+def test_403_on_one_object_fails_its_product_only(kit: Kit) -> None:
     barred, good = tiny(27), tiny(25)
     kit.sandbox.publish([barred, good])
     kit.sandbox.s3_proxy.inject(
@@ -160,7 +160,7 @@ def test_403_on_one_object_fails_its_product_alone(kit: Kit) -> None:
     kit.assert_invariants()
 
 
-def test_429_and_503_with_and_without_headers_are_waited_out(kit: Kit) -> None:
+def test_429_and_503_only_cost_time(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     slow_down = b"<?xml version='1.0'?><Error><Code>SlowDown</Code></Error>"
@@ -175,7 +175,7 @@ def test_429_and_503_with_and_without_headers_are_waited_out(kit: Kit) -> None:
     kit.assert_current(product)
 
 
-def test_a_store_that_stays_busy_delays_the_product_and_charges_it_nothing(kit: Kit) -> None:
+def test_busy_store_delays_without_charging_an_attempt(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(Fault(path=LISTING, answer=Answer(status=429), times=None))
@@ -190,9 +190,7 @@ def test_a_store_that_stays_busy_delays_the_product_and_charges_it_nothing(kit: 
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_a_store_that_answers_nothing_else_is_exit_3_and_charges_no_product(
-    kit: Kit, status: int
-) -> None:
+def test_broken_store_is_exit_3_without_attempts(kit: Kit, status: int) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(Fault(path=LISTING, answer=Answer(status=status), times=None))
@@ -206,9 +204,7 @@ def test_a_store_that_answers_nothing_else_is_exit_3_and_charges_no_product(
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_one_product_that_cannot_be_listed_waits_longer_each_time_and_says_so(
-    kit: Kit, status: int
-) -> None:
+def test_unlistable_product_waits_and_others_are_held(kit: Kit, status: int) -> None:
     bad, good = tiny(27), tiny(25)
     kit.sandbox.publish([bad, good])
     fault = Fault(path=f"{LISTING}.*{bad.id}", answer=Answer(status=status), times=None)
@@ -223,7 +219,7 @@ def test_one_product_that_cannot_be_listed_waits_longer_each_time_and_says_so(
     kit.assert_current(bad, good)
 
 
-def test_a_silent_socket_is_given_up_after_the_read_timeout(kit: Kit) -> None:
+def test_silent_socket_is_closed_after_read_timeout(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     kit.sections["store"] = 'read_timeout = "10 s"'
@@ -240,7 +236,7 @@ def test_a_silent_socket_is_given_up_after_the_read_timeout(kit: Kit) -> None:
 # Poison, deletion, hostility
 
 
-def test_the_accounts_rate_is_kept_by_the_headers_that_tell_it(kit: Kit) -> None:
+def test_rate_limit_headers_are_respected(kit: Kit) -> None:
     """Of all that may pass in a window, none is wasted on a refusal that was told before."""
     products = [tiny(day) for day in (20, 21, 22)]
     kit.sandbox.publish(products)
@@ -258,7 +254,7 @@ def test_the_accounts_rate_is_kept_by_the_headers_that_tell_it(kit: Kit) -> None
     kit.assert_current(*products)
 
 
-def test_an_account_throttled_to_1_mb_per_second_is_slow_and_nothing_else(kit: Kit) -> None:
+def test_throttled_account_repeats_no_request(kit: Kit) -> None:
     product = tiny(band_bytes=11 * MIB)
     kit.sandbox.publish(product)
     kit.sections["store"] = 'read_timeout = "10 s"\nconnections = 1'
@@ -268,7 +264,7 @@ def test_an_account_throttled_to_1_mb_per_second_is_slow_and_nothing_else(kit: K
     kit.assert_current(product)
 
 
-def test_a_poisoned_product_never_stops_the_line(kit: Kit) -> None:
+def test_poisoned_product_stops_no_other(kit: Kit) -> None:
     patient = 'backoff = "23 h"\nbackoff_cap = "23 h"'
     kit.sections["download"] = f"tries_per_file = 1\nmax_attempts = 2\n{patient}"
     poison = tiny(28)
@@ -286,7 +282,7 @@ def test_a_poisoned_product_never_stops_the_line(kit: Kit) -> None:
     kit.assert_invariants()
 
 
-def test_a_good_product_comes_after_a_thousand_bad_ones(kit: Kit) -> None:
+def test_good_product_is_held_behind_1000_bad_ones(kit: Kit) -> None:
     made = tiny(28)
     bad = [
         named(
@@ -316,7 +312,7 @@ def named(product: SandboxProduct, name: str) -> SandboxProduct:
     return replace(product, id=name, item=item)
 
 
-def test_an_error_that_nobody_foresaw_fails_its_product_and_stops_no_other(kit: Kit) -> None:
+def test_unexpected_error_fails_its_product_only(kit: Kit) -> None:
     first, second = tiny(27), tiny(25)
     kit.sandbox.publish([first, second])
     kit.sections["download"] += "\nparallel_products = 1"
@@ -332,7 +328,7 @@ def test_an_error_that_nobody_foresaw_fails_its_product_and_stops_no_other(kit: 
     kit.assert_invariants()
 
 
-def test_a_product_deleted_upstream_in_mid_transfer_ends_with_its_reason(kit: Kit) -> None:
+def test_product_deleted_during_download_fails_with_reason(kit: Kit) -> None:
     kit.sections["download"] = "tries_per_file = 1\nmax_attempts = 2"
     kit.sections["store"] = "connections = 1"
     kit.sections["download"] += "\nparallel_products = 1"
@@ -389,7 +385,7 @@ HOSTILE = {
 }
 
 
-def test_hostile_keys_are_refused_before_a_byte_is_fetched(kit: Kit) -> None:
+def test_hostile_keys_are_refused_before_any_download(kit: Kit) -> None:
     good = tiny(28)
     bad = {name: tiny(day) for day, name in enumerate(HOSTILE, 1)}
     kit.sandbox.publish([good, *bad.values()])
@@ -417,7 +413,7 @@ SENSELESS = {
 }
 
 
-def test_a_listing_that_makes_no_sense_is_tried_again_and_stops_nobody(kit: Kit) -> None:
+def test_senseless_listing_is_tried_again(kit: Kit) -> None:
     good = tiny(28)
     bad = {name: tiny(day) for day, name in enumerate(SENSELESS, 1)}
     kit.sandbox.publish([good, *bad.values()])
@@ -445,7 +441,7 @@ BAD_MANIFESTS = {
 }
 
 
-def test_a_hostile_or_broken_manifest_puts_its_product_aside(kit: Kit) -> None:
+def test_hostile_manifest_quarantines_its_product(kit: Kit) -> None:
     good = tiny(28)
     bad = {name: tiny(day) for day, name in enumerate(BAD_MANIFESTS, 1)}
     kit.sandbox.publish(good)
@@ -464,7 +460,7 @@ def test_a_hostile_or_broken_manifest_puts_its_product_aside(kit: Kit) -> None:
 # Stopping, sharing, disk
 
 
-def test_a_stop_in_mid_download_goes_on_from_the_byte_where_it_stopped(kit: Kit) -> None:
+def test_stopped_download_resumes_at_its_last_byte(kit: Kit) -> None:
     product = tiny(band_bytes=2 * MIB)
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(Fault(path="_10m.jp2", bytes_per_second=4 * MIB, times=2))
@@ -500,7 +496,7 @@ class OnFirstByteOf(OnFirstByte):
                 super().received(product_id, size_bytes)
 
 
-def test_areas_that_overlap_share_one_copy(kit: Kit) -> None:
+def test_overlapping_areas_share_one_copy(kit: Kit) -> None:
     product = tiny()
     kit.areas += kit.areas.replace('"zurich"', '"around"').replace("8.45, 47.2", "8.3, 47.1")
     kit.sandbox.publish(product)
@@ -510,7 +506,7 @@ def test_areas_that_overlap_share_one_copy(kit: Kit) -> None:
     kit.assert_current(product)
 
 
-def test_a_product_too_large_for_the_disk_waits_with_its_reason_and_a_smaller_one_goes(
+def test_product_larger_than_the_disk_is_deferred(
     kit: Kit,
 ) -> None:
     large, small = claiming(tiny(27), 10**15), tiny(25)
@@ -524,7 +520,7 @@ def test_a_product_too_large_for_the_disk_waits_with_its_reason_and_a_smaller_on
     kit.assert_invariants()
 
 
-def test_without_the_archives_marker_nothing_is_written_and_nothing_removed(kit: Kit) -> None:
+def test_missing_archive_id_stops_every_change(kit: Kit) -> None:
     product = tiny(27)
     kit.sandbox.publish(product)
     kit.cycle()
@@ -543,7 +539,7 @@ def test_without_the_archives_marker_nothing_is_written_and_nothing_removed(kit:
     kit.assert_current(product, tiny(25))
 
 
-def test_an_empty_folder_in_place_of_the_archive_is_not_taken_for_it(kit: Kit) -> None:
+def test_empty_folder_is_not_taken_for_archive(kit: Kit) -> None:
     product = tiny(27)
     kit.sandbox.publish(product)
     kit.cycle()
@@ -556,7 +552,7 @@ def test_an_empty_folder_in_place_of_the_archive_is_not_taken_for_it(kit: Kit) -
     kit.assert_current(product)
 
 
-def test_two_mirrors_on_one_ledger_never_run_at_once(kit: Kit) -> None:
+def test_second_mirror_on_a_ledger_is_refused(kit: Kit) -> None:
     product = tiny(band_bytes=MIB)
     kit.sandbox.publish(product)
     kit.sections["store"] = 'read_timeout = "1 h"'

@@ -1,4 +1,4 @@
-"""The account's volume: counted, kept under its limit, and shared fairly."""
+"""The account's quota: counted, kept below its limit, and shared fairly."""
 
 import json
 import time
@@ -34,7 +34,7 @@ def fresh(hours_ago: float = 30, **facts: Any) -> SandboxProduct:  # noqa: ANN40
     return tiny(sensed_at=moment, **facts)
 
 
-def test_downloads_stop_at_the_limit_with_exit_7_and_go_on_when_old_bytes_no_longer_count(
+def test_used_up_quota_is_exit_7_until_freed(
     kit: Kit,
 ) -> None:
     products = [tiny(day) for day in DAYS]
@@ -44,14 +44,14 @@ def test_downloads_stop_at_the_limit_with_exit_7_and_go_on_when_old_bytes_no_lon
     assert sorted(result.archived) == sorted(p.id for p in products[2:]), "the newest two"
     assert result.exit_code == 7
     assert result.downloads is not None
-    assert "of the account's volume" in result.downloads.deferred[products[0].id]
+    assert "of the account's quota" in result.downloads.deferred[products[0].id]
     assert "is free again from about" in result.downloads.deferred[products[0].id]
     assert kit.cycle(kit.later(days=29)).exit_code == 7
     assert kit.cycle(kit.later(days=31)).exit_code == 0
     kit.assert_current(*products)
 
 
-def test_what_is_kept_for_the_newest_images_goes_to_them_alone(kit: Kit) -> None:
+def test_quota_reserve_serves_fresh_images_only(kit: Kit) -> None:
     old, new = tiny(27), fresh()
     kit.sandbox.publish([old, new])
     limit(kit, 2 * bytes_of(new) + 100, reserve_percent=100)
@@ -63,7 +63,7 @@ def test_what_is_kept_for_the_newest_images_goes_to_them_alone(kit: Kit) -> None
     kit.assert_current(old, new)
 
 
-def test_a_failed_product_is_not_put_down_to_the_quota(kit: Kit) -> None:
+def test_failed_product_is_not_a_quota_deferral(kit: Kit) -> None:
     kit.sandbox.publish([tiny(27), tiny(25)])
     limit(kit, bytes_of(tiny(27)))
     kit.cycle()
@@ -75,7 +75,7 @@ def test_a_failed_product_is_not_put_down_to_the_quota(kit: Kit) -> None:
     assert kit.cycle().exit_code == 1
 
 
-def test_status_and_plan_say_what_the_account_has_left(
+def test_status_and_plan_show_the_remaining_quota(
     kit: Kit, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kit.sandbox.publish([tiny(27), tiny(25)])
@@ -88,11 +88,11 @@ def test_status_and_plan_say_what_the_account_has_left(
     assert "deferred  1 product; the first: needs" in told
     kit.call("plan", "--json")
     plan = json.loads(capsys.readouterr().out)
-    assert "of the account's volume" in plan["deferred"][tiny(25).id]
+    assert "of the account's quota" in plan["deferred"][tiny(25).id]
 
 
 @pytest.mark.long
-def test_three_products_do_not_wait_behind_many_of_another_area(kit: Kit) -> None:
+def test_small_area_is_served_beside_a_large_one(kit: Kit) -> None:
     kit.areas = ZURICH + BERN
     kit.sections["download"] = "parallel_products = 1"
     many = [tiny(day) for day in range(5, 29)]
@@ -103,7 +103,7 @@ def test_three_products_do_not_wait_behind_many_of_another_area(kit: Kit) -> Non
     kit.assert_current(*many, *few)
 
 
-def test_an_area_of_higher_priority_that_joins_later_raises_what_waits(kit: Kit) -> None:
+def test_new_priority_applies_to_waiting_products(kit: Kit) -> None:
     kit.areas = ZURICH + BERN
     kit.sections["download"] = "parallel_products = 1"
     kit.sandbox.publish([tiny(27), tiny(21, tile="32TLT")])
@@ -114,7 +114,7 @@ def test_an_area_of_higher_priority_that_joins_later_raises_what_waits(kit: Kit)
     assert kit.cycle().archived == [tiny(21, tile="32TLT").id, tiny(27).id]
 
 
-def test_a_pause_in_the_timetable_begins_nothing_and_loses_nothing(kit: Kit) -> None:
+def test_timetable_pause_starts_no_download(kit: Kit) -> None:
     kit.sections["download"] = 'timetable = ["00:00-24:00 pause"]'
     kit.sandbox.publish(tiny())
     assert kit.cycle().exit_code == 1
@@ -125,7 +125,7 @@ def test_a_pause_in_the_timetable_begins_nothing_and_loses_nothing(kit: Kit) -> 
 
 
 @pytest.mark.long
-def test_a_kill_loses_no_byte_of_what_was_spent(kit: Kit) -> None:
+def test_kill_loses_no_counted_byte(kit: Kit) -> None:
     product = tiny(band_bytes=3_000_000)
     kit.sandbox.publish(product)
     kit.sections["store"] = 'read_timeout = "1 h"'
@@ -145,7 +145,7 @@ def test_a_kill_loses_no_byte_of_what_was_spent(kit: Kit) -> None:
     assert spent >= sent >= bytes_of(product)
 
 
-def test_the_forecast_tells_of_what_waits_and_what_it_assumes(
+def test_forecast_shows_waiting_products_and_assumptions(
     kit: Kit, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kit.areas = ZURICH + BERN
@@ -164,10 +164,10 @@ def test_the_forecast_tells_of_what_waits_and_what_it_assumes(
     assert kit.call("forecast") == 0
     text = capsys.readouterr().out
     assert "backfill  ends about" in text
-    assert "assumes: the pace is that of the busier hours of the last 7 days" in text
+    assert "assumes: the rate is that of the busier hours of the last 7 days" in text
 
 
-def test_more_bad_products_than_the_queue_holds_do_not_keep_a_good_one_from_its_turn(
+def test_queue_of_bad_products_blocks_no_good_one(
     kit: Kit,
 ) -> None:
     kit.sandbox.publish(tiny(1))
@@ -183,10 +183,10 @@ def test_more_bad_products_than_the_queue_holds_do_not_keep_a_good_one_from_its_
     wanted = {product.id: ["zurich"] for product in bad}
     mirror.ledger.products.record(bad, wanted, priorities={}, now=mirror.now())
     first = mirror.enqueuer().enqueue(["zurich"], now=mirror.now())
-    assert good.id not in {entry.product.id for entry in first.news}
+    assert good.id not in {entry.product.id for entry in first.new}
     mirror.ledger.connection.execute(
         "UPDATE product SET next_attempt_at = :later WHERE state = 'queued'",
         {"later": "2999-01-01T00:00:00.000000+00:00"},
     )
     second = mirror.enqueuer().enqueue(["zurich"], now=mirror.now())
-    assert good.id in {entry.product.id for entry in second.news}
+    assert good.id in {entry.product.id for entry in second.new}

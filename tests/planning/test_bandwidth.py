@@ -29,12 +29,12 @@ def berlin(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=BERLIN)
 
 
-def test_without_a_timetable_everything_goes_at_full_speed_for_ever() -> None:
+def test_no_timetable_means_no_limit() -> None:
     found = allowance_at(table(), berlin("2026-06-01T12:00"))
     assert (found.bytes_per_second, found.until) == (None, None)
 
 
-def test_hours_hold_from_their_first_minute_until_before_their_last() -> None:
+def test_hours_include_their_begin_but_not_their_end() -> None:
     day = table(hours("07:00", "19:00"))
     assert rate_at(day, berlin("2026-06-01T06:59")) is None
     assert rate_at(day, berlin("2026-06-01T07:00")) == 20
@@ -43,7 +43,7 @@ def test_hours_hold_from_their_first_minute_until_before_their_last() -> None:
     assert allowance_at(day, berlin("2026-06-01T12:00")).until == berlin("2026-06-01T19:00")
 
 
-def test_hours_that_pass_midnight_belong_to_the_day_on_which_they_begin() -> None:
+def test_hours_across_midnight_belong_to_their_first_day() -> None:
     night = table(hours("22:00", "02:00", weekdays=frozenset({4})))  # Fridays
     assert rate_at(night, berlin("2026-06-05T23:00")) == 20
     assert rate_at(night, berlin("2026-06-06T01:00")) == 20, "Saturday morning"
@@ -51,39 +51,39 @@ def test_hours_that_pass_midnight_belong_to_the_day_on_which_they_begin() -> Non
     assert rate_at(night, berlin("2026-06-05T01:00")) is None, "Friday morning"
 
 
-def test_hours_that_end_where_they_begin_are_the_whole_day() -> None:
+def test_equal_begin_and_end_mean_the_whole_day() -> None:
     always = table(hours("00:00", "00:00"))
     assert rate_at(always, berlin("2026-06-01T00:00")) == 20
     assert allowance_at(always, berlin("2026-06-01T13:37")).until is None
 
 
-def test_the_first_hours_that_fit_decide() -> None:
+def test_first_matching_hours_decide() -> None:
     both = table(hours("12:00", "13:00", 0), hours("07:00", "19:00", 20))
     assert rate_at(both, berlin("2026-06-01T12:30")) == 0
     assert allowance_at(both, berlin("2026-06-01T08:00")).until == berlin("2026-06-01T12:00")
 
 
-def test_the_hours_are_those_of_the_configured_zone_whatever_the_clocks_do() -> None:
+def test_hours_follow_the_configured_time_zone() -> None:
     day = table(hours("07:00", "19:00"))
     assert rate_at(day, datetime(2026, 1, 15, 6, tzinfo=UTC)) == 20, "winter: 07:00"
     assert rate_at(day, datetime(2026, 1, 15, 5, 59, tzinfo=UTC)) is None
     assert rate_at(day, datetime(2026, 7, 15, 5, tzinfo=UTC)) == 20, "summer: 07:00"
 
 
-def test_hours_within_the_night_that_the_clocks_skip_begin_when_they_have_jumped() -> None:
+def test_skipped_hours_begin_after_the_clock_change() -> None:
     early = table(hours("02:30", "05:00"))
     found = allowance_at(early, datetime(2026, 3, 28, 23, tzinfo=UTC))
     assert found.until == datetime(2026, 3, 29, 1, tzinfo=UTC), "02:00 became 03:00"
 
 
-def test_hours_that_come_twice_when_the_clocks_go_back_hold_twice() -> None:
+def test_repeated_hours_apply_twice() -> None:
     early = table(hours("02:00", "02:30"))
     first = datetime(2026, 10, 25, 0, tzinfo=UTC)
     assert allowance_at(early, first).until == first + 30 * MINUTE
     assert rate_at(early, first + 60 * MINUTE) == 20
 
 
-def test_the_mean_of_a_week_counts_slow_and_full_hours() -> None:
+def test_weekly_mean_counts_limited_and_full_hours() -> None:
     half = table(hours("00:00", "12:00", 20), zone=ZoneInfo("UTC"))
     assert mean_rate(half, datetime(2026, 6, 1, tzinfo=UTC), 80.0) == 50.0
     assert mean_rate(half, datetime(2026, 6, 1, tzinfo=UTC), 10.0) == 10.0
@@ -111,9 +111,7 @@ TABLES = st.builds(
 
 @settings(max_examples=60)
 @given(TABLES, MOMENTS)
-def test_the_allowance_is_true_until_the_moment_it_names_and_no_longer(
-    timetable: Timetable, now: datetime
-) -> None:
+def test_allowance_is_constant_until_its_end(timetable: Timetable, now: datetime) -> None:
     found = allowance_at(timetable, now)
     assert found.bytes_per_second == rate_at(timetable, now)
     until = found.until or now + timedelta(days=7)

@@ -9,43 +9,43 @@ from s2mirror.planning.scope import Scope
 AREAS = Scope([area("alps"), area("far", geometry=box(100, 0, 101, 1)), area("rhine")])
 
 
-def test_only_what_the_ledger_does_not_know_is_new() -> None:
+def test_only_products_unknown_to_the_ledger_are_new() -> None:
     known, new = product("known"), product("new")
     found = diff_page([known, new], {"known": ""}, AREAS)
     assert found.new == (new,)
 
 
-def test_a_known_product_still_joins_the_areas_that_want_it() -> None:
+def test_known_product_joins_every_area_wanting_it() -> None:
     found = diff_page([product("known")], {"known": ""}, AREAS)
     assert found.new == ()
     assert found.areas == {"known": ("alps", "rhine")}
 
 
-def test_what_no_area_wants_is_left_out() -> None:
+def test_unwanted_products_are_omitted() -> None:
     elsewhere = product("x", collection="sentinel-2-l3")
     found = diff_page([elsewhere], {}, AREAS)
     assert (found.new, found.areas) == ((), {})
 
 
-def test_a_product_listed_twice_on_a_page_is_new_once() -> None:
+def test_product_listed_twice_is_new_once() -> None:
     assert len(diff_page([product("x"), product("x")], {}, AREAS).new) == 1
 
 
-def test_other_bytes_under_a_known_name_are_a_revision() -> None:
+def test_other_bytes_of_known_product_are_revision() -> None:
     again = product("known", revision="d50120bb")
     found = diff_page([again], {"known": "d50120aa"}, AREAS)
     assert (found.new, found.revised) == ((), (again,))
 
 
 @pytest.mark.parametrize(("before", "now"), [("aa", "aa"), ("", "aa"), ("aa", "")])
-def test_what_may_be_the_same_bytes_is_no_revision(before: str, now: str) -> None:
+def test_possibly_equal_bytes_are_no_revision(before: str, now: str) -> None:
     assert diff_page([product("known", revision=now)], {"known": before}, AREAS).revised == ()
 
 
-def test_a_revision_that_no_area_wants_is_left_out() -> None:
+def test_unwanted_revision_is_omitted() -> None:
     again = product("known", revision="bb", collection="sentinel-2-l3")
     assert diff_page([again], {"known": "aa"}, AREAS).revised == ()
 
 
-def test_an_empty_page_adds_nothing() -> None:
+def test_empty_page_adds_nothing() -> None:
     assert diff_page([], {"x": ""}, AREAS).new == ()

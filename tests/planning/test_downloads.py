@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from s2mirror.model import LedgerEntry
 
 
-def test_product_that_would_eat_the_reserve_waits_and_a_smaller_one_goes() -> None:
+def test_smaller_product_starts_before_one_exceeding_the_reserve() -> None:
     big, small = entry("big", size_bytes=8), entry("small", hours_ago=1, size_bytes=3)
     plan = plan_downloads([big, small], Capacity(disk_bytes=5))
     assert plan.start == (small,)
-    assert plan.deferred == {"big": "needs 8 B of disk, 5 B are to spare"}
+    assert plan.deferred == {"big": "needs 8 B of disk, 5 B are available"}
     assert plan.size_bytes == 3
 
 
@@ -33,30 +33,30 @@ def test_products_start_in_the_given_order() -> None:
     assert plan.deferred == {}
 
 
-def test_a_product_fits_to_the_last_byte() -> None:
+def test_product_may_use_the_last_byte() -> None:
     exact = entry(size_bytes=8)
     assert plan_downloads([exact], Capacity(disk_bytes=8)).start == (exact,)
 
 
-def test_a_disk_below_its_reserve_takes_nothing_and_says_so() -> None:
+def test_disk_below_its_reserve_defers_every_product() -> None:
     plan = plan_downloads([entry("x")], Capacity(disk_bytes=-7))
-    assert plan.deferred == {"x": "needs 8 B of disk, 0 B are to spare"}
+    assert plan.deferred == {"x": "needs 8 B of disk, 0 B are available"}
 
 
-def test_a_product_of_unknown_size_is_taken_for_a_usual_one() -> None:
+def test_product_of_unknown_size_gets_the_usual_size() -> None:
     unknown = entry("x", size_bytes=None)
     assert plan_downloads([unknown], Capacity(disk_bytes=ASSUMED_BYTES)).start == (unknown,)
     assert "x" in plan_downloads([unknown], Capacity(disk_bytes=ASSUMED_BYTES - 1)).deferred
 
 
-def test_what_a_product_needs_may_be_less_than_all_of_it() -> None:
+def test_partial_product_needs_only_its_missing_bytes() -> None:
     half = entry("half", size_bytes=8)
     plan = plan_downloads([half], Capacity(disk_bytes=4), needed_bytes=lambda _: 4)
     assert plan.start == (half,)
     assert plan.size_bytes == 4
 
 
-def test_a_disk_out_of_inodes_takes_nothing_however_many_bytes_are_free() -> None:
+def test_disk_without_inodes_defers_every_product() -> None:
     capacity = Capacity(disk_bytes=10**12, inodes=2 * ASSUMED_INODES - 1)
     first, second = entry("first"), entry("second")
     plan = plan_downloads([first, second], capacity)
@@ -64,7 +64,7 @@ def test_a_disk_out_of_inodes_takes_nothing_however_many_bytes_are_free() -> Non
     assert plan.deferred["second"].startswith(
         "needs about 150 inodes (files and folders) of the disk"
     )
-    assert plan.deferred["second"].endswith("149 are to spare")
+    assert plan.deferred["second"].endswith("149 are available")
 
 
 def quota(fresh_bytes: int, backfill_bytes: int) -> Capacity:
@@ -77,24 +77,22 @@ def quota(fresh_bytes: int, backfill_bytes: int) -> Capacity:
     )
 
 
-def test_what_is_left_of_the_reserve_is_for_the_newest_images_alone() -> None:
+def test_quota_reserve_is_for_fresh_images_only() -> None:
     old, new = entry("old", hours_ago=25), entry("new", hours_ago=24)
     plan = plan_downloads([old, new], quota(20, 0))
     assert plan.start == (new,)
-    assert plan.deferred == {
-        "old": "needs 8 B of the account's volume, 0 B are left within 30 days"
-    }
+    assert plan.deferred == {"old": "needs 8 B of the account's quota, 0 B are left within 30 days"}
     assert plan.deferred_by_quota == {"old"}
 
 
-def test_what_the_newest_take_is_not_there_for_the_backfill() -> None:
+def test_bytes_of_fresh_images_reduce_the_backfills_quota() -> None:
     new, old, older = entry("new"), entry("old", hours_ago=30), entry("older", hours_ago=31)
     plan = plan_downloads([new, old, older], quota(30, 20))
     assert plan.start == (new, old)
     assert set(plan.deferred) == {"older"}
 
 
-def test_only_the_quota_holds_things_up_when_nothing_else_does() -> None:
+def test_deferral_by_quota_only_excludes_other_reasons() -> None:
     old, big = entry("old", hours_ago=99), entry("big", size_bytes=10**13)
     assert plan_downloads([old], quota(20, 0)).deferred_by_quota_only
     assert not plan_downloads([old, big], quota(20, 0)).deferred_by_quota_only, "the disk does too"
@@ -104,23 +102,23 @@ def test_only_the_quota_holds_things_up_when_nothing_else_does() -> None:
     assert not plan_downloads([], quota(0, 0)).deferred_by_quota_only
 
 
-def test_at_most_so_many_join_the_queue_and_those_in_it_stay() -> None:
+def test_at_most_limits_new_products_only() -> None:
     queue, news = entry("queued"), [entry(f"n{n}", state=State.DISCOVERED) for n in range(3)]
     plan = plan_downloads([news[0], queue, *news[1:]], Capacity(disk_bytes=100)).at_most(2)
     assert plan.start == (news[0], queue, news[1])
-    assert plan.news == (news[0], news[1])
+    assert plan.new == (news[0], news[1])
     assert plan.at_most(-1).start == (queue,)
 
 
-def test_a_product_that_is_held_back_waits_with_its_reason_and_takes_no_room() -> None:
+def test_excluded_product_needs_no_capacity() -> None:
     old, new = entry("old"), entry("new")
     plan = plan_downloads(
         [old, new],
         Capacity(disk_bytes=8),
-        excluded={"old": "its newer version new goes first"},
+        excluded={"old": "its newer version new is downloaded first"},
     )
     assert plan.start == (new,)
-    assert plan.deferred == {"old": "its newer version new goes first"}
+    assert plan.deferred == {"old": "its newer version new is downloaded first"}
 
 
 SIZES = st.none() | st.integers(1, 3 * ASSUMED_BYTES)
@@ -135,7 +133,7 @@ ROOMS = st.builds(
 
 
 @given(st.lists(st.tuples(SIZES, st.integers(0, 48)), max_size=12), ROOMS)
-def test_no_room_is_given_twice_and_every_product_is_accounted_for(
+def test_plan_uses_no_capacity_twice_and_omits_nothing(
     facts: list[tuple[int | None, int]], capacity: Capacity
 ) -> None:
     waiting: list[LedgerEntry] = [

@@ -37,29 +37,29 @@ def ids(
     return [t.entry.product.id for t in fair_order(entries, clocks or VirtualClocks({}), found)]
 
 
-def test_newest_acquisition_goes_first() -> None:
+def test_newest_acquisition_is_first() -> None:
     assert ids(waiting("a", 3)[::-1], rules()) == ["a0", "a1", "a2"]
 
 
-def test_three_products_do_not_wait_behind_ten_thousand_of_another_area() -> None:
+def test_small_area_is_not_blocked_by_large_one() -> None:
     both = [*waiting("a", 10_000, hours_ago=OLD), *waiting("b", 3, hours_ago=20 * OLD)]
     first = [t.entry.product.id for t in islice(fair_order(both, VirtualClocks({}), rules()), 6)]
     assert sorted(first) == ["a0", "a1", "a2", "b0", "b1", "b2"]
 
 
-def test_what_has_a_higher_priority_goes_before_everything_else() -> None:
+def test_higher_priority_precedes_everything() -> None:
     found = rules(a=AreaWeight(priority=1), b=AreaWeight())
     entries = [*waiting("a", 3), *waiting("b", 2, hours_ago=1)]
     assert ids(entries, found) == ["a0", "a1", "a2", "b0", "b1"]
 
 
-def test_a_product_of_two_areas_takes_the_better_turn_and_only_one() -> None:
+def test_product_of_two_areas_is_scheduled_once() -> None:
     found = rules(a=AreaWeight(priority=1), b=AreaWeight())
     both = entry("both", areas=("a", "b"), hours_ago=5)
     assert ids([*waiting("b", 2, hours_ago=1), both], found) == ["both", "b0", "b1"]
 
 
-def test_the_newest_images_go_before_the_backfill_but_never_stop_it() -> None:
+def test_fresh_images_delay_but_never_stop_the_backfill() -> None:
     fresh = waiting("a", 90, hours_ago=1, size_bytes=8)
     old = waiting("b", 40, hours_ago=OLD, size_bytes=8)
     order = ids([*fresh, *old], rules())
@@ -67,18 +67,18 @@ def test_the_newest_images_go_before_the_backfill_but_never_stop_it() -> None:
     assert Counter(name[0] for name in order[:50]) == {"a": 45, "b": 5}
 
 
-def test_an_area_gets_its_share_of_the_bytes() -> None:
+def test_area_gets_its_share_of_the_bytes() -> None:
     found = rules(a=AreaWeight(share=3), b=AreaWeight(share=1))
     order = ids([*waiting("a", 90), *waiting("b", 90)], found)
     assert Counter(name[0] for name in order[:40]) == {"a": 30, "b": 10}
 
 
-def test_an_area_of_large_products_gets_fewer_of_them() -> None:
+def test_area_of_large_products_gets_fewer_of_them() -> None:
     order = ids([*waiting("a", 90, size_bytes=30), *waiting("b", 90, size_bytes=10)], rules())
     assert Counter(name[0] for name in order[:40]) == {"a": 10, "b": 30}
 
 
-def test_an_area_that_had_its_turn_lets_the_other_go_first_next_time() -> None:
+def test_stored_clocks_put_the_other_area_first() -> None:
     entries = [*waiting("a", 2), *waiting("b", 2, hours_ago=2 * OLD)]
     (first,) = islice(fair_order(entries, VirtualClocks({}), rules()), 1)
     assert first.entry.product.id == "a0"
@@ -86,7 +86,7 @@ def test_an_area_that_had_its_turn_lets_the_other_go_first_next_time() -> None:
     assert ids(rest, rules(), VirtualClocks({}).after(first))[0] == "b0"
 
 
-def test_an_idle_area_saves_up_no_turns() -> None:
+def test_idle_area_accumulates_no_share() -> None:
     clocks = VirtualClocks({})
     for item in fair_order(waiting("a", 50), clocks, rules()):
         clocks = clocks.after(item)
@@ -94,7 +94,7 @@ def test_an_idle_area_saves_up_no_turns() -> None:
     assert Counter(name[0] for name in order[:10]) == {"a": 5, "b": 5}
 
 
-def test_what_no_configured_area_wants_has_its_turn_too() -> None:
+def test_requested_product_without_area_is_scheduled() -> None:
     assert ids([entry("x", areas=("gone",)), entry("y", areas=())], rules()) == ["y", "x"]
 
 
@@ -121,7 +121,7 @@ def priority(found: LedgerEntry, by: QueuePolicy) -> int:
 
 
 @given(ENTRIES, RULES)
-def test_everybody_has_exactly_one_turn_and_no_higher_priority_waits(
+def test_each_product_is_scheduled_once_by_priority(
     entries: list[LedgerEntry], by: QueuePolicy
 ) -> None:
     order = [item.entry for item in fair_order(entries, VirtualClocks({}), by)]
@@ -131,9 +131,7 @@ def test_everybody_has_exactly_one_turn_and_no_higher_priority_waits(
 
 
 @given(ENTRIES, RULES)
-def test_within_an_area_the_newest_always_goes_first(
-    entries: list[LedgerEntry], by: QueuePolicy
-) -> None:
+def test_newest_product_of_an_area_is_first(entries: list[LedgerEntry], by: QueuePolicy) -> None:
     own = [e for e in entries if len(e.areas) == 1]
     order = [item.entry for item in fair_order(own, VirtualClocks({}), by)]
     for area in "abc":
@@ -150,9 +148,7 @@ SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=25)
 
 
 @given(SIZES, SIZES)
-def test_as_long_as_two_areas_wait_they_are_given_the_same_but_for_one_product(
-    sizes_a: list[int], sizes_b: list[int]
-) -> None:
+def test_equal_areas_differ_by_one_product_at_most(sizes_a: list[int], sizes_b: list[int]) -> None:
     queues = {
         name: [
             entry(f"{name}{n}", areas=(name,), hours_ago=OLD + n, size_bytes=size)

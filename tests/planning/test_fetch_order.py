@@ -8,13 +8,13 @@ sizes = st.lists(st.integers(0, 3 * LARGE_BYTES))
 
 
 @given(sizes)
-def test_every_file_comes_once(found: list[int]) -> None:
+def test_every_file_is_ordered_once(found: list[int]) -> None:
     files = [remote_file(str(number), size) for number, size in enumerate(found)]
     assert sorted(fetch_order(files), key=lambda file: int(file.path)) == files
 
 
 @given(sizes)
-def test_large_ones_come_by_size_and_so_do_small_ones(found: list[int]) -> None:
+def test_large_and_small_files_are_ordered_by_size(found: list[int]) -> None:
     order = [
         file.size_bytes for file in fetch_order(remote_file(str(n), s) for n, s in enumerate(found))
     ]
@@ -24,7 +24,7 @@ def test_large_ones_come_by_size_and_so_do_small_ones(found: list[int]) -> None:
     assert small == sorted(small, reverse=True)
 
 
-def test_small_ones_hide_behind_large_ones_and_the_rest_of_them_comes_last() -> None:
+def test_large_and_small_files_alternate() -> None:
     mega = LARGE_BYTES
     names = {"a": 9 * mega, "b": 5 * mega, "x": 30, "y": 20, "z": 10, "w": 5}
     order = fetch_order(remote_file(name, size) for name, size in names.items())

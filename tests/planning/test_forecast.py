@@ -5,7 +5,7 @@ from builders import NOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2mirror.planning.forecast import AreaLoad, Conditions, forecast, usual_pace
+from s2mirror.planning.forecast import AreaLoad, Conditions, forecast, usual_rate
 from s2mirror.planning.quota import QuotaPolicy
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -22,7 +22,7 @@ def given_(limit_gb: float | None = None, **facts: Any) -> Conditions:  # noqa: 
     limit_bytes = None if limit_gb is None else round(limit_gb * GB)
     values: dict[str, Any] = {
         "now": NOW,
-        "pace_bytes_per_day": 10 * GB,
+        "rate_bytes_per_day": 10 * GB,
         "quota": QuotaPolicy(limit_bytes=limit_bytes, reserve_percent=0, fresh=DAY),
         "hours": [],
         "disk_bytes": 10_000 * GB,
@@ -35,7 +35,7 @@ def near(at: datetime | None, days: float) -> bool:
     return at is not None and abs((at - NOW) / DAY - days) < 0.01
 
 
-def test_a_backfill_ends_after_its_size_over_the_pace() -> None:
+def test_backfill_ends_after_size_divided_by_rate() -> None:
     found = forecast([load(gb=105)], given_())
     assert near(found.done_at, 10.5)
     assert near(found.areas[0].done_at, 10.5)
@@ -43,22 +43,22 @@ def test_a_backfill_ends_after_its_size_over_the_pace() -> None:
     assert found.disk_full_at is None
 
 
-def test_what_is_new_takes_its_part_of_the_pace() -> None:
+def test_new_products_use_part_of_the_rate() -> None:
     assert near(forecast([load(gb=80, new_gb=2)], given_()).done_at, 10)
 
 
-def test_a_pace_below_what_is_new_never_ends() -> None:
+def test_rate_below_new_products_never_ends() -> None:
     assert forecast([load(gb=80, new_gb=11)], given_()).done_at is None
 
 
-def test_the_quota_holds_the_backfill_up_until_old_days_no_longer_count() -> None:
+def test_used_quota_delays_the_backfill() -> None:
     found = forecast([load(gb=100)], given_(limit_gb=50))
     assert near(found.quota_full_at, 5)
     assert found.done_at is not None
     assert 35 <= (found.done_at - NOW) / DAY <= 45
 
 
-def test_what_was_received_before_counts_too() -> None:
+def test_bytes_received_before_count_too() -> None:
     spent = [(NOW - 10 * DAY, 50 * GB)]
     found = forecast([load(gb=10)], given_(limit_gb=50, hours=spent))
     assert found.quota_full_at == NOW
@@ -66,25 +66,25 @@ def test_what_was_received_before_counts_too() -> None:
     assert 20 <= (found.done_at - NOW) / DAY <= 22
 
 
-def test_a_disk_that_is_too_small_is_full_before_the_backfill_ends() -> None:
+def test_small_disk_is_full_before_backfill_ends() -> None:
     found = forecast([load(gb=100)], given_(disk_bytes=45 * GB))
     assert found.done_at is None
     assert found.disk_full_at is not None
     assert 4 <= (found.disk_full_at - NOW) / DAY <= 5
 
 
-def test_a_disk_fills_up_with_what_is_new_once_the_backfill_has_ended() -> None:
+def test_new_products_fill_the_disk_after_backfill() -> None:
     found = forecast([load(gb=0, new_gb=2)], given_(disk_bytes=100 * GB))
     assert found.done_at == NOW
     assert near(found.disk_full_at, 50)
 
 
-def test_a_disk_that_is_pruned_as_fast_as_it_fills_is_never_full() -> None:
+def test_disk_pruned_as_fast_is_never_full() -> None:
     given_now = given_(disk_bytes=100 * GB, pruned_bytes_per_day=2 * GB)
     assert forecast([load(gb=10, new_gb=2)], given_now).disk_full_at is None
 
 
-def test_priorities_go_first_and_equals_share() -> None:
+def test_priorities_precede_and_equal_areas_share() -> None:
     areas = [
         load("urgent", 20, priority=1),
         load("large", 100, share=1),
@@ -96,13 +96,13 @@ def test_priorities_go_first_and_equals_share() -> None:
     assert near(found["large"], 14)
 
 
-def test_the_usual_pace_is_that_of_the_busier_hours_of_a_week() -> None:
+def test_usual_rate_is_the_mean_of_busier_hours() -> None:
     hours = [
         (NOW - 8 * DAY, 900 * GB), (NOW - 3 * HOUR, 36 * GB),
         (NOW - 2 * HOUR, 72 * GB), (NOW - HOUR, 1 * GB), (NOW, 0),
     ]  # fmt: skip
-    assert usual_pace(hours, NOW, 5.0) == 54 * GB / 3600
-    assert usual_pace([], NOW, 5.0) == 5.0
+    assert usual_rate(hours, NOW, 5.0) == 54 * GB / 3600
+    assert usual_rate([], NOW, 5.0) == 5.0
 
 
 LOADS = st.lists(
@@ -122,7 +122,7 @@ LOADS = st.lists(
 
 @settings(max_examples=50)
 @given(LOADS, st.none() | st.integers(30, 400), st.integers(0, 400))
-def test_more_room_and_more_volume_never_make_it_later(
+def test_more_disk_or_quota_never_delays_the_end(
     areas: list[AreaLoad], limit_gb: int | None, disk_gb: int
 ) -> None:
     tight = forecast(areas, given_(limit_gb=limit_gb, disk_bytes=disk_gb * GB))

@@ -12,11 +12,11 @@ def stage(days_left: int) -> tuple[str, ...]:
     return tuple(w.stage for w in key_warnings([pair], today=LAST - timedelta(days=days_left)))
 
 
-def test_nothing_is_said_of_a_key_that_lasts_longer_than_30_days() -> None:
+def test_key_valid_for_31_days_causes_no_warning() -> None:
     assert stage(31) == ()
 
 
-def test_each_of_30_7_and_1_days_before_the_last_is_a_warning_of_its_own() -> None:
+def test_30_7_and_1_days_are_separate_warnings() -> None:
     assert stage(30) == stage(8) == ("2027-01-31 30",)
     assert stage(7) == stage(2) == ("2027-01-31 7",)
     assert stage(1) == stage(0) == ("2027-01-31 1",)
@@ -32,7 +32,7 @@ def test_each_of_30_7_and_1_days_before_the_last_is_a_warning_of_its_own() -> No
         (-1, "S3 key pair 2 has expired: its last day was 2027-01-31; "),
     ],
 )
-def test_a_warning_names_the_pair_its_last_day_and_what_to_do(days_left: int, said: str) -> None:
+def test_warning_names_pair_day_and_remedy(days_left: int, said: str) -> None:
     pair = KeyExpiry(number=2, expires_on=LAST)
     (found,) = key_warnings([pair], today=LAST - timedelta(days=days_left))
     assert found.text == said + (

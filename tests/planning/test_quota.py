@@ -16,25 +16,25 @@ def policy(limit_bytes: int | None = 12 * TB, reserve_percent: float = 10) -> Qu
     )
 
 
-def test_the_reserve_is_left_for_the_newest() -> None:
+def test_reserve_is_kept_for_fresh_images() -> None:
     assert policy().left_bytes(10 * TB, fresh=True) == 2 * TB
     assert policy().left_bytes(10 * TB, fresh=False) == 8 * TB // 10
     assert policy().left_bytes(11 * TB, fresh=False) == 0
     assert policy().left_bytes(13 * TB, fresh=True) == 0
 
 
-def test_an_account_without_a_limit_is_never_used_up() -> None:
+def test_unlimited_quota_is_never_used_up() -> None:
     assert policy(None).left_bytes(10**18, fresh=False) is None
 
 
-def test_an_hour_counts_until_thirty_days_after_its_last_byte() -> None:
+def test_hour_counts_for_30_days_after_its_end() -> None:
     hours = [(NOW, 5)]
     end = NOW + HOUR + WINDOW
     assert spent_bytes(hours, end - timedelta(microseconds=1)) == 5
     assert spent_bytes(hours, end) == 0
 
 
-def test_room_comes_back_with_the_hour_that_makes_it() -> None:
+def test_quota_is_free_when_an_hour_expires() -> None:
     hours = [(NOW - timedelta(days=20), 6), (NOW - timedelta(days=10), 6)]
     assert frees_at(hours, 12, now=NOW) is None, "there is room"
     assert frees_at(hours, 11, now=NOW) == NOW + HOUR + timedelta(days=10)
@@ -42,7 +42,7 @@ def test_room_comes_back_with_the_hour_that_makes_it() -> None:
     assert frees_at(hours, -1, now=NOW) is None, "never"
 
 
-def test_the_backfill_is_told_when_there_is_enough_for_a_product() -> None:
+def test_backfill_time_is_when_one_product_fits() -> None:
     hours = [(NOW - timedelta(days=20), 6 * TB), (NOW - timedelta(days=10), 5 * TB)]
     at = NOW + HOUR + timedelta(days=10)
     assert backfill_at(policy(), hours, 1, now=NOW) == at, "10.8 TB are for the backfill"
@@ -51,7 +51,7 @@ def test_the_backfill_is_told_when_there_is_enough_for_a_product() -> None:
     assert backfill_at(policy(None), hours, 1, now=NOW) is None
 
 
-def test_a_fresh_image_was_sensed_a_week_ago_at_most() -> None:
+def test_fresh_image_was_sensed_within_a_week() -> None:
     assert policy().fresh_since(NOW) == NOW - timedelta(days=7)
 
 
@@ -63,7 +63,7 @@ HOURS = st.lists(
 
 
 @given(HOURS, st.integers(0, 60))
-def test_the_moment_told_is_the_first_at_which_there_is_room(
+def test_frees_at_is_the_first_time_with_quota(
     hours: list[tuple[datetime, int]], allowed_bytes: int
 ) -> None:
     at = frees_at(hours, allowed_bytes, now=NOW)

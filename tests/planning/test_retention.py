@@ -38,56 +38,56 @@ def pruned(found: PrunePlan) -> list[LedgerEntry]:
     return [removal.entry for removal in found.removals if removal.event is Event.PRUNE]
 
 
-def test_a_processed_product_goes_when_its_time_is_over() -> None:
+def test_processed_product_is_removed_after_prune_after() -> None:
     old, young = held("old", changed_hours_ago=24), held("young", changed_hours_ago=23)
     found = plan([old, young], SHORT)
     assert pruned(found) == [old]
     assert found.kept == {"young": "area alps keeps it until 2026-06-01 13:00 UTC"}
 
 
-def test_the_newest_stay_whatever_their_age() -> None:
+def test_newest_are_kept_at_any_age() -> None:
     entries = [held(f"p{n}", hours_ago=n) for n in range(5)]
     found = plan(entries, area("alps", keep_newest=2))
     assert pruned(found) == entries[2:]
     assert found.kept == dict.fromkeys(["p0", "p1"], "among the newest 2 of area alps")
 
 
-def test_beyond_the_newest_the_age_still_counts() -> None:
+def test_age_counts_beyond_the_newest() -> None:
     entries = [held("new", hours_ago=0), held("old", hours_ago=9, changed_hours_ago=1)]
     found = plan(entries, area("alps", keep_newest=1, prune_after=hours(24)))
     assert pruned(found) == []
     assert found.kept["old"] == "area alps keeps it until 2026-06-02 11:00 UTC"
 
 
-def test_newest_is_by_sensing_not_by_when_it_was_fetched() -> None:
+def test_newest_is_by_sensing_time() -> None:
     late = held("late", hours_ago=50, changed_hours_ago=1)
     found = plan([late, held("new", hours_ago=1)], area("alps", keep_newest=1))
     assert pruned(found) == [late]
 
 
-def test_a_product_that_nobody_marked_processed_stays_when_that_is_required() -> None:
+def test_unprocessed_product_is_kept_if_processing_is_required() -> None:
     unmarked = held("x", state=State.ARCHIVED)
     assert plan([unmarked], SHORT).kept == {"x": "not marked processed"}
     assert pruned(plan([unmarked], SHORT, processed=False)) == [unmarked]
 
 
-def test_an_area_without_rules_keeps_everything() -> None:
+def test_area_without_rules_keeps_everything() -> None:
     assert plan([held("x")], area("alps")).kept == {"x": "area alps keeps everything"}
 
 
-def test_a_product_of_an_area_that_is_no_longer_configured_stays() -> None:
+def test_product_of_unconfigured_area_is_kept() -> None:
     assert plan([held("x", areas=("gone",))], SHORT).kept == {
         "x": "area gone is no longer configured; `s2mirror prune --unclaimed` takes it"
     }
 
 
-def test_a_product_that_no_area_claims_stays() -> None:
+def test_unclaimed_product_is_kept() -> None:
     assert plan([held("x", areas=())], SHORT).kept == {
         "x": "no area claims it; `s2mirror prune --unclaimed` takes it"
     }
 
 
-def test_one_area_that_keeps_a_product_is_enough() -> None:
+def test_one_keeping_area_is_enough() -> None:
     shared = held("x", areas=("alps", "glacier"))
     found = plan([shared], SHORT, area("glacier", keep_newest=1))
     assert found.kept == {"x": "among the newest 1 of area glacier"}
@@ -104,19 +104,19 @@ def test_each_area_counts_its_own_newest() -> None:
     assert [kept.product.id for kept in pruned(found)] == ["a"]
 
 
-def test_what_is_leaving_anyway_goes_as_what_it_leaves_as() -> None:
+def test_leaving_product_keeps_its_event_and_reason() -> None:
     old = held("old", state=State.ARCHIVED)
     leaving = Removal(entry=old, event=Event.WITHDRAW, reason="deleted upstream")
     found = plan([old], area("alps"), leaving=[leaving])
     assert found == PrunePlan(removals=(leaving,), kept={}, brake="")
 
 
-def test_a_product_that_is_leaving_but_not_held_takes_nothing_from_the_disk() -> None:
+def test_leaving_product_must_be_held_to_be_removed() -> None:
     leaving = Removal(entry=held("gone"), event=Event.SUPERSEDE, reason="superseded by newer")
     assert plan([], SHORT, leaving=[leaving]).removals == ()
 
 
-def test_the_brake_counts_what_is_leaving_too() -> None:
+def test_brake_counts_leaving_products() -> None:
     old = held("old")
     leaving = Removal(entry=old, event=Event.SUPERSEDE, reason="superseded by newer")
     strict = Brake(max_products=0, max_percent=0)
@@ -129,7 +129,7 @@ def superseded(old: LedgerEntry, *, due_in: timedelta) -> dict[str, Removal]:
     return superseded_removals([found], now=NOW)
 
 
-def test_a_replaced_version_goes_when_its_grace_is_over_and_not_before() -> None:
+def test_replaced_version_is_removed_after_its_grace() -> None:
     old = held("old", state=State.ARCHIVED)
     assert superseded(old, due_in=hours(0)) == {
         "old": Removal(entry=old, event=Event.SUPERSEDE, reason="superseded by newer")
@@ -137,11 +137,11 @@ def test_a_replaced_version_goes_when_its_grace_is_over_and_not_before() -> None
     assert superseded(old, due_in=timedelta(seconds=1)) == {}
 
 
-def test_a_replaced_version_that_is_not_held_has_no_bytes_to_remove() -> None:
+def test_replaced_version_not_held_is_no_removal() -> None:
     assert superseded(held("old", state=State.QUEUED), due_in=hours(0)) == {}
 
 
-def test_the_brake_holds_above_so_many_products() -> None:
+def test_brake_stops_above_max_products() -> None:
     entries = [held(f"p{n}") for n in range(3)]
     found = plan(entries, SHORT, brake=Brake(max_products=2, max_percent=100))
     assert found.brake == "3 products are due, more than prune.max_products = 2"
@@ -149,7 +149,7 @@ def test_the_brake_holds_above_so_many_products() -> None:
     assert plan(entries, SHORT, brake=Brake(max_products=3, max_percent=100)).brake == ""
 
 
-def test_the_brake_holds_above_a_share_of_a_real_archive() -> None:
+def test_brake_stops_above_max_percent() -> None:
     due = [held(f"old{n}") for n in range(11)]
     young = [held(f"new{n}", changed_hours_ago=1) for n in range(9)]
     brake = Brake(max_products=1000, max_percent=50)
@@ -159,7 +159,7 @@ def test_the_brake_holds_above_a_share_of_a_real_archive() -> None:
     assert plan([*due[:10], *young], SHORT, brake=brake).brake == ""
 
 
-def test_nothing_held_is_nothing_to_prune() -> None:
+def test_empty_archive_has_nothing_to_prune() -> None:
     assert plan([], SHORT) == PrunePlan(removals=(), kept={}, brake="")
 
 
@@ -190,7 +190,7 @@ HELD = st.lists(
 
 @settings(max_examples=120)
 @given(HELD, AREAS, st.booleans())
-def test_nothing_is_ever_pruned_that_some_area_keeps(
+def test_no_product_kept_by_an_area_is_pruned(
     entries: list[LedgerEntry],
     areas: list[WatchArea],
     processed: bool,  # noqa: FBT001 - drawn
@@ -207,7 +207,7 @@ def test_nothing_is_ever_pruned_that_some_area_keeps(
 
 
 @given(HELD, AREAS)
-def test_every_product_that_stays_has_a_reason_that_is_true(
+def test_every_kept_product_has_a_true_reason(
     entries: list[LedgerEntry], areas: list[WatchArea]
 ) -> None:
     found = plan(entries, *areas, processed=False)
@@ -232,6 +232,6 @@ def _keeps(rule: WatchArea, wanted: LedgerEntry, entries: list[LedgerEntry]) -> 
 
 
 @pytest.mark.parametrize("count", [1, 10])
-def test_a_few_products_may_always_go_at_once(count: int) -> None:
+def test_percent_brake_ignores_ten_products(count: int) -> None:
     entries = [held(f"p{n}") for n in range(count)]
     assert plan(entries, SHORT, brake=Brake(max_products=1000, max_percent=1)).brake == ""

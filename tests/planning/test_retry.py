@@ -41,26 +41,24 @@ def after(error: MirrorError, *, attempts: int = 0, jitter: float = 0.5) -> Tran
     [Stopped, CredentialError, KeyRefused, QuotaError, StoreUnreachable, ArchiveError, LedgerError],
 )
 @pytest.mark.parametrize("attempts", [0, 99])
-def test_what_is_not_the_products_fault_charges_it_no_attempt(
-    kind: type[MirrorError], attempts: int
-) -> None:
+def test_pausing_error_charges_no_attempt(kind: type[MirrorError], attempts: int) -> None:
     found = after(kind("the disk is full"), attempts=attempts)
     assert found == Transition(event=Event.INTERRUPT, reason="the disk is full")
 
 
 @pytest.mark.parametrize("kind", [IntegrityError, HostileInput])
-def test_bytes_that_cannot_be_proven_are_put_aside_at_once(kind: type[MirrorError]) -> None:
+def test_wrong_bytes_are_quarantined_at_once(kind: type[MirrorError]) -> None:
     found = after(kind("B02 differs"), attempts=1)
     assert found == Transition(event=Event.CORRUPT, reason="B02 differs", attempts=2)
 
 
-def test_an_error_that_no_retry_mends_ends_the_tries() -> None:
+def test_permanent_error_fails_the_product() -> None:
     found = after(StoreError("not yours"))
     assert found == Transition(event=Event.GIVE_UP, reason="not yours", attempts=1)
 
 
 @pytest.mark.parametrize("attempts", [0, 99])
-def test_a_store_that_asks_for_fewer_requests_lets_a_product_wait_and_charges_it_nothing(
+def test_busy_store_delays_without_an_attempt(
     attempts: int,
 ) -> None:
     assert after(StoreBusy("slow down"), attempts=attempts) == Transition(
@@ -69,7 +67,7 @@ def test_a_store_that_asks_for_fewer_requests_lets_a_product_wait_and_charges_it
 
 
 @pytest.mark.parametrize("kind", [StoreBusy, StoreUnavailable])
-def test_nothing_is_tried_before_the_other_side_said_so(kind: type[StoreUnavailable]) -> None:
+def test_retry_waits_as_long_as_the_service_asked(kind: type[StoreUnavailable]) -> None:
     error = kind("slow down")
     error.retry_after_seconds = 3600
     assert after(error).next_attempt_at == NOW + timedelta(hours=1)
@@ -78,7 +76,7 @@ def test_nothing_is_tried_before_the_other_side_said_so(kind: type[StoreUnavaila
 
 
 @pytest.mark.parametrize("kind", [StoreUnavailable, StoreChanged])
-def test_a_passing_trouble_is_waited_out(kind: type[MirrorError]) -> None:
+def test_transient_error_delays_and_counts(kind: type[MirrorError]) -> None:
     found = after(kind("busy"), attempts=1)
     assert found == Transition(
         event=Event.INTERRUPT,
@@ -88,7 +86,7 @@ def test_a_passing_trouble_is_waited_out(kind: type[MirrorError]) -> None:
     )
 
 
-def test_the_last_attempt_ends_with_the_count_and_the_last_reason() -> None:
+def test_last_attempt_fails_with_count_and_reason() -> None:
     found = after(StoreUnavailable("busy"), attempts=4)
     assert found.event is Event.GIVE_UP
     assert found.reason == "gave up after 5 attempts; the last: busy"
@@ -98,7 +96,7 @@ def test_the_last_attempt_ends_with_the_count_and_the_last_reason() -> None:
 @pytest.mark.parametrize(
     "error", [Stopped(""), IntegrityError(""), StoreError(""), StoreUnavailable("")]
 )
-def test_every_verdict_is_a_road_that_a_product_being_fetched_has(error: MirrorError) -> None:
+def test_every_error_causes_a_permitted_transition(error: MirrorError) -> None:
     assert (State.DOWNLOADING, after(error).event) in TRANSITIONS
 
 
@@ -115,7 +113,7 @@ def test_waits_double_from_the_first(attempts: int, jitter: float) -> None:
     longest=st.timedeltas(timedelta(seconds=1), timedelta(days=365)),
     jitter=st.floats(0, 1, exclude_max=True),
 )
-def test_no_wait_is_longer_than_the_longest(
+def test_no_wait_exceeds_the_longest(
     attempts: int, first: timedelta, longest: timedelta, jitter: float
 ) -> None:
     policy = RetryPolicy(max_attempts=1, first_wait=first, longest_wait=longest)
@@ -124,7 +122,7 @@ def test_no_wait_is_longer_than_the_longest(
 
 
 @given(st.integers(1, 6), st.floats(0, 1, exclude_max=True))
-def test_any_moment_of_a_wait_is_as_likely(attempts: int, jitter: float) -> None:
+def test_every_instant_of_a_wait_is_equally_likely(attempts: int, jitter: float) -> None:
     found = next_attempt_at(attempts, POLICY, now=NOW, jitter=jitter) - NOW
     span = timedelta(minutes=2 ** (attempts - 1))
     assert found == pytest.approx(jitter * span, abs=timedelta(milliseconds=1))

@@ -20,7 +20,7 @@ def wants(found: Product, wanted: WatchArea) -> bool:
     return Scope([wanted]).wanting(found) == (wanted.name,)
 
 
-def test_an_area_without_filters_wants_what_covers_any_of_it() -> None:
+def test_area_without_filters_wants_every_overlap() -> None:
     assert wants(product(), area())
     assert wants(product(footprint_wkb=pack(box(8.99, 47.99, 20, 60))), area())
 
@@ -71,7 +71,7 @@ def test_an_area_without_filters_wants_what_covers_any_of_it() -> None:
     ],
     ids=lambda value: next(iter(value)),
 )
-def test_each_filter_lets_through_and_stops(
+def test_each_filter_passes_and_rejects(
     limits: dict[str, object], passing: dict[str, object], stopped: dict[str, object]
 ) -> None:
     wanted = area(**limits)
@@ -79,22 +79,22 @@ def test_each_filter_lets_through_and_stops(
     assert not wants(product(**stopped), wanted)
 
 
-def test_a_product_that_does_not_tell_its_clouds_is_let_through() -> None:
+def test_product_without_cloud_cover_passes() -> None:
     assert wants(product(cloud_cover_percent=None), area(max_cloud_cover_percent=0.0))
 
 
-def test_an_area_by_tiles_wants_its_tile_however_little_of_it_was_imaged() -> None:
+def test_area_by_tiles_wants_any_part_of_them() -> None:
     sliver = product(footprint_wkb=pack(box(8, 47, 8.001, 48)))
     assert wants(sliver, area(tiles=frozenset({"32TMT"})))
     assert not wants(sliver, area(tiles=frozenset({"32TMT"}), min_overlap_percent=1.0))
 
 
-def test_areas_that_want_a_product_are_named_in_their_own_order() -> None:
+def test_wanting_areas_keep_the_configured_order() -> None:
     areas = [area("b"), area("far", geometry=box(100, 0, 101, 1)), area("a"), area("c")]
     assert Scope(areas).wanting(product()) == ("b", "a", "c")
 
 
-def test_nobody_wants_anything_without_areas() -> None:
+def test_no_areas_want_nothing() -> None:
     assert Scope([]).wanting(product()) == ()
 
 
@@ -129,9 +129,7 @@ PRODUCTS = st.builds(
 
 @settings(max_examples=300)
 @given(PRODUCTS, AREAS)
-def test_an_area_wants_a_product_exactly_if_no_filter_speaks_against_it(
-    found: Product, wanted: WatchArea
-) -> None:
+def test_area_wants_product_if_all_filters_pass(found: Product, wanted: WatchArea) -> None:
     covered = _percent_of_boxes(wanted, found)
     against = [
         found.collection not in wanted.collections,
@@ -149,9 +147,7 @@ def test_an_area_wants_a_product_exactly_if_no_filter_speaks_against_it(
 
 
 @given(PRODUCTS, st.lists(AREAS, max_size=6))
-def test_areas_decide_for_themselves_whoever_else_there_is(
-    found: Product, areas: list[WatchArea]
-) -> None:
+def test_areas_decide_independently(found: Product, areas: list[WatchArea]) -> None:
     alone = tuple(name for one in areas for name in Scope([one]).wanting(found))
     assert Scope(areas).wanting(found) == alone
 

@@ -46,7 +46,7 @@ def assert_no_overlap(geometry: BaseGeometry) -> None:
         assert one.intersection(other).area < 1e-12
 
 
-def test_one_search_per_collection_and_interval_however_many_areas() -> None:
+def test_one_search_per_collection_and_interval() -> None:
     areas = [area(f"a{n}", geometry=box(n, 0, n + 2, 1)) for n in range(50)]
     found = plan_searches([*areas, area("often", collections=L2A, interval=timedelta(minutes=5))])
     assert [(s.collection, s.interval, len(s.areas)) for s in found] == [
@@ -61,7 +61,7 @@ def test_no_areas_need_no_search() -> None:
     assert plan_searches([]) == ()
 
 
-def test_a_search_asks_for_what_the_loosest_area_wants() -> None:
+def test_search_has_the_loosest_filters() -> None:
     found = search(
         area("a", collections=L2A, end_at=NOW, max_cloud_cover_percent=20.0),
         area("b", collections=L2A, start_at=START - hours(1), end_at=NOW + hours(1),
@@ -71,7 +71,7 @@ def test_a_search_asks_for_what_the_loosest_area_wants() -> None:
     assert found.max_cloud_cover_percent == 80
 
 
-def test_one_area_without_a_limit_lifts_it_for_the_search() -> None:
+def test_one_unlimited_area_lifts_the_search_limit() -> None:
     limited = area("a", collections=L2A, end_at=NOW, max_cloud_cover_percent=20.0)
     found = search(limited, area("b", collections=L2A))
     assert found.sensed_until is None
@@ -94,7 +94,7 @@ def test_one_area_without_a_limit_lifts_it_for_the_search() -> None:
     ],
     ids=lambda value: next(iter(value)),
 )
-def test_the_key_changes_with_every_filter(change: dict[str, object]) -> None:
+def test_key_changes_with_every_filter(change: dict[str, object]) -> None:
     assert search(area(collections=L2A, **change)).key != search(area(collections=L2A)).key
 
 
@@ -108,12 +108,12 @@ def test_the_key_changes_with_every_filter(change: dict[str, object]) -> None:
     ],
     ids=lambda value: next(iter(value)),
 )
-def test_the_key_stays_when_the_same_products_are_wanted(change: dict[str, object]) -> None:
+def test_key_is_stable_for_the_same_products(change: dict[str, object]) -> None:
     assert search(area(collections=L2A, **change)).key == search(area(collections=L2A)).key
 
 
 @given(st.permutations(["a", "b", "c"]))
-def test_the_key_does_not_depend_on_the_order_of_areas(names: list[str]) -> None:
+def test_key_is_independent_of_area_order(names: list[str]) -> None:
     made = {
         name: area(name, geometry=box(n, 0, n + 1, 1), collections=L2A)
         for n, name in enumerate("abc")
@@ -121,7 +121,7 @@ def test_the_key_does_not_depend_on_the_order_of_areas(names: list[str]) -> None
     assert search(*(made[name] for name in names)).key == search(*made.values()).key
 
 
-def test_the_key_is_the_same_after_every_restart() -> None:
+def test_key_is_the_same_after_a_restart() -> None:
     keys = {
         subprocess.run(
             [sys.executable, "-c", KEY_IN_A_NEW_PROCESS],
@@ -135,7 +135,7 @@ def test_the_key_is_the_same_after_every_restart() -> None:
     assert len(keys) == 1
 
 
-def test_an_geometry_of_ten_thousand_vertices_is_sent_small_and_still_covers() -> None:
+def test_large_geometry_is_simplified_and_still_covers() -> None:
     coast = Polygon(
         [
             (10 + r * math.cos(turn), 50 + r * math.sin(turn))
@@ -151,7 +151,7 @@ def test_an_geometry_of_ten_thousand_vertices_is_sent_small_and_still_covers() -
     assert outline.area < coast.area * 1.3
 
 
-def test_many_islands_are_sent_small_and_still_covered() -> None:
+def test_many_islands_are_simplified_and_still_covered() -> None:
     islands = MultiPolygon(
         [
             box(lon, lat, lon + 0.3, lat + 0.3)
@@ -175,12 +175,12 @@ def fields(step_degrees: float) -> "list[WatchArea]":
     ]
 
 
-def test_five_hundred_areas_that_lie_together_share_one_search() -> None:
+def test_500_areas_side_by_side_share_one_search() -> None:
     (found,) = plan_searches(fields(0.2))
     assert len(found.areas) == 500
 
 
-def test_areas_all_over_a_continent_share_few_searches_and_ask_for_no_continent() -> None:
+def test_scattered_areas_share_few_small_searches() -> None:
     areas = fields(3)
     found = plan_searches(areas)
     assert 2 <= len(found) <= 16
@@ -193,12 +193,12 @@ def test_areas_all_over_a_continent_share_few_searches_and_ask_for_no_continent(
     assert sum(outline_of(one).area for one in found) < 0.25 * continent.area
 
 
-def test_a_few_areas_far_apart_share_one_search() -> None:
+def test_few_distant_areas_share_one_search() -> None:
     (found,) = plan_searches(fields(3)[::20])
     assert outline_of(found).area == pytest.approx(25 * 0.01)
 
 
-def test_a_simple_outline_is_sent_as_it_is() -> None:
+def test_simple_geometry_is_sent_unchanged() -> None:
     assert outline_of(search(area(collections=L2A))).equals(HERE)
 
 
@@ -223,7 +223,7 @@ STARS = st.builds(
 
 @settings(max_examples=20)
 @given(STARS)
-def test_a_jagged_outline_is_always_covered(star: BaseGeometry) -> None:
+def test_jagged_geometry_is_always_covered(star: BaseGeometry) -> None:
     outline = outline_of(search(area(geometry=star, collections=L2A)))
     assert get_num_coordinates(outline) <= MAX_VERTICES
     assert_no_overlap(outline)
@@ -231,7 +231,7 @@ def test_a_jagged_outline_is_always_covered(star: BaseGeometry) -> None:
 
 
 @given(st.lists(SMALL_BOXES, min_size=1, max_size=8))
-def test_areas_that_overlap_are_searched_without_overlapping_parts(
+def test_overlapping_areas_are_searched_without_overlap(
     boxes: list[BaseGeometry],
 ) -> None:
     areas: list[WatchArea] = [
@@ -242,14 +242,14 @@ def test_areas_that_overlap_are_searched_without_overlapping_parts(
     assert all(outline.covers(found) for found in boxes)
 
 
-def test_the_first_query_asks_for_everything() -> None:
+def test_first_query_lists_everything() -> None:
     query = plan_query(search(area(collections=L2A, end_at=NOW)), None, overlap=hours(1))
     assert query.published_from is None
     assert (query.sensed_from, query.sensed_until) == (START, NOW)
     assert query.collection == "sentinel-2-l2a"
 
 
-def test_later_queries_begin_before_the_watermark() -> None:
+def test_later_queries_overlap_the_watermark() -> None:
     query = plan_query(search(area(collections=L2A)), NOW, overlap=hours(6))
     assert query.published_from == NOW - hours(6)
     assert query.sensed_from == START

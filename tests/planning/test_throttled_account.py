@@ -17,7 +17,7 @@ def judge(rate: float, hours: Hours, seconds: float = 600) -> ThrottledAccount |
     return detect_throttling(round(rate * seconds), seconds, hours, POLICY, now=NOW)
 
 
-def test_a_slow_account_over_its_volume_is_told_with_the_end_of_it() -> None:
+def test_throttling_over_quota_names_its_end() -> None:
     found = judge(1 * MB, FULL)
     assert found is not None
     assert found.until == NOW + HOUR + timedelta(days=10)
@@ -25,11 +25,11 @@ def test_a_slow_account_over_its_volume_is_told_with_the_end_of_it() -> None:
     assert "13.00 of 12.00 TB were received within 30 days" in str(found)
 
 
-def test_an_account_that_something_else_has_used_up_is_told_by_its_speed() -> None:
+def test_throttling_by_another_program_shows_in_the_rate() -> None:
     found = judge(1 * MB, GOOD_LINE)
     assert found is not None
     assert found.until is None
-    assert "does something else use the account?" in str(found)
+    assert "does another program use the account?" in str(found)
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,7 @@ def test_an_account_that_something_else_has_used_up_is_told_by_its_speed() -> No
     ],
     ids=["fast", "not so slow", "too soon to say", "a slow line", "a new mirror"],
 )
-def test_nothing_is_said_of_an_account_that_may_well_be_as_fast_as_ever(
-    rate: float, hours: Hours, seconds: float
-) -> None:
+def test_doubtful_cases_are_no_throttling(rate: float, hours: Hours, seconds: float) -> None:
     assert judge(rate, hours, seconds) is None
 
 
@@ -82,6 +80,6 @@ def test_throttling_is_detected_at_exact_limits(
     assert (found is not None) is is_slow
 
 
-def test_an_account_without_a_limit_is_never_throttled() -> None:
+def test_unlimited_account_is_never_throttled() -> None:
     unlimited = QuotaPolicy(limit_bytes=None, reserve_percent=0, fresh=HOUR)
     assert detect_throttling(600 * MB, 600, GOOD_LINE, unlimited, now=NOW) is None

@@ -16,7 +16,7 @@ from s2mirror.errors import UsageError
 from s2mirror.lifecycle import State
 from s2mirror.model import LedgerEntry
 from s2mirror.planning.preview_extents import Size, extents_of, units_of
-from s2mirror.planning.previews import PreviewRule, of_outline, preview_tasks, requests_of
+from s2mirror.planning.previews import PreviewRule, of_geometry, preview_tasks, requests_of
 from s2mirror.preview_model import Extent, PreviewSource, Script
 from s2mirror.projection import projected, to_degrees, to_map, unit_metres
 
@@ -119,7 +119,7 @@ def test_an_area_over_the_antimeridian_is_drawn_on_either_side() -> None:
 
 
 def test_what_is_too_coarse_or_falls_into_too_many_parts_is_refused() -> None:
-    with pytest.raises(UsageError, match="1780 m per pixel; Sentinel Hub draws nothing coarser"):
+    with pytest.raises(UsageError, match="1780 m per pixel; Sentinel Hub renders nothing coarser"):
         extents_of(ISSUE, "EPSG:4326", Size(width=32))
     with pytest.raises(UsageError, match="in 81 parts, more than 64"):
         extents_of(box(14, 46, 14.1, 46.1), "EPSG:4326", Size(width=22_000, height=22_000))
@@ -182,7 +182,7 @@ def test_an_outline_is_clipped_and_parts_with_nothing_of_it_are_not_bought() -> 
     )
     big = rule(size=Size(width=5000, height=5000))
     around = (product().sensed_at, product().published_at)
-    task = of_outline("x", hook, big, "sentinel-2-l2a", around)
+    task = of_geometry("x", hook, big, "sentinel-2-l2a", around)
     requests = requests_of(task)
     assert len(extents_of(hook, "EPSG:4326", big.size)) == 4
     assert len(requests) == 3
@@ -191,14 +191,14 @@ def test_an_outline_is_clipped_and_parts_with_nothing_of_it_are_not_bought() -> 
 
 def test_a_box_is_not_clipped() -> None:
     around = (product().sensed_at, product().published_at)
-    task = of_outline("x", ISSUE, rule(size=Size(width=512)), "sentinel-2-l2a", around)
+    task = of_geometry("x", ISSUE, rule(size=Size(width=512)), "sentinel-2-l2a", around)
     assert [request.geometry_geojson for request in requests_of(task)] == [""]
 
 
 def test_a_format_without_transparency_gets_three_bands() -> None:
     around = (product().sensed_at, product().published_at)
     jpeg = rule(form="jpeg", size=Size(width=512))
-    (request,) = requests_of(of_outline("x", ISSUE, jpeg, "sentinel-2-l2a", around))
+    (request,) = requests_of(of_geometry("x", ISSUE, jpeg, "sentinel-2-l2a", around))
     assert "const ALPHA = false;" in request.script.text
 
 

@@ -30,11 +30,11 @@ class Counting(Throttle):
         super().__init__()
         self.taken_bytes = 0
 
-    def take(self, size_bytes: int, halt: StopFlag) -> None:  # noqa: ARG002 - the Throttle's
+    def take(self, size_bytes: int, stop: StopFlag) -> None:  # noqa: ARG002 - the Throttle's
         self.taken_bytes += size_bytes
 
 
-def test_bytes_wait_for_those_before_them_whoever_took_those() -> None:
+def test_all_connections_share_one_rate() -> None:
     throttle, first, second = Throttle(lambda: 10), Patient(), Patient()
     throttle.take(10_000, first)
     throttle.take(20_000, second)
@@ -43,32 +43,32 @@ def test_bytes_wait_for_those_before_them_whoever_took_those() -> None:
     assert second.waits == pytest.approx([3000], abs=60)
 
 
-def test_at_full_speed_nobody_waits_and_a_new_speed_holds_from_the_next_byte_on() -> None:
+def test_new_rate_applies_from_the_next_byte() -> None:
     rates = [None, 0, 10]
-    throttle, halt = Throttle(lambda: rates[0]), Patient()
-    throttle.take(10_000, halt)
+    throttle, stop = Throttle(lambda: rates[0]), Patient()
+    throttle.take(10_000, stop)
     rates.pop(0)
-    throttle.take(10_000, halt)
-    assert halt.waits == [], "a pause lets what is under way end"
+    throttle.take(10_000, stop)
+    assert stop.waits == [], "a pause lets what is under way end"
     rates.pop(0)
-    throttle.take(10_000, halt)
-    assert halt.waits == pytest.approx([1000], abs=60)
+    throttle.take(10_000, stop)
+    assert stop.waits == pytest.approx([1000], abs=60)
 
 
-def test_a_stop_wakes_whoever_waits_for_the_speed_allowed() -> None:
-    halt = StopFlag()
-    halt.set()
-    Throttle(lambda: 1).take(10**9, halt)
+def test_stop_ends_the_wait_for_the_rate() -> None:
+    stop = StopFlag()
+    stop.set()
+    Throttle(lambda: 1).take(10**9, stop)
 
 
-def test_every_byte_that_comes_goes_through_the_throttle(kit: Kit) -> None:
+def test_every_received_byte_passes_the_throttle(kit: Kit) -> None:
     kit.sandbox.publish([tiny(27), tiny(25)])
     throttle = Counting()
     result = kit.cycle(replace(kit.mirror(), throttle=throttle))
     assert throttle.taken_bytes == result.received_bytes > 0
 
 
-def test_the_meter_counts_bytes_and_the_time_in_which_somebody_was_at_work() -> None:
+def test_meter_counts_bytes_and_busy_seconds() -> None:
     meter = Meter(window_seconds=100)
     for second in range(50):
         meter.add(7, 1000.0 + second)
@@ -83,35 +83,35 @@ def test_the_meter_counts_bytes_and_the_time_in_which_somebody_was_at_work() -> 
     assert meter.found == (0, 0)
 
 
-def test_a_slow_account_has_one_connection_at_work_until_it_is_fast_again() -> None:
+def test_throttled_account_uses_one_connection() -> None:
     transitions = [True]
-    throttle, halt = Throttle(is_slow=lambda _bytes, _seconds: transitions[0]), StopFlag()
-    with throttle.turn(halt), throttle.turn(halt):
-        throttle.take(1, halt)
+    throttle, stop = Throttle(is_slow=lambda _bytes, _seconds: transitions[0]), StopFlag()
+    with throttle.connection(stop), throttle.connection(stop):
+        throttle.take(1, stop)
     assert throttle.slow
     entered = threading.Event()
 
     def second() -> None:
-        with throttle.turn(halt):
+        with throttle.connection(stop):
             entered.set()
 
     thread = threading.Thread(target=second)
-    with throttle.turn(halt):
+    with throttle.connection(stop):
         thread.start()
         assert not entered.wait(1.2)
     assert entered.wait(30)
     thread.join()
 
 
-def test_a_stop_wakes_whoever_waits_for_the_one_connection() -> None:
-    throttle, halt = Throttle(is_slow=lambda _bytes, _seconds: True), StopFlag()
-    throttle.take(1, halt)
-    halt.set()
-    with throttle.turn(StopFlag()), pytest.raises(Stopped), throttle.turn(halt):
+def test_stop_ends_the_wait_for_a_connection() -> None:
+    throttle, stop = Throttle(is_slow=lambda _bytes, _seconds: True), StopFlag()
+    throttle.take(1, stop)
+    stop.set()
+    with throttle.connection(StopFlag()), pytest.raises(Stopped), throttle.connection(stop):
         pass
 
 
-def test_a_timetable_says_nothing_of_the_account() -> None:
+def test_limited_rate_shows_no_throttling() -> None:
     seen: list[tuple[int, float]] = []
 
     def is_slow(size_bytes: int, seconds: float) -> bool:
@@ -125,7 +125,7 @@ def test_a_timetable_says_nothing_of_the_account() -> None:
 
 
 @pytest.mark.long
-def test_a_slow_account_is_told_of_and_charges_no_product_an_attempt(
+def test_throttling_is_logged_and_charges_no_attempt(
     kit: Kit, capsys: pytest.CaptureFixture[str]
 ) -> None:
     product = tiny()
