@@ -72,7 +72,7 @@ def trouble(s3: S3Store, file: RemoteFile, start_byte: int = 0) -> MirrorError:
         (429, "", StoreBusy, FEWER),
         (400, "RequestTimeout", StoreUnavailable, AGAIN),
         (404, "NoSuchBucket", StoreUnreachable, "check store.bucket and store.endpoint"),
-        (403, "QuotaExceeded", QuotaError, "the account's volume is used up"),
+        (403, "QuotaExceeded", QuotaError, "the account's download quota is used up"),
         (500, "InternalError", StoreUnavailable, AGAIN),
         (502, "", StoreUnavailable, AGAIN),
         (503, "SlowDown", StoreBusy, FEWER),
