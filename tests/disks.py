@@ -12,7 +12,7 @@ from kit import wait_until
 
 @contextmanager
 def small_disk(folder: Path, options: str) -> Iterator[None]:
-    """Mount a small file system of its own at *folder*; skip the test where that is not allowed."""
+    """Mount a small file system at *folder*; skip the test if that is not permitted."""
     folder.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
@@ -45,11 +45,11 @@ class FailingDisk:
         return os.geteuid() == 0 and self._mount().returncode == 0 and self._trigger.exists()
 
     def fail(self) -> None:
-        """Let the kernel find an error in it."""
+        """Trigger a file system error."""
         self._trigger.write_text("1", encoding="ascii")
 
     def lose(self, path: Path) -> None:
-        """Let the bytes of a file, and of what was written after it, be lost to a bad sector."""
+        """Lose the bytes of a file, and of what was written after it, to a bad sector."""
         with path.open("rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -58,18 +58,18 @@ class FailingDisk:
         block_bytes = os.statvfs(self._folder).f_bsize
         os.truncate(self._image, min(int(block) for block in blocks) * block_bytes)
 
-    def mend(self) -> None:
-        """Do what an operator does: unmount it when nobody writes any more, check it, mount it."""
+    def repair(self) -> None:
+        """Do what an operator does: unmount the disk when it is not in use, check it, mount it."""
         wait_until(lambda: self._run("umount", str(self._folder)).returncode == 0, "unmounted")
         # Another test's mount namespace, made meanwhile, has the disk mounted for as long as it is.
-        wait_until(lambda: not self._loop_devices(), "nobody has it mounted")
+        wait_until(lambda: not self._loop_devices(), "not mounted anywhere")
         assert list(self._folder.iterdir()) == [], "nothing is written below the mount point"
         checked = self._run("e2fsck", "-f", "-p", str(self._image))
         assert checked.returncode <= 1, checked
         wait_until(lambda: self._mount().returncode == 0, "mounted")
 
     def remove(self) -> None:
-        """Unmount it whatever happens there."""
+        """Unmount it in any case."""
         self._run("umount", "--lazy", str(self._folder))
 
     @property
@@ -90,7 +90,7 @@ class FailingDisk:
 
 @contextmanager
 def failing_disk(image: Path, folder: Path) -> Iterator[FailingDisk]:
-    """Lend such a disk at *folder*; skip the test where that is not possible."""
+    """Yield such a disk at *folder*; skip the test if that is not possible."""
     disk = FailingDisk(image, folder)
     try:
         if not disk.make():

@@ -1,6 +1,7 @@
-"""Whether a secret that a test planted can be read anywhere: in what was said, or in a file.
+"""Search for a test's secrets in output and in files.
 
-``conftest.py`` asks after every test. What is found fails it, and is named, never repeated.
+``conftest.py`` does so after every test. A secret that is found fails the test; the message names
+it and does not repeat it.
 """
 
 import os
@@ -12,17 +13,17 @@ from typing import Final
 from urllib.parse import quote
 
 SHORTEST: Final = 8
-"""A secret of fewer characters would be found in honest words."""
+"""A shorter secret could be part of an ordinary word."""
 MOST_BYTES: Final = 32 * 1024**2
 _NAMED: Final = re.compile(r"S2MIRROR_\w*SECRET(?!\w*_FILE$)\w*")
 _FILES: Final = re.compile(r"S2MIRROR_\w+_FILE|CREDENTIALS_DIRECTORY")
 _TOKEN: Final = re.compile(rb"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}")
-"""Every access token of the sandbox is one, and nothing else is."""
+"""A JSON web token, as the sandbox issues them."""
 _PRODUCTS: Final = (".SAFE", ".part")
 
 
 class Leaks:
-    """What was planted, where to look, and what was found."""
+    """The secrets of a test, the folders to search, and what was found."""
 
     def __init__(self) -> None:
         self._secrets: dict[bytes, str] = {}
@@ -31,7 +32,7 @@ class Leaks:
         self._found: dict[str, None] = {}
 
     def plant(self, environment: Mapping[str, str]) -> None:
-        """Take note of the secrets that an environment has, and of the files that hold some."""
+        """Record the secrets of an environment, and the files that contain some."""
         for name, value in environment.items():
             if _NAMED.fullmatch(name) and len(value) >= SHORTEST:
                 self._secrets[value.encode()] = name
@@ -40,11 +41,11 @@ class Leaks:
                 self._own.add(Path(value))
 
     def watch(self, folder: Path) -> None:
-        """Look into every file of a folder at the end of the test."""
+        """Search every file of a folder at the end of the test."""
         self._folders.append(folder)
 
     def look(self, text: str | bytes | None, where: str) -> None:
-        """Search what was said."""
+        """Search an output."""
         data = text.encode("utf-8", "replace") if isinstance(text, str) else text or b""
         for secret, name in self._secrets.items():
             if secret in data:
@@ -53,7 +54,7 @@ class Leaks:
             self._found[f"an access token can be read in {where}"] = None
 
     def harvest(self) -> list[str]:
-        """Search the folders; return all that was found since the last time, and begin anew."""
+        """Search the folders; return everything found since the last call, and reset."""
         for folder in self._folders:
             for path in self._files(folder):
                 with suppress(OSError), path.open("rb") as file:
@@ -63,7 +64,7 @@ class Leaks:
         return found
 
     def _files(self, folder: Path) -> Iterator[Path]:
-        """Yield what a mirror wrote: no product, no token file, nothing that holds a secret."""
+        """Yield the files that a mirror wrote, without products, token and secret files."""
         for here, folders, names in os.walk(folder):
             folders[:] = [name for name in folders if not name.endswith(_PRODUCTS)]
             for path in (Path(here, name) for name in names):

@@ -1,4 +1,4 @@
-"""What watches every other test: that a planted secret is found wherever a mirror leaves it."""
+"""The search for secrets, which runs after every test, finds them."""
 
 from pathlib import Path
 
@@ -18,9 +18,7 @@ def leaks(tmp_path: Path) -> Leaks:
 
 
 @pytest.mark.parametrize("text", [SECRET, "planted%2Fsecret%2Bkey", TOKEN])
-def test_what_was_said_or_written_is_searched_and_no_secret_repeated(
-    leaks: Leaks, tmp_path: Path, text: str
-) -> None:
+def test_secrets_in_output_and_files_are_found(leaks: Leaks, tmp_path: Path, text: str) -> None:
     (tmp_path / "ledger-wal").write_bytes(b"\0\1" + text.encode())
     leaks.look(f"key={text}", "the log")
     found = leaks.harvest()
@@ -30,9 +28,7 @@ def test_what_was_said_or_written_is_searched_and_no_secret_repeated(
     assert leaks.harvest() == []
 
 
-def test_products_token_files_and_the_tests_own_secret_files_may_hold_them(
-    leaks: Leaks, tmp_path: Path
-) -> None:
+def test_products_tokens_and_secret_files_may_contain_secrets(leaks: Leaks, tmp_path: Path) -> None:
     leaks.plant({"S2MIRROR_S3_SECRET_KEY_FILE": str(tmp_path / "key")})
     product = tmp_path / "archive/X.SAFE"
     product.mkdir(parents=True)

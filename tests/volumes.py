@@ -1,4 +1,4 @@
-"""What tests of disk room and account volume share: products of which the true size is told."""
+"""For tests of disk space and quota: products with their true size in the catalog."""
 
 import copy
 from dataclasses import replace
@@ -21,7 +21,7 @@ def honest(product: SandboxProduct) -> SandboxProduct:
 
 
 def limit(kit: Kit, size_bytes: int, *, reserve_percent: float = 0) -> None:
-    """Hold the account of *kit* to so many bytes in 30 days."""
+    """Limit the account of *kit* to this many bytes in 30 days."""
     kit.sections["quota"] = (
         f'per_30_days = "{size_bytes} B"\nreserve_percent = {reserve_percent}\nfresh = "7 d"'
     )

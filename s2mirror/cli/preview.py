@@ -28,8 +28,8 @@ from s2mirror.geometry import Shape
 from s2mirror.preview_model import FORMATS, Outcome, Preview, PreviewSource
 from s2mirror.service.logs import set_up_logs
 from s2mirror.service.options import secret_texts
-from s2mirror.service.preview_order import Estimate, Order, carry_out, estimates, tasks
-from s2mirror.service.previews import PreviewStatus, status_now
+from s2mirror.service.preview_order import Estimate, PreviewOrder, estimates, make_previews, tasks
+from s2mirror.service.previews import PreviewStatus, current_preview_status
 from s2mirror.service.wiring import Mirror, mirror_on
 
 _OPTIONS: Final = (
@@ -137,13 +137,13 @@ class Arguments:
     as_json: JsonOption = False
 
     @property
-    def order(self) -> Order:
+    def order(self) -> PreviewOrder:
         """The order that the arguments describe. Raises UsageError."""
         given = {name: getattr(self, name) for name in _OPTIONS}
-        return Order(
+        return PreviewOrder(
             ids=tuple(dict.fromkeys(plain_id(text) for text in self.ids or ())),
             areas=tuple(dict.fromkeys(self.area or ())),
-            outline=self._geometry(),
+            geometry=self._geometry(),
             since=_instant("--from", self.since, time.min),
             until=_instant("--to", self.until, time.max),
             collection=self._collection(),
@@ -201,8 +201,8 @@ def preview(arguments: Arguments) -> int:
     with stopped_by_signals() as stop, _previewing(arguments.config) as mirror:
         found = tasks(mirror, arguments.order)
         planned = estimates(found)
-        done = [] if arguments.dry_run else carry_out(mirror, found, arguments.output, stop)
-        status = status_now(mirror)
+        done = [] if arguments.dry_run else make_previews(mirror, found, arguments.output, stop)
+        status = current_preview_status(mirror)
         root = mirror.archive.root
     if arguments.as_json:
         print_json(_values(planned, done, status, root))

@@ -9,7 +9,7 @@ from s2mirror.cli.context import ConfigOption, config_path
 from s2mirror.cli.signals import leave
 from s2mirror.config import Loaded, Settings, load_settings
 from s2mirror.errors import ConfigError, MirrorError
-from s2mirror.service.daemon import Daemon, Orders
+from s2mirror.service.daemon import Daemon, SignalRequests
 from s2mirror.service.logs import log, set_up_logs
 from s2mirror.service.options import secret_texts
 from s2mirror.service.wiring import Mirror, open_mirror
@@ -20,31 +20,31 @@ def run(config: ConfigOption = None) -> int:
 
     SIGHUP reads the configuration again; a faulty one is refused, and the old one stays active.
     """
-    orders = _listen()
+    requests = _listen()
     settings = _begin(load_settings(config_path(config)))
     notifier = Notifier()
     with InstanceLock(settings.ledger.path):
         mirror: Mirror | None = open_mirror(settings, create=True)
         while mirror is not None:
             reread = partial(_reread, config, mirror.settings)
-            mirror = Daemon(mirror, notifier, orders, reread).run()
+            mirror = Daemon(mirror, notifier, requests, reread).run()
         leave(0)
 
 
-def _listen() -> Orders:
+def _listen() -> SignalRequests:
     """Install signal handlers: they only set flags, which the daemon reads."""
-    orders = Orders()
+    requests = SignalRequests()
 
     def reload(*_: object) -> None:
-        orders.reload = True
+        requests.reload = True
 
     def stop(*_: object) -> None:
-        orders.stop = True
+        requests.stop = True
 
     signal.signal(signal.SIGHUP, reload)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    return orders
+    return requests
 
 
 def _begin(loaded: Loaded) -> Settings:

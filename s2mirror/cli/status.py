@@ -64,10 +64,11 @@ def _print_status(found: Status) -> None:
     print_line(f"quota     {_account(found.quota)}")
     if found.bandwidth.bytes_per_second is not None:
         print_line(f"rate      {_speed(found.bandwidth)}")
-    if found.slow:
-        print_line(f"slow      {found.slow}")
-    for hold in found.holds:
-        print_line(f"deferred  {format_count(hold.products, 'product')}; the first: {hold.reason}")
+    if found.throttled:
+        print_line(f"throttled {found.throttled}")
+    for group in found.deferrals:
+        products = format_count(group.products, "product")
+        print_line(f"deferred  {products}; the first: {group.reason}")
     print_line(f"ledger    {found.ledger_path}")
     print_line("")
     _print_areas(found)

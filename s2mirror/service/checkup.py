@@ -1,4 +1,4 @@
-"""Try out everything that the mirror needs, and say what is wrong and what to do."""
+"""`s2mirror check`: try every folder and service that the configuration names."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -38,25 +38,22 @@ from s2mirror.service.wiring import refuse_network_file_system, utc_now
 from s2mirror.stop import StopFlag
 
 MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
-"""Beyond 15 minutes S3 refuses every signature; long before, somebody should know."""
+"""S3 refuses every signature from 15 minutes on; the check warns long before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that was tried."""
+    """The result of one check."""
 
     name: str
     detail: str
-    """What was found, or what is wrong and what to do."""
+    """What was found; or what is wrong, and what to do."""
     exit_code: int = 0
-    """0 when all is well."""
+    """0 if the check passed."""
 
 
 def checkup(settings: Settings) -> Iterator[Check]:
-    """Try everything that the configuration leads to, one thing after the other.
-
-    Yields each result as soon as it is there; no failure keeps the next from being tried.
-    """
+    """Yield the result of each check as soon as it is known; a failure does not end the checks."""
     searches = plan_searches([watch_area(area, settings) for area in settings.area])
     yield _try("ledger", lambda: _ledger(settings.ledger.path))
     yield _try("archive", lambda: _archive(settings))
@@ -65,7 +62,7 @@ def checkup(settings: Settings) -> Iterator[Check]:
     yield _try("catalog", lambda: _catalog(catalog, searches))
     yield _try("clock", lambda: _clock(catalog.server_time(), utc_now()))
     yield _try("store", lambda: _store(settings, catalog, searches))
-    yield from _other_ways(settings)
+    yield from _alternatives(settings)
     yield _try("key expiry", lambda: _key_expiry(settings))
     if any(rule.source is PreviewSource.PROCESS for rule in preview_rules(settings).values()):
         yield _try("previews", lambda: _previews(settings))
@@ -83,35 +80,37 @@ def _ledger(path: Path) -> str:
     kind = filesystem_kind(path)
     if not path.exists():
         if not _may_write(folder := _nearest(path.parent)):
-            raise LedgerError(f"{path}: this user may not write in {folder}; set ledger.path")
-        return f"{path} (on {kind}) will be made at the first sync"
+            raise LedgerError(
+                f"{path}: this user has no permission to write in {folder}; set ledger.path"
+            )
+        return f"{path} (on {kind}) will be created at the first sync"
     ledger = open_ledger(path, create=False)
     ledger.check_whole()
     ledger.close()
-    return f"{path} (on {kind}) is whole"
+    return f"{path} (on {kind}) is undamaged"
 
 
 def _archive(settings: Settings) -> str:
     archive = Archive(settings.archive.root)
     free_bytes, reserve_bytes = existing(archive).free_bytes(), settings.archive.reserve_bytes
-    room = f"{free_bytes / 1e9:.1f} GB free, {reserve_bytes / 1e9:.1f} GB of it kept free"
+    space = f"{free_bytes / 1e9:.1f} GB free, {reserve_bytes / 1e9:.1f} GB of it kept free"
     if free_bytes <= reserve_bytes:
         raise ArchiveError(
-            f"{archive.root}: {room}: nothing would be fetched; "
-            "make room, or set archive.reserve lower"
+            f"{archive.root}: {space}: no product can be downloaded; "
+            "free disk space, or lower archive.reserve"
         )
     if not _may_write(folder := _nearest(archive.root)):
         raise ArchiveError(
-            f"{archive.root}: this user may not write in {folder}; "
-            "give it the right to, or set archive.root elsewhere"
+            f"{archive.root}: this user has no permission to write in {folder}; "
+            "grant it, or set archive.root to another folder"
         )
-    _check_tie(settings.ledger.path, archive)
-    state = "is an archive" if archive.archive_id() else "will be made at the first sync"
-    return f"{archive.root} (on {filesystem_kind(archive.root)}) {state}; {room}"
+    _check_identity(settings.ledger.path, archive)
+    state = "is an archive" if archive.archive_id() else "will be created at the first sync"
+    return f"{archive.root} (on {filesystem_kind(archive.root)}) {state}; {space}"
 
 
-def _check_tie(ledger_path: Path, archive: Archive) -> None:
-    """Raise ArchiveError if a ledger that has an archive does not find it here."""
+def _check_identity(ledger_path: Path, archive: Archive) -> None:
+    """Raise ArchiveError if the ledger belongs to an archive that is not mounted here."""
     if not ledger_path.exists():
         return
     ledger = open_ledger(ledger_path, create=False)
@@ -122,7 +121,7 @@ def _check_tie(ledger_path: Path, archive: Archive) -> None:
 
 
 def _nearest(folder: Path) -> Path:
-    """Return the folder itself or the closest above it that exists."""
+    """Return *folder*, or its closest parent that exists."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder
@@ -134,26 +133,26 @@ def _may_write(folder: Path) -> bool:
 
 def _lock(path: Path) -> str:
     pid = holder_pid(path)
-    return "no other s2mirror works with this ledger" if pid is None else f"process {pid} runs"
+    return "no s2mirror runs with this ledger" if pid is None else f"process {pid} has the lock"
 
 
 def _catalog(catalog: StacApiCatalog, searches: tuple[Search, ...]) -> str:
     known = catalog.collections()
-    wanted = {search.collection for search in searches}
-    if missing := sorted(wanted - known):
+    needed = {search.collection for search in searches}
+    if missing := sorted(needed - known):
         raise CatalogError(
-            f"the catalog has no collection {missing[0]!r}; it has {len(known)} others. "
-            "Check catalog.url"
+            f"the catalog has no collection {missing[0]!r}; it has {len(known)} others; "
+            "check catalog.url"
         )
-    return f"has {', '.join(sorted(wanted))}"
+    return f"has {', '.join(sorted(needed))}"
 
 
-def _clock(theirs: datetime, ours: datetime) -> str:
-    skew = ours - theirs
+def _clock(server_time: datetime, local_time: datetime) -> str:
+    skew = local_time - server_time
     if abs(skew) > MAX_CLOCK_SKEW:
         raise MirrorError(
             f"this machine's clock differs from the catalog's by {skew}; "
-            "set it (NTP), or the store will refuse its signatures"
+            "set it (NTP), because the store refuses signatures with a wrong time"
         )
     return f"within {abs(skew).total_seconds():.0f} s of the catalog's"
 
@@ -162,41 +161,41 @@ def _store(settings: Settings, catalog: StacApiCatalog, searches: tuple[Search, 
     store = S3Store(store_options(settings))
     try:
         product = _any_product(catalog, searches)
-    except CatalogError:  # has its own line; the keys can be tried without
+    except CatalogError:  # reported by the check of the catalog; the keys can be tried without it
         store.probe()
-        return "the keys are good; without the catalog there is no product to read from"
+        return "the keys are valid; no product was read, because the catalog failed"
     if product is None:
         store.probe()
-        return "the keys are good; no area has a product yet to read from"
+        return "the keys are valid; no area has a product yet, so none was read"
     listing = store.list_product(product.s3_prefix)
     smallest = min(listing.files, key=lambda file: file.size_bytes, default=None)
     if smallest is None:
-        return f"the keys are good; {product.id} has no objects yet"
+        return f"the keys are valid; {product.id} has no objects yet"
     read_bytes = sum(len(chunk) for chunk in store.read(smallest))
-    return f"the keys are good; read {smallest.path} ({read_bytes} B) of {product.id}"
+    return f"the keys are valid; read {smallest.path} ({read_bytes} B) of {product.id}"
 
 
-def _other_ways(settings: Settings) -> Iterator[Check]:
-    """Try every endpoint and every key pair that stands in for the first.
+def _alternatives(settings: Settings) -> Iterator[Check]:
+    """Try every other endpoint and key pair.
 
-    A stand-in that nobody asked for by name may fail: the mirror does without it.
+    A default fallback endpoint may fail, as the configuration does not ask for it.
     """
     try:
-        options, ways = store_options(settings), store_targets(settings)
-    except CredentialError:  # told by the line above
+        options, targets = store_options(settings), store_targets(settings)
+    except CredentialError:  # reported by the check of the store
         return
-    chosen = settings.store.fallback_endpoints is not None
-    for endpoint in ways.endpoints[1:]:
+    configured = settings.store.fallback_endpoints is not None
+    for endpoint in targets.endpoints[1:]:
         check = _try(f"store {endpoint}", partial(_probe, replace(options, endpoint=endpoint)))
-        yield check if chosen or not check.exit_code else replace(check, exit_code=0)
-    for access_key, secret_key in ways.keys[1:]:
+        yield check if configured or not check.exit_code else replace(check, exit_code=0)
+    for access_key, secret_key in targets.keys[1:]:
         second = replace(options, access_key=access_key, secret_key=secret_key)
         yield _try("key pair 2", partial(_probe, second))
 
 
 def _probe(options: StoreOptions) -> str:
     S3Store(options).probe()
-    return "answers; its keys are good"
+    return "responds; the keys are valid"
 
 
 def _key_expiry(settings: Settings) -> str:
@@ -205,15 +204,15 @@ def _key_expiry(settings: Settings) -> str:
     if notes := key_expiry_notes(settings, now=utc_now()):
         return "; ".join(note.text for note in notes)
     last_days = [f"pair {e.number}: {e.expires_on:%Y-%m-%d}" for e in key_expiries(settings)]
-    return ", ".join(last_days) or "not known; set store.key_expires to be warned in time"
+    return ", ".join(last_days) or "not known; set store.key_expires to get a warning in time"
 
 
 def _previews(settings: Settings) -> str:
-    """Get a token, which costs nothing; a picture would."""
+    """Get a token, which is free of charge; rendering an image is not."""
     from s2mirror.service.preview_client import new_tokens  # noqa: PLC0415 - see there
 
     new_tokens(settings, utc_now).token(StopFlag())
-    return f"{settings.endpoints.token_url} gives the OAuth client a token"
+    return f"{settings.endpoints.token_url} issued a token to the OAuth client"
 
 
 def _any_product(catalog: StacApiCatalog, searches: tuple[Search, ...]) -> Product | None:

@@ -1,4 +1,4 @@
-"""What the daemon says of itself, for health checks in another process."""
+"""Health: what the daemon reports about itself, for checks in another process."""
 
 import json
 import threading
@@ -13,77 +13,85 @@ from s2mirror.errors import MirrorError
 from s2mirror.times import parse_utc
 
 STALE_AFTER: Final = timedelta(minutes=2)
-"""The daemon speaks every 15 s; silence for this long means that it hangs or is gone."""
-_FACT: Final = "health"
+"""The daemon reports every 15 s; without a report for this long it hangs or has ended."""
+_HEALTH: Final = "health"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """What the daemon last said, judged by how long ago that was."""
+    """The daemon's last report."""
 
     at: datetime
     problems: tuple[str, ...]
-    """Empty when all is well."""
+    """Empty if there are none. A report that is too old is a problem too."""
 
     @property
     def ok(self) -> bool:
-        """Whether all is well."""
+        """Whether there are no problems."""
         return not self.problems
 
 
-class Troubles:
-    """What a person should look at now, by where it came from. Any thread may use it."""
+class Problems:
+    """The problems that need a person's attention now, by source. Safe for threads."""
 
     def __init__(self, ledger: Ledger, now: Callable[[], datetime]) -> None:
         self._ledger = ledger
         self._now = now
         self._lock = threading.Lock()
-        self._saying = threading.Lock()
+        self._writing = threading.Lock()
         self._texts: dict[str, str] = {}
 
-    def set(self, where: str, text: str) -> None:
-        """Note a trouble, and say so at once if it is a new one."""
-        self._change(where, text)
+    def set(self, source: str, text: str) -> None:
+        """Set the problem of a source; a changed text is reported at once."""
+        self._change(source, text)
 
-    def clear(self, where: str) -> None:
-        """Note that all is well there, and say so at once if it was not."""
-        self._change(where, None)
+    def clear(self, source: str) -> None:
+        """Remove the problem of a source, if it has one; this is reported at once."""
+        self._change(source, None)
+
+    def set_unexpected(self, source: str, error: Exception) -> None:
+        """Set a problem that is probably a bug in s2mirror."""
+        self.set(source, f"{source}: unexpected error {error!r}; the log has the traceback")
+
+    def update(self, source: str, text: str) -> None:
+        """Set the problem of a source, or remove it if *text* is empty."""
+        self._change(source, text or None)
 
     def texts(self) -> list[str]:
-        """Return every trouble once."""
+        """Return every problem once."""
         with self._lock:
             return list(dict.fromkeys(self._texts.values()))
 
-    def say(self) -> None:
-        """Write down how things stand. Raises LedgerError."""
-        with self._saying:  # an older word must not be written over a newer one
+    def write(self) -> None:
+        """Write the report into the ledger. Raises LedgerError."""
+        with self._writing:  # so that an older report never replaces a newer one
             write_health(self._ledger, self.texts(), now=self._now())
 
-    def _change(self, where: str, text: str | None) -> None:
+    def _change(self, source: str, text: str | None) -> None:
         with self._lock:
-            changed = self._texts.get(where) != text
-            self._texts.pop(where, None)
+            changed = self._texts.get(source) != text
+            self._texts.pop(source, None)
             if text is not None:
-                self._texts[where] = text
+                self._texts[source] = text
         if changed:
-            # A ledger in trouble cannot keep this word; the log tells of that.
+            # A ledger that fails cannot keep the report either; the log has the error.
             with suppress(MirrorError):
-                self.say()
+                self.write()
 
 
 def write_health(ledger: Ledger, problems: list[str], *, now: datetime) -> None:
-    """Say how the daemon does now."""
-    ledger.set_state_value(_FACT, json.dumps({"at": now.isoformat(), "problems": problems}))
+    """Write the daemon's report into the ledger."""
+    ledger.set_state_value(_HEALTH, json.dumps({"at": now.isoformat(), "problems": problems}))
 
 
 def read_health(ledger: Ledger, *, now: datetime) -> Health | None:
-    """Return what the daemon last said; None if it never spoke."""
-    text = ledger.state_value(_FACT)
+    """Return the daemon's last report; None if there has never been one."""
+    text = ledger.state_value(_HEALTH)
     if text is None:
         return None
-    said = json.loads(text)
-    at = parse_utc(said["at"])
-    problems = list(said["problems"])
+    report = json.loads(text)
+    at = parse_utc(report["at"])
+    problems = list(report["problems"])
     if now - at > STALE_AFTER:
-        problems.append(f"the daemon has not been heard of since {at:%Y-%m-%d %H:%M:%S} UTC")
+        problems.append(f"the daemon has not reported since {at:%Y-%m-%d %H:%M:%S} UTC")
     return Health(at=at, problems=tuple(problems))

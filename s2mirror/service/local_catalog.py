@@ -1,4 +1,4 @@
-"""When the local catalog is brought up to date. Trouble there holds nothing else up."""
+"""Updates of the local catalog. Its errors are logged and delay nothing else."""
 
 from typing import Final
 
@@ -14,48 +14,48 @@ _TABLES_AT: Final = "local_catalog.geoparquet_at"
 
 
 def begin_local_catalog(mirror: Mirror) -> None:
-    """See whether there is a catalog of this archive, and mend what a crash left of it."""
+    """Create the local catalog if it is missing, and repair what a crash left incomplete."""
     try:
         mirror.require_archive()
         mirror.local_catalog_updater().begin()
         mirror.local_catalog_updater().catch_up()
     except MirrorError as error:
-        _tell(error)
+        _log_delay(error)
 
 
 def update_local_catalog(mirror: Mirror) -> None:
-    """Write what has changed last."""
+    """Write the latest changes."""
     try:
         mirror.require_archive()
         mirror.local_catalog_updater().catch_up()
     except MirrorError as error:
-        _tell(error)
+        _log_delay(error)
 
 
 def finish_local_catalog(mirror: Mirror, stop: StopFlag) -> None:
-    """Write all that has changed, and the tables if they are due."""
+    """Write all changes, and the GeoParquet tables if they are due."""
     try:
         complete_local_catalog(mirror, stop)
     except MirrorError as error:
-        _tell(error)
+        _log_delay(error)
 
 
 def complete_local_catalog(mirror: Mirror, stop: StopFlag) -> None:
-    """Write the same, for whoever tells of trouble. Raises MirrorError.
+    """Write all changes, and the GeoParquet tables if they are due. Raises MirrorError.
 
-    While the archive's disk is away nothing is written; who brings or prunes products tells of it.
+    While the archive is not mounted nothing is written: downloads and prunes report that.
     """
     try:
         mirror.require_archive()
     except ArchiveError as error:
-        _tell(error)
+        _log_delay(error)
         return
     mirror.local_catalog_updater().catch_up_all(stop)
     write_tables(mirror, stop)
 
 
 def write_tables(mirror: Mirror, stop: StopFlag) -> None:
-    """Write all items of each collection as one GeoParquet file, if that is due."""
+    """Write the items of each collection as one GeoParquet file, if that is due."""
     every, static_catalog = mirror.settings.local_catalog.geoparquet_every, mirror.static_catalog
     written, now = mirror.ledger.state_value(_TABLES_AT), mirror.now()
     if (
@@ -73,6 +73,6 @@ def write_tables(mirror: Mirror, stop: StopFlag) -> None:
     mirror.ledger.set_state_value(_TABLES_AT, now.isoformat())
 
 
-def _tell(error: MirrorError) -> None:
-    """Say that the catalog lags behind; what is noted is written as soon as it can be."""
+def _log_delay(error: MirrorError) -> None:
+    """Log that the local catalog is behind; pending changes are written as soon as possible."""
     log.warning("local_catalog.delayed", reason=str(error))

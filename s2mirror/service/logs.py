@@ -1,4 +1,4 @@
-"""Logs: an event name and facts; JSON unless a person watches; no secret ever."""
+"""The log: an event name and values per line; JSON unless on a terminal; secrets are hidden."""
 
 import logging
 import os
@@ -15,18 +15,18 @@ _MIN_SECRET_CHARACTERS: Final = 4
 log: Final = structlog.get_logger()
 
 
-class _Echo:
-    """Prints to whatever stderr is now, so that a progress bar may stand in for it."""
+class _StderrLogger:
+    """Prints to the current ``sys.stderr``, which a progress bar may have replaced."""
 
     def msg(self, text: str) -> None:
         """Print one line."""
-        print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the log's outlet
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints the log
 
     log = debug = info = warn = warning = error = critical = fatal = exception = msg
 
 
 class Redactor:
-    """A structlog processor that hides every secret in every value."""
+    """A structlog processor that replaces every secret in every value."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = [text for text in secrets if len(text) >= _MIN_SECRET_CHARACTERS]
@@ -34,13 +34,13 @@ class Redactor:
     def __call__(
         self, _logger: object, _method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
-        """Return *event* with every occurrence of a secret replaced."""
+        """Return *event* with every secret replaced."""
         for key, value in event.items():
             event[key] = self.hide(value)
         return event
 
     def hide(self, value: object) -> object:
-        """Return *value* with every occurrence of a secret replaced, in lists too."""
+        """Return *value* with every secret replaced, in lists too."""
         if isinstance(value, list | tuple):
             return [self.hide(part) for part in value]
         if not isinstance(value, str):
@@ -50,7 +50,7 @@ class Redactor:
         return value
 
 
-def _wants_colours() -> bool:
+def _use_colors() -> bool:
     return (
         sys.stderr.isatty()
         and not os.environ.get("NO_COLOR")  # see no-color.org
@@ -59,14 +59,14 @@ def _wants_colours() -> bool:
 
 
 def set_up_logs(*, level: str, form: str, secrets: Iterable[str]) -> None:
-    """Send logs to stderr as ``json`` or ``text``; ``auto`` is text on a terminal."""
-    # Libraries speak through the standard logging; their words are ours to pass on or not.
+    """Write the log to stderr as ``json`` or ``text``; ``auto`` is text on a terminal."""
+    # Libraries log through the standard library; their messages are not part of this log.
     logging.basicConfig(level=logging.CRITICAL)
     as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=_wants_colours())
+        else structlog.dev.ConsoleRenderer(colors=_use_colors())
     )
     structlog.configure(
         processors=[
@@ -78,6 +78,6 @@ def set_up_logs(*, level: str, form: str, secrets: Iterable[str]) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=lambda *_: _Echo(),
+        logger_factory=lambda *_: _StderrLogger(),
         cache_logger_on_first_use=False,
     )

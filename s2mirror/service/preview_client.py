@@ -1,6 +1,6 @@
-"""Who draws previews: Sentinel Hub, with the tokens of the operator's OAuth client.
+"""The renderer of previews: Sentinel Hub's Process API, with tokens of the OAuth client.
 
-Imported when the first picture is to be drawn: the libraries behind it cost every command time.
+Imported only before the first preview is rendered, because its libraries take long to import.
 """
 
 from collections.abc import Callable
@@ -18,16 +18,16 @@ from s2mirror.preview_model import RenderedImage, RenderRequest
 from s2mirror.stop import StopFlag
 from s2mirror.times import parse_utc
 
-_QUIET_UNTIL: Final = "preview.quiet_until"
-_LONGEST_QUIET: Final = timedelta(days=31)
-"""No service means to be left alone for longer; a clock that was wrong might say so."""
+_BACKOFF_UNTIL: Final = "preview.backoff_until"
+_LONGEST_BACKOFF: Final = timedelta(days=31)
+"""A later end of the back-off comes from a wrong clock and is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackoffRenderer:
-    """A painter that is not asked again while it, or who gives tokens, wants to be left alone.
+    """A renderer that sends no request before the time that the service named (Retry-After).
 
-    Until when is in the ledger, so every command and a daemon that starts anew heeds it.
+    That time is in the ledger, so that every command and a restarted daemon respects it.
     """
 
     renderer: PreviewRenderer
@@ -35,42 +35,42 @@ class BackoffRenderer:
     now: Callable[[], datetime]
 
     def render(self, request: RenderRequest, stop: StopFlag) -> RenderedImage:
-        """Return the picture that *request* asks for, as the painter does."""
-        self._require_quiet_is_over()
+        """Return the image that *request* describes. Raises what the renderer raises."""
+        self._require_backoff_is_over()
         try:
             return self.renderer.render(request, stop)
         except (PreviewUnavailable, TokenUnavailable) as error:
             if error.retry_after_seconds:
                 until = self.now() + timedelta(seconds=error.retry_after_seconds)
-                self.ledger.set_state_value(_QUIET_UNTIL, until.isoformat())
+                self.ledger.set_state_value(_BACKOFF_UNTIL, until.isoformat())
             raise
 
-    def _require_quiet_is_over(self) -> None:
-        told, now = self.ledger.state_value(_QUIET_UNTIL), self.now()
-        if told is None or not now < parse_utc(told) < now + _LONGEST_QUIET:
+    def _require_backoff_is_over(self) -> None:
+        text, now = self.ledger.state_value(_BACKOFF_UNTIL), self.now()
+        if text is None or not now < parse_utc(text) < now + _LONGEST_BACKOFF:
             return
         raise PreviewUnavailable(
-            "drawing a preview: Sentinel Hub or its token endpoint was busy, and wants to be left "
-            f"alone until {parse_utc(told):%Y-%m-%d %H:%M} UTC; will be tried again then",
-            retry_after_seconds=(parse_utc(told) - now).total_seconds(),
+            "rendering a preview: Sentinel Hub or its token endpoint was busy and asked for no "
+            f"request before {parse_utc(text):%Y-%m-%d %H:%M} UTC; the preview is tried again then",
+            retry_after_seconds=(parse_utc(text) - now).total_seconds(),
         )
 
 
 def new_tokens(settings: Settings, now: Callable[[], datetime]) -> ClientTokens:
-    """Return where tokens come from. Raises CredentialError if there is no OAuth client."""
+    """Return the source of tokens. Raises CredentialError if no OAuth client is configured."""
     return ClientTokens(token_options(settings), now)
 
 
 def new_renderer(
     settings: Settings, ledger: Ledger, now: Callable[[], datetime]
 ) -> PreviewRenderer:
-    """Return who draws previews. Raises CredentialError if there is no OAuth client."""
+    """Return the preview renderer. Raises CredentialError if no OAuth client is configured."""
     hub = SentinelHub(hub_options(settings), new_tokens(settings, now))
     return BackoffRenderer(hub, ledger, now)
 
 
 def token_options(settings: Settings) -> TokenOptions:
-    """Return how to get OAuth2 tokens. Raises CredentialError if there is no client."""
+    """Return the options of the token client. Raises CredentialError if no OAuth client is set."""
     client_id, client_secret = settings.secrets.require_client()
     tokens, ledger = settings.tokens, settings.ledger.path
     return TokenOptions(
@@ -87,7 +87,7 @@ def token_options(settings: Settings) -> TokenOptions:
 
 
 def hub_options(settings: Settings) -> HubOptions:
-    """Return how to have previews drawn."""
+    """Return the options of the Process API's client."""
     return HubOptions(
         url=settings.endpoints.process_url,
         timeout_seconds=settings.preview.timeout.total_seconds(),

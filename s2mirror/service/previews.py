@@ -1,4 +1,4 @@
-"""Previews put together: from the settings to a step that is ready, and how they stand."""
+"""The preview step built from the settings, the daemon's preview job, and their status."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _RULES: Final = "preview.rules"
 
 
 def preview_rule(settings: Settings, area: Area | None = None) -> PreviewRule:
-    """Return what previews an area wants; without one, what [preview] alone says."""
+    """Return the preview options of an area; without an area, those of [preview] alone."""
     preview = settings.preview
     own = (area.preview, area.preview_of, area.preview_evalscript) if area else (None, None, None)
     return PreviewRule(
@@ -45,18 +45,18 @@ def preview_rule(settings: Settings, area: Area | None = None) -> PreviewRule:
 
 
 def preview_rules(settings: Settings) -> dict[str, PreviewRule]:
-    """Return what previews each area wants."""
+    """Return the preview options of each area."""
     return {area.name: preview_rule(settings, area) for area in settings.area}
 
 
 def allowance(settings: Settings) -> Spending:
-    """Return what previews may cost in a calendar month."""
+    """Return the limits of requests and processing units in a calendar month."""
     preview = settings.preview
     return Spending(requests=preview.monthly_requests, units=preview.monthly_units)
 
 
 def preview_maker(mirror: Mirror) -> PreviewMaker:
-    """Return what makes single previews, with one painter and one token for all of them."""
+    """Return what makes single previews, with one renderer and one token for all of them."""
     settings = mirror.settings
 
     @lru_cache(maxsize=1)
@@ -78,7 +78,7 @@ def preview_maker(mirror: Mirror) -> PreviewMaker:
 
 
 def previewer(mirror: Mirror) -> Previewer:
-    """Return the preview step, ready to use."""
+    """Return the preview step."""
     preview, download = mirror.settings.preview, mirror.settings.download
     schedule = Schedule(every=preview.every, window=preview.window) if preview.every else None
     return Previewer(
@@ -97,20 +97,20 @@ def previewer(mirror: Mirror) -> Previewer:
     )
 
 
-def look_again_if_changed(mirror: Mirror) -> None:
-    """Let every held product have its turn once more when the areas want other previews."""
+def enqueue_if_changed(mirror: Mirror) -> None:
+    """Enqueue the previews of every held product again if the areas' options have changed."""
     rules = preview_rules(mirror.settings)
-    wanted = repr(sorted((n, str(r.source), r.per_area, r.script.name) for n, r in rules.items()))
-    if mirror.ledger.state_value(_RULES) != wanted:
+    options = repr(sorted((n, str(r.source), r.per_area, r.script.name) for n, r in rules.items()))
+    if mirror.ledger.state_value(_RULES) != options:
         mirror.ledger.previews.enqueue(mirror.area_names)
-        mirror.ledger.set_state_value(_RULES, wanted)
+        mirror.ledger.set_state_value(_RULES, options)
 
 
 def make_due(step: Previewer, stop: StopFlag) -> Iterator[Preview]:
-    """Make what is due, telling the log of each. Raises what the step raises."""
+    """Make the previews that are due and log each. Raises what the step raises."""
     for preview in step.make_due(stop):
-        tell = log.info if preview.outcome is not Outcome.FAILED else log.warning
-        tell(
+        write = log.info if preview.outcome is not Outcome.FAILED else log.warning
+        write(
             f"preview.{preview.outcome}",
             subject=preview.subject,
             name=preview.name,
@@ -121,8 +121,8 @@ def make_due(step: Previewer, stop: StopFlag) -> Iterator[Preview]:
 
 
 def make_all_due(mirror: Mirror, stop: StopFlag) -> int:
-    """Make previews until none is due; return how many. Trouble is told and holds nothing up."""
-    look_again_if_changed(mirror)
+    """Make previews until none is due; return how many. Errors are logged and delay nothing."""
+    enqueue_if_changed(mirror)
     step, made = previewer(mirror), 0
     more = True
     try:
@@ -139,50 +139,50 @@ def make_all_due(mirror: Mirror, stop: StopFlag) -> int:
 
 
 class PreviewJob:
-    """The daemon's turn at previews: what it says of trouble is said once, until that is over."""
+    """The daemon's preview job. It logs a problem once, until the problem is over."""
 
-    def __init__(self, mirror: Mirror, stop: StopFlag, trouble: Callable[[str], None]) -> None:
+    def __init__(self, mirror: Mirror, stop: StopFlag, on_problem: Callable[[str], None]) -> None:
         self._mirror = mirror
         self._step = previewer(mirror)
         self._stop = stop
-        self._trouble = trouble
-        self._said = ""
+        self._on_problem = on_problem
+        self._problem = ""
 
-    def turn(self) -> None:
-        """Make what is due. A used-up allowance is as the operator wishes, and no trouble."""
+    def run(self) -> None:
+        """Make the previews that are due. A used-up monthly limit is no problem: it was chosen."""
         self._mirror.require_archive()
-        look_again_if_changed(self._mirror)
+        enqueue_if_changed(self._mirror)
         try:
-            bought = sum(preview.units > 0 for preview in make_due(self._step, self._stop))
+            paid = sum(preview.units > 0 for preview in make_due(self._step, self._stop))
         except Stopped:
             raise
         except MirrorError as error:
-            self._say(str(error), is_trouble=not isinstance(error, QuotaError))
+            self._report(str(error), is_problem=not isinstance(error, QuotaError))
         else:
-            if bought or not self._mirror.ledger.previews.due_count():
-                self._say("", is_trouble=False)
+            if paid or not self._mirror.ledger.previews.due_count():
+                self._report("", is_problem=False)
 
-    def _say(self, text: str, *, is_trouble: bool) -> None:
-        if text and text != self._said:
+    def _report(self, text: str, *, is_problem: bool) -> None:
+        if text and text != self._problem:
             log.warning("previews.paused", reason=text)
-        self._said = text
-        self._trouble(text if is_trouble else "")
+        self._problem = text
+        self._on_problem(text if is_problem else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewStatus:
-    """How previews stand."""
+    """The status of previews."""
 
     outcomes: Mapping[Outcome, int]
     due: int
-    """Products of which previews are still to be made."""
+    """Products without their preview yet."""
     month: str
     spent: Spending
     allowance: Spending
 
 
 def preview_status(settings: Settings, ledger: Ledger, month: str) -> PreviewStatus:
-    """Return how previews stand, and what they have cost in *month*."""
+    """Return the status of previews, and what they have cost in *month*."""
     counts = ledger.previews.counts()
     return PreviewStatus(
         outcomes={outcome: counts.get(outcome, 0) for outcome in Outcome},
@@ -193,6 +193,6 @@ def preview_status(settings: Settings, ledger: Ledger, month: str) -> PreviewSta
     )
 
 
-def status_now(mirror: Mirror) -> PreviewStatus:
-    """Return how previews stand now."""
+def current_preview_status(mirror: Mirror) -> PreviewStatus:
+    """Return the status of previews in this month."""
     return preview_status(mirror.settings, mirror.ledger, month_of(mirror.now()))

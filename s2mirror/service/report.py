@@ -1,4 +1,4 @@
-"""How the mirror stands: one value that people and programs read."""
+"""The status of the mirror, as one value that the CLI prints and programs read."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from s2mirror.planning.downloads import ASSUMED_BYTES
 from s2mirror.planning.quota import WINDOW, backfill_at, spent_bytes
 from s2mirror.service.certificates import Summary, last_summary
 from s2mirror.service.health import Health, read_health
-from s2mirror.service.previews import PreviewStatus, status_now
+from s2mirror.service.previews import PreviewStatus, current_preview_status
 from s2mirror.service.store_failover import FailoverStatus, failover_status, key_expiry_notes
 from s2mirror.service.sync_plan import existing
 from s2mirror.service.throttled_account import throttling_note
@@ -26,7 +26,7 @@ MONTH: Final = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AreaStatus:
-    """How one area stands."""
+    """The status of one area."""
 
     name: str
     held: int
@@ -35,74 +35,74 @@ class AreaStatus:
     failed: int
     configured: bool = True
     certified: Summary | None = None
-    """What the last certificate of completeness said; None if there was none."""
+    """The result of the last certificate of completeness; None if there was none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaStatus:
-    """How the account's volume of thirty days stands."""
+    """The status of the account's download quota of thirty days."""
 
     limit_bytes: int | None
     spent_bytes: int
     left_bytes: int | None
     left_for_backfill_bytes: int | None
     more_at: datetime | None
-    """From when on there is some for the backfill again; None if there is, or never."""
+    """When there is quota for the backfill again; None if there is some now, or never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deferral:
-    """Some products that wait for the same thing."""
+    """Products that are deferred for the same reason."""
 
     products: int
     reason: str
-    """Of the first of them."""
+    """The reason of the first of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How the mirror stands."""
+    """The status of the mirror."""
 
     ledger_path: Path
     archive_root: Path
     daemon_pid: int | None
-    """Process that holds the instance lock; None if none does."""
+    """The process that has the instance lock; None if there is none."""
     health: Health | None
-    """What the daemon last said of itself; None if it never did."""
+    """The daemon's last report; None if there has never been one."""
     products: dict[State, int]
     held_bytes: int
     partial_products: int
-    """Held with some of their files, by choice."""
+    """Held products of which only selected files are held."""
     free_bytes: int
     store: FailoverStatus
     key_expiry_notes: tuple[str, ...]
-    """What there is to say of key pairs that run out."""
+    """Warnings about key pairs that expire."""
     quota: QuotaStatus
-    slow: str
-    """What was seen of an account made slow within the last hour; empty if it is not."""
+    throttled: str
+    """How CDSE throttled the account within the last hour; empty if it did not."""
     bandwidth: Allowance
-    """What the timetable allows now."""
-    holds: tuple[Deferral, ...]
-    """Why products wait, as far as it is disk, account or a better version."""
+    """The bandwidth that the timetable allows now."""
+    deferrals: tuple[Deferral, ...]
+    """Why products may not start yet: disk, quota, or a newer version."""
     received_24h_bytes: int
     received_30d_bytes: int
     areas: tuple[AreaStatus, ...]
     searches: tuple[Cursor, ...]
     found_late: int
-    """Products that only sweeps have found: the tail alone would have missed them."""
+    """Products that only sweeps have found; polls alone would have missed them."""
     previews: PreviewStatus
     rejected: tuple[Rejected, ...]
     next_due_at: datetime | None
 
     @property
     def current(self) -> bool:
-        """Whether nothing waits, nothing failed, and every search was listed."""
+        """Whether no product waits or failed, and every search was listed without an error."""
         listed = all(cursor.listed_at and not cursor.error for cursor in self.searches)
         return listed and not any(self.products.get(state) for state in PENDING | TROUBLED)
 
 
 def status(mirror: Mirror) -> Status:
-    """Return how the mirror stands, from ledger and disk alone."""
+    """Return the status of the mirror, from ledger and disk alone."""
     now = mirror.now()
     ledger = mirror.ledger
     counts = ledger.products.counts()
@@ -114,9 +114,9 @@ def status(mirror: Mirror) -> Status:
         products={state: counts.get(state, (0, 0))[0] for state in State},
         held_bytes=sum(counts.get(state, (0, 0))[1] for state in HELD),
         quota=quota_status(mirror),
-        slow=throttling_note(ledger, now=now),
+        throttled=throttling_note(ledger, now=now),
         bandwidth=allowance_at(mirror.settings.download.hours, now),
-        holds=tuple(_holds(mirror)),
+        deferrals=tuple(_deferrals(mirror)),
         partial_products=ledger.selections.partial_count(),
         free_bytes=existing(mirror.archive).free_bytes(),
         store=failover_status(mirror.settings, ledger),
@@ -126,14 +126,14 @@ def status(mirror: Mirror) -> Status:
         areas=_areas(mirror),
         searches=tuple(_cursors(mirror)),
         found_late=_found_late(mirror),
-        previews=status_now(mirror),
+        previews=current_preview_status(mirror),
         rejected=tuple(mirror.unusable()),
         next_due_at=ledger.products.next_due_at(mirror.area_names),
     )
 
 
 def quota_status(mirror: Mirror) -> QuotaStatus:
-    """Return how the account's volume stands."""
+    """Return the status of the account's download quota."""
     now, policy = mirror.now(), mirror.claimer.capacity_probe.quota
     hours = mirror.ledger.transfers(WINDOW, now=now)
     spent = spent_bytes(hours, now)
@@ -147,21 +147,25 @@ def quota_status(mirror: Mirror) -> QuotaStatus:
 
 
 def quota_note(mirror: Mirror) -> str:
-    """Return what to say of an account that lets products wait; empty if it does not."""
+    """Return a note when the quota defers products, else an empty text."""
     counts = mirror.ledger.products.counts()
     waits = any(counts.get(state, (0, 0))[0] for state in WAITING)
     more_at = quota_status(mirror).more_at
     if more_at is None or not waits:
         return ""
-    later = f"more from about {more_at:%Y-%m-%d %H:%M} UTC on"
-    return f"the account's volume for the backfill is used up (quota.per_30_days); {later}"
+    return (
+        "the account's download quota for the backfill is used up (quota.per_30_days); "
+        f"downloads resume from about {more_at:%Y-%m-%d %H:%M} UTC"
+    )
 
 
-def _holds(mirror: Mirror) -> Iterator[Deferral]:
-    """Yield why products wait, the account's volume apart from everything else."""
+def _deferrals(mirror: Mirror) -> Iterator[Deferral]:
+    """Yield why products are deferred, the quota apart from all other reasons."""
     enqueuer = mirror.enqueuer(at=existing(mirror.archive))
     plan = enqueuer.dry_run(mirror.area_names, now=mirror.now())
-    others = [why for name, why in plan.deferred.items() if name not in plan.deferred_by_quota]
+    others = [
+        reason for name, reason in plan.deferred.items() if name not in plan.deferred_by_quota
+    ]
     for reasons in (
         others,
         [plan.deferred[name] for name in plan.deferred if name in plan.deferred_by_quota],
@@ -171,7 +175,7 @@ def _holds(mirror: Mirror) -> Iterator[Deferral]:
 
 
 def _cursors(mirror: Mirror) -> Iterator[Cursor]:
-    """Yield how far every configured search has come, those too that have not begun."""
+    """Yield the cursor of every configured search, also of one that was never listed."""
     known = {cursor.search: cursor for cursor in mirror.ledger.cursors.all()}
     for search in mirror.searches:
         yield known.get(search.key) or _unlisted(search.key)

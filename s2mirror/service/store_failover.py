@@ -1,4 +1,4 @@
-"""Which way to the store is taken: remembered over restarts, and told."""
+"""The store's endpoint and key pair in use: kept over restarts, logged, reported."""
 
 import json
 from collections.abc import Callable
@@ -14,47 +14,47 @@ from s2mirror.service.logs import log
 from s2mirror.service.options import key_expiries, store_options, store_targets
 from s2mirror.times import parse_utc
 
-_WAY: Final = "store.target"
-_TOLD: Final = "store.keys_told"
+_TARGET: Final = "store.target"
+_LOGGED_EXPIRY: Final = "store.key_expiry_logged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailoverStatus:
-    """Which way to the store was taken last."""
+    """The endpoint and key pair that were used last."""
 
     endpoint: str
     key: int
     """Number of the key pair, from 1."""
     preferred: bool
-    """Whether this is the way that the configuration names first."""
+    """Whether they are the first that the configuration names."""
     since: datetime | None
-    """When it was taken; None if it was never left."""
+    """When this endpoint and key pair came into use; None if there was never a failover."""
     why: str
 
 
 def open_store(settings: Settings, ledger: Ledger, now: Callable[[], datetime]) -> FailoverStore:
-    """Return the store, asked first where it was reached last.
+    """Return the store, which begins with the endpoint that was used last.
 
-    Raises CredentialError if the keys are not there.
+    Raises CredentialError if a key is missing.
     """
 
-    def moved(way: StoreTarget, why: str) -> None:
-        log.warning("store.failover", endpoint=way.endpoint, key_pair=way.key, reason=why)
-        fact = {"endpoint": way.endpoint, "key": way.key, "since": now().isoformat(), "why": why}
-        ledger.set_state_value(_WAY, json.dumps(fact))
-        # Any of the connection threads may have been the one; none of them needs the ledger again.
+    def on_failover(target: StoreTarget, why: str) -> None:
+        log.warning("store.failover", endpoint=target.endpoint, key_pair=target.key, reason=why)
+        value = {"endpoint": target.endpoint, "key": target.key, "since": now().isoformat()}
+        ledger.set_state_value(_TARGET, json.dumps({**value, "why": why}))
+        # This may run in any of the connection threads, none of which needs the ledger again.
         ledger.close()
 
     started_with = failover_status(settings, ledger).endpoint
     return FailoverStore(
-        store_options(settings), store_targets(settings, started_with=started_with), moved
+        store_options(settings), store_targets(settings, started_with=started_with), on_failover
     )
 
 
 def failover_status(settings: Settings, ledger: Ledger) -> FailoverStatus:
-    """Return which way to the store was taken last, if it is still one of those configured."""
+    """Return the endpoint and key pair used last, if they are still configured."""
     endpoints = settings.store.endpoints
-    known = json.loads(ledger.state_value(_WAY) or "{}")
+    known = json.loads(ledger.state_value(_TARGET) or "{}")
     if known.get("endpoint") not in endpoints:
         return FailoverStatus(endpoint=endpoints[0], key=1, preferred=True, since=None, why="")
     return FailoverStatus(
@@ -67,12 +67,12 @@ def failover_status(settings: Settings, ledger: Ledger) -> FailoverStatus:
 
 
 def key_expiry_notes(settings: Settings, *, now: datetime) -> tuple[KeyWarning, ...]:
-    """Return what there is to say of key pairs that run out."""
+    """Return a warning for each key pair that expires soon or has expired."""
     return key_warnings(key_expiries(settings), today=now.date())
 
 
 def key_problems(settings: Settings, *, now: datetime) -> list[str]:
-    """Return what there is to say of the key pairs if all of them have expired."""
+    """Return a problem for each key pair if all of them have expired, else nothing."""
     notes = key_expiry_notes(settings, now=now)
     expired = [note.text for note in notes if note.expired]
     pairs = 1 if settings.secrets.s3_access_key_2 is None else 2
@@ -80,12 +80,12 @@ def key_problems(settings: Settings, *, now: datetime) -> list[str]:
 
 
 def log_key_expiry(settings: Settings, ledger: Ledger, *, now: datetime) -> None:
-    """Log what there is to say of the key pairs, once for each of the days on which it is said."""
+    """Log each warning about a key pair once per stage (30, 7, 1 day before and so on)."""
     notes = key_expiry_notes(settings, now=now)
-    told = json.loads(ledger.state_value(_TOLD) or "{}")
+    logged = json.loads(ledger.state_value(_LOGGED_EXPIRY) or "{}")
     stages = {str(note.number): note.stage for note in notes}
     for note in notes:
-        if told.get(str(note.number)) != note.stage:
-            log.warning("key.expires", reason=note.text)
-    if stages != told:
-        ledger.set_state_value(_TOLD, json.dumps(stages))
+        if logged.get(str(note.number)) != note.stage:
+            log.warning("key.expiry_noted", reason=note.text)
+    if stages != logged:
+        ledger.set_state_value(_LOGGED_EXPIRY, json.dumps(stages))

@@ -1,4 +1,4 @@
-"""Puts the mirror's parts together from the settings. The only room that knows them all."""
+"""Builds the mirror from the settings. The only module that imports every part."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -21,8 +21,13 @@ from s2mirror.planning.retry import RetryPolicy
 from s2mirror.planning.searches import Search
 from s2mirror.planning.sweeps import SweepPolicy
 from s2mirror.ports import ObjectStore, Progress
-from s2mirror.service.governing import claimer_of, throttle_of
-from s2mirror.service.options import odata_options, stac_options, watch_area
+from s2mirror.service.options import (
+    new_claimer,
+    new_throttle,
+    odata_options,
+    stac_options,
+    watch_area,
+)
 from s2mirror.service.store_failover import open_store
 from s2mirror.steps.audit import Auditor
 from s2mirror.steps.certify import Certifier
@@ -42,13 +47,13 @@ from s2mirror.steps.withdraw import Withdrawer
 
 
 def utc_now() -> datetime:
-    """Return the present instant."""
+    """Return the current time."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirror:
-    """The local half: settings, ledger, archive, areas."""
+    """Settings, ledger, archive and areas, and the steps that work on them."""
 
     settings: Settings
     ledger: Ledger
@@ -59,13 +64,13 @@ class Mirror:
     throttle: Throttle
     """Shared by every connection of the process."""
     static_catalog: StaticCatalog | None
-    """Where the local catalog stands; None if none is wanted."""
+    """The local catalog's files; None if it is not enabled."""
     now: Callable[[], datetime] = utc_now
     jitter: Callable[[], float] = random.random
-    """How long waits are spread, in [0, 1)."""
+    """A random number in [0, 1), which spreads the waits between attempts."""
 
     def searches_of(self, names: Sequence[str]) -> tuple[Search, ...]:
-        """Return the searches of the named areas, or all. Raises UsageError for an unknown one."""
+        """Return the searches of the named areas, or all. Raises UsageError for an unknown name."""
         if not names:
             return self.searches
         known = {area.name: area for area in self.areas}
@@ -73,8 +78,8 @@ class Mirror:
         return searches_for([known[name] for name in dict.fromkeys(names)], self.ledger)
 
     def require_archive(self) -> None:
-        """Raise ArchiveError unless this ledger's own archive is mounted."""
-        _tie(self.ledger, self.archive)
+        """Raise ArchiveError unless the archive that belongs to this ledger is mounted."""
+        _check_identity(self.ledger, self.archive)
 
     @property
     def area_names(self) -> list[str]:
@@ -82,24 +87,24 @@ class Mirror:
         return [area.name for area in self.areas]
 
     def unusable(self) -> list[Rejected]:
-        """Return the items that the newest sweeps listed, and that could not become products."""
+        """Return the items of the latest sweeps that are not usable as products."""
         catalog = self.settings.catalog
         since = self.now() - catalog.sweep_all_every - catalog.sweep_recent_every
         return self.ledger.cursors.rejected(since=since)
 
     @property
     def selection_policy(self) -> SelectionPolicy:
-        """Which files the areas want."""
+        """The files that each area's configuration selects."""
         return SelectionPolicy.of_areas(self.areas)
 
     @property
     def template(self) -> str:
-        """The archive's layout."""
+        """The template of the paths in the archive."""
         return self.settings.archive.template
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        """How patient to be with one product."""
+        """How often and after which waits a product is tried again."""
         download = self.settings.download
         return RetryPolicy(
             max_attempts=download.max_attempts,
@@ -108,11 +113,11 @@ class Mirror:
         )
 
     def stac_catalog(self) -> StacApiCatalog:
-        """Return the catalog."""
+        """Return a client of the STAC catalog."""
         return StacApiCatalog(stac_options(self.settings))
 
     def poller(self) -> Poller:
-        """Return the poll step, ready to use."""
+        """Return the poll step."""
         catalog = self.settings.catalog
         return Poller(
             catalog=self.stac_catalog(),
@@ -127,11 +132,11 @@ class Mirror:
         )
 
     def store(self) -> FailoverStore:
-        """Return the S3 store. Raises CredentialError if the keys are not there."""
+        """Return a client of the S3 store. Raises CredentialError if a key is missing."""
         return open_store(self.settings, self.ledger, self.now)
 
     def fetcher(self, store: ObjectStore, connections: Connections, progress: Progress) -> Fetcher:
-        """Return the fetch step, ready to use."""
+        """Return the fetch step."""
         return Fetcher(
             store=store,
             ledger=self.ledger,
@@ -146,7 +151,7 @@ class Mirror:
         )
 
     def processor(self) -> Processor:
-        """Return the process step, ready to use."""
+        """Return the process step."""
         process, download = self.settings.process, self.settings.download
         return Processor(
             ledger=self.ledger,
@@ -164,7 +169,7 @@ class Mirror:
         )
 
     def pruner(self) -> Pruner:
-        """Return the prune step, ready to use."""
+        """Return the prune step."""
         prune = self.settings.prune
         return Pruner(
             ledger=self.ledger,
@@ -180,14 +185,14 @@ class Mirror:
         )
 
     def withdrawer(self) -> Withdrawer:
-        """Return the withdraw step, ready to use."""
+        """Return the withdraw step."""
         feed = ODataDeletions(odata_options(self.settings))
         return Withdrawer(
             feed=feed, catalog=self.stac_catalog(), ledger=self.ledger, archive=self.archive
         )
 
     def enqueuer(self, *, at: Archive | None = None) -> Enqueuer:
-        """Return the choose step, ready to use; *at* is where to look for room, if elsewhere."""
+        """Return the enqueue step; *at* is where to read the free space, if not in the archive."""
         capacity_probe = replace(self.claimer.capacity_probe, archive=at or self.archive)
         return Enqueuer(
             ledger=self.ledger,
@@ -198,11 +203,11 @@ class Mirror:
         )
 
     def certifier(self) -> Certifier:
-        """Return the certify step, ready to use."""
+        """Return the certify step."""
         return Certifier(catalog=self.stac_catalog(), ledger=self.ledger, archive=self.archive)
 
     def auditor(self, workers: Executor, *, mirror_runs: Callable[[], bool]) -> Auditor:
-        """Return the audit step, ready to use."""
+        """Return the audit step."""
         return Auditor(
             ledger=self.ledger,
             archive=self.archive,
@@ -213,7 +218,7 @@ class Mirror:
         )
 
     def exporter(self) -> Exporter:
-        """Return the export step, ready to use."""
+        """Return the export step."""
         return Exporter(
             ledger=self.ledger,
             archive=self.archive,
@@ -224,7 +229,7 @@ class Mirror:
     def local_catalog_updater(
         self, static_catalog: StaticCatalog | None = None
     ) -> LocalCatalogUpdater:
-        """Return the catalog step, ready to use, for the mirror's own shelf or another."""
+        """Return the local catalog step, for the mirror's own catalog or another."""
         return LocalCatalogUpdater(
             ledger=self.ledger,
             archive=self.archive,
@@ -237,18 +242,18 @@ class Mirror:
 def open_mirror(settings: Settings, *, create: bool) -> Mirror:
     """Open ledger and archive.
 
-    With *create*, they are made if they are not there yet, and tied to each other; without, the
-    ledger must exist and the archive is not looked at. Raises LedgerError or ArchiveError.
+    With *create*, what is missing is created, and the archive's identity is recorded in the ledger;
+    without, the ledger must exist and the archive is not read. Raises LedgerError or ArchiveError.
     """
     refuse_network_file_system(settings.ledger.path)
     mirror = mirror_on(open_ledger(settings.ledger.path, create=create), settings)
     if create:
-        _tie(mirror.ledger, mirror.archive)
+        _check_identity(mirror.ledger, mirror.archive)
     return mirror
 
 
 def mirror_on(ledger: Ledger, settings: Settings) -> Mirror:
-    """Return the mirror that *settings* describe, on an open ledger."""
+    """Return the mirror of *settings* on an open ledger."""
     areas = tuple(watch_area(area, settings) for area in settings.area)
     archive = Archive(settings.archive.root)
     return Mirror(
@@ -258,28 +263,28 @@ def mirror_on(ledger: Ledger, settings: Settings) -> Mirror:
         areas=areas,
         searches=searches_for(areas, ledger),
         static_catalog=_static_catalog(settings),
-        claimer=claimer_of(settings, ledger, archive, areas),
-        throttle=throttle_of(settings, ledger),
+        claimer=new_claimer(settings, ledger, archive, areas),
+        throttle=new_throttle(settings, ledger),
     )
 
 
 def _static_catalog(settings: Settings) -> StaticCatalog | None:
-    wanted, root = settings.local_catalog, settings.archive.root
-    return StaticCatalog(wanted.folder_in(root)) if wanted.enabled else None
+    options, root = settings.local_catalog, settings.archive.root
+    return StaticCatalog(options.folder_in(root)) if options.enabled else None
 
 
 def refuse_network_file_system(path: Path) -> None:
-    """Raise LedgerError if *path* is where SQLite's locks are known to fail."""
+    """Raise LedgerError if *path* is on a file system on which SQLite's locks fail."""
     kind = filesystem_kind(path)
     if kind in NETWORK_KINDS:
         raise LedgerError(
-            f"ledger {path} would be on a network file system ({kind}), where SQLite's locks fail "
-            "and files get damaged; set ledger.path to a local disk. The archive may stay there"
+            f"ledger {path} is on a network file system ({kind}), on which SQLite's locks fail and "
+            "the file can be damaged; set ledger.path to a local disk. The archive may stay on it"
         )
 
 
-def _tie(ledger: Ledger, archive: Archive) -> None:
-    """Make sure that ledger and archive belong together; the first time, tie them."""
+def _check_identity(ledger: Ledger, archive: Archive) -> None:
+    """Raise ArchiveError unless ledger and archive have one identity; the first time, set it."""
     known = ledger.state_value("archive_id")
     if known is not None:
         archive.require(known)

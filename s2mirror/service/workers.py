@@ -1,4 +1,4 @@
-"""The daemon's hands: threads that deliver what is due, and hand over what has arrived."""
+"""The daemon's worker threads: several download products, one runs the hook."""
 
 import math
 import threading
@@ -9,7 +9,7 @@ from typing import Final
 from s2mirror.adapters.objectstore import FailoverStore
 from s2mirror.errors import MirrorError, Stopped
 from s2mirror.service.delivery import DownloadWorker
-from s2mirror.service.health import Troubles
+from s2mirror.service.health import Problems
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.connections import Connections
@@ -18,82 +18,82 @@ from s2mirror.stop import StopFlag
 
 FETCH: Final = "fetch"
 PROCESS: Final = "process"
-_SHARE: Final = 50
-"""Looking for marker files takes at most one part in so many of the time."""
+_MARKER_SCAN_SHARE: Final = 50
+"""Scanning for processed markers takes at most this fraction (1/50) of the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intervals:
-    """How long the daemon waits, and for what, in seconds."""
+    """The daemon's waits and limits, in seconds."""
 
     pause_seconds: float = 300.0
-    """Rest after a problem that every product would meet."""
-    away_seconds: float = 30.0
-    """Rest after the store could not be reached: it comes back by itself."""
+    """After a problem that affects every product."""
+    unreachable_seconds: float = 30.0
+    """After the store could not be reached."""
     stall_seconds: float = 900.0
-    """Work that has not moved for so long hangs: the watchdog is no longer fed."""
-    leave_seconds: float = 6.5
-    """For workers and hooks after a stop; bytes on disk are kept either way."""
+    """Without progress for this long, work counts as stalled and the watchdog is not notified."""
+    shutdown_seconds: float = 6.5
+    """For workers and hooks to end after a stop; bytes on disk are kept in any case."""
     idle_seconds: float = 2.0
-    """Between looks for products that are due."""
+    """Between checks for products that are due."""
     process_seconds: float = 30.0
-    """Between looks for marker files and for hooks to try again."""
+    """Between scans for processed markers and checks for hooks that are due again."""
     tick_seconds: float = 0.2
-    """Between looks at what signals ask for."""
+    """Between checks for signals."""
 
 
 class Workers:
-    """Some threads that fetch, and one that processes."""
+    """Threads that download products, and one that runs the hook."""
 
     def __init__(
-        self, mirror: Mirror, troubles: Troubles, intervals: Intervals, stop: StopFlag
+        self, mirror: Mirror, problems: Problems, intervals: Intervals, stop: StopFlag
     ) -> None:
         self._mirror = mirror
-        self._troubles = troubles
+        self._problems = problems
         self._intervals = intervals
         self._stop = stop
-        self._due, self._arrived = threading.Event(), threading.Event()
-        self._look_at = -math.inf
+        self._due, self._published = threading.Event(), threading.Event()
+        self._next_scan_at = -math.inf
         self._connections = Connections(mirror.settings.store.connections)
-        self._making = threading.Lock()
-        self._known_store: FailoverStore | None = None
-        self._pulse = _Pulse()
+        self._store_lock = threading.Lock()
+        self._open_store: FailoverStore | None = None
+        self._activity = _ActivityMonitor()
         self._busy: set[str] = set()
         count = mirror.settings.download.parallel_products
         self._threads = [self._thread(f"fetch-{number}", FETCH) for number in range(count)]
         self._threads.append(self._thread(PROCESS, PROCESS))
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def wake(self) -> None:
-        """Let the fetching threads look at once for what is due."""
+        """Have the download threads check at once for products that are due."""
         self._due.set()
 
     @property
     def busy(self) -> int:
-        """How many have a product in hand."""
+        """How many threads work on a product."""
         return len(self._busy)
 
     @property
     def alive(self) -> int:
-        """How many have not ended."""
+        """How many threads have not ended."""
         return sum(thread.is_alive() for thread in self._threads)
 
     @property
-    def still_seconds(self) -> float:
-        """For how long nothing has moved, although somebody has a product in hand."""
-        return time.monotonic() - self._pulse.moved_at if self._busy else 0.0
+    def stalled_seconds(self) -> float:
+        """The time since the last progress, while a thread works on a product; else 0."""
+        return time.monotonic() - self._activity.last_at if self._busy else 0.0
 
     def end(self) -> None:
-        """Wake everybody up to see that the stop flag is set."""
+        """Wake every thread, so that it sees the stop flag."""
         self._due.set()
-        self._arrived.set()
+        self._published.set()
 
     def abandon(self) -> None:
-        """Leave behind whatever hangs on a silent socket, but no hook that heeds no stop."""
+        """Give up threads that wait for a silent socket; kill a hook that ignored the stop."""
         self._connections.close()
         end_hooks()
 
@@ -101,96 +101,101 @@ class Workers:
         return threading.Thread(target=self._work, args=(job,), name=name, daemon=True)
 
     def _work(self, job: str) -> None:
-        """Take one turn after the other; rest after a problem that the next would meet too."""
-        turn = {FETCH: self._fetch, PROCESS: self._process}[job]
+        """Repeat a job; pause after a problem that would affect the next run too."""
+        run_once = {FETCH: self._fetch, PROCESS: self._process}[job]
         while not self._stop.is_set():
             try:
-                turn()
+                run_once()
             except Stopped:
                 break
             except MirrorError as error:
-                rests = self._intervals
-                seconds = rests.away_seconds if error.transient else rests.pause_seconds
-                self._troubles.set(job, str(error))
+                waits = self._intervals
+                seconds = waits.unreachable_seconds if error.transient else waits.pause_seconds
+                self._problems.set(job, str(error))
                 log.error("work.paused", job=job, seconds=seconds, reason=str(error))
                 self._stop.wait(seconds)
-            except Exception as error:  # noqa: BLE001 - a bug must not end the service; it is told
-                self._troubles.set(job, f"{job} crashed: {error!r}; the log has more")
+            except Exception as error:  # noqa: BLE001 - a bug must not end the service
+                self._problems.set(
+                    job,
+                    f"{job} failed with an unexpected error: {error!r}; the log has the traceback",
+                )
                 log.exception("work.crashed", job=job)
                 self._stop.wait(self._intervals.pause_seconds)
         self._mirror.ledger.close()
 
     def _fetch(self) -> None:
-        """Deliver products as long as any is due, else rest."""
-        # Asked first: whoever fails between the two questions keeps its trouble.
+        """Download products as long as any is due, else wait."""
+        # Read first: a thread that fails between the two reads keeps its problem.
         idle = not self._busy
         due_at = self._mirror.ledger.products.next_due_at(self._mirror.area_names)
         if due_at is None or due_at > self._mirror.now():
             if idle:
-                self._troubles.clear(FETCH)
-            self._rest(self._due, self._intervals.idle_seconds)
+                self._problems.clear(FETCH)
+            self._wait(self._due, self._intervals.idle_seconds)
             return
         name = threading.current_thread().name
-        self._pulse.beat()
+        self._activity.beat()
         self._busy.add(name)
         try:
-            worker = self._crew()
+            worker = self._download_worker()
             delivered = False
             while worker.deliver_one():
                 delivered = True
-                self._arrived.set()
-                self._troubles.clear(FETCH)
+                self._published.set()
+                self._problems.clear(FETCH)
         finally:
             self._busy.discard(name)
         if not delivered:
-            # It is due, but disk, account or timetable let it wait.
-            self._rest(self._due, self._intervals.idle_seconds)
+            # A product is due, but disk, quota or timetable defer it.
+            self._wait(self._due, self._intervals.idle_seconds)
 
-    def _crew(self) -> DownloadWorker:
+    def _download_worker(self) -> DownloadWorker:
         return DownloadWorker(
             mirror=self._mirror,
-            fetcher=self._mirror.fetcher(self._store(), self._connections, self._pulse),
-            progress=self._pulse,
+            fetcher=self._mirror.fetcher(self._store(), self._connections, self._activity),
+            progress=self._activity,
             stop=self._stop,
             areas=tuple(self._mirror.area_names),
-            on_progress=self._pulse.beat,
+            on_progress=self._activity.beat,
         )
 
     def _store(self) -> FailoverStore:
-        with self._making:
-            if self._known_store is None:
-                self._known_store = self._mirror.store()
-            return self._known_store
+        with self._store_lock:
+            if self._open_store is None:
+                self._open_store = self._mirror.store()
+            return self._open_store
 
     def _process(self) -> None:
-        """Hand over whatever has arrived, look for marker files now and then, and wait for more."""
+        """Run the hook for published products, scan for processed markers, then wait."""
         processor = self._mirror.processor()
         done = processor.run_hook(self._stop)
-        if (begun := time.monotonic()) >= self._look_at:
+        if (begun := time.monotonic()) >= self._next_scan_at:
             done += processor.read_processed_markers(self._stop)
-            # A look at very many products shall not fill the day.
+            # The scan of a very large archive must not take all the time.
             took_seconds = time.monotonic() - begun
-            self._look_at = begun + max(self._intervals.process_seconds, _SHARE * took_seconds)
+            self._next_scan_at = begun + max(
+                self._intervals.process_seconds, _MARKER_SCAN_SHARE * took_seconds
+            )
         for product_id in done:
             log.info("product.processed", product=product_id)
-        self._troubles.clear(PROCESS)
-        until_look = max(0.0, self._look_at - time.monotonic())
-        self._rest(self._arrived, min(self._intervals.process_seconds, until_look))
+        self._problems.clear(PROCESS)
+        until_scan = max(0.0, self._next_scan_at - time.monotonic())
+        self._wait(self._published, min(self._intervals.process_seconds, until_scan))
 
-    def _rest(self, event: threading.Event, seconds: float) -> None:
+    def _wait(self, event: threading.Event, seconds: float) -> None:
         event.wait(seconds)
         if not self._stop.is_set():
             event.clear()
 
 
-class _Pulse:
-    """Hears of progress, and remembers when work last moved."""
+class _ActivityMonitor:
+    """A progress display that only records the time of the last progress."""
 
     def __init__(self) -> None:
-        self.moved_at = time.monotonic()
+        self.last_at = time.monotonic()
 
     def beat(self) -> None:
-        self.moved_at = time.monotonic()
+        self.last_at = time.monotonic()
 
     def began(self, product_id: str, *, size_bytes: int, staged_bytes: int) -> None:  # noqa: ARG002 - the port's
         self.beat()

@@ -1,4 +1,4 @@
-"""Hand archived products to the user's own processing, and hear when it is done."""
+"""Runs the user's hook for archived products, and reads their processed markers."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from s2mirror.model import LedgerEntry, Transition
 from s2mirror.planning.retry import RetryPolicy, next_attempt_at
 from s2mirror.stop import StopFlag
 
-_OURS_ALONE: Final = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+_WITHHELD: Final = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _GRACE_SECONDS: Final = 5.0
 _WATCH_SECONDS: Final = 0.2
 _DYING_SECONDS: Final = 1.0
@@ -29,12 +29,12 @@ _running: Final[set["subprocess.Popen[bytes]"]] = set()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processor:
-    """Runs the hook for archived products and looks for marker files."""
+    """Runs the hook for archived products and reads processed markers."""
 
     ledger: Ledger
     archive: Archive
     command: Sequence[str]
-    """Argument list; ``{path}``, ``{id}`` and ``{area}`` are filled in. Empty: no hook."""
+    """Argument list; ``{path}``, ``{id}`` and ``{area}`` are replaced. Empty: no hook."""
     timeout: timedelta
     policy: RetryPolicy
     marker_suffix: str
@@ -42,25 +42,25 @@ class Processor:
     jitter: Callable[[], float]
 
     def process(self, stop: StopFlag) -> list[str]:
-        """Return the ids of products that are processed now: by a marker file, or by the hook."""
+        """Return the ids of products that are processed now: by a marker, or by the hook."""
         return [*self.read_processed_markers(stop), *self.run_hook(stop)]
 
     def read_processed_markers(self, stop: StopFlag) -> list[str]:
-        """Return the ids of products beside which a consumer has put a marker file."""
+        """Return the ids of products beside which a consumer has put a processed marker."""
         done = []
         for product_id, path in self.ledger.products.archived():
             if stop.is_set():
                 break
             marked = self.archive.has_processed_marker(path, self.marker_suffix)
-            if marked and self._mark(product_id, "its marker file is there"):
+            if marked and self._mark(product_id, "its processed marker exists"):
                 done.append(product_id)
         return done
 
     def run_hook(self, stop: StopFlag) -> list[str]:
-        """Return the ids of products that the hook took; without a hook, of none.
+        """Return the ids of products that the hook processed; without a hook, of none.
 
-        A hook that fails or runs out of time leaves its product archived, to be tried again after
-        a growing wait, and never keeps the others from their turn.
+        After a failure or a time-out the product stays archived and the hook runs again after a
+        growing wait; the other products do not wait for that.
         """
         done: list[str] = []
         begun, products = self.now(), self.ledger.products
@@ -73,7 +73,7 @@ class Processor:
         return done
 
     def _mark(self, product_id: str, reason: str) -> bool:
-        """Mark a product; tell whether it was still to be: its hook, or a person, may have."""
+        """Mark a product as processed; return False if it is already (by its hook, or by hand)."""
         entry = self.ledger.products.get(product_id)
         if entry.state is not State.ARCHIVED:
             return False
@@ -82,10 +82,10 @@ class Processor:
         return True
 
     def _run_hook(self, entry: LedgerEntry, stop: StopFlag) -> bool:
-        """Run the hook for one product; tell whether it said that all is well."""
+        """Run the hook for one product; return whether it exited with code 0."""
         failure = _run(self._arguments(entry), self.timeout, stop)
         if not failure:
-            self._mark(entry.product.id, "the hook ended with exit code 0")
+            self._mark(entry.product.id, "the hook exited with code 0")
             return True
         if stop.is_set():
             return False
@@ -116,9 +116,10 @@ def _filled(text: str, values: dict[str, str]) -> str:
 
 
 def _run(arguments: Sequence[str], timeout: timedelta, stop: StopFlag) -> str:
-    """Run a command in a process group of its own; return why it failed, or an empty text.
+    """Run a command in a session of its own; return why it failed, or an empty text.
 
-    Its output goes to a file: however much that is, and whoever keeps it open, nothing waits.
+    Its output goes to a file, so that neither its amount nor a process that keeps it open delays
+    anything.
     """
     try:
         with TemporaryFile() as output:
@@ -144,7 +145,7 @@ def _run(arguments: Sequence[str], timeout: timedelta, stop: StopFlag) -> str:
 
 
 def end_hooks() -> None:
-    """End by force whatever hook still runs, because its mirror is about to be gone."""
+    """Kill every hook that still runs, before the process ends."""
     for process in tuple(_running):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -153,16 +154,16 @@ def end_hooks() -> None:
 
 
 def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what a hook may know: all but what leads to the mirror's own keys."""
+    """Return the environment of a hook: all but what gives access to the mirror's own keys."""
     return {
         name: value
         for name, value in environment.items()
-        if not name.startswith("S2MIRROR_") and name not in _OURS_ALONE
+        if not name.startswith("S2MIRROR_") and name not in _WITHHELD
     }
 
 
 def _wait(process: "subprocess.Popen[bytes]", timeout: timedelta, stop: StopFlag) -> str:
-    """Wait for a command to end; return why it had to be ended, or an empty text."""
+    """Wait for a command to end; return why it was terminated, or an empty text."""
     until = time.monotonic() + timeout.total_seconds()
     while True:
         with suppress(TimeoutExpired):
@@ -170,17 +171,17 @@ def _wait(process: "subprocess.Popen[bytes]", timeout: timedelta, stop: StopFlag
             return ""
         if stop.is_set() or time.monotonic() >= until:
             _end(process)
-            return "ended by a stop" if stop.is_set() else f"ended after {timeout}"
+            return "terminated by a stop" if stop.is_set() else f"terminated after {timeout}"
 
 
 def _tail(output: IO[bytes]) -> str:
-    """Return the last words of a command."""
+    """Return the end of a command's output."""
     output.seek(max(0, output.seek(0, os.SEEK_END) - 4 * _OUTPUT_SHOWN))
     return " ".join(output.read().decode(errors="replace").split())[-_OUTPUT_SHOWN:]
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End a command and everything it started: politely, then by force."""
+    """End a command and its process group: with SIGTERM, then with SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)

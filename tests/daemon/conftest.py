@@ -16,6 +16,6 @@ def kit(tmp_path: Path, sandbox: Sandbox) -> Kit:
 
 @pytest.fixture
 def daemon(kit: Kit) -> Iterator[Running]:
-    """Lend a daemon that is not started yet, and end it whatever happens."""
+    """Yield a daemon that is not started yet; kill it at the end."""
     with Running(kit) as running:
         yield running

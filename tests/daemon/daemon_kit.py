@@ -1,4 +1,4 @@
-"""Daemons: a real `s2mirror run`, with a socket as systemd gives it one, or less patient ones."""
+"""Daemons: a real `s2mirror run` with a notify socket, or one in this process."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from leaks import LEAKS
 
 from s2mirror.adapters.notify import Notifier
 from s2mirror.cli.main import main
-from s2mirror.service.daemon import Daemon, Orders
+from s2mirror.service.daemon import Daemon, SignalRequests
 from s2mirror.service.health import read_health
 from s2mirror.service.wiring import Mirror
 from s2mirror.service.workers import Intervals
@@ -41,16 +41,16 @@ class Running:
     """More environment."""
     without: tuple[str, ...] = ()
     """Variables that are not set."""
-    said: list[str] = field(default_factory=list)
-    """What systemd was told."""
+    sent: list[str] = field(default_factory=list)
+    """The lines that systemd has received."""
     _processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._address = f"@s2mirror-test-{uuid4().hex}"
         self._socket.bind("\0" + self._address[1:])
-        self._ears = threading.Thread(target=self._hear, daemon=True)
-        self._ears.start()
+        self._receiver = threading.Thread(target=self._receive, daemon=True)
+        self._receiver.start()
         self._log = self.kit.folder / "daemon.log"
         return self
 
@@ -65,7 +65,7 @@ class Running:
             process.wait()
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
             last.sendto(b"", "\0" + self._address[1:])
-        self._ears.join()
+        self._receiver.join()
         self._socket.close()
 
     @property
@@ -73,8 +73,8 @@ class Running:
         return self._processes[-1]
 
     def start(self, *, wait: bool = True) -> Self:
-        """Start it (again); return once it has said that it is ready."""
-        self.said.clear()
+        """Start the daemon (again); return when it has reported that it is ready."""
+        self.sent.clear()
         environment = self.kit.environment(
             NOTIFY_SOCKET=self._address, WATCHDOG_USEC="2000000", **self.variables
         )
@@ -88,18 +88,18 @@ class Running:
             self.wait_for("READY=1")
         return self
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         while words := self._socket.recv(4096):
-            self.said += words.decode().splitlines()
+            self.sent += words.decode().splitlines()
 
     def wait_for(self, words: str) -> None:
-        """Wait until a daemon that runs has told systemd so."""
+        """Wait until a running daemon has sent this line to systemd."""
 
-        def heard() -> bool:
+        def received() -> bool:
             assert self.process.poll() is None, self._log.read_text()
-            return words in self.said
+            return words in self.sent
 
-        wait_until(heard, words)
+        wait_until(received, words)
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -123,23 +123,23 @@ class Running:
         return self._log.read_text()
 
     def health(self) -> tuple[int, str]:
-        """Return exit code and words of `s2mirror health`, called within this process."""
+        """Return exit code and output of `s2mirror health`, called within this process."""
         with redirect_stdout(io.StringIO()) as said:
             code = main(["health", "--config", str(self.kit.config)])
         LEAKS.look(said.getvalue(), "what `s2mirror health` printed")
         return code, said.getvalue()
 
-    def wait_until_sick(self, words: str) -> None:
-        """Wait until health is red, with these words."""
+    def wait_until_unhealthy(self, words: str) -> None:
+        """Wait until health is red with a text that contains *words*."""
 
         def sick() -> bool:
             code, said = self.health()
             return code == 1 and words in said
 
-        wait_until(sick, f"health tells: {words}")
+        wait_until(sick, f"health reports: {words}")
 
-    def wait_until_well(self) -> None:
-        """Wait until health has nothing to tell."""
+    def wait_until_healthy(self) -> None:
+        """Wait until health is green."""
         wait_until(lambda: self.health() == (0, "healthy\n"), "health is green")
 
     def wait_until_held(self, *ids: str) -> None:
@@ -152,34 +152,34 @@ class Running:
         return self.kit.sandbox.stac_proxy.traffic.count("/search")
 
 
-class Feeding(Notifier):
-    """A notifier that keeps when the watchdog was fed."""
+class RecordingNotifier(Notifier):
+    """A notifier that records when the watchdog was notified."""
 
     def __init__(self) -> None:
         super().__init__({"WATCHDOG_USEC": "400000"})
-        self.fed_at: list[float] = []
+        self.notified_at: list[float] = []
 
     def alive(self, status: str) -> None:
         assert status
-        self.fed_at.append(time.monotonic())
+        self.notified_at.append(time.monotonic())
 
-    def fed_since(self, moment: float) -> int:
-        return sum(fed_at > moment for fed_at in self.fed_at)
+    def notified_since(self, moment: float) -> int:
+        return sum(notified_at > moment for notified_at in self.notified_at)
 
 
 @contextmanager
 def at_work(
     mirror: Mirror, intervals: Intervals, notifier: Notifier | None = None
 ) -> Iterator[None]:
-    """Run a daemon within this process, to be less patient than a real one."""
-    orders = Orders()
-    daemon = Daemon(mirror, notifier or Feeding(), orders, lambda: None, intervals)
+    """Run a daemon within this process, with shorter intervals than a real one."""
+    requests = SignalRequests()
+    daemon = Daemon(mirror, notifier or RecordingNotifier(), requests, lambda: None, intervals)
     thread = threading.Thread(target=daemon.run)
     thread.start()
     try:
         yield
     finally:
-        orders.stop = True
+        requests.stop = True
         thread.join(timeout=PATIENCE_SECONDS)
         assert not thread.is_alive()
 

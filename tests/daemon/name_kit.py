@@ -1,4 +1,4 @@
-"""A name server of our own, and commands of the mirror that ask nobody else."""
+"""A local name server, and commands of the mirror that use no other."""
 
 import os
 import random

@@ -15,11 +15,11 @@ start = 2020-01-01
 
 
 def reload(daemon: Running) -> None:
-    daemon.said.clear()
+    daemon.sent.clear()
     daemon.send(signal.SIGHUP)
 
 
-def test_a_hangup_with_a_good_configuration_takes_the_new_area(daemon: Running, kit: Kit) -> None:
+def test_sighup_applies_a_new_area(daemon: Running, kit: Kit) -> None:
     here, there = tiny(tile="32TMT"), tiny(tile="32TNS")
     kit.sandbox.publish([here, there])
     daemon.start()
@@ -29,8 +29,8 @@ def test_a_hangup_with_a_good_configuration_takes_the_new_area(daemon: Running, 
     assert kit.config
     reload(daemon)
     daemon.wait_for("READY=1")
-    assert any(words.startswith("RELOADING=1") for words in daemon.said)
-    assert any(words.startswith("MONOTONIC_USEC=") for words in daemon.said)
+    assert any(words.startswith("RELOADING=1") for words in daemon.sent)
+    assert any(words.startswith("MONOTONIC_USEC=") for words in daemon.sent)
     daemon.wait_until_held(here.id, there.id)
     assert daemon.process.pid == pid
     assert daemon.stop() < 20
@@ -38,7 +38,7 @@ def test_a_hangup_with_a_good_configuration_takes_the_new_area(daemon: Running, 
 
 
 @pytest.mark.long
-def test_a_hangup_in_mid_download_fetches_no_byte_twice(daemon: Running, kit: Kit) -> None:
+def test_sighup_during_a_download_fetches_no_byte_twice(daemon: Running, kit: Kit) -> None:
     product = tiny(band_bytes=BAND_BYTES)
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(DRIP)
@@ -55,9 +55,7 @@ def test_a_hangup_in_mid_download_fetches_no_byte_twice(daemon: Running, kit: Ki
 
 
 @pytest.mark.long
-def test_a_hangup_with_a_bad_configuration_keeps_the_old_and_tells_every_fault(
-    daemon: Running, kit: Kit
-) -> None:
+def test_sighup_with_a_bad_configuration_logs_every_fault(daemon: Running, kit: Kit) -> None:
     first, later = tiny(25), tiny(27)
     kit.sandbox.publish(first)
     daemon.start()
@@ -73,13 +71,13 @@ def test_a_hangup_with_a_bad_configuration_keeps_the_old_and_tells_every_fault(
     path.write_text(good)
     kit.sandbox.publish(later)
     daemon.wait_until_held(first.id, later.id)
-    assert "READY=1" not in daemon.said, "nothing was reloaded"
+    assert "READY=1" not in daemon.sent, "nothing was reloaded"
     assert len(daemon.log("mirror.started")) == 1
     daemon.stop()
 
 
 @pytest.mark.long
-def test_a_hangup_cannot_move_the_ledger_nor_lose_the_archive(daemon: Running, kit: Kit) -> None:
+def test_sighup_cannot_change_ledger_or_lose_archive(daemon: Running, kit: Kit) -> None:
     daemon.start()
     kit.sections["ledger"] = 'path = "elsewhere.sqlite"'
     assert kit.config
@@ -97,9 +95,7 @@ def test_a_hangup_cannot_move_the_ledger_nor_lose_the_archive(daemon: Running, k
 
 
 @pytest.mark.long
-def test_wrong_keys_blame_no_product_and_a_hangup_brings_the_new_one(
-    daemon: Running, kit: Kit
-) -> None:
+def test_sighup_reads_a_new_secret_key(daemon: Running, kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     key_file = kit.folder / "secret-key"
@@ -109,7 +105,7 @@ def test_wrong_keys_blame_no_product_and_a_hangup_brings_the_new_one(
     daemon.variables = {"S2MIRROR_S3_SECRET_KEY_FILE": str(key_file)}
     daemon.start()
     wait_until(lambda: daemon.log("work.paused"), "work.paused")
-    daemon.wait_until_sick("the key pair is wrong or has expired")
+    daemon.wait_until_unhealthy("the key pair is wrong or has expired")
     assert daemon.process.poll() is None
     # Every worker tries the key once for itself before it pauses.
     wait_until(lambda: list(kit.states().values()) == ["queued"], "back in the queue")
@@ -117,43 +113,41 @@ def test_wrong_keys_blame_no_product_and_a_hangup_brings_the_new_one(
     key_file.write_text(kit.sandbox.secret_key)
     reload(daemon)
     daemon.wait_until_held(product.id)
-    daemon.wait_until_well()
+    daemon.wait_until_healthy()
     daemon.stop()
     kit.assert_current(product)
 
 
-def test_a_daemon_without_keys_polls_and_says_what_it_lacks(daemon: Running, kit: Kit) -> None:
+def test_daemon_without_keys_polls_and_reports_them_missing(daemon: Running, kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     daemon.without = ("S2MIRROR_S3_SECRET_KEY",)
     daemon.start()
     wait_until(lambda: daemon.log("work.paused"), "work.paused")
-    daemon.wait_until_sick("no s3 secret key given")
+    daemon.wait_until_unhealthy("no s3 secret key given")
     wait_until(lambda: list(kit.states().values()) == ["queued"], "back in the queue")
     daemon.stop()
 
 
 @pytest.mark.long
-def test_a_catalog_that_is_down_for_a_while_shows_in_health_and_mends_itself(
-    daemon: Running, kit: Kit
-) -> None:
+def test_catalog_outage_makes_health_red_until_it_ends(daemon: Running, kit: Kit) -> None:
     daemon.start()
     wait_until(lambda: len(daemon.log("search.listed")) >= 2, "both searches")
     kit.sandbox.stac_proxy.inject(Fault(answer=Answer(status=503), times=None))
     kit.sandbox.publish(tiny())
     wait_until(lambda: len(daemon.log("job.failed")) >= 2, "job.failed")
-    daemon.wait_until_sick("answered 503")
+    daemon.wait_until_unhealthy("answered 503")
     kit.sandbox.stac_proxy.reset()
     daemon.wait_until_held(tiny().id)
-    daemon.wait_until_well()
+    daemon.wait_until_healthy()
     daemon.stop()
 
 
 @pytest.mark.long
-def test_health_tells_a_daemon_that_was_killed_from_one_that_runs(
+def test_health_reports_a_killed_daemon(
     daemon: Running,
 ) -> None:
     daemon.start()
-    daemon.wait_until_well()
+    daemon.wait_until_healthy()
     daemon.process.kill()
     daemon.process.wait()
     said = daemon.kit.run("health")

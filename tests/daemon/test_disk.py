@@ -1,4 +1,4 @@
-"""The archive's disk fails under a daemon at work, and is mended by an operator."""
+"""The archive's disk fails while the daemon works, and an operator repairs it."""
 
 import pytest
 from daemon_kit import at_work, problems
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.long
 MIB = 1024 * 1024
 
 
-def test_an_archive_that_turns_read_only_makes_health_red_until_it_is_mended(kit: Kit) -> None:
+def test_read_only_archive_makes_health_red_until_repaired(kit: Kit) -> None:
     held, later = tiny(27), tiny(25, band_bytes=2 * MIB)
     kit.sandbox.publish(held)
     with failing_disk(kit.folder / "disk.img", kit.archive) as disk:
@@ -29,7 +29,7 @@ def test_an_archive_that_turns_read_only_makes_health_red_until_it_is_mended(kit
             assert (entry.state in ("queued", "downloading"), entry.attempts) == (True, 0)
             kit.assert_same_bytes(held)
             kit.sandbox.s3_proxy.reset()
-            disk.mend()
+            disk.repair()
             wanted = dict.fromkeys((held.id, later.id), "archived")
             wait_until(lambda: kit.states() == wanted, "the second product")
             wait_until(lambda: not problems(mirror), "health is green")

@@ -1,4 +1,4 @@
-"""What the daemon says of itself while the store misbehaves, and after."""
+"""The daemon's health while the store returns errors, and afterwards."""
 
 import pytest
 from daemon_kit import Running
@@ -22,27 +22,27 @@ SKEWED = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
     ],
     ids=["503", "login page", "key", "clock"],
 )
-def test_a_store_that_lets_nothing_through_makes_health_red_and_no_product_pays(
+def test_refusing_store_makes_health_red(
     daemon: Running, kit: Kit, answer: Answer, said: str
 ) -> None:
     product = tiny(25)
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(Fault(answer=answer, times=None))
     daemon.start()
-    daemon.wait_until_sick(said)
+    daemon.wait_until_unhealthy(said)
     assert kit.entry(product).attempts == 0
-    wait_until(lambda: daemon.log("work.paused"), "a word in the log")
+    wait_until(lambda: daemon.log("work.paused"), "a log line")
     assert daemon.log("work.paused")[0]["seconds"] == (30 if answer.status != 403 else 300)
     kit.sandbox.s3_proxy.reset()
     daemon.stop()
     daemon.start()
     daemon.wait_until_held(product.id)
-    daemon.wait_until_well()
+    daemon.wait_until_healthy()
     daemon.stop()
     kit.assert_current(product)
 
 
-def test_a_product_that_alone_fails_leaves_health_green(daemon: Running, kit: Kit) -> None:
+def test_one_failing_product_leaves_health_green(daemon: Running, kit: Kit) -> None:
     kit.sections["download"] = "tries_per_file = 1"
     poison, good = tiny(25), tiny(27)
     kit.sandbox.publish([poison, good])
@@ -51,7 +51,7 @@ def test_a_product_that_alone_fails_leaves_health_green(daemon: Running, kit: Ki
     daemon.start()
     wait_until(lambda: kit.states().get(good.id) == "archived", "the good one")
     wait_until(lambda: kit.entry(poison).attempts, "the first attempt")
-    daemon.wait_until_well()
+    daemon.wait_until_healthy()
     daemon.stop()
     assert kit.faults() == []
     kit.sandbox.s3_proxy.traffic.forget()
@@ -59,14 +59,14 @@ def test_a_product_that_alone_fails_leaves_health_green(daemon: Running, kit: Ki
     assert not [key for key in kit.downloaded() if good.id in key]
 
 
-def test_a_store_that_comes_back_is_found_without_a_hand(daemon: Running, kit: Kit) -> None:
+def test_daemon_resumes_when_the_store_is_reachable_again(daemon: Running, kit: Kit) -> None:
     product = tiny(25)
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(Fault(answer=Answer(status=503), times=None))
     daemon.start()
-    daemon.wait_until_sick("503")
+    daemon.wait_until_unhealthy("503")
     kit.sandbox.s3_proxy.reset()
     daemon.wait_until_held(product.id)
-    daemon.wait_until_well()
+    daemon.wait_until_healthy()
     daemon.stop()
     kit.assert_current(product)

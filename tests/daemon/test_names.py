@@ -1,4 +1,4 @@
-"""Host names that nobody resolves, and then somebody does, while the mirror is at work."""
+"""Host names that do not resolve at first, and do later, while the mirror runs."""
 
 from pathlib import Path
 
@@ -17,9 +17,7 @@ def _namespaces() -> None:
     require_namespaces()
 
 
-def test_a_store_whose_name_begins_to_resolve_is_found_without_a_hand(
-    tmp_path: Path, sandbox: Sandbox
-) -> None:
+def test_daemon_resumes_when_the_store_name_resolves(tmp_path: Path, sandbox: Sandbox) -> None:
     product = tiny(25)
     sandbox.publish(product)
     with NameServer(None) as names:
@@ -27,39 +25,35 @@ def test_a_store_whose_name_begins_to_resolve_is_found_without_a_hand(
         kit.catalog_host = "127.0.0.1"
         with Running(kit) as daemon:
             daemon.start()
-            daemon.wait_until_sick("check the network, its DNS and store.endpoint")
+            daemon.wait_until_unhealthy("check the network, its DNS and store.endpoint")
             wait_until(lambda: kit.states() == {product.id: "queued"}, "back in the queue")
             assert kit.entry(product).attempts == 0
-            wait_until(lambda: daemon.log("work.paused"), "a word in the log")
+            wait_until(lambda: daemon.log("work.paused"), "a log line")
             assert daemon.log("work.paused")[0]["seconds"] == 30
             names.knows = True
             daemon.wait_until_held(product.id)
-            daemon.wait_until_well()
+            daemon.wait_until_healthy()
             daemon.stop()
         kit.assert_current(product)
 
 
-def test_a_catalog_whose_name_begins_to_resolve_is_listed_by_the_same_daemon(
-    tmp_path: Path, sandbox: Sandbox
-) -> None:
+def test_daemon_polls_when_the_catalog_name_resolves(tmp_path: Path, sandbox: Sandbox) -> None:
     product = tiny(25)
     sandbox.publish(product)
     with NameServer(SERVER_FAILURE) as names:
         kit = NamingKit(tmp_path, sandbox, sections=dict(IMPATIENT), names=names)
         with Running(kit) as daemon:
             daemon.start()
-            daemon.wait_until_sick("Failed to resolve 'localhost'")
+            daemon.wait_until_unhealthy("Failed to resolve 'localhost'")
             assert kit.states() == {}
             names.knows = True
             daemon.wait_until_held(product.id)
-            daemon.wait_until_well()
+            daemon.wait_until_healthy()
             daemon.stop()
         kit.assert_current(product)
 
 
-def test_a_sync_goes_on_when_names_begin_to_resolve_and_ends_with_exit_3_if_they_do_not(
-    tmp_path: Path, sandbox: Sandbox
-) -> None:
+def test_sync_without_dns_ends_with_exit_code_3(tmp_path: Path, sandbox: Sandbox) -> None:
     product = tiny(25)
     sandbox.publish(product)
     with NameServer(NO_SUCH_NAME) as names:

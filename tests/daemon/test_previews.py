@@ -1,4 +1,4 @@
-"""The daemon makes previews beside its work, and nothing waits for them."""
+"""The daemon renders previews beside its work, which does not wait for them."""
 
 import pytest
 from daemon_kit import Running
@@ -14,7 +14,7 @@ def made(kit: Kit) -> int:
     return len(list((kit.archive / "previews").rglob("*.png")))
 
 
-def test_previews_come_by_themselves_and_share_one_token(daemon: Running, kit: Kit) -> None:
+def test_daemon_renders_previews_with_one_token(daemon: Running, kit: Kit) -> None:
     kit.sections["preview"] = DRAWN
     products = [tiny(), tiny(day=22)]
     kit.sandbox.publish(products)
@@ -25,13 +25,13 @@ def test_previews_come_by_themselves_and_share_one_token(daemon: Running, kit: K
     daemon.stop()
 
 
-def test_a_revoked_client_makes_health_red_and_stops_no_product(daemon: Running, kit: Kit) -> None:
+def test_revoked_client_makes_health_red(daemon: Running, kit: Kit) -> None:
     kit.sections["preview"] = DRAWN
     kit.sandbox.identity.revoked = True
     first, second = tiny(day=22), tiny()
     kit.sandbox.publish(first)
     daemon.start()
-    daemon.wait_until_sick("was revoked")
+    daemon.wait_until_unhealthy("was revoked")
     kit.sandbox.publish(second)
     daemon.wait_until_held(first.id, second.id)
     wait_until(lambda: daemon.log("previews.paused"), "the log tells of the client")
@@ -39,9 +39,7 @@ def test_a_revoked_client_makes_health_red_and_stops_no_product(daemon: Running,
     daemon.stop()
 
 
-def test_a_used_up_allowance_is_as_the_operator_wished_and_no_trouble(
-    daemon: Running, kit: Kit
-) -> None:
+def test_used_up_preview_limit_leaves_health_green(daemon: Running, kit: Kit) -> None:
     kit.sections["preview"] = DRAWN + "\nmonthly_units = 0"
     kit.sandbox.publish(tiny())
     daemon.start()
@@ -52,9 +50,7 @@ def test_a_used_up_allowance_is_as_the_operator_wished_and_no_trouble(
     daemon.stop()
 
 
-def test_a_service_that_never_answers_holds_up_neither_products_nor_the_stop(
-    daemon: Running, kit: Kit
-) -> None:
+def test_silent_preview_service_delays_neither_products_nor_stop(daemon: Running, kit: Kit) -> None:
     kit.sections["preview"] = DRAWN
     kit.sandbox.process_proxy.inject(Fault(silent=True, times=None))
     first, second = tiny(day=22), tiny()

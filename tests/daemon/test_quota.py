@@ -1,4 +1,4 @@
-"""A daemon whose account allows less than the catalog has."""
+"""A daemon with a download quota that is smaller than the catalog."""
 
 from datetime import timedelta
 
@@ -12,7 +12,10 @@ from s2mirror.times import format_utc
 
 pytestmark = pytest.mark.long
 
-NOTE = "the account's volume for the backfill is used up (quota.per_30_days); more from about"
+NOTE = (
+    "the account's download quota for the backfill is used up (quota.per_30_days); "
+    "downloads resume from about"
+)
 
 
 def received_bytes(kit: Kit) -> int:
@@ -23,7 +26,7 @@ def held_ids(kit: Kit) -> set[str]:
     return {name for name, state in kit.states().items() if state == "archived"}
 
 
-def let_days_pass(kit: Kit, days: int) -> None:
+def age_transfers(kit: Kit, days: int) -> None:
     """Make everything that was received so much older: perhaps in the two hours of this test."""
     ledger = kit.mirror().ledger
     for hour, _ in ledger.transfers(timedelta(days=1), now=utc_now()):
@@ -32,9 +35,7 @@ def let_days_pass(kit: Kit, days: int) -> None:
     ledger.close()
 
 
-def test_a_daemon_stops_before_the_limit_says_why_and_goes_on_when_old_bytes_no_longer_count(
-    daemon: Running, kit: Kit
-) -> None:
+def test_daemon_defers_products_until_quota_is_available(daemon: Running, kit: Kit) -> None:
     old = [honest(tiny(day)) for day in (21, 23, 25, 27)]
     now = utc_now().replace(microsecond=0)
     new = honest(tiny(sensed_at=now - timedelta(hours=30)))
@@ -45,8 +46,8 @@ def test_a_daemon_stops_before_the_limit_says_why_and_goes_on_when_old_bytes_no_
     daemon.start()
     newest = {product.id for product in old[2:]}
     wait_until(lambda: held_ids(kit) == newest, "as many as the account allows")
-    wait_until(lambda: daemon.log("products.deferred"), "a word in the log")
-    assert "of the account's quota" in daemon.log("products.deferred")[0]["reason"]
+    wait_until(lambda: daemon.log("products.deferred"), "a log line")
+    assert "of the account's volume" in daemon.log("products.deferred")[0]["reason"]
     kit.sandbox.publish(new)
     wait_until(lambda: held_ids(kit) == newest | {new.id}, "the newest, from the reserve")
     assert received_bytes(kit) <= 7 * size_bytes // 2
@@ -56,14 +57,14 @@ def test_a_daemon_stops_before_the_limit_says_why_and_goes_on_when_old_bytes_no_
     assert [note.partition(" 20")[0] for note in health["notes"]] == [NOTE]
     status = kit.json("status")
     assert status["quota"]["left_for_backfill_bytes"] < size_bytes
-    assert [hold["products"] for hold in status["holds"]] == [2]
-    assert "(quota.per_30_days); more is available from about" in status["holds"][0]["reason"]
+    assert [group["products"] for group in status["deferrals"]] == [2]
+    assert "(quota.per_30_days); some is free again from about" in status["deferrals"][0]["reason"]
     forecast = kit.json("forecast")["forecast"]
     assert sum(area["products"] for area in forecast["areas"]) == 2
     assert forecast["done_at"] > (now + timedelta(days=29)).isoformat()
 
-    let_days_pass(kit, 31)
+    age_transfers(kit, 31)
     daemon.wait_until_held(*(product.id for product in [*old, new]))
-    daemon.wait_until_well()
+    daemon.wait_until_healthy()
     daemon.stop()
     kit.assert_current(*old, new)

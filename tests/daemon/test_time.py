@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from daemon_kit import Feeding, Running, at_work, problems
+from daemon_kit import RecordingNotifier, Running, at_work, problems
 from kit import BAND_BYTES, DRIP, Kit, tiny, wait_until
 
 from s2mirror.sandbox import Answer, Exchange, Fault
@@ -29,9 +29,7 @@ def searches(kit: Kit) -> list[Exchange]:
     return kit.sandbox.stac_proxy.traffic.matching("/search")
 
 
-def test_a_poll_longer_than_its_interval_delays_the_next_and_never_meets_it(
-    daemon: Running, kit: Kit
-) -> None:
+def test_polls_of_one_search_never_overlap(daemon: Running, kit: Kit) -> None:
     kit.areas = ONE_SEARCH
     kit.sandbox.stac_proxy.inject(Fault(path="/search", delay_seconds=2.5, times=None))
     daemon.start()
@@ -41,9 +39,7 @@ def test_a_poll_longer_than_its_interval_delays_the_next_and_never_meets_it(
     assert all(gap >= 2.5 for gap in gaps), "never two at once"
 
 
-def test_after_a_sleep_one_poll_catches_up_for_all_that_were_missed(
-    daemon: Running, kit: Kit
-) -> None:
+def test_one_poll_replaces_all_that_a_suspend_missed(daemon: Running, kit: Kit) -> None:
     kit.areas = ONE_SEARCH
     daemon.start()
     wait_until(lambda: len(searches(kit)) >= 2, "two polls")
@@ -71,7 +67,7 @@ def listed(mirror: Mirror) -> int:
 
 
 @pytest.mark.parametrize("days", [-1, 1])
-def test_a_step_of_the_clock_brings_one_poll_at_once(kit: Kit, days: int) -> None:
+def test_clock_jump_starts_a_poll_at_once(kit: Kit, days: int) -> None:
     kit.areas = ONE_SEARCH
     kit.sections["catalog"] = 'interval = "6 h"'
     step = [timedelta()]
@@ -85,7 +81,7 @@ def test_a_step_of_the_clock_brings_one_poll_at_once(kit: Kit, days: int) -> Non
         wait_until(lambda: len(searches(kit)) > before, "a poll")
 
 
-def test_work_goes_on_by_itself_once_the_key_is_good_again(kit: Kit) -> None:
+def test_downloads_resume_when_the_key_is_valid_again(kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     kit.sandbox.s3_proxy.inject(Fault(answer=Answer(status=401), times=None))
     mirror = kit.mirror()
@@ -97,11 +93,11 @@ def test_work_goes_on_by_itself_once_the_key_is_good_again(kit: Kit) -> None:
     kit.assert_current(tiny())
 
 
-def test_an_archive_that_goes_away_is_waited_for(kit: Kit) -> None:
+def test_downloads_resume_when_the_archive_is_mounted_again(kit: Kit) -> None:
     kit.sections["prune"] = 'interval = "1 s"'
     mirror = kit.mirror()
     with at_work(mirror, Intervals(pause_seconds=0.3, idle_seconds=0.1)):
-        wait_until(lambda: read_health(mirror.ledger, now=mirror.now()), "the first word")
+        wait_until(lambda: read_health(mirror.ledger, now=mirror.now()), "the first report")
         kit.archive.rename(kit.folder / "away")
         kit.sandbox.publish(tiny())
         wait_until(lambda: problems(mirror), "a problem")
@@ -111,39 +107,39 @@ def test_an_archive_that_goes_away_is_waited_for(kit: Kit) -> None:
     kit.assert_current(tiny())
 
 
-def test_the_watchdog_is_fed_while_a_slow_download_moves(daemon: Running, kit: Kit) -> None:
+def test_watchdog_is_notified_during_a_slow_download(daemon: Running, kit: Kit) -> None:
     kit.sandbox.publish(tiny(band_bytes=BAND_BYTES))
     kit.sandbox.s3_proxy.inject(DRIP)
     daemon.start()
     wait_until(kit.bands_begun, "partial bytes")
-    fed = daemon.said.count("WATCHDOG=1")
-    wait_until(lambda: daemon.said.count("WATCHDOG=1") >= fed + 6, "the watchdog is fed")
-    wait_until(lambda: any("downloads under way" in words for words in daemon.said), "a word")
+    notified = daemon.sent.count("WATCHDOG=1")
+    wait_until(lambda: daemon.sent.count("WATCHDOG=1") >= notified + 6, "the watchdog is notified")
+    wait_until(lambda: any("downloads in progress" in words for words in daemon.sent), "a word")
     assert kit.states() == {tiny().id: "downloading"}
     daemon.stop()
 
 
-def test_the_watchdog_is_no_longer_fed_when_a_download_hangs(kit: Kit) -> None:
+def test_watchdog_is_not_notified_when_a_download_hangs(kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     kit.sandbox.s3_proxy.inject(Fault(path="_B02_", silent=True))
-    mirror, feeding = kit.mirror(), Feeding()
-    intervals = Intervals(stall_seconds=1.0, leave_seconds=0.5)
+    mirror, recording = kit.mirror(), RecordingNotifier()
+    intervals = Intervals(stall_seconds=1.0, shutdown_seconds=0.5)
     staged = kit.archive / ".s2mirror" / "staging" / f"{tiny().id}.SAFE"
-    with at_work(mirror, intervals, feeding):
+    with at_work(mirror, intervals, recording):
         wait_until(lambda: kit.sandbox.s3_proxy.traffic.count("_B02_"), "the silent request")
         wait_until(lambda: files_below(staged) == len(tiny().files) - 1, "all the other files")
-        wait_until(lambda: feeding.fed_at, "it was fed")
-        wait_until(lambda: not feeding.fed_since(time.monotonic() - 2), "nothing more moves")
+        wait_until(lambda: recording.notified_at, "it was notified")
+        wait_until(lambda: not recording.notified_since(time.monotonic() - 2), "nothing more moves")
         silent_from = time.monotonic()
         time.sleep(1.0)
-        assert feeding.fed_since(silent_from) == 0
+        assert recording.notified_since(silent_from) == 0
 
 
 def files_below(folder: Path) -> int:
     return sum(len(names) for _, _, names in os.walk(folder))
 
 
-def test_a_minute_of_polling_takes_no_more_memory(daemon: Running, kit: Kit) -> None:
+def test_polling_does_not_increase_memory(daemon: Running, kit: Kit) -> None:
     products = [tiny(day) for day in range(1, 29)]
     kit.sandbox.publish(products)
     daemon.start()

@@ -15,9 +15,7 @@ from s2mirror.service.workers import Intervals
 pytestmark = pytest.mark.long
 
 
-def test_it_is_ready_once_its_schedule_stands_and_brings_what_comes_later(
-    daemon: Running, kit: Kit
-) -> None:
+def test_daemon_reports_ready_and_downloads_later_products(daemon: Running, kit: Kit) -> None:
     first, later = tiny(25), tiny(27)
     kit.sandbox.publish(first)
     daemon.start()
@@ -25,20 +23,20 @@ def test_it_is_ready_once_its_schedule_stands_and_brings_what_comes_later(
     daemon.wait_until_held(first.id)
     kit.sandbox.publish(later)
     daemon.wait_until_held(first.id, later.id)
-    daemon.wait_until_well()
+    daemon.wait_until_healthy()
     assert daemon.stop() < 20
     assert not daemon.log("job.failed") + daemon.log("job.crashed")
     kit.assert_current(first, later)
 
 
-def test_a_stop_is_told_first_and_takes_seconds_in_mid_download(daemon: Running, kit: Kit) -> None:
+def test_stop_takes_seconds_and_keeps_partial_bytes(daemon: Running, kit: Kit) -> None:
     product = tiny(band_bytes=BAND_BYTES)
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(DRIP)
     daemon.start()
     wait_until(kit.bands_begun, "partial bytes")
     assert daemon.stop() < 20
-    wait_until(lambda: "STOPPING=1" in daemon.said, "systemd hears of the stop")
+    wait_until(lambda: "STOPPING=1" in daemon.sent, "systemd hears of the stop")
     assert daemon.log("mirror.stopped")
     kept = kit.bands_begun()
     assert kept
@@ -62,7 +60,7 @@ def complete_files(kit: Kit) -> set[str]:
     return {path.name for path in staging.glob("*.SAFE/**/*") if path.is_file()} - {"manifest.safe"}
 
 
-def test_a_silent_store_does_not_keep_it_from_stopping(daemon: Running, kit: Kit) -> None:
+def test_silent_store_does_not_delay_the_stop(daemon: Running, kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     kit.sandbox.s3_proxy.inject(Fault(path="_B02_", silent=True))
     daemon.start()
@@ -73,14 +71,14 @@ def test_a_silent_store_does_not_keep_it_from_stopping(daemon: Running, kit: Kit
     kit.assert_current(tiny())
 
 
-def test_a_silent_catalog_does_not_keep_it_from_stopping(daemon: Running, kit: Kit) -> None:
+def test_silent_catalog_does_not_delay_the_stop(daemon: Running, kit: Kit) -> None:
     kit.sandbox.stac_proxy.inject(Fault(silent=True, times=None))
     daemon.start()
     wait_until(daemon.polls, "the silent request")
     assert daemon.stop() < 20
 
 
-def test_a_killed_one_leaves_the_lock_free_at_once(daemon: Running, kit: Kit) -> None:
+def test_killed_daemon_releases_its_lock(daemon: Running, kit: Kit) -> None:
     product = tiny(band_bytes=BAND_BYTES)
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(DRIP)
@@ -95,7 +93,7 @@ def test_a_killed_one_leaves_the_lock_free_at_once(daemon: Running, kit: Kit) ->
     kit.assert_current(product)
 
 
-def test_a_second_one_is_refused_and_told_the_process(daemon: Running, kit: Kit) -> None:
+def test_second_daemon_is_refused_with_the_pid(daemon: Running, kit: Kit) -> None:
     daemon.start()
     second = kit.run("run")
     assert second.returncode == 4
@@ -105,7 +103,7 @@ def test_a_second_one_is_refused_and_told_the_process(daemon: Running, kit: Kit)
     assert kit.run("sync").returncode == 0
 
 
-def test_marking_while_it_runs_is_seen_by_it(daemon: Running, kit: Kit) -> None:
+def test_running_daemon_prunes_what_is_marked_processed(daemon: Running, kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"\ninterval = "1 s"'
     product = tiny()
     kit.sandbox.publish(product)
@@ -119,7 +117,7 @@ def test_marking_while_it_runs_is_seen_by_it(daemon: Running, kit: Kit) -> None:
     kit.assert_current(product)
 
 
-def test_a_hook_is_called_soon_after_a_product_has_come(daemon: Running, kit: Kit) -> None:
+def test_hook_runs_soon_after_publication(daemon: Running, kit: Kit) -> None:
     kit.sections["process"] = f'command = ["/bin/cp", "-r", "{{path}}", "{kit.folder}/done"]'
     product = tiny()
     kit.sandbox.publish(product)
@@ -129,7 +127,7 @@ def test_a_hook_is_called_soon_after_a_product_has_come(daemon: Running, kit: Ki
     daemon.stop()
 
 
-def test_a_hook_that_runs_when_the_stop_comes_is_ended_too(daemon: Running, kit: Kit) -> None:
+def test_stop_ends_a_running_hook(daemon: Running, kit: Kit) -> None:
     hook = stubborn_hook(kit)
     product = tiny()
     kit.sandbox.publish(product)
@@ -142,24 +140,26 @@ def test_a_hook_that_runs_when_the_stop_comes_is_ended_too(daemon: Running, kit:
 
 
 @pytest.mark.parametrize("delay_seconds", [0.0, 0.2, 0.5, 0.8, 1.1])
-def test_an_early_stop_ends_it_cleanly(daemon: Running, delay_seconds: float) -> None:
+def test_early_stop_ends_the_daemon_without_traceback(
+    daemon: Running, delay_seconds: float
+) -> None:
     daemon.start(wait=False)
-    wait_until(lambda: hears_sigterm(daemon.process.pid), "a handler for SIGTERM")
+    wait_until(lambda: handles_sigterm(daemon.process.pid), "a handler for SIGTERM")
     time.sleep(delay_seconds)
     assert daemon.stop() < 20
     assert "Traceback" not in daemon.log_text()
 
 
-def test_a_hook_does_not_outlive_a_daemon_that_cannot_wait_for_it(kit: Kit) -> None:
+def test_hook_does_not_outlive_the_daemon(kit: Kit) -> None:
     hook = stubborn_hook(kit)
     kit.sandbox.publish(tiny())
-    with at_work(kit.mirror(), Intervals(leave_seconds=0.5, idle_seconds=0.1)):
+    with at_work(kit.mirror(), Intervals(shutdown_seconds=0.5, idle_seconds=0.1)):
         wait_until(hook, "the hook")
     assert is_gone(hook())
 
 
 def stubborn_hook(kit: Kit) -> Callable[[], int]:
-    """Configure a hook that heeds no SIGTERM; the result returns its process, once it runs."""
+    """Configure a hook that ignores SIGTERM; the result returns its PID once it runs."""
     file = kit.folder / "hook.pid"
     script = f"trap '' TERM; echo $$ > {file}; while true; do sleep 0.1; done"
     kit.sections["process"] = f'command = ["/bin/sh", "-c", "{script}"]'
@@ -167,14 +167,14 @@ def stubborn_hook(kit: Kit) -> Callable[[], int]:
 
 
 def is_gone(pid: int) -> bool:
-    """Tell whether a process has ended, though its new parent may not have asked how yet."""
+    """Return whether a process has ended, also if nobody has waited for it yet."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
 
 
-def hears_sigterm(pid: int) -> bool:
+def handles_sigterm(pid: int) -> bool:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     caught = next(line for line in lines if line.startswith("SigCgt"))
     return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
@@ -192,7 +192,7 @@ runpy.run_module("s2mirror", run_name="__main__", alter_sys=True)
 """
 
 
-def test_it_hears_sigterm_before_it_has_read_its_libraries(kit: Kit) -> None:
+def test_sigterm_handler_is_set_before_libraries_are_imported(kit: Kit) -> None:
     python, _, _, *words = kit.command("run")
     looked = subprocess.run(
         [python, "-c", LOOK_AT_FIRST_LIBRARY, *words],
@@ -205,7 +205,7 @@ def test_it_hears_sigterm_before_it_has_read_its_libraries(kit: Kit) -> None:
     assert looked.stdout.split()[1:] == ["True"], looked
 
 
-def test_its_log_is_one_json_object_per_line_without_secrets(daemon: Running, kit: Kit) -> None:
+def test_log_lines_are_json_without_secrets(daemon: Running, kit: Kit) -> None:
     kit.sections["log"] = 'format = "json"\nlevel = "debug"'
     kit.sandbox.publish(tiny())
     kit.sandbox.s3_proxy.inject(Fault(path="_B02_", answer=Answer(status=503)))

@@ -98,7 +98,7 @@ def test_an_archive_that_turns_read_only_in_mid_download_claims_nothing_and_lose
         assert kit.states() == {held.id: "archived", later.id: "queued"}
         assert kit.entry(later).attempts == 0
         kit.assert_same_bytes(held)
-        disk.mend()
+        disk.repair()
         kit.sandbox.s3_proxy.reset()
         assert kit.cycle().exit_code == 0
         kit.assert_same_bytes(held, later)

@@ -1,4 +1,4 @@
-"""Endpoints and key pairs that stand in for each other, as an operator meets them."""
+"""Failover between endpoints and key pairs, as an operator sees it."""
 
 import json
 import re
@@ -25,9 +25,7 @@ def last_day(days: int) -> str:
     return f"{(utc_now() + timedelta(days=days)).date()}"
 
 
-def test_a_mirror_whose_endpoint_is_gone_works_on_by_the_other_and_remembers_it(
-    kit: Kit, sandbox: Sandbox
-) -> None:
+def test_second_endpoint_is_used_and_kept_over_restarts(kit: Kit, sandbox: Sandbox) -> None:
     two_endpoints(kit, NOWHERE, sandbox.s3_endpoint)
     first, second = tiny(20), tiny(22)
     sandbox.publish(first)
@@ -43,7 +41,7 @@ def test_a_mirror_whose_endpoint_is_gone_works_on_by_the_other_and_remembers_it(
 
 
 @pytest.mark.long
-def test_an_endpoint_that_answers_again_is_taken_again(kit: Kit, sandbox: Sandbox) -> None:
+def test_preferred_endpoint_is_used_again_when_it_responds(kit: Kit, sandbox: Sandbox) -> None:
     two_endpoints(kit, sandbox.s3_endpoint, sandbox.s3_second_endpoint, 'prefer_again = "1 s"')
     sandbox.s3_proxy.inject(Fault(answer=Answer(status=503), times=None))
     products = [tiny(20), tiny(22)]
@@ -58,9 +56,7 @@ def test_an_endpoint_that_answers_again_is_taken_again(kit: Kit, sandbox: Sandbo
     kit.assert_current(*products)
 
 
-def test_a_store_that_cannot_be_reached_is_exit_3_and_charges_no_product(
-    kit: Kit, sandbox: Sandbox
-) -> None:
+def test_unreachable_store_is_exit_3_without_an_attempt(kit: Kit, sandbox: Sandbox) -> None:
     kit.store_endpoint = NOWHERE
     product = tiny(20)
     sandbox.publish(product)
@@ -73,9 +69,7 @@ def test_a_store_that_cannot_be_reached_is_exit_3_and_charges_no_product(
     kit.assert_current(product)
 
 
-def test_what_was_queued_under_a_clock_that_was_ahead_comes_once_it_is_right(
-    kit: Kit, sandbox: Sandbox
-) -> None:
+def test_product_queued_under_a_fast_clock_is_downloaded(kit: Kit, sandbox: Sandbox) -> None:
     kit.store_endpoint = NOWHERE
     product = tiny(20)
     sandbox.publish(product)
@@ -87,7 +81,7 @@ def test_what_was_queued_under_a_clock_that_was_ahead_comes_once_it_is_right(
 
 
 @pytest.mark.long
-def test_a_second_key_pair_takes_over_from_a_revoked_one(kit: Kit, sandbox: Sandbox) -> None:
+def test_second_key_pair_replaces_a_revoked_one(kit: Kit, sandbox: Sandbox) -> None:
     old = (sandbox.access_key, sandbox.secret_key)
     sandbox.store.renew_key()
     kit.more_secrets = {
@@ -112,7 +106,7 @@ def test_a_second_key_pair_takes_over_from_a_revoked_one(kit: Kit, sandbox: Sand
 
 
 @pytest.mark.long
-def test_check_tries_every_endpoint_and_every_key_pair(kit: Kit, sandbox: Sandbox) -> None:
+def test_check_tries_every_endpoint_and_key_pair(kit: Kit, sandbox: Sandbox) -> None:
     two_endpoints(kit, sandbox.s3_endpoint, NOWHERE)
     kit.more_secrets = {"S2MIRROR_S3_ACCESS_KEY_2": "AKIA", "S2MIRROR_S3_SECRET_KEY_2": "wrong-one"}
     done = kit.run("check", "--json")
@@ -124,7 +118,7 @@ def test_check_tries_every_endpoint_and_every_key_pair(kit: Kit, sandbox: Sandbo
 
 
 @pytest.mark.long
-def test_a_key_that_runs_out_is_told_in_log_status_health_and_check_once_a_stage(
+def test_expiring_key_is_reported_everywhere_once_per_stage(
     kit: Kit, capsys: pytest.CaptureFixture[str]
 ) -> None:
     day = last_day(5)
@@ -135,7 +129,7 @@ def test_a_key_that_runs_out_is_told_in_log_status_health_and_check_once_a_stage
     # At midnight it is one less.
     said = rf"S3 key pair 1 expires in [45] days: its last day is {day}"
     heard = capsys.readouterr()
-    assert (heard.out + heard.err).count("key.expires") == 1
+    assert (heard.out + heard.err).count("key.expiry_noted") == 1
     assert re.search(said, kit.run("status").stdout)
     assert re.search(said, kit.run("check").stdout)
     health = kit.json("health")
@@ -145,7 +139,7 @@ def test_a_key_that_runs_out_is_told_in_log_status_health_and_check_once_a_stage
 
 
 @pytest.mark.long
-def test_a_key_that_has_run_out_makes_health_red_unless_another_pair_is_there(kit: Kit) -> None:
+def test_expired_key_makes_health_red_unless_second_exists(kit: Kit) -> None:
     kit.sections["store"] = f"key_expires = {last_day(-2)}"
     kit.cycle()
     said = "S3 key pair 1 has expired: its last day was"

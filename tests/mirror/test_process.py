@@ -1,4 +1,4 @@
-"""Products are handed to the user's own program, which may do anything."""
+"""The hook: the user's own program, which may do anything."""
 
 import os
 import stat
@@ -13,11 +13,11 @@ from kit import Kit, tiny
 from s2mirror.stop import StopFlag
 
 ENOUGH_TO_BEGIN = '"10 s"'
-"""A time-out within which any hook has begun, on a busy machine too."""
+"""A time-out within which any hook has started, also on a busy machine."""
 
 
 def hook(kit: Kit, script: str, **options: str) -> Path:
-    """Write a shell script and make it the hook; return where it may leave notes."""
+    """Write a shell script and make it the hook; return the file for its notes."""
     path = kit.folder / "hook.sh"
     path.write_text(f"#!/bin/sh\ncd {kit.folder}\n{script}\n", encoding="utf-8")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -28,7 +28,7 @@ def hook(kit: Kit, script: str, **options: str) -> Path:
 
 
 def assert_ended(notes: Path) -> None:
-    """Assert that the process of which the number stands in *notes* ends about now."""
+    """Assert that the process whose number is in *notes* ends soon."""
     status = Path("/proc", notes.read_text().strip(), "status")
     patience = time.monotonic() + 120
     # The process may go between any two looks at it.
@@ -38,7 +38,7 @@ def assert_ended(notes: Path) -> None:
             time.sleep(0.05)
 
 
-def test_a_hook_that_ends_with_0_makes_its_product_processed(kit: Kit) -> None:
+def test_hook_with_exit_code_0_marks_product_processed(kit: Kit) -> None:
     notes = hook(kit, 'test -f "$1/manifest.safe" && echo "$1 $2 $3" >> notes')
     product = tiny()
     kit.sandbox.publish(product)
@@ -50,7 +50,7 @@ def test_a_hook_that_ends_with_0_makes_its_product_processed(kit: Kit) -> None:
     kit.assert_invariants()
 
 
-def test_a_hook_that_fails_says_why_and_gets_its_product_again_later(kit: Kit) -> None:
+def test_failed_hook_runs_again_later(kit: Kit) -> None:
     notes = hook(kit, 'echo x >> notes; echo "no licence for $2" >&2; exit 3')
     product = tiny()
     kit.sandbox.publish(product)
@@ -66,7 +66,7 @@ def test_a_hook_that_fails_says_why_and_gets_its_product_again_later(kit: Kit) -
     kit.assert_invariants()
 
 
-def test_only_the_end_of_much_output_is_kept(kit: Kit) -> None:
+def test_only_the_end_of_long_output_is_kept(kit: Kit) -> None:
     hook(kit, "seq 200000; echo the last word; exit 1")
     product = tiny()
     kit.sandbox.publish(product)
@@ -76,7 +76,7 @@ def test_only_the_end_of_much_output_is_kept(kit: Kit) -> None:
     kit.assert_invariants()
 
 
-def test_a_hook_is_tried_so_often_and_no_more(kit: Kit) -> None:
+def test_hook_runs_at_most_max_attempts_times(kit: Kit) -> None:
     notes = hook(kit, "echo x >> notes; exit 1", max_attempts="2")
     product = tiny()
     kit.sandbox.publish(product)
@@ -90,7 +90,7 @@ def test_a_hook_is_tried_so_often_and_no_more(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_one_product_that_the_hook_refuses_does_not_keep_the_others_from_their_turn(
+def test_failing_hook_of_one_product_delays_no_other(
     kit: Kit,
 ) -> None:
     bad, *good = [tiny(day) for day in (27, 22, 20)]
@@ -102,18 +102,18 @@ def test_one_product_that_the_hook_refuses_does_not_keep_the_others_from_their_t
 
 
 @pytest.mark.long
-def test_a_hook_that_hangs_is_ended_with_all_its_children(kit: Kit) -> None:
+def test_hook_that_hangs_is_ended_with_its_children(kit: Kit) -> None:
     notes = hook(kit, "sleep 3000 & echo $! > notes; wait", timeout=ENOUGH_TO_BEGIN)
     product = tiny()
     kit.sandbox.publish(product)
     assert kit.cycle().processed == []
     assert_ended(notes)
-    assert kit.entry(product).reason == "hook, attempt 1 of 5: ended after 0:00:10"
+    assert kit.entry(product).reason == "hook, attempt 1 of 5: terminated after 0:00:10"
     kit.assert_invariants()
 
 
 @pytest.mark.long
-def test_a_hook_that_does_not_heed_the_first_signal_is_killed(kit: Kit) -> None:
+def test_hook_that_ignores_sigterm_is_killed(kit: Kit) -> None:
     script = "trap '' TERM; echo $$ > notes; while :; do sleep 1; done"
     notes = hook(kit, script, timeout=ENOUGH_TO_BEGIN)
     kit.sandbox.publish(tiny())
@@ -123,7 +123,7 @@ def test_a_hook_that_does_not_heed_the_first_signal_is_killed(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_a_child_that_does_not_heed_the_first_signal_is_killed_with_its_hook(kit: Kit) -> None:
+def test_child_that_ignores_sigterm_is_killed(kit: Kit) -> None:
     child = "(trap '' TERM; while :; do sleep 1; done) & echo $! > notes; wait"
     notes = hook(kit, child, timeout=ENOUGH_TO_BEGIN)
     kit.sandbox.publish(tiny())
@@ -133,7 +133,7 @@ def test_a_child_that_does_not_heed_the_first_signal_is_killed_with_its_hook(kit
 
 
 @pytest.mark.long
-def test_what_a_hook_leaves_running_on_purpose_is_not_waited_for(kit: Kit) -> None:
+def test_background_process_of_a_hook_is_not_waited_for(kit: Kit) -> None:
     notes = hook(kit, "sleep 3000 & echo $! > notes; exit 0", timeout='"100 s"')
     product = tiny()
     kit.sandbox.publish(product)
@@ -142,7 +142,7 @@ def test_what_a_hook_leaves_running_on_purpose_is_not_waited_for(kit: Kit) -> No
     kit.assert_invariants()
 
 
-def test_a_hook_that_is_not_there_is_named(kit: Kit) -> None:
+def test_missing_hook_is_named(kit: Kit) -> None:
     kit.sections["process"] = 'command = ["/nowhere/hook"]'
     product = tiny()
     kit.sandbox.publish(product)
@@ -154,7 +154,7 @@ def test_a_hook_that_is_not_there_is_named(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_a_hook_may_mark_its_product_itself(kit: Kit) -> None:
+def test_hook_may_mark_its_product_itself(kit: Kit) -> None:
     product = tiny()
     command = " ".join(map(str, kit.command("mark", "processed", product.id)))
     hook(kit, f"exec {command}")
@@ -165,7 +165,7 @@ def test_a_hook_may_mark_its_product_itself(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_a_stop_ends_a_running_hook_and_charges_its_product_nothing(kit: Kit) -> None:
+def test_stop_ends_a_hook_and_counts_no_attempt(kit: Kit) -> None:
     notes = hook(kit, "echo $$ > notes; sleep 3000", timeout='"1 h"')
     product = tiny()
     kit.sandbox.publish(product)
@@ -188,7 +188,7 @@ def test_a_stop_ends_a_running_hook_and_charges_its_product_nothing(kit: Kit) ->
     kit.assert_current(product)
 
 
-def test_a_marker_file_beside_a_product_says_the_same_as_the_hook(kit: Kit) -> None:
+def test_processed_marker_marks_product_processed(kit: Kit) -> None:
     kit.sections["process"] = 'marker_suffix = ".done"'
     product, other = tiny(27), tiny(20)
     kit.sandbox.publish([product, other])
@@ -199,7 +199,7 @@ def test_a_marker_file_beside_a_product_says_the_same_as_the_hook(kit: Kit) -> N
     kit.assert_invariants()
 
 
-def test_a_product_marked_by_hand_is_processed_and_one_that_is_not_held_is_refused(
+def test_mark_processed_refuses_an_unknown_product(
     kit: Kit,
 ) -> None:
     product = tiny()
@@ -213,7 +213,7 @@ def test_a_product_marked_by_hand_is_processed_and_one_that_is_not_held_is_refus
 
 
 @pytest.mark.long
-def test_a_hook_does_not_learn_the_mirrors_secrets(kit: Kit) -> None:
+def test_environment_of_a_hook_has_no_secret(kit: Kit) -> None:
     kit.sections["process"] = (
         'command = ["/bin/sh", "-c", "env | grep -q S2MIRROR_ && exit 3 || exit 0"]'
     )

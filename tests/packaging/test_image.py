@@ -134,7 +134,7 @@ def wait_for(condition: Callable[[], bool], *, seconds: float = 180) -> bool:
     return found
 
 
-def test_the_stand_in_is_for_the_base_that_the_dockerfile_names() -> None:
+def test_substitute_base_has_the_version_of_the_dockerfile() -> None:
     said = dict(instructions(DOCKERFILE.read_text()))
     version = next(
         rest.partition("=")[2]
@@ -144,7 +144,7 @@ def test_the_stand_in_is_for_the_base_that_the_dockerfile_names() -> None:
     assert said["FROM"].replace("${PYTHON_VERSION}", version) == BASE
 
 
-def test_it_says_its_version(engine: Engine) -> None:
+def test_image_prints_its_version(engine: Engine) -> None:
     assert run(engine, PLAIN, "version").stdout == f"s2mirror {__version__}\n"
 
 
@@ -155,19 +155,19 @@ def test_nothing_outside_the_volumes_can_be_written(engine: Engine) -> None:
     assert done.stdout == f"{USER}\n"
 
 
-def test_the_demo_runs_in_an_image_made_for_it(engine: Engine) -> None:
+def test_demo_runs_in_the_sandbox_image(engine: Engine) -> None:
     done = run(engine, WITH_SANDBOX, "demo", "--folder", "/state/demo")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all five invariants hold" in done.stdout
 
 
-def test_the_small_image_says_what_the_demo_needs(engine: Engine) -> None:
+def test_small_image_names_the_extra_for_the_demo(engine: Engine) -> None:
     done = run(engine, PLAIN, "demo")
     assert done.returncode == 2
     assert "pip install 's2mirror[sandbox]'" in done.stderr
 
 
-def test_the_daemon_mirrors_and_is_healthy_only_with_the_right_key(
+def test_container_is_healthy_only_with_the_right_key(
     engine: Engine, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     service = Service(engine, tmp_path, sandbox)

@@ -34,20 +34,20 @@ def installed(folder: Path, unit: str) -> Path:
 
 
 @needs_systemd
-def test_systemd_has_not_a_word_against_the_unit(tmp_path: Path) -> None:
+def test_systemd_verifies_the_unit(tmp_path: Path) -> None:
     transition = analyze("verify", installed(tmp_path, UNIT.read_text()))
     assert (transition.returncode, transition.stderr, transition.stdout) == (0, "", "")
 
 
 @needs_systemd
-def test_a_misspelt_directive_would_be_noticed(tmp_path: Path) -> None:
+def test_misspelt_directive_is_detected(tmp_path: Path) -> None:
     misspelt = UNIT.read_text().replace("NoNewPrivileges=", "NoNewPrivilege=")
     transition = analyze("verify", installed(tmp_path, misspelt))
     assert "NoNewPrivilege" in transition.stderr
 
 
 @needs_systemd
-def test_the_daemon_is_shut_in(tmp_path: Path) -> None:
+def test_unit_has_a_low_exposure_level(tmp_path: Path) -> None:
     unit = installed(tmp_path, UNIT.read_text())
     transition = analyze("security", "--offline=yes", "--no-pager", unit)
     found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", transition.stdout)
@@ -55,18 +55,18 @@ def test_the_daemon_is_shut_in(tmp_path: Path) -> None:
     assert float(found[1]) <= WORST_EXPOSURE
 
 
-def test_every_line_of_the_unit_is_explained() -> None:
+def test_every_line_of_the_unit_has_a_comment() -> None:
     assert uncommented(UNIT.read_text()) == []
 
 
-def test_a_line_without_its_reason_would_be_noticed() -> None:
+def test_line_without_a_comment_is_detected() -> None:
     assert uncommented("[Service]\n# Why.\nUser=a\nGroup=b\n\n# Why.\n\nNice=1\n") == [
         "Group=b",
         "Nice=1",
     ]
 
 
-def test_all_secrets_come_as_credentials_that_may_be_missing() -> None:
+def test_all_secrets_are_optional_credentials() -> None:
     credentials = [value for key, value in directives(UNIT.read_text()) if key == "LoadCredential"]
     names = [name for name, _, _ in (value.partition(":") for value in credentials)]
     sources = [source for _, _, source in (value.partition(":") for value in credentials)]
@@ -76,14 +76,14 @@ def test_all_secrets_come_as_credentials_that_may_be_missing() -> None:
     assert sources == [f"s2mirror.{name}" for name in names]
 
 
-def test_the_unit_runs_as_the_user_that_sysusers_makes() -> None:
+def test_unit_runs_as_the_user_of_sysusers() -> None:
     unit = dict(directives(UNIT.read_text()))
     sysusers = (ROOT / "systemd" / "s2mirror.sysusers").read_text()
     made = [line.split()[1] for line in sysusers.splitlines() if line.startswith("u ")]
     assert made == [unit["User"]] == [unit["Group"]]
 
 
-def test_a_fault_that_needs_a_person_is_not_retried_for_ever() -> None:
+def test_configuration_and_credential_errors_are_not_restarted() -> None:
     unit = dict(directives(UNIT.read_text()))
     assert unit["Restart"] == "on-failure"
     assert unit["RestartPreventExitStatus"].split() == ["2", "6"]

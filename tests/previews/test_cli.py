@@ -214,7 +214,7 @@ def test_the_allowance_ends_it_with_7_before_anything_is_asked(preview: Preview)
         (("--bbox", BOX, "--crs", "EPSG:2056"), 'crs: expected "utm", "EPSG:4326"'),
         (("--bbox", BOX, "--evalscript", "ndwi"), "evalscript: expected one of false-color, ndvi"),
         (("--bbox", BOX, "--width", "10"), "m per pixel; Sentinel Hub renders nothing coarser"),
-        (("--bbox", BOX, "-o", "x.gif"), "--output x.gif: no format has that ending"),
+        (("--bbox", BOX, "-o", "x.gif"), "--output x.gif: the suffix is not of a known format"),
         (("--area", "nowhere"), "no area is named 'nowhere'"),
         (("nothing",), "the ledger knows no product 'nothing'"),
         (("--bbox", BOX, "--collection", "landsat"), "--collection: expected one of"),

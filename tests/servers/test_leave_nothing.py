@@ -71,7 +71,7 @@ def test_no_server_listens_beyond_this_machine() -> None:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_tests_that_end_take_their_servers_along(ending: signal.Signals, tmp_path: Path) -> None:
+def test_servers_end_with_their_tests(ending: signal.Signals, tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", TEST_RUN],
         cwd=Path(__file__).parent,

@@ -133,7 +133,7 @@ def freeze(process: subprocess.Popen[str]) -> None:
         time.sleep(0.001)
 
 
-def test_a_sync_holds_all_and_a_second_moves_no_byte(kit: Kit, services: Services) -> None:
+def test_second_sync_transfers_no_byte(kit: Kit, services: Services) -> None:
     products = [small(27), small(25), small(27, level="L1C"), small(20, checksum="MD5")]
     services.publish(*products, small(27, tile="33UUP"))
     done = sync(kit)
@@ -144,7 +144,7 @@ def test_a_sync_holds_all_and_a_second_moves_no_byte(kit: Kit, services: Service
     assert services.ceph.answered() == []
 
 
-def test_only_news_come_even_when_sensed_long_ago_or_of_a_newer_baseline(
+def test_later_sync_downloads_only_new_and_reprocessed_products(
     kit: Kit, services: Services
 ) -> None:
     first = small(22, baseline="05.11")
@@ -163,9 +163,7 @@ def test_only_news_come_even_when_sensed_long_ago_or_of_a_newer_baseline(
     assert_current(kit, first, *news)
 
 
-def test_small_pages_lose_nothing_where_all_stamps_are_the_same(
-    kit: Kit, services: Services
-) -> None:
+def test_small_pages_lose_no_product_with_equal_times(kit: Kit, services: Services) -> None:
     kit.sections |= {"catalog": "page_size = 2", "supersede": 'policy = "all"'}
     # Versions of one image, listed at one moment: every page ends within a tie.
     products = [
@@ -179,7 +177,7 @@ def test_small_pages_lose_nothing_where_all_stamps_are_the_same(
     assert_current(kit, *products)
 
 
-def test_the_watermark_takes_in_ties_and_microseconds(kit: Kit, services: Services) -> None:
+def test_watermark_includes_ties_and_microseconds(kit: Kit, services: Services) -> None:
     kit.sections["catalog"] = 'overlap = "0 s"'
     first = small(20, published_at=LISTED_AT)
     services.publish(first)
@@ -195,9 +193,7 @@ def test_the_watermark_takes_in_ties_and_microseconds(kit: Kit, services: Servic
     assert_current(kit, first, tie, later, earlier)
 
 
-def test_a_catalog_ahead_of_its_store_costs_a_wait_and_no_product(
-    kit: Kit, services: Services
-) -> None:
+def test_product_listed_before_its_objects_exist_is_delayed(kit: Kit, services: Services) -> None:
     kit.sections |= IMPATIENT
     product = small(27)
     services.list(product)
@@ -208,7 +204,7 @@ def test_a_catalog_ahead_of_its_store_costs_a_wait_and_no_product(
     assert_current(kit, product)
 
 
-def test_a_suspended_user_is_told_and_no_product_pays(kit: Kit, services: Services) -> None:
+def test_suspended_user_is_reported_and_fails_no_product(kit: Kit, services: Services) -> None:
     products = [small(27), small(25)]
     services.publish(*products)
     services.ceph.suspend()
@@ -223,9 +219,7 @@ def test_a_suspended_user_is_told_and_no_product_pays(kit: Kit, services: Servic
     assert_current(kit, *products)
 
 
-def test_a_user_suspended_in_mid_download_goes_on_where_it_was(
-    kit: Kit, services: Services
-) -> None:
+def test_download_resumes_after_a_suspension(kit: Kit, services: Services) -> None:
     product = small(27, scale=BIG)
     services.publish(product)
     with caught_downloading(kit, product) as caught:
@@ -242,7 +236,7 @@ def test_a_user_suspended_in_mid_download_goes_on_where_it_was(
     assert_current(kit, product)
 
 
-def test_a_store_that_says_slow_down_delays_and_fails_nothing(kit: Kit, services: Services) -> None:
+def test_slow_down_responses_delay_and_fail_nothing(kit: Kit, services: Services) -> None:
     kit.sections |= {"store": "connections = 8", **IMPATIENT}
     products = [small(day, scale=BIG / 2) for day in (25, 26, 27)]
     services.publish(*products)
@@ -255,9 +249,7 @@ def test_a_store_that_says_slow_down_delays_and_fails_nothing(kit: Kit, services
     assert_current(kit, *products)
 
 
-def test_after_a_kill_a_file_goes_on_at_its_byte_and_whole_ones_stay(
-    kit: Kit, services: Services
-) -> None:
+def test_killed_sync_resumes_files_at_their_last_byte(kit: Kit, services: Services) -> None:
     product = small(27, scale=BIG)
     services.publish(product)
     with caught_downloading(kit, product) as caught:
@@ -273,9 +265,7 @@ def test_after_a_kill_a_file_goes_on_at_its_byte_and_whole_ones_stay(
     assert_current(kit, product)
 
 
-def test_a_product_replaced_in_mid_download_is_listed_anew_and_held_as_it_is_now(
-    kit: Kit, services: Services
-) -> None:
+def test_product_replaced_during_download_is_listed_again(kit: Kit, services: Services) -> None:
     kit.sections |= IMPATIENT
     old, new = small(27, scale=BIG), small(27, scale=BIG, seed=1)
     assert old.files.keys() == new.files.keys()
@@ -293,7 +283,7 @@ def test_a_product_replaced_in_mid_download_is_listed_anew_and_held_as_it_is_now
     }
 
 
-def test_a_product_withdrawn_from_the_catalog_stays_held(kit: Kit, services: Services) -> None:
+def test_product_missing_from_the_catalog_stays_held(kit: Kit, services: Services) -> None:
     products = [small(27), small(25)]
     services.publish(*products)
     sync(kit)
@@ -302,7 +292,7 @@ def test_a_product_withdrawn_from_the_catalog_stays_held(kit: Kit, services: Ser
 
 
 @pytest.mark.parametrize("command", [("check",), ("plan",), ("status",), ("audit", "--online")])
-def test_users_read_nothing_of_what_libraries_think_of_the_server(
+def test_library_warnings_are_not_printed(
     kit: Kit, services: Services, command: tuple[str, ...]
 ) -> None:
     services.publish(small(27))
@@ -310,7 +300,7 @@ def test_users_read_nothing_of_what_libraries_think_of_the_server(
     run_quietly(kit, *command)
 
 
-def test_recorded_items_are_mirrored_as_they_are(tmp_path: Path, services: Services) -> None:
+def test_recorded_items_are_mirrored_unchanged(tmp_path: Path, services: Services) -> None:
     folder = os.environ.get("S2MIRROR_SAMPLES")
     if not folder:
         pytest.skip("set S2MIRROR_SAMPLES to a folder of real CDSE items to mirror them too")

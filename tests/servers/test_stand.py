@@ -57,7 +57,7 @@ def refusal(error: pytest.ExceptionInfo[ClientError]) -> tuple[int, str]:
     return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]
 
 
-def test_an_item_of_cdse_shape_comes_back_as_it_was_published(catalog: PgStac) -> None:
+def test_cdse_item_is_returned_as_published(catalog: PgStac) -> None:
     item = invented.item()
     catalog.load([invented.collection()], [item])
     answer = served(catalog, item).json()
@@ -65,7 +65,7 @@ def test_an_item_of_cdse_shape_comes_back_as_it_was_published(catalog: PgStac) -
     assert item["links"][0] in answer["links"]
 
 
-def test_real_items_come_back_as_they_were_published(catalog: PgStac) -> None:
+def test_real_items_are_returned_as_published(catalog: PgStac) -> None:
     collections, items = real_samples()
     catalog.load(collections, items)
     assert items
@@ -73,7 +73,7 @@ def test_real_items_come_back_as_they_were_published(catalog: PgStac) -> None:
         assert without_links(served(catalog, item).json()) == without_links(item)
 
 
-def test_an_item_published_again_replaces_the_first(catalog: PgStac) -> None:
+def test_item_published_again_replaces_the_first(catalog: PgStac) -> None:
     for hour in (3, 9):
         published = datetime(2026, 5, 1, hour, tzinfo=UTC)
         catalog.load([invented.collection()], [invented.item(published=published)])
@@ -81,7 +81,7 @@ def test_an_item_published_again_replaces_the_first(catalog: PgStac) -> None:
     assert answer["properties"]["published"] == "2026-05-01T09:00:00.000000Z"
 
 
-def test_a_withdrawn_item_is_gone(catalog: PgStac) -> None:
+def test_withdrawn_item_is_not_listed(catalog: PgStac) -> None:
     item = invented.item()
     catalog.load([invented.collection()], [item])
     catalog.delete(item)
@@ -91,7 +91,7 @@ def test_a_withdrawn_item_is_gone(catalog: PgStac) -> None:
 @pytest.mark.parametrize(
     "instant", ["2026-05-05T12:00:00Z", {"timestamp": "2026-05-05T12:00:00Z"}], ids=["text", "cql2"]
 )
-def test_a_filter_on_published_finds_what_came_since(catalog: PgStac, instant: object) -> None:
+def test_filter_on_published_finds_newer_items(catalog: PgStac, instant: object) -> None:
     catalog.load([invented.collection()], [invented.item(day) for day in range(1, 8)])
     search = Client.open(catalog.url).search(
         collections=[invented.COLLECTION],
@@ -104,7 +104,7 @@ def test_a_filter_on_published_finds_what_came_since(catalog: PgStac, instant: o
 
 # pystac-client knows only version 1.0 of the sort extension by name; it sorts all the same.
 @pytest.mark.filterwarnings("ignore:Server does not conform to SORT")
-def test_a_search_sorts_by_published_and_pages_by_opaque_tokens(catalog: PgStac) -> None:
+def test_search_sorts_by_published_with_opaque_page_tokens(catalog: PgStac) -> None:
     # Sensed in one order, listed in the other, as a late product is.
     items = [
         invented.item(day, published=datetime(2026, 6, 30 - day, tzinfo=UTC)) for day in range(1, 8)
@@ -123,7 +123,7 @@ def test_a_search_sorts_by_published_and_pages_by_opaque_tokens(catalog: PgStac)
     assert len(set(tokens)) == 2
 
 
-def test_a_listing_comes_in_pages_and_in_order(store: CephStore) -> None:
+def test_listing_has_pages_in_order(store: CephStore) -> None:
     keys = [f"Sentinel-2/{number:02d}" for number in range(25)]
     store.load((key, b"x") for key in keys)
     listing = store.client().get_paginator("list_objects_v2")
@@ -134,7 +134,7 @@ def test_a_listing_comes_in_pages_and_in_order(store: CephStore) -> None:
     assert [found["Key"] for page in pages for found in page["Contents"]] == keys
 
 
-def test_etags_look_as_cdse_ones_do(store: CephStore) -> None:
+def test_etags_have_the_format_of_cdse(store: CephStore) -> None:
     store.load([("file", b"0123456789"), ("folder/", b"")])
     found = store.client().list_objects_v2(Bucket=store.bucket)["Contents"]
     assert [(it["Key"], it["Size"]) for it in found] == [("file", 10), ("folder/", 0)]
@@ -142,7 +142,7 @@ def test_etags_look_as_cdse_ones_do(store: CephStore) -> None:
     assert found[1]["ETag"] == '"d41d8cd98f00b204e9800998ecf8427e"'
 
 
-def test_a_download_goes_on_with_range_and_if_match(store: CephStore) -> None:
+def test_range_and_if_match_resume_a_download(store: CephStore) -> None:
     store.put("file", b"0123456789")
     s3, place = store.client(), {"Bucket": store.bucket, "Key": "file"}
     etag = s3.head_object(**place)["ETag"]
@@ -158,14 +158,14 @@ def test_a_download_goes_on_with_range_and_if_match(store: CephStore) -> None:
     assert refusal(beyond) == (416, "InvalidRange")
 
 
-def test_a_wrong_secret_is_refused(store: CephStore) -> None:
+def test_wrong_secret_is_refused(store: CephStore) -> None:
     wrong = store.secret_key[::-1]
     with pytest.raises(ClientError) as error:
         store.client(aws_secret_access_key=wrong).list_objects_v2(Bucket=store.bucket)
     assert refusal(error) == (403, "SignatureDoesNotMatch")
 
 
-def test_a_suspended_user_is_refused_until_enabled(store: CephStore) -> None:
+def test_suspended_user_is_refused_until_enabled(store: CephStore) -> None:
     store.suspend()
     with pytest.raises(ClientError) as error:
         store.client().list_objects_v2(Bucket=store.bucket)
@@ -174,7 +174,7 @@ def test_a_suspended_user_is_refused_until_enabled(store: CephStore) -> None:
     assert store.client().list_objects_v2(Bucket=store.bucket)["KeyCount"] == 0
 
 
-def test_one_request_beyond_the_limit_is_told_to_slow_down(store: CephStore) -> None:
+def test_request_beyond_the_limit_gets_slow_down(store: CephStore) -> None:
     big = {"Bucket": store.bucket, "Key": "big"}  # too big for the buffers of an unread answer
     store.put("big", bytes(64 * MEBIBYTE))
     store.restart(max_concurrent_requests=4)

@@ -17,7 +17,7 @@ def _kit(tmp_path: Path, services: Services) -> Kit:
 
 
 @pytest.mark.parametrize("hours", ["-1h", "+1h"])
-def test_a_machine_whose_clock_is_wrong_is_told_so_and_no_product_pays(
+def test_wrong_clock_is_reported_and_fails_no_product(
     kit: Kit, services: Services, hours: str
 ) -> None:
     ensure_packages(("faketime",))
@@ -38,9 +38,7 @@ def test_a_machine_whose_clock_is_wrong_is_told_so_and_no_product_pays(
     assert kit.states() == {product.id: "archived"}
 
 
-def test_a_new_key_given_as_the_second_takes_over_when_the_old_one_is_removed(
-    kit: Kit, services: Services
-) -> None:
+def test_second_key_is_used_when_first_is_removed(kit: Kit, services: Services) -> None:
     ceph = services.ceph
     second = ceph.add_key()
     kit.more_secrets = {
@@ -64,7 +62,7 @@ def test_a_new_key_given_as_the_second_takes_over_when_the_old_one_is_removed(
     assert kit.states() == dict.fromkeys((before.id, after.id), "archived")
 
 
-def test_a_removed_key_is_told_so_and_no_product_pays(kit: Kit, services: Services) -> None:
+def test_removed_key_is_reported_and_fails_no_product(kit: Kit, services: Services) -> None:
     ceph = services.ceph
     product = tiny()
     services.publish(product)
@@ -80,7 +78,7 @@ def test_a_removed_key_is_told_so_and_no_product_pays(kit: Kit, services: Servic
     assert kit.states() == {product.id: "archived"}
 
 
-def test_a_store_that_says_slow_down_charges_no_product(kit: Kit, services: Services) -> None:
+def test_slow_down_counts_no_attempt(kit: Kit, services: Services) -> None:
     kit.sections |= {"store": "connections = 8", "download": 'backoff = "1 s"\ntries_per_file = 1'}
     products = [tiny(day, band_bytes=2_000_000) for day in (25, 26, 27)]
     services.publish(*products)

@@ -1,0 +1,191 @@
+"""The daemon's scheduled jobs: what each one does, and how often it runs."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+from apscheduler.executors.pool import ThreadPoolExecutor as JobExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from s2mirror.errors import MirrorError, Stopped
+from s2mirror.planning.searches import Search
+from s2mirror.service.cycle import prune, read_deletions
+from s2mirror.service.health import Problems
+from s2mirror.service.local_catalog import complete_local_catalog
+from s2mirror.service.logs import log
+from s2mirror.service.previews import PreviewJob
+from s2mirror.service.store_failover import log_key_expiry
+from s2mirror.service.throttled_account import throttling_note
+from s2mirror.service.wiring import Mirror, utc_now
+from s2mirror.service.workers import Workers
+from s2mirror.stop import StopFlag
+
+_HEALTH_EVERY: Final = timedelta(seconds=15)
+_ENQUEUE_EVERY: Final = timedelta(minutes=1)
+"""Between two polls the queue empties, and disk space and quota become available again."""
+_LOCAL_CATALOG_EVERY: Final = timedelta(minutes=1)
+"""Changes are written at once; this job writes what a full disk or a crash has delayed."""
+_DELETIONS_RETRY: Final = timedelta(minutes=1)
+"""After the deletion feed could not be read, which makes health red."""
+_KEYS_EVERY: Final = timedelta(hours=1)
+_PREVIEW_EVERY: Final = timedelta(seconds=15)
+_STALLED: Final = "stalled"
+_THROTTLED: Final = "throttled"
+_PREVIEWS: Final = "preview service"
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A function and its interval."""
+
+    run: Callable[[], None]
+    name: str
+    every: timedelta
+    jitter: timedelta = timedelta()
+
+
+class Jobs:
+    """The jobs of one mirror, and the scheduler that runs them.
+
+    No job is ever dropped: late ones run once, as soon as they can.
+    """
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        problems: Problems,
+        workers: Workers,
+        stop: StopFlag,
+        stall_seconds: float,
+    ) -> None:
+        self._mirror = mirror
+        self._problems = problems
+        self._workers = workers
+        self._stop = stop
+        self._stall_seconds = stall_seconds
+        self._previews = PreviewJob(mirror, stop, partial(problems.update, _PREVIEWS))
+        self._enqueue_lock = threading.Lock()
+        self._deferred = 0
+        self._reported_at = time.monotonic()
+        jobs = self._jobs()
+        self._scheduler = BackgroundScheduler(
+            executors={"default": JobExecutor(len(jobs))},
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+            timezone="UTC",
+        )
+        for job in jobs:
+            self._add(job)
+
+    def start(self) -> None:
+        """Start the scheduler; every job runs now for the first time."""
+        self._scheduler.start()
+
+    def end(self) -> None:
+        """Stop the scheduler, without waiting for jobs that run."""
+        self._scheduler.shutdown(wait=False)
+
+    def run_all_now(self, now: datetime) -> None:
+        """Run every job now, and after its interval from now on; *now* is after a clock jump.
+
+        APScheduler plans by the wall clock: after a step back it would run nothing for that long.
+        """
+        self._mirror.ledger.products.set_back(now)
+        for job in self._scheduler.get_jobs():
+            self._scheduler.modify_job(job.id, next_run_time=utc_now())
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the scheduler or the download workers make no progress."""
+        schedule_seconds = time.monotonic() - self._reported_at
+        return max(schedule_seconds, self._workers.stalled_seconds) > self._stall_seconds
+
+    def _jobs(self) -> list[_Job]:
+        settings = self._mirror.settings
+        jitter = settings.catalog.jitter
+        deletions_every = min(settings.deleted.interval, _DELETIONS_RETRY)
+        return [
+            *(self._poll_job(search) for search in self._mirror.searches),
+            _Job(self._enqueue, "enqueue", _ENQUEUE_EVERY),
+            _Job(self._prune, "prune", settings.prune.interval, jitter),
+            _Job(self._read_deletions, "deletions", deletions_every, jitter),
+            _Job(self._log_key_expiry, "keys", _KEYS_EVERY, jitter),
+            _Job(self._write_local_catalog, "local catalog", _LOCAL_CATALOG_EVERY),
+            _Job(self._previews.run, "previews", _PREVIEW_EVERY),
+            _Job(self._report_health, "health", _HEALTH_EVERY),
+        ]
+
+    def _poll_job(self, search: Search) -> _Job:
+        jitter = self._mirror.settings.catalog.jitter
+        return _Job(partial(self._poll, search), f"poll {search.key}", search.interval, jitter)
+
+    def _add(self, job: _Job) -> None:
+        trigger = IntervalTrigger(
+            seconds=job.every.total_seconds(),
+            jitter=job.jitter.total_seconds() or None,
+            timezone="UTC",
+        )
+        self._scheduler.add_job(self._run_guarded, trigger, args=[job], next_run_time=utc_now())
+
+    def _run_guarded(self, job: _Job) -> None:
+        """Run a job; its errors are logged and reported, and the schedule continues."""
+        try:
+            job.run()
+        except Stopped:
+            return
+        except MirrorError as error:
+            self._problems.set(job.name, str(error))
+            log.warning("job.failed", job=job.name, reason=str(error))
+        except Exception as error:  # noqa: BLE001 - a bug in one job must not end the others
+            self._problems.set_unexpected(job.name, error)
+            log.exception("job.crashed", job=job.name)
+        else:
+            self._problems.clear(job.name)
+        finally:
+            self._mirror.ledger.close()
+
+    def _poll(self, search: Search) -> None:
+        poll = self._mirror.poller().poll(search, self._stop)
+        log.info("search.listed", search=search.key, items=poll.listed_count, new=len(poll.new_ids))
+        self._enqueue()
+
+    def _enqueue(self) -> None:
+        with self._enqueue_lock:
+            plan = self._mirror.enqueuer().enqueue(self._mirror.area_names, now=self._mirror.now())
+        if plan.deferred and len(plan.deferred) != self._deferred:
+            reason = next(iter(plan.deferred.values()))
+            log.warning("products.deferred", products=len(plan.deferred), reason=reason)
+        self._deferred = len(plan.deferred)
+        self._workers.wake()
+
+    def _prune(self) -> None:
+        plan = prune(self._mirror)
+        if plan.brake:
+            log.warning("prune.braked", reason=plan.brake)
+        elif plan.removals:
+            log.info("products.pruned", products=len(plan.removals))
+        self._enqueue()
+
+    def _read_deletions(self) -> None:
+        if withdrawn := read_deletions(self._mirror):
+            log.info("products.withdrawn", products=len(withdrawn))
+
+    def _log_key_expiry(self) -> None:
+        log_key_expiry(self._mirror.settings, self._mirror.ledger, now=self._mirror.now())
+
+    def _write_local_catalog(self) -> None:
+        complete_local_catalog(self._mirror, self._stop)
+
+    def _report_health(self) -> None:
+        """Write the health report, which also shows that the scheduler works."""
+        self._reported_at = time.monotonic()
+        minutes = self._workers.stalled_seconds / 60
+        stalled = f"no download has made progress for {minutes:.0f} min" if self.stalled else ""
+        self._problems.update(_STALLED, stalled)
+        throttled = throttling_note(self._mirror.ledger, now=self._mirror.now())
+        self._problems.update(_THROTTLED, throttled)
+        self._problems.write()
