@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from s2mirror.adapters.lock import InstanceLock, holder_pid
-from s2mirror.cli.context import AreaOption, ConfigOption, JsonOption, shared_mirror
+from s2mirror.cli.context import AreaOption, ConfigOption, JsonOption
+from s2mirror.cli.mirrors import shared_mirror
 from s2mirror.cli.output import format_count, format_size, on_terminal, print_json, print_line
 from s2mirror.cli.progress import new_bars
 from s2mirror.lifecycle import HELD

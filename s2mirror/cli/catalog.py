@@ -1,6 +1,7 @@
 """``catalog``: maintain the local STAC catalog."""
 
-from s2mirror.cli.context import ConfigOption, JsonOption, VerboseOption, exclusive_mirror
+from s2mirror.cli.context import ConfigOption, JsonOption, VerboseOption
+from s2mirror.cli.mirrors import exclusive_mirror
 from s2mirror.cli.output import format_count, print_json, print_line
 from s2mirror.cli.signals import stopped_by_signals
 from s2mirror.errors import UsageError

@@ -75,7 +75,7 @@ PANELS: Final = MappingProxyType(
         "Set up": (
             Command("init", "Write a commented configuration file.", "setup:init"),
             Command("demo", "Run a demonstration without network or account.", "demo:demo"),
-            Command("version", "Print the version.", "setup:version"),
+            Command("version", "Print the version.", "version:version"),
         ),
     }
 )

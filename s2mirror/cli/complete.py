@@ -11,8 +11,8 @@ from s2mirror.cli.context import (
     DryRunOption,
     JsonOption,
     complete_product,
-    shared_mirror,
 )
+from s2mirror.cli.mirrors import shared_mirror
 from s2mirror.cli.output import format_count, print_error, print_json, print_line
 from s2mirror.cli.products import plain_id
 from s2mirror.errors import MirrorError, UsageError

@@ -1,22 +1,14 @@
-"""What every command needs first: the configuration, and the mirror that it describes."""
+"""Options that many commands share, and where the configuration is. Imported by every command."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Final
 
 import typer
 
-from s2mirror.adapters.ledger import open_ledger
-from s2mirror.adapters.lock import InstanceLock
-from s2mirror.cli.output import print_error
-from s2mirror.config import Settings, load_settings
 from s2mirror.errors import ConfigError, MirrorError
-from s2mirror.service.logs import set_up_logs
-from s2mirror.service.options import secret_texts
-from s2mirror.service.wiring import Mirror, mirror_on, open_mirror
 
 CONFIG_NAME: Final = "s2mirror.toml"
 _SUGGESTED: Final = 100
@@ -24,6 +16,8 @@ _SUGGESTED: Final = 100
 
 def complete_area(context: typer.Context, incomplete: str) -> list[str]:
     """Return the names of areas for shell completion."""
+    from s2mirror.config import load_settings  # noqa: PLC0415 - only for completion
+
     with suppress(MirrorError, OSError):
         settings = load_settings(config_path(context.params.get("config"))).settings
         return [area.name for area in settings.area if area.name.startswith(incomplete)]
@@ -32,6 +26,9 @@ def complete_area(context: typer.Context, incomplete: str) -> list[str]:
 
 def complete_product(context: typer.Context, incomplete: str) -> list[str]:
     """Return the ids of products for shell completion."""
+    from s2mirror.adapters.ledger import open_ledger  # noqa: PLC0415 - only for completion
+    from s2mirror.config import load_settings  # noqa: PLC0415 - likewise
+
     with suppress(MirrorError, OSError):
         settings = load_settings(config_path(context.params.get("config"))).settings
         ledger = open_ledger(settings.ledger.path, create=False)
@@ -91,58 +88,3 @@ def _config_folders(environment: Mapping[str, str]) -> list[Path]:
         f"{environment['HOME']}/.config" if environment.get("HOME") else ""
     )
     return [Path(), *([Path(home, "s2mirror")] if home else []), Path("/etc/s2mirror")]
-
-
-def read_settings(given: Path | None) -> Settings:
-    """Return the settings, and print notes about them on stderr. Raises ConfigError."""
-    loaded = load_settings(config_path(given))
-    for note in loaded.notes:
-        print_error(f"note: {note}")
-    return loaded.settings
-
-
-@contextmanager
-def shared_mirror(given: Path | None) -> Iterator[Mirror]:
-    """Open the mirror for commands that read or mark: a daemon may run beside them."""
-    settings = read_settings(given)
-    _quiet_logs(settings, "warning")
-    mirror = open_mirror(settings, create=False)
-    try:
-        yield mirror
-    finally:
-        mirror.ledger.close()
-
-
-@contextmanager
-def exclusive_mirror(given: Path | None, *, verbose: bool = False) -> Iterator[Mirror]:
-    """Open the mirror for commands that move files: only one process at a time may.
-
-    Raises AlreadyRunning if another one does.
-    """
-    settings = read_settings(given)
-    _quiet_logs(settings, settings.log.level if verbose else "error")
-    with InstanceLock(settings.ledger.path):
-        mirror = open_mirror(settings, create=True)
-        try:
-            yield mirror
-        finally:
-            mirror.ledger.close()
-
-
-@contextmanager
-def planning_mirror(given: Path | None) -> Iterator[Mirror]:
-    """Open the mirror for a dry run, even before the first run has created a ledger."""
-    settings = read_settings(given)
-    _quiet_logs(settings, "error")
-    with TemporaryDirectory() as folder:
-        path = settings.ledger.path
-        blank = Path(folder) / path.name
-        ledger = open_ledger(path) if path.exists() else open_ledger(blank)
-        try:
-            yield mirror_on(ledger, settings)
-        finally:
-            ledger.close()
-
-
-def _quiet_logs(settings: Settings, level: str) -> None:
-    set_up_logs(level=level, form=settings.log.format, secrets=secret_texts(settings))

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from s2mirror.cli import audit, context, mark, preview, products, status, sync
-from s2mirror.cli.output import console, print_line
+from s2mirror.cli import audit, mark, mirrors, preview, products, status, sync
+from s2mirror.cli.output import print_line
+from s2mirror.cli.progress import console
 from s2mirror.errors import UsageError
 from s2mirror.sandbox import ProductSpec, Sandbox, SandboxProduct, make_product
 from s2mirror.sandbox.real import from_real
@@ -221,7 +222,7 @@ def _second_sync(config: Path) -> None:
 
 
 def _prune(config: Path) -> None:
-    with context.shared_mirror(config) as mirror:
+    with mirrors.shared_mirror(config) as mirror:
         held = mirror.ledger.products.listed(state="archived", area="", tile="", limit=100)
     done = [entry.product.id for entry in held[-2:]]
     _narrate("Two products have been processed, so they may be pruned:")

@@ -3,7 +3,8 @@
 from dataclasses import asdict
 from datetime import datetime
 
-from s2mirror.cli.context import ConfigOption, JsonOption, shared_mirror
+from s2mirror.cli.context import ConfigOption, JsonOption
+from s2mirror.cli.mirrors import shared_mirror
 from s2mirror.cli.output import format_size, format_time, print_json, print_line, print_table
 from s2mirror.service.forecast import ForecastReport, forecast_report
 

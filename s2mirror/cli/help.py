@@ -18,6 +18,10 @@ class PlainCommand(TyperCommand):
         pieces = super().collect_usage_pieces(ctx)
         return [piece.replace("{", "").replace("}", "") for piece in pieces]
 
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - see above
+        """Return arguments and options."""
+        return _with_defaults(super().get_params(ctx))
+
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - see above
         """Write arguments, then options."""
         for heading, kind in (("Arguments", "argument"), ("Options", "option")):
@@ -31,6 +35,10 @@ class PlainCommand(TyperCommand):
 
 class LazyGroup(TyperGroup):
     """A group that knows the names and help lines of its commands, and imports one on use."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - see above
+        """Return the options of the group itself."""
+        return _with_defaults(super().get_params(ctx))
 
     def resolve_command(
         self,
@@ -62,6 +70,14 @@ def load_command(words: str) -> TyperCommand:
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(words.rpartition(" ")[2], cls=PlainCommand)(function)
     return cast("TyperCommand", typer.main.get_command(app))
+
+
+def _with_defaults(parameters: list[Any]) -> list[Any]:
+    """Set the flags that have no default: Typer imports pydantic to find that None is no bool."""
+    for parameter in parameters:
+        if parameter.default is None and getattr(parameter, "is_bool_flag", False):
+            parameter.default = False
+    return parameters
 
 
 def _heading(command: Any) -> str:  # noqa: ANN401 - see above

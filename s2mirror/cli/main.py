@@ -7,22 +7,31 @@ import traceback
 from collections.abc import Sequence
 from typing import Final
 
+from s2mirror.cli.output import print_error
+from s2mirror.cli.streams import safe_streams
+
 STOPPED: Final = 130
 """Stopped on request before the work was complete."""
 BUG: Final = 70
 """An unexpected error: EX_SOFTWARE of sysexits.h, so that no promise is mistaken for it."""
+OUTPUT_LOST: Final = 5
+"""The disk below stdout is full, and what it lacks was all that the command is for."""
+_PRINTING: Final = frozenset({"list", "show", "plan", "export", "forecast"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if "run" in arguments:
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    if command == "run":
         _stop_when_asked()
-    try:
-        return _main(arguments)
-    except KeyboardInterrupt:
-        print("s2mirror: interrupted", file=sys.stderr)  # noqa: T201 - perhaps before all imports
-        return STOPPED
+    with safe_streams() as stdout:
+        code = _exit_code(arguments)
+        stdout.flush()
+        if stdout.error is None:
+            return code
+        print_error(f"cannot write stdout: {stdout.error.strerror}; the output is incomplete")
+        return OUTPUT_LOST if code == 0 and command in _PRINTING else code
 
 
 def _stop_when_asked() -> None:
@@ -30,14 +39,14 @@ def _stop_when_asked() -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
-def _main(arguments: list[str]) -> int:
-    # Imports take time, in which a stop must work already.
-    from s2mirror.cli.output import allow_any_text, print_error  # noqa: PLC0415
-    from s2mirror.errors import MirrorError, Stopped  # noqa: PLC0415
+def _exit_code(arguments: list[str]) -> int:
+    from s2mirror.errors import MirrorError, Stopped  # noqa: PLC0415 - a stop must work already
 
-    allow_any_text()
     try:
         return _run(arguments)
+    except KeyboardInterrupt:
+        print_error("interrupted")
+        return STOPPED
     except Stopped as error:
         print_error(str(error))
         return STOPPED

@@ -1,16 +1,19 @@
 """``mark``, ``requeue``: requests about single products. A daemon may run beside them."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from s2mirror.cli.context import ConfigOption, JsonOption, complete_product, shared_mirror
+from s2mirror.adapters.ledger import Ledger
+from s2mirror.cli.context import ConfigOption, JsonOption, complete_product
+from s2mirror.cli.ledgers import shared_ledger
 from s2mirror.cli.output import print_error, print_json, print_line
 from s2mirror.cli.products import plain_id
+from s2mirror.config import Settings
 from s2mirror.errors import MirrorError
 from s2mirror.lifecycle import State
-from s2mirror.service.wiring import Mirror
 from s2mirror.steps import requests
 
 IdsArgument = Annotated[
@@ -26,9 +29,9 @@ IdsArgument = Annotated[
 def processed(ids: IdsArgument, config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
     """Mark products as processed, so that they may be pruned."""
 
-    def mark(mirror: Mirror, product_id: str) -> State:
+    def mark(_: Settings, ledger: Ledger, product_id: str) -> State:
         return requests.mark_processed(
-            mirror.ledger, product_id, reason="marked by hand", now=mirror.now()
+            ledger, product_id, reason="marked by hand", now=datetime.now(UTC)
         )
 
     return _request(ids, config, mark, as_json=as_json)
@@ -37,13 +40,10 @@ def processed(ids: IdsArgument, config: ConfigOption = None, *, as_json: JsonOpt
 def requeue(ids: IdsArgument, config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
     """Queue failed, quarantined or pruned products again."""
 
-    def queue(mirror: Mirror, product_id: str) -> State:
+    def queue(settings: Settings, ledger: Ledger, product_id: str) -> State:
+        areas = {area.name for area in settings.area}
         return requests.requeue(
-            mirror.ledger,
-            product_id,
-            mirror.area_names,
-            reason="requeued by hand",
-            now=mirror.now(),
+            ledger, product_id, areas, reason="requeued by hand", now=datetime.now(UTC)
         )
 
     return _request(ids, config, queue, as_json=as_json)
@@ -52,17 +52,17 @@ def requeue(ids: IdsArgument, config: ConfigOption = None, *, as_json: JsonOptio
 def _request(
     ids: list[str],
     config: ConfigOption,
-    request: Callable[[Mirror, str], State],
+    request: Callable[[Settings, Ledger, str], State],
     *,
     as_json: bool,
 ) -> int:
     """Make a request about each product; a refused one does not stop the others."""
     done: dict[str, State] = {}
     refused: dict[str, MirrorError] = {}
-    with shared_mirror(config) as mirror:
+    with shared_ledger(config) as (settings, ledger):
         for product_id in dict.fromkeys(plain_id(text) for text in ids):
             try:
-                done[product_id] = request(mirror, product_id)
+                done[product_id] = request(settings, ledger, product_id)
             except MirrorError as error:
                 refused[product_id] = error
     if as_json:

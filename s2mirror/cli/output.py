@@ -1,81 +1,37 @@
 """Printing: JSON for programs, lines and tables for people."""
 
-import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from datetime import datetime
-from typing import Final, TextIO
-
-from pydantic_core import to_json
-from rich.console import Console
-
-from s2mirror.model import LedgerEntry
+from typing import Final
 
 _STEPS: Final = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _GAP: Final = "  "
 _MIN_WRAP_CHARACTERS: Final = 24
 
 
-def console() -> Console:
-    """Return the console for bars and colours. It wraps lines on terminals only."""
-    return Console(soft_wrap=True, highlight=False)
-
-
 def on_terminal() -> bool:
     """Return whether stdout is a terminal."""
-    return console().is_terminal
+    return sys.stdout.isatty()
 
 
 def print_line(text: str) -> None:
     """Print a line on stdout."""
-    _write(sys.stdout, text)
+    print(text, flush=True)  # noqa: T201 - the one place for results
 
 
 def print_error(text: str) -> None:
     """Print a line on stderr, apart from the results."""
-    _write(sys.stderr, f"s2mirror: {text}")
+    print(f"s2mirror: {text}", file=sys.stderr, flush=True)  # noqa: T201 - and the one for errors
 
 
 def print_json(value: object) -> None:
     """Print a value as one JSON document on stdout."""
-    _write(sys.stdout, to_json(value, indent=2).decode())
+    from pydantic_core import to_json  # noqa: PLC0415 - as late as possible: it takes time
 
-
-def _write(outlet: TextIO, text: str) -> None:
-    """Print and flush. A reader that closes the pipe, such as ``head``, never stops the work."""
-    try:
-        print(text, file=outlet, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), outlet.fileno())
-
-
-def allow_any_text() -> None:
-    """Print the number of each character that the encoding of the output lacks."""
-    for outlet in (sys.stdout, sys.stderr):
-        if hasattr(outlet, "reconfigure"):
-            outlet.reconfigure(errors="backslashreplace")
-
-
-def product_values(entry: LedgerEntry) -> dict[str, object]:
-    """Return a product as it is printed in JSON."""
-    product = {
-        field.name: getattr(entry.product, field.name)
-        for field in fields(entry.product)
-        if field.name != "footprint_wkb"
-    }
-    return product | {
-        "state": entry.state,
-        "reason": entry.reason,
-        "attempts": entry.attempts,
-        "next_attempt_at": entry.next_attempt_at,
-        "changed_at": entry.changed_at,
-        "path": entry.path,
-        "areas": entry.areas,
-        "partial": not entry.selection.whole,
-        "files": str(entry.selection),
-    }
+    print_line(to_json(value, indent=2).decode())
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -97,7 +53,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 def _folded(head: Sequence[str], last: str) -> str:
     before = "".join(cell + _GAP for cell in head)
-    width = console().width - len(before)
+    width = shutil.get_terminal_size().columns - len(before)
     if not on_terminal() or len(last.rstrip()) <= width or width < _MIN_WRAP_CHARACTERS:
         return (before + last).rstrip()
     return before + ("\n" + " " * len(before)).join(textwrap.wrap(last, width))

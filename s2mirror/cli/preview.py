@@ -17,8 +17,8 @@ from s2mirror.cli.context import (
     JsonOption,
     complete_area,
     complete_product,
-    read_settings,
 )
+from s2mirror.cli.ledgers import read_settings
 from s2mirror.cli.output import format_count, print_error, print_json, print_line, print_table
 from s2mirror.cli.products import plain_id
 from s2mirror.cli.signals import stopped_by_signals

@@ -1,18 +1,15 @@
 """``list`` and ``show``: products, one by one."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Annotated
 
 import typer
 
+from s2mirror.adapters.ledger import Ledger
 from s2mirror.area import check_area_names
-from s2mirror.cli.context import (
-    ConfigOption,
-    JsonOption,
-    complete_area,
-    complete_product,
-    shared_mirror,
-)
+from s2mirror.cli.context import ConfigOption, JsonOption, complete_area, complete_product
+from s2mirror.cli.ledgers import shared_ledger
 from s2mirror.cli.output import (
     format_size,
     format_time,
@@ -20,12 +17,11 @@ from s2mirror.cli.output import (
     print_json,
     print_line,
     print_table,
-    product_values,
 )
+from s2mirror.config import Settings
 from s2mirror.errors import UsageError
 from s2mirror.lifecycle import State
 from s2mirror.model import LedgerEntry
-from s2mirror.service.wiring import Mirror
 
 
 def list_products(
@@ -63,10 +59,10 @@ def list_products(
     """
     if state and state not in list(State):
         raise UsageError(f"unknown state {state!r}; expected one of {', '.join(State)}")
-    with shared_mirror(config) as mirror:
-        _check_area(mirror, area)
+    with shared_ledger(config) as (settings, ledger):
+        _check_area(area, settings, ledger)
         tile = tile.upper().removeprefix("T")
-        found = mirror.ledger.products.listed(state=state, area=area, tile=tile, limit=limit + 1)
+        found = ledger.products.listed(state=state, area=area, tile=tile, limit=limit + 1)
     if as_json:
         print_json([product_values(entry) for entry in found[:limit]])
     elif found:
@@ -78,12 +74,12 @@ def list_products(
     return 0
 
 
-def _check_area(mirror: Mirror, name: str) -> None:
+def _check_area(name: str, settings: Settings, ledger: Ledger) -> None:
     """Raise UsageError for an area that neither configuration nor ledger has."""
-    known = {area.name for area in mirror.areas}
+    known = {area.name for area in settings.area}
     if not name or name in known:
         return
-    check_area_names([name], sorted(known | set(mirror.ledger.products.area_counts())))
+    check_area_names([name], sorted(known | set(ledger.products.area_counts())))
 
 
 def _print_list(found: list[LedgerEntry]) -> None:
@@ -119,10 +115,10 @@ def show(
 ) -> int:
     """Show one product with its history."""
     name = plain_id(product_id)
-    with shared_mirror(config) as mirror:
-        entry = mirror.ledger.products.get(name)
-        history = mirror.ledger.products.history(name)
-        archive_root = mirror.archive.root
+    with shared_ledger(config) as (settings, ledger):
+        entry = ledger.products.get(name)
+        history = ledger.products.history(name)
+        archive_root = settings.archive.root
     if as_json:
         print_json(product_values(entry) | {"history": history})
         return 0
@@ -135,6 +131,26 @@ def show(
         [(format_time(s.at), s.event, s.from_state, s.to_state, s.reason) for s in history],
     )
     return 0
+
+
+def product_values(entry: LedgerEntry) -> dict[str, object]:
+    """Return a product as it is printed in JSON."""
+    product = {
+        field.name: getattr(entry.product, field.name)
+        for field in fields(entry.product)
+        if field.name != "footprint_wkb"
+    }
+    return product | {
+        "state": entry.state,
+        "reason": entry.reason,
+        "attempts": entry.attempts,
+        "next_attempt_at": entry.next_attempt_at,
+        "changed_at": entry.changed_at,
+        "path": entry.path,
+        "areas": entry.areas,
+        "partial": not entry.selection.whole,
+        "files": str(entry.selection),
+    }
 
 
 def plain_id(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -16,12 +17,17 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from s2mirror.cli.output import console, format_size, on_terminal, print_line
+from s2mirror.cli.output import format_size, on_terminal, print_line
 from s2mirror.ports import Progress as ProgressPort
 
 Unfinished = Callable[[], tuple[int, int]]
 """Returns how many products are queued or downloading, and their bytes, estimated."""
 _NARROW_CHARACTERS: Final = 90
+
+
+def console() -> Console:
+    """Return the console for bars and colours. It wraps lines on terminals only."""
+    return Console(soft_wrap=True, highlight=False)
 
 
 class SilentProgress:

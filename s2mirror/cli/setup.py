@@ -1,12 +1,12 @@
-"""``init``, ``check``, ``version``: commands for before the first run."""
+"""``init``, ``check``: commands for before the first run."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from s2mirror import __version__
-from s2mirror.cli.context import CONFIG_NAME, ConfigOption, JsonOption, read_settings
+from s2mirror.cli.context import CONFIG_NAME, ConfigOption, JsonOption
+from s2mirror.cli.ledgers import read_settings
 from s2mirror.cli.output import format_count, print_json, print_line
 from s2mirror.config import example_text
 from s2mirror.errors import UsageError
@@ -57,12 +57,3 @@ def check(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
 
 def _print_check(result: Check) -> None:
     print_line(f"{'FAIL' if result.exit_code else 'ok':5} {result.name:14} {result.detail}")
-
-
-def version(*, as_json: JsonOption = False) -> int:
-    """Print the version."""
-    if as_json:
-        print_json({"version": __version__})
-    else:
-        print_line(f"s2mirror {__version__}")
-    return 0

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from typing import Final, NoReturn
 
 from s2mirror.cli.main import STOPPED
-from s2mirror.cli.output import console, on_terminal, print_error
+from s2mirror.cli.output import on_terminal, print_error
 from s2mirror.stop import StopFlag
 
 PATIENCE_SECONDS: Final = 6.0
+_SHOW_CURSOR: Final = "\x1b[?25h"
 _STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -67,7 +68,7 @@ def _give_up() -> None:
 def leave(code: int) -> NoReturn:
     """End the process now: a thread may hang on a silent socket, and nothing on disk needs it."""
     if on_terminal():
-        console().show_cursor()
+        sys.stdout.write(_SHOW_CURSOR)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -3,7 +3,9 @@
 from dataclasses import asdict
 
 from s2mirror.adapters.lock import holder_pid
-from s2mirror.cli.context import ConfigOption, JsonOption, read_settings, shared_mirror
+from s2mirror.cli.context import ConfigOption, JsonOption
+from s2mirror.cli.ledgers import read_settings
+from s2mirror.cli.mirrors import shared_mirror
 from s2mirror.cli.output import (
     format_count,
     format_size,

@@ -4,16 +4,8 @@ from typing import Annotated
 
 import typer
 
-from s2mirror.cli.context import (
-    AreaOption,
-    ConfigOption,
-    DryRunOption,
-    JsonOption,
-    VerboseOption,
-    exclusive_mirror,
-    planning_mirror,
-    shared_mirror,
-)
+from s2mirror.cli.context import AreaOption, ConfigOption, DryRunOption, JsonOption, VerboseOption
+from s2mirror.cli.mirrors import exclusive_mirror, planning_mirror, shared_mirror
 from s2mirror.cli.output import format_count, format_size, print_error, print_json, print_line
 from s2mirror.cli.progress import progress_for
 from s2mirror.cli.signals import stopped_by_signals

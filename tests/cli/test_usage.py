@@ -1,4 +1,3 @@
-import os
 import re
 import subprocess
 import sys
@@ -196,41 +195,3 @@ def test_ascii_locale_prints_escaped_characters(kit: Kit, name: str, value: str)
     done = kit.run("status", **{name: value})
     assert done.returncode == 5
     assert "there is no ledger at" in done.stderr
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("words", [("list", "--json"), ("audit",)])
-def test_closed_pipe_is_no_error(kit: Kit, words: tuple[str, ...]) -> None:
-    kit.sandbox.publish(tiny())
-    kit.cycle()
-    reading, writing = os.pipe()
-    os.close(reading)
-    done = subprocess.run(
-        kit.command(*words),
-        env=kit.environment(),
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-    os.close(writing)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-@pytest.mark.long
-def test_sync_completes_although_its_pipe_is_closed(kit: Kit) -> None:
-    products = [tiny(day) for day in (25, 26, 27)]
-    kit.sandbox.publish(products)
-    reading, writing = os.pipe()
-    os.close(reading)
-    done = subprocess.run(
-        kit.command("sync"),
-        env=kit.environment(),
-        stdout=writing,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-    os.close(writing)
-    assert done.returncode == 0
-    kit.assert_current(*products)

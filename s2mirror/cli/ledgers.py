@@ -1,0 +1,29 @@
+"""The configuration and its ledger, for commands that need nothing else of the mirror."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from s2mirror.adapters.ledger import Ledger, open_ledger
+from s2mirror.cli.context import config_path
+from s2mirror.cli.output import print_error
+from s2mirror.config import Settings, load_settings
+
+
+def read_settings(given: Path | None) -> Settings:
+    """Return the settings, and print notes about them on stderr. Raises ConfigError."""
+    loaded = load_settings(config_path(given))
+    for note in loaded.notes:
+        print_error(f"note: {note}")
+    return loaded.settings
+
+
+@contextmanager
+def shared_ledger(given: Path | None) -> Iterator[tuple[Settings, Ledger]]:
+    """Open the ledger for commands that read or mark: a daemon may run beside them."""
+    settings = read_settings(given)
+    ledger = open_ledger(settings.ledger.path, create=False)
+    try:
+        yield settings, ledger
+    finally:
+        ledger.close()
