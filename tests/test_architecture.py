@@ -15,13 +15,14 @@ MAX_FUNCTION_LINES: Final = 50
 MAX_PARAMETERS: Final = 6
 
 WORDS: Final = frozenset(
-    {"errors", "lifecycle", "model", "stop", "naming", "checksum", "manifest"}
+    {"clean_text", "errors", "lifecycle", "model", "stop", "naming", "checksum", "manifest"}
     | {"geometry", "projection", "tiles", "area", "layout", "ports", "times"}
     | {"timetable", "selection", "rate_limit"}
     | {"preview_model"}
 )
 # A room is a module, a package, or one adapter. What it may import is in its row, itself apart.
 MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
+    "clean_text": frozenset(),
     "errors": frozenset(),
     "lifecycle": frozenset({"errors"}),
     "stop": frozenset({"errors"}),

@@ -10,6 +10,7 @@ from typing import Final, TextIO
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.geoparquet import write_geoparquet
 from s2mirror.adapters.ledger import ArchiveQuery, Ledger
+from s2mirror.clean_text import clean_value
 from s2mirror.errors import UsageError
 from s2mirror.geometry import bounding_box, unpack
 from s2mirror.model import ArchivedProduct, ItemSummary
@@ -42,7 +43,7 @@ class Exporter:
         writer.writerow(_COLUMNS)
         done = 0
         for archived in self.ledger.archived_products.selected(query):
-            writer.writerow(self._line(archived))
+            writer.writerow(clean_value(self._line(archived)))
             done += 1
         return done
 
@@ -102,9 +103,9 @@ class Exporter:
             *(product.id, product.collection, product.platform, product.tile, product.baseline),
             *(product.relative_orbit, product.sensed_at.isoformat()),
             *(product.published_at.isoformat(), product.cloud_cover_percent, product.size_bytes),
-            archived.state,
+            archived.state.value,
             *bounding_box(unpack(product.footprint_wkb)),
-            self.archive.folder(archived.path),
+            str(self.archive.folder(archived.path)),
         ]
 
 

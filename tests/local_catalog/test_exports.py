@@ -13,9 +13,12 @@ from catalog_kit import dangling, folder_of, held, opened
 from kit import Kit, small, tiny
 from pyarrow import parquet
 
+from s2mirror.adapters.archive import Archive
+from s2mirror.adapters.ledger import ArchiveQuery
 from s2mirror.errors import Stopped
 from s2mirror.sandbox import SandboxProduct
 from s2mirror.service.local_catalog import write_tables
+from s2mirror.steps.export import Exporter
 from s2mirror.stop import StopFlag
 
 
@@ -50,6 +53,19 @@ def test_csv_has_a_line_for_each_product_with_its_folder(
         assert Path(line["path"]) == kit.archive / product.prefix.rstrip("/")
         assert (line["tile"], line["state"]) == ("32TMT", "archived")
         assert 7 < float(line["west"]) < float(line["east"]) < 10
+
+
+def test_csv_escapes_control_characters(filled: tuple[Kit, list[SandboxProduct]]) -> None:
+    kit, out = filled[0], io.StringIO()
+    exporter = Exporter(
+        ledger=kit.mirror().ledger,
+        archive=Archive(Path("/srv/\x1b[2J\u202eodd\nname")),
+        bucket="eodata",
+        catalog_url="https://stac.example.org/v1/",
+    )
+    assert exporter.csv(ArchiveQuery(), out) == len(filled[1])
+    assert r"/srv/\x1b[2J\u202eodd\nname/" in out.getvalue()
+    assert not set(out.getvalue()) & set("\x1b\u202e")
 
 
 @pytest.mark.parametrize(

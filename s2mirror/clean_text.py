@@ -1,0 +1,39 @@
+"""Text from outside, safe to show: control characters are replaced by visible escapes.
+
+Identifiers and reasons come from services and file names. An escape sequence in one of them could
+repaint a terminal, a newline could forge a log line, and U+202E could reverse what is read.
+"""
+
+from typing import Any, Final
+from unicodedata import category
+
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+"""Control, format, unassigned, private, half a surrogate pair, and both separators of lines."""
+
+
+def clean_text(text: str, *, keep: str = "") -> str:
+    r"""Return *text* with each invisible character written as ``\x1b``, ``\n`` or ``\u202e``.
+
+    Characters in *keep* stay: ``keep="\n"`` is for our own texts of several lines, never for text
+    from outside. The result is printable, and cleaning it again changes nothing.
+    """
+    if text.isprintable():
+        return text
+    return "".join(_visible(char, keep) for char in text)
+
+
+def clean_value(value: Any) -> Any:  # noqa: ANN401 - JSON nests to any depth
+    """Return a JSON value with every text in it cleaned, keys included."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        return {clean_value(key): clean_value(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean_value(inner) for inner in value]
+    return value
+
+
+def _visible(char: str, keep: str) -> str:
+    if char in keep or category(char) not in _HIDDEN:
+        return char
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
