@@ -8,8 +8,6 @@ from typing import Final
 
 from s2mirror.adapters.ledger.archived_products import ArchivedProducts, Changes
 from s2mirror.adapters.ledger.connection import Connection, check_whole, prepare
-from s2mirror.adapters.ledger.coverage import Coverage
-from s2mirror.adapters.ledger.cursors import Cursors
 from s2mirror.adapters.ledger.deletions import Deletions
 from s2mirror.adapters.ledger.file_lists import FileLists
 from s2mirror.adapters.ledger.forecast import ForecastInputs
@@ -18,8 +16,8 @@ from s2mirror.adapters.ledger.previews import Previews
 from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.removals import Removals
 from s2mirror.adapters.ledger.schema import sql_states
+from s2mirror.adapters.ledger.searches import Coverage, Cursors, Sweeps
 from s2mirror.adapters.ledger.selections import Selections
-from s2mirror.adapters.ledger.sweeps import Sweeps
 from s2mirror.errors import LedgerError
 from s2mirror.lifecycle import GONE
 from s2mirror.model import LedgerEntry, Transition
