@@ -10,6 +10,7 @@ from typing import Final
 
 from s2mirror.adapters.archive import Archive, filesystem_kind
 from s2mirror.adapters.ledger import open_ledger
+from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
 from s2mirror.adapters.lock import holder_pid
 from s2mirror.adapters.objectstore import S3Store, StoreOptions
 from s2mirror.adapters.stac_catalog import StacApiCatalog
@@ -114,7 +115,7 @@ def _check_identity(ledger_path: Path, archive: Archive) -> None:
     if not ledger_path.exists():
         return
     ledger = open_ledger(ledger_path, create=False)
-    archive_id = ledger.state_value("archive_id")
+    archive_id = ledger.state.get(ARCHIVE_ID)
     ledger.close()
     if archive_id is not None:
         archive.require(archive_id)

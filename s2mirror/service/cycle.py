@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from s2mirror.adapters.ledger.state_values import DELETIONS_READ_AT
 from s2mirror.errors import OutsideError, QuotaError, StoreUnreachable
 from s2mirror.lifecycle import PENDING, TROUBLED, State
 from s2mirror.model import Rejected
@@ -27,12 +28,9 @@ from s2mirror.steps.publish import publish
 from s2mirror.steps.recover import clear_leftovers, recover
 from s2mirror.steps.rescope import rescope
 from s2mirror.stop import StopFlag
-from s2mirror.times import parse_utc
 
 _UNCOUNTED_BYTES: Final = 20_000_000
 """Per connection: the bytes that CDSE sends in the second between two counts."""
-
-DELETIONS_READ_AT: Final = "deletions.read_at"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -190,11 +188,11 @@ def read_deletions(mirror: Mirror) -> list[str]:
 
     Raises CatalogError if the feed cannot be read; it is due again at once then.
     """
-    read, now = mirror.ledger.state_value(DELETIONS_READ_AT), mirror.now()
-    if read is not None and abs(now - parse_utc(read)) < mirror.settings.deleted.interval:
+    read, now = mirror.ledger.state.get(DELETIONS_READ_AT), mirror.now()
+    if read is not None and abs(now - read) < mirror.settings.deleted.interval:
         return []
     withdrawn = mirror.withdrawer().read(now=now)
-    mirror.ledger.set_state_value(DELETIONS_READ_AT, now.isoformat())
+    mirror.ledger.state.set(DELETIONS_READ_AT, now)
     return withdrawn
 
 

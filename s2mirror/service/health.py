@@ -1,6 +1,5 @@
 """Health: what the daemon reports about itself, for checks in another process."""
 
-import json
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,12 +8,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.ledger.state_values import HEALTH, HealthRecord
 from s2mirror.errors import MirrorError
-from s2mirror.times import parse_utc
 
 STALE_AFTER: Final = timedelta(minutes=2)
 """The daemon reports every 15 s; without a report for this long it hangs or has ended."""
-_HEALTH: Final = "health"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,17 +79,15 @@ class Problems:
 
 def write_health(ledger: Ledger, problems: list[str], *, now: datetime) -> None:
     """Write the daemon's report into the ledger."""
-    ledger.set_state_value(_HEALTH, json.dumps({"at": now.isoformat(), "problems": problems}))
+    ledger.state.set(HEALTH, HealthRecord(at=now, problems=tuple(problems)))
 
 
 def read_health(ledger: Ledger, *, now: datetime) -> Health | None:
     """Return the daemon's last report; None if there has never been one."""
-    text = ledger.state_value(_HEALTH)
-    if text is None:
+    report = ledger.state.get(HEALTH)
+    if report is None:
         return None
-    report = json.loads(text)
-    at = parse_utc(report["at"])
-    problems = list(report["problems"])
+    at, problems = report.at, list(report.problems)
     if now - at > STALE_AFTER:
         problems.append(f"the daemon has not reported since {at:%Y-%m-%d %H:%M:%S} UTC")
     return Health(at=at, problems=tuple(problems))

@@ -1,16 +1,12 @@
 """Updates of the local catalog. Its errors are logged and delay nothing else."""
 
-from typing import Final
-
 from s2mirror.adapters.ledger import ArchiveQuery
+from s2mirror.adapters.ledger.state_values import GEOPARQUET_WRITTEN_AT
 from s2mirror.errors import ArchiveError, MirrorError
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.export import COLLECTIONS
 from s2mirror.stop import StopFlag
-from s2mirror.times import parse_utc
-
-_TABLES_AT: Final = "local_catalog.geoparquet_at"
 
 
 def begin_local_catalog(mirror: Mirror) -> None:
@@ -57,12 +53,8 @@ def complete_local_catalog(mirror: Mirror, stop: StopFlag) -> None:
 def write_tables(mirror: Mirror, stop: StopFlag) -> None:
     """Write the items of each collection as one GeoParquet file, if that is due."""
     every, static_catalog = mirror.settings.local_catalog.geoparquet_every, mirror.static_catalog
-    written, now = mirror.ledger.state_value(_TABLES_AT), mirror.now()
-    if (
-        every is None
-        or static_catalog is None
-        or (written and abs(now - parse_utc(written)) < every)
-    ):
+    written, now = mirror.ledger.state.get(GEOPARQUET_WRITTEN_AT), mirror.now()
+    if every is None or static_catalog is None or (written and abs(now - written) < every):
         return
     for name in COLLECTIONS:
         exporter, query = mirror.exporter(), ArchiveQuery()
@@ -70,7 +62,7 @@ def write_tables(mirror: Mirror, stop: StopFlag) -> None:
             with static_catalog.turn:
                 static_catalog.announce_table(name)
             log.info("geoparquet.written", collection=name, items=count)
-    mirror.ledger.set_state_value(_TABLES_AT, now.isoformat())
+    mirror.ledger.state.set(GEOPARQUET_WRITTEN_AT, now)
 
 
 def _log_delay(error: MirrorError) -> None:

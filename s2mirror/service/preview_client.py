@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.ledger.state_values import PREVIEWS_BACKOFF_UNTIL
 from s2mirror.adapters.previews import HubOptions, SentinelHub
 from s2mirror.adapters.tokens import ClientTokens, TokenOptions
 from s2mirror.config import Settings
@@ -16,9 +17,7 @@ from s2mirror.errors import PreviewUnavailable, TokenUnavailable
 from s2mirror.ports import PreviewRenderer
 from s2mirror.preview_model import RenderedImage, RenderRequest
 from s2mirror.stop import StopFlag
-from s2mirror.times import parse_utc
 
-_BACKOFF_UNTIL: Final = "preview.backoff_until"
 _LONGEST_BACKOFF: Final = timedelta(days=31)
 """A later end of the back-off comes from a wrong clock and is ignored."""
 
@@ -42,17 +41,17 @@ class BackoffRenderer:
         except (PreviewUnavailable, TokenUnavailable) as error:
             if error.retry_after_seconds:
                 until = self.now() + timedelta(seconds=error.retry_after_seconds)
-                self.ledger.set_state_value(_BACKOFF_UNTIL, until.isoformat())
+                self.ledger.state.set(PREVIEWS_BACKOFF_UNTIL, until)
             raise
 
     def _require_backoff_is_over(self) -> None:
-        text, now = self.ledger.state_value(_BACKOFF_UNTIL), self.now()
-        if text is None or not now < parse_utc(text) < now + _LONGEST_BACKOFF:
+        until, now = self.ledger.state.get(PREVIEWS_BACKOFF_UNTIL), self.now()
+        if until is None or not now < until < now + _LONGEST_BACKOFF:
             return
         raise PreviewUnavailable(
             "rendering a preview: Sentinel Hub or its token endpoint was busy and asked for no "
-            f"request before {parse_utc(text):%Y-%m-%d %H:%M} UTC; the preview is tried again then",
-            retry_after_seconds=(parse_utc(text) - now).total_seconds(),
+            f"request before {until:%Y-%m-%d %H:%M} UTC; the preview is tried again then",
+            retry_after_seconds=(until - now).total_seconds(),
         )
 
 

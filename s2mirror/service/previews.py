@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
 
 from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.ledger.state_values import PREVIEW_RULES
 from s2mirror.adapters.previews import ProductPictures
 from s2mirror.config import Area, Settings
 from s2mirror.errors import MirrorError, QuotaError, Stopped
@@ -19,8 +19,6 @@ from s2mirror.service.wiring import Mirror
 from s2mirror.steps.preview import Previewer, Schedule
 from s2mirror.steps.preview_files import PreviewMaker
 from s2mirror.stop import StopFlag
-
-_RULES: Final = "preview.rules"
 
 
 def preview_rule(settings: Settings, area: Area | None = None) -> PreviewRule:
@@ -101,9 +99,9 @@ def enqueue_if_changed(mirror: Mirror) -> None:
     """Enqueue the previews of every held product again if the areas' options have changed."""
     rules = preview_rules(mirror.settings)
     options = repr(sorted((n, str(r.source), r.per_area, r.script.name) for n, r in rules.items()))
-    if mirror.ledger.state_value(_RULES) != options:
+    if mirror.ledger.state.get(PREVIEW_RULES) != options:
         mirror.ledger.previews.enqueue(mirror.area_names)
-        mirror.ledger.set_state_value(_RULES, options)
+        mirror.ledger.state.set(PREVIEW_RULES, options)
 
 
 def make_due(step: Previewer, stop: StopFlag) -> Iterator[Preview]:

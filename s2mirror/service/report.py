@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Final
 
 from s2mirror.adapters.ledger import Cursor
+from s2mirror.adapters.ledger.state_values import CertificateRecord
 from s2mirror.adapters.lock import holder_pid
 from s2mirror.lifecycle import HELD, PENDING, TROUBLED, WAITING, State
 from s2mirror.model import Rejected
 from s2mirror.planning.bandwidth import Allowance, allowance_at
 from s2mirror.planning.downloads import ASSUMED_BYTES
 from s2mirror.planning.quota import WINDOW, backfill_at, spent_bytes
-from s2mirror.service.certificates import Summary, last_summary
+from s2mirror.service.certificates import last_summary
 from s2mirror.service.health import Health, read_health
 from s2mirror.service.previews import PreviewStatus, current_preview_status
 from s2mirror.service.store_failover import FailoverStatus, failover_status, key_expiry_notes
@@ -34,7 +35,7 @@ class AreaStatus:
     pruned: int
     failed: int
     configured: bool = True
-    certified: Summary | None = None
+    certified: CertificateRecord | None = None
     """The result of the last certificate of completeness; None if there was none."""
 
 

@@ -1,21 +1,16 @@
 """The store's endpoint and key pair in use: kept over restarts, logged, reported."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.ledger.state_values import KEY_WARNINGS, STORE_TARGET, TargetRecord
 from s2mirror.adapters.objectstore import FailoverStore, StoreTarget
 from s2mirror.config import Settings
 from s2mirror.planning.keys import KeyWarning, key_warnings
 from s2mirror.service.logs import log
 from s2mirror.service.options import key_expiries, store_options, store_targets
-from s2mirror.times import parse_utc
-
-_TARGET: Final = "store.target"
-_LOGGED_EXPIRY: Final = "store.key_expiry_logged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +35,8 @@ def open_store(settings: Settings, ledger: Ledger, now: Callable[[], datetime]) 
 
     def on_failover(target: StoreTarget, why: str) -> None:
         log.warning("store.failover", endpoint=target.endpoint, key_pair=target.key, reason=why)
-        value = {"endpoint": target.endpoint, "key": target.key, "since": now().isoformat()}
-        ledger.set_state_value(_TARGET, json.dumps({**value, "why": why}))
+        record = TargetRecord(endpoint=target.endpoint, key=target.key, since=now(), why=why)
+        ledger.state.set(STORE_TARGET, record)
         # This may run in any of the connection threads, none of which needs the ledger again.
         ledger.close()
 
@@ -54,15 +49,15 @@ def open_store(settings: Settings, ledger: Ledger, now: Callable[[], datetime]) 
 def failover_status(settings: Settings, ledger: Ledger) -> FailoverStatus:
     """Return the endpoint and key pair used last, if they are still configured."""
     endpoints = settings.store.endpoints
-    known = json.loads(ledger.state_value(_TARGET) or "{}")
-    if known.get("endpoint") not in endpoints:
+    known = ledger.state.get(STORE_TARGET)
+    if known is None or known.endpoint not in endpoints:
         return FailoverStatus(endpoint=endpoints[0], key=1, preferred=True, since=None, why="")
     return FailoverStatus(
-        endpoint=known["endpoint"],
-        key=known["key"],
-        preferred=known["endpoint"] == endpoints[0] and known["key"] == 1,
-        since=parse_utc(known["since"]),
-        why=known["why"],
+        endpoint=known.endpoint,
+        key=known.key,
+        preferred=known.endpoint == endpoints[0] and known.key == 1,
+        since=known.since,
+        why=known.why,
     )
 
 
@@ -82,10 +77,10 @@ def key_problems(settings: Settings, *, now: datetime) -> list[str]:
 def log_key_expiry(settings: Settings, ledger: Ledger, *, now: datetime) -> None:
     """Log each warning about a key pair once per stage (30, 7, 1 day before and so on)."""
     notes = key_expiry_notes(settings, now=now)
-    logged = json.loads(ledger.state_value(_LOGGED_EXPIRY) or "{}")
+    logged = ledger.state.get(KEY_WARNINGS) or {}
     stages = {str(note.number): note.stage for note in notes}
     for note in notes:
         if logged.get(str(note.number)) != note.stage:
             log.warning("key.expiry_noted", reason=note.text)
     if stages != logged:
-        ledger.set_state_value(_LOGGED_EXPIRY, json.dumps(stages))
+        ledger.state.set(KEY_WARNINGS, stages)

@@ -1,18 +1,16 @@
 """Detect a throttled account, and report it: in the log, and to other processes."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.ledger.state_values import THROTTLING, ThrottlingRecord
 from s2mirror.planning.quota import WINDOW, QuotaPolicy
 from s2mirror.planning.throttled_account import detect_throttling
 from s2mirror.service.logs import log
-from s2mirror.times import parse_utc
 
-_FACT: Final = "account.slow"
 _BELIEVED_FOR: Final = timedelta(hours=1)
 """A throttling detected longer ago may be over."""
 
@@ -32,20 +30,18 @@ class ThrottleWatch:
         found = detect_throttling(size_bytes, busy_seconds, hours, self.quota, now=now)
         before = throttling_note(self.ledger, now=now)
         if found is not None:
-            self.ledger.set_state_value(
-                _FACT, json.dumps({"at": now.isoformat(), "words": str(found)})
-            )
+            self.ledger.state.set(THROTTLING, ThrottlingRecord(at=now, note=str(found)))
             if not before:
                 log.warning("account.throttled", reason=str(found))
         elif before:
-            self.ledger.set_state_value(_FACT, json.dumps({"at": now.isoformat(), "words": ""}))
+            self.ledger.state.set(THROTTLING, ThrottlingRecord(at=now, note=""))
             log.info("account.recovered", bytes_per_second=round(size_bytes / (busy_seconds or 1)))
         return found is not None
 
 
 def throttling_note(ledger: Ledger, *, now: datetime) -> str:
     """Return a note if the account was throttled within the last hour, else ""."""
-    said = json.loads(ledger.state_value(_FACT) or "{}")
-    if not said or now - parse_utc(said["at"]) > _BELIEVED_FOR:
+    last = ledger.state.get(THROTTLING)
+    if last is None or now - last.at > _BELIEVED_FOR:
         return ""
-    return str(said["words"])
+    return last.note

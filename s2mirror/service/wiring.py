@@ -10,6 +10,7 @@ from pathlib import Path
 from s2mirror.adapters.archive import NETWORK_KINDS, Archive, StaticCatalog, filesystem_kind
 from s2mirror.adapters.deletions import ODataDeletions
 from s2mirror.adapters.ledger import Ledger, open_ledger
+from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
 from s2mirror.adapters.objectstore import FailoverStore
 from s2mirror.adapters.stac_catalog import StacApiCatalog
 from s2mirror.area import WatchArea, check_area_names
@@ -285,8 +286,8 @@ def refuse_network_file_system(path: Path) -> None:
 
 def _check_identity(ledger: Ledger, archive: Archive) -> None:
     """Raise ArchiveError unless ledger and archive have one identity; the first time, set it."""
-    known = ledger.state_value("archive_id")
+    known = ledger.state.get(ARCHIVE_ID)
     if known is not None:
         archive.require(known)
         return
-    ledger.set_state_value("archive_id", archive.archive_id() or archive.create())
+    ledger.state.set(ARCHIVE_ID, archive.archive_id() or archive.create())

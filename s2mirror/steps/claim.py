@@ -1,13 +1,12 @@
 """Claim the queued product that is next in fair order."""
 
-import json
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 
 from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.ledger.state_values import VIRTUAL_CLOCKS
 from s2mirror.lifecycle import State
 from s2mirror.model import LedgerEntry
 from s2mirror.planning.bandwidth import rate_at
@@ -15,8 +14,6 @@ from s2mirror.planning.downloads import plan_downloads
 from s2mirror.planning.fair_queue import AreaWeight, QueuePolicy, VirtualClocks, fair_order
 from s2mirror.steps.capacity import CapacityProbe, RequiredBytes
 from s2mirror.timetable import Timetable
-
-_CLOCKS: Final = "turns.clocks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +25,11 @@ class FairQueue:
 
     def clocks(self) -> VirtualClocks:
         """Return the stored virtual clocks."""
-        return VirtualClocks(json.loads(self.ledger.state_value(_CLOCKS) or "{}"))
+        return VirtualClocks(self.ledger.state.get(VIRTUAL_CLOCKS) or {})
 
     def store(self, clocks: VirtualClocks) -> None:
         """Store the virtual clocks."""
-        self.ledger.set_state_value(_CLOCKS, json.dumps(clocks.given))
+        self.ledger.state.set(VIRTUAL_CLOCKS, clocks.given)
 
     def policy(self, required_bytes: RequiredBytes, fresh_since: datetime) -> QueuePolicy:
         """Return what decides the order."""

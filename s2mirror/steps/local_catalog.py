@@ -20,6 +20,7 @@ from s2mirror.adapters.archive import (
     joined,
 )
 from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.ledger.state_values import LOCAL_CATALOG_FOLDER
 from s2mirror.geometry import bounding_box, unpack
 from s2mirror.model import ArchivedProduct
 from s2mirror.stac import assets_of, item, month_extent
@@ -27,8 +28,6 @@ from s2mirror.steps.audit import Fault
 from s2mirror.stop import StopFlag
 
 AT_ONCE: Final = 50
-_FOLDER: Final = "local_catalog.folder"
-"""The fact that says of which folder the notes are, relative to the archive."""
 _MARK: Final = "s2mirror:source"
 """A property that only items of ours have: nothing else is ever removed."""
 
@@ -51,7 +50,7 @@ class LocalCatalogUpdater:
             self.ledger.changes.note_all()
             self.static_catalog.put_in_order()
         if not self._is_known:
-            self.ledger.set_state_value(_FOLDER, self._wanted)
+            self.ledger.state.set(LOCAL_CATALOG_FOLDER, self._wanted)
 
     @property
     def _wanted(self) -> str:
@@ -60,7 +59,7 @@ class LocalCatalogUpdater:
 
     @property
     def _is_known(self) -> bool:
-        return self.ledger.state_value(_FOLDER) == self._wanted
+        return self.ledger.state.get(LOCAL_CATALOG_FOLDER) == self._wanted
 
     def catch_up(self, limit: int = AT_ONCE) -> int:
         """Carry out the newest notes, at most *limit*; return how many products that were."""

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.ledger.state_values import area_preview_key
 from s2mirror.area import WatchArea
 from s2mirror.errors import (
     CredentialError,
@@ -91,13 +92,13 @@ class _Turn:
         if schedule is None:
             return
         for name, rule in self._previewer.rules.items():
-            fact = f"preview.scheduled.{name}"
-            last = self._previewer.ledger.state_value(fact)
-            is_due = last is None or now - datetime.fromisoformat(last) >= schedule.every
+            key = area_preview_key(name)
+            last = self._previewer.ledger.state.get(key)
+            is_due = last is None or now - last >= schedule.every
             if rule.source is PreviewSource.PROCESS and is_due and self.trouble is None:
                 task = of_area(self._previewer.areas[name], rule, (now - schedule.window, now))
                 for preview in self._try(task, final=False):
-                    self._previewer.ledger.set_state_value(fact, now.isoformat())
+                    self._previewer.ledger.state.set(key, now)
                     yield preview
 
     def _make_all(self, entry: LedgerEntry, attempts: int) -> Iterator[Preview]:

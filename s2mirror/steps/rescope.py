@@ -8,16 +8,13 @@ never list them again. That is why the coverage of a changed area is forgotten, 
 that is not in use any more with it.
 """
 
-import json
 from collections.abc import Sequence
 
 from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.ledger.state_values import AREA_PRIORITIES, area_fingerprint_key
 from s2mirror.area import WatchArea
 from s2mirror.planning.scope import Scope, area_fingerprint
 from s2mirror.planning.searches import Search, plan_searches
-
-_FACT = "area.{}"
-_PRIORITIES = "areas.priorities"
 
 
 def rescope(ledger: Ledger, areas: Sequence[WatchArea]) -> int:
@@ -27,7 +24,7 @@ def rescope(ledger: Ledger, areas: Sequence[WatchArea]) -> int:
     person prunes it. Products that an area newly wants are found by its searches, which start
     again. Waiting products get the present priority of their areas.
     """
-    before = {area.name: ledger.state_value(_FACT.format(area.name)) for area in areas}
+    before = {area.name: ledger.state.get(area_fingerprint_key(area.name)) for area in areas}
     changed = [area for area in areas if before[area.name] != area_fingerprint(area)]
     if changed:
         for area in changed:
@@ -37,17 +34,16 @@ def rescope(ledger: Ledger, areas: Sequence[WatchArea]) -> int:
     for area in changed:
         if before[area.name] is not None:
             released += _release(ledger, area)
-        ledger.set_state_value(_FACT.format(area.name), area_fingerprint(area))
+        ledger.state.set(area_fingerprint_key(area.name), area_fingerprint(area))
     _update_priorities(ledger, areas)
     return released
 
 
 def _update_priorities(ledger: Ledger, areas: Sequence[WatchArea]) -> None:
     priorities = {area.name: area.priority for area in areas}
-    text = json.dumps(priorities, sort_keys=True)
-    if ledger.state_value(_PRIORITIES) != text:
+    if ledger.state.get(AREA_PRIORITIES) != priorities:
         ledger.products.reweigh(priorities)
-        ledger.set_state_value(_PRIORITIES, text)
+        ledger.state.set(AREA_PRIORITIES, priorities)
 
 
 def searches_for(areas: Sequence[WatchArea], ledger: Ledger) -> tuple[Search, ...]:

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from s2mirror.adapters.ledger import ArchiveQuery, Ledger, open_ledger
 from s2mirror.adapters.ledger.products import CLAIM
+from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
+from s2mirror.adapters.ledger.state_values import AREA_PRIORITIES as COUNT
 from s2mirror.errors import IllegalTransition, LedgerError, UsageError
 from s2mirror.lifecycle import TRANSITIONS, Event, State
 from s2mirror.model import Digest, Listing, Rejected, RemoteFile, Transition, VerifiedFile
@@ -296,13 +298,6 @@ def test_bytes_are_counted_in_their_hour(ledger: Ledger) -> None:
     assert ledger.transferred_bytes(timedelta(days=30), now=NOW + timedelta(days=31)) == 0
 
 
-def test_facts_are_kept_by_name(ledger: Ledger) -> None:
-    assert ledger.state_value("archive_id") is None
-    ledger.set_state_value("archive_id", "one")
-    ledger.set_state_value("archive_id", "two")
-    assert ledger.state_value("archive_id") == "two"
-
-
 REMOTE = RemoteFile(path="GRANULE/é.jp2", key="k/GRANULE/é.jp2", size_bytes=3, etag="ab-2")
 PROVEN = VerifiedFile(
     path="GRANULE/é.jp2",
@@ -382,17 +377,17 @@ def test_who_looks_first_and_then_writes_has_looked_at_what_is_there(ledger: Led
     def count(_: int) -> None:
         for _ in range(30):
             with ledger.connection.atomic():
-                ledger.set_state_value("count", str(int(ledger.state_value("count") or 0) + 1))
+                ledger.state.set(COUNT, {"n": (ledger.state.get(COUNT) or {"n": 0})["n"] + 1})
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(count, range(4)))
-    assert ledger.state_value("count") == "120"
+    assert ledger.state.get(COUNT) == {"n": 120}
 
 
 def test_a_reader_beside_a_writer_is_never_kept_waiting(ledger: Ledger, path: Path) -> None:
     record(ledger, product("p"))
     with ledger.connection.atomic():
-        ledger.set_state_value("held", "open")
+        ledger.state.set(ARCHIVE_ID, "open")
         done = subprocess.run(
             [sys.executable, "-c", READ_BESIDE, str(path)],
             capture_output=True,

@@ -25,10 +25,11 @@ OPEN_AT_ONCE = """
 import sys
 from pathlib import Path
 from s2mirror.adapters.ledger import open_ledger
+from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
 print("ready", flush=True)
 for path in sys.stdin:
     ledger = open_ledger(Path(path.strip()))
-    ledger.set_state_value("opened", "yes")
+    ledger.state.set(ARCHIVE_ID, "yes")
     ledger.close()
     print("opened", flush=True)
 """

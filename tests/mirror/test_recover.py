@@ -7,8 +7,8 @@ import pytest
 from crashing import KILLED, CrashServer
 from kit import SENSED_AT, Kit, tiny
 
+from s2mirror.adapters.ledger.state_values import DELETIONS_READ_AT
 from s2mirror.sandbox import SandboxProduct
-from s2mirror.service.cycle import DELETIONS_READ_AT
 from s2mirror.service.wiring import utc_now
 
 ROW = r"^sql UPDATE product SET state = '{}'"
@@ -66,9 +66,7 @@ def test_a_kill_between_trash_and_row_leaves_what_was_deleted_upstream_withdrawn
     kit.sandbox.publish(product)
     kit.cycle()
     kit.sandbox.withdraw(product.id, cause="Corrupted product")
-    kit.mirror().ledger.set_state_value(
-        DELETIONS_READ_AT, (utc_now() - timedelta(days=2)).isoformat()
-    )
+    kit.mirror().ledger.state.set(DELETIONS_READ_AT, utc_now() - timedelta(days=2))
     kill(kit, server, ROW.format("withdrawn"))
     assert kit.cycle().exit_code == 0
     assert_gone(kit, product, "withdrawn", "Corrupted product")

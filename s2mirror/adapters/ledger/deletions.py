@@ -7,6 +7,7 @@ from typing import Final
 
 from s2mirror.adapters.ledger.connection import Connection, Row
 from s2mirror.adapters.ledger.schema import sql_states
+from s2mirror.adapters.ledger.state_values import DELETIONS_READ_UNTIL, StateValues
 from s2mirror.lifecycle import HELD, State
 from s2mirror.model import Deletion
 from s2mirror.times import format_utc, parse_utc
@@ -24,7 +25,6 @@ _DOUBTFUL: Final = """
 SELECT product_id, product.collection FROM deletion JOIN product ON product.id = product_id
  WHERE listed AND product.published_at <= deleted_at ORDER BY product_id
 """
-_READ_UNTIL: Final = "deletions.read_until"
 # What was published anew since is there again. Text in the ledger sorts as time does.
 _OF_HELD: Final = f"""
 SELECT deletion.* FROM deletion JOIN product ON product.id = product_id
@@ -78,17 +78,11 @@ class Deletions:
 
     def read_until(self) -> datetime | None:
         """Return how far the feed has been read; None if never."""
-        rows = self._connection.query(
-            "SELECT value FROM state_value WHERE name = :name", {"name": _READ_UNTIL}
-        )
-        return parse_utc(rows[0]["value"]) if rows else None
+        return StateValues(self._connection).get(DELETIONS_READ_UNTIL)
 
     def set_read_until(self, until: datetime) -> None:
         """Remember how far the feed has been read."""
-        self._connection.execute(
-            "INSERT OR REPLACE INTO state_value (name, value) VALUES (:name, :value)",
-            {"name": _READ_UNTIL, "value": format_utc(until)},
-        )
+        StateValues(self._connection).set(DELETIONS_READ_UNTIL, until)
 
 
 def _deletion(row: Row) -> Deletion:

@@ -18,6 +18,7 @@ from s2mirror.adapters.ledger.removals import Removals
 from s2mirror.adapters.ledger.schema import sql_states
 from s2mirror.adapters.ledger.searches import Coverage, Cursors, Sweeps
 from s2mirror.adapters.ledger.selections import Selections
+from s2mirror.adapters.ledger.state_values import StateValues
 from s2mirror.errors import LedgerError
 from s2mirror.lifecycle import GONE
 from s2mirror.model import LedgerEntry, Transition
@@ -37,11 +38,6 @@ FORGET_SEARCHES: Final = tuple(
     " AND search NOT IN (SELECT search FROM coverage)"
     for table in ("sweep", "cursor")
 )
-SET_STATE_VALUE: Final = """
-INSERT INTO state_value (name, value) VALUES (:name, :value)
-ON CONFLICT (name) DO UPDATE SET value = excluded.value
-"""
-_STATE_VALUE: Final = "SELECT value FROM state_value WHERE name = :name"
 _RECENT_BYTES: Final = """
 SELECT coalesce(sum(size_bytes), 0) AS size_bytes FROM transfer WHERE hour >= :since
 """
@@ -67,6 +63,7 @@ class Ledger:
         self.changes = Changes(connection)
         self.removals = Removals(connection)
         self.previews = Previews(connection)
+        self.state = StateValues(connection)
 
     def record_removal(self, entry: LedgerEntry, transition: Transition, *, now: datetime) -> None:
         """Record that a product's folder has left the tree, and forget its proof, in one go."""
@@ -104,15 +101,6 @@ class Ledger:
         with self.connection.atomic():
             for statement in FORGET_SEARCHES:
                 self.connection.execute(statement, {"keys": keys})
-
-    def state_value(self, name: str) -> str | None:
-        """Return a single fact by name; None if it was never set."""
-        rows = self.connection.query(_STATE_VALUE, {"name": name})
-        return str(rows[0]["value"]) if rows else None
-
-    def set_state_value(self, name: str, value: str) -> None:
-        """Keep a single fact by name."""
-        self.connection.execute(SET_STATE_VALUE, {"name": name, "value": value})
 
     def check_whole(self) -> None:
         """Read the whole file; raise LedgerError if it is damaged anywhere."""

@@ -141,11 +141,15 @@ class Cursors:
 
     def move(self, search: str, watermark: datetime) -> None:
         """Move a search's watermark, never back, while its listing goes on."""
-        self._connection.execute(MOVE_WATERMARK, {"search": search, "watermark": format_utc(watermark)})
+        self._connection.execute(
+            MOVE_WATERMARK, {"search": search, "watermark": format_utc(watermark)}
+        )
 
     def fail(self, search: str, error: str, *, now: datetime) -> None:
         """Record that a listing did not complete; the watermark stays."""
-        self._connection.execute(FAIL_LISTING, {"search": search, "error": error, "now": format_utc(now)})
+        self._connection.execute(
+            FAIL_LISTING, {"search": search, "error": error, "now": format_utc(now)}
+        )
 
     def reject(self, items: Iterable[Rejected], *, now: datetime) -> None:
         """Record items that could not become products."""
@@ -203,7 +207,9 @@ class Sweeps:
 
     def complete(self, search: str, kind: SweepKind, *, now: datetime) -> None:
         """Note that a sweep has listed everything."""
-        self._connection.execute(COMPLETE_SWEEP, {"search": search, "kind": kind, "now": format_utc(now)})
+        self._connection.execute(
+            COMPLETE_SWEEP, {"search": search, "kind": kind, "now": format_utc(now)}
+        )
 
 
 class Coverage:

@@ -1,0 +1,211 @@
+"""Single values that outlast the process: name, type and stored form of each.
+
+Each has a key, ``ledger.state.get(KEY)`` and ``ledger.state.set(KEY, value)``. A damaged value
+raises LedgerError with its name.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar, get_type_hints
+
+from s2mirror.adapters.ledger.connection import Connection
+from s2mirror.errors import LedgerError
+from s2mirror.times import format_utc, parse_utc
+
+SET: Final = """
+INSERT INTO state_value (name, value) VALUES (:name, :value)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
+"""
+_GET: Final = "SELECT value FROM state_value WHERE name = :name"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class StateValue(Generic[T]):
+    """The key of one value. *decode* raises ValueError or TypeError for damaged text."""
+
+    name: str
+    encode: Callable[[T], str]
+    decode: Callable[[str], T]
+
+
+class StateValues:
+    """The state values of a ledger."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, key: StateValue[T]) -> T | None:
+        """Return a value; None if it was never set. Raises LedgerError if it is damaged."""
+        rows = self._connection.query(_GET, {"name": key.name})
+        if not rows:
+            return None
+        try:
+            return key.decode(rows[0]["value"])
+        except (ValueError, TypeError, RecursionError) as error:
+            raise LedgerError(
+                f"ledger {self._connection.path}: the state value {key.name!r} is damaged "
+                f"({error}); restore a copy of the ledger, or move it aside and run "
+                "`s2mirror sync`, which makes a new one from the archive"
+            ) from error
+
+    def set(self, key: StateValue[T], value: T) -> None:
+        """Store a value in place of the one before."""
+        self._connection.execute(SET, {"name": key.name, "value": key.encode(value)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRecord:
+    """The store endpoint and key pair in use since a failover."""
+
+    endpoint: str
+    key: int
+    since: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThrottlingRecord:
+    """Whether the account was throttled when that was last judged."""
+
+    at: datetime
+    note: str
+    """Empty if it was not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthRecord:
+    """What the daemon reported last."""
+
+    at: datetime
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateRecord:
+    """The sums of an area's last certificate of completeness."""
+
+    checked_at: datetime
+    published: int
+    held: int
+    missing: int
+    complete: bool
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is not a list")
+    return tuple(_exactly(str)(text) for text in value)
+
+
+def _instant(value: object) -> datetime:
+    return parse_utc(_exactly(str)(value))
+
+
+def _exactly(kind: type[T]) -> Callable[[object], T]:
+    """Return a check that a parsed value is of *kind*: true is not 1, and 1 is not 1.0."""
+
+    def check(value: object) -> T:
+        if type(value) is not kind:
+            raise TypeError(f"{value!r} is not of type {kind.__name__}")
+        return value
+
+    return check
+
+
+_CHECKS: Final[Mapping[Any, Callable[[object], Any]]] = {
+    str: _exactly(str),
+    int: _exactly(int),
+    bool: _exactly(bool),
+    datetime: _instant,
+    tuple[str, ...]: _texts,
+}
+
+
+def _text(name: str) -> StateValue[str]:
+    return StateValue(name, str, str)
+
+
+def _time(name: str) -> StateValue[datetime]:
+    return StateValue(name, format_utc, parse_utc)
+
+
+def _record(name: str, kind: type[T]) -> StateValue[T]:
+    """Return the key of a dataclass of *kind*, stored as a JSON object."""
+    checks = {field: _CHECKS[hint] for field, hint in get_type_hints(kind).items()}
+
+    def encode(record: T) -> str:
+        values = {field.name: getattr(record, field.name) for field in fields(record)}  # type: ignore[arg-type]  # a dataclass
+        return json.dumps(values, default=format_utc)
+
+    def decode(text: str) -> T:
+        found = _mapping(text)
+        if found.keys() != checks.keys():
+            raise ValueError(f"it has the fields {', '.join(found)}")
+        return kind(**{field: check(found[field]) for field, check in checks.items()})
+
+    return StateValue(name, encode, decode)
+
+
+def _by_name(name: str, check: Callable[[object], T]) -> StateValue[Mapping[str, T]]:
+    """Return the key of a mapping from text to values that pass *check*."""
+
+    def decode(text: str) -> Mapping[str, T]:
+        return {key: check(value) for key, value in _mapping(text).items()}
+
+    def encode(values: Mapping[str, T]) -> str:
+        return json.dumps(values, sort_keys=True)
+
+    return StateValue(name, encode, decode)
+
+
+def _mapping(text: str) -> dict[str, object]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise TypeError(f"{text[:40]!r} is not a JSON object")
+    return found
+
+
+ARCHIVE_ID: Final = _text("archive_id")
+"""The identity of the archive that the ledger belongs to."""
+AREA_PRIORITIES: Final = _by_name("areas.priorities", _exactly(int))
+"""The priority of each area when the queue was last ordered."""
+DELETIONS_READ_AT: Final = _time("deletions.read_at")
+"""When CDSE's feed of deleted products was last read."""
+DELETIONS_READ_UNTIL: Final = _time("deletions.read_until")
+"""The deletion time up to which that feed has been read."""
+GEOPARQUET_WRITTEN_AT: Final = _time("local_catalog.geoparquet_written_at")
+"""When the local catalog's GeoParquet files were last written."""
+HEALTH: Final = _record("health", HealthRecord)
+"""What the daemon reported last."""
+KEY_WARNINGS: Final = _by_name("store.key_warnings", _exactly(str))
+"""The last warning logged of each key pair, by its number."""
+LOCAL_CATALOG_FOLDER: Final = _text("local_catalog.folder")
+"""The local catalog that the pending changes belong to, relative to the archive; empty: none."""
+PREVIEW_RULES: Final = _text("preview.rules")
+"""The preview rules by which held products were last queued."""
+PREVIEWS_BACKOFF_UNTIL: Final = _time("preview.backoff_until")
+"""Before then, the service that renders previews is not asked."""
+STORE_TARGET: Final = _record("store.target", TargetRecord)
+"""The store endpoint in use; absent before the first failover."""
+THROTTLING: Final = _record("account.throttled", ThrottlingRecord)
+"""Whether the account was throttled when that was last judged."""
+VIRTUAL_CLOCKS: Final = _by_name("fair_queue.clocks", _exactly(float))
+"""The virtual clock of each flow of the fair queue."""
+
+
+def area_fingerprint_key(area: str) -> StateValue[str]:
+    """Return the key of the fingerprint of an area's filters, as last applied."""
+    return _text(f"area.{area}.fingerprint")
+
+
+def certificate_key(area: str) -> StateValue[CertificateRecord]:
+    """Return the key of an area's last certificate."""
+    return _record(f"certificate.{area}", CertificateRecord)
+
+
+def area_preview_key(rule: str) -> StateValue[datetime]:
+    """Return the key of the time at which an area's scheduled preview was last made."""
+    return _time(f"preview.scheduled.{rule}")

@@ -1,0 +1,105 @@
+"""State values: each comes back as it was, and a damaged one is named."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from builders import NOW
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from s2mirror.adapters.ledger import Ledger, open_ledger, state_values
+from s2mirror.adapters.ledger.state_values import (
+    CertificateRecord,
+    HealthRecord,
+    StateValue,
+    TargetRecord,
+    ThrottlingRecord,
+)
+from s2mirror.errors import LedgerError
+
+VALUES: dict[StateValue[Any], Any] = {
+    state_values.ARCHIVE_ID: "one",
+    state_values.AREA_PRIORITIES: {"alps": 3, "rhine": -1},
+    state_values.DELETIONS_READ_AT: NOW,
+    state_values.DELETIONS_READ_UNTIL: NOW,
+    state_values.GEOPARQUET_WRITTEN_AT: NOW,
+    state_values.HEALTH: HealthRecord(at=NOW, problems=("disk full", "é")),
+    state_values.KEY_WARNINGS: {"1": "2026-03-01 7"},
+    state_values.LOCAL_CATALOG_FOLDER: "",
+    state_values.PREVIEW_RULES: "[]",
+    state_values.PREVIEWS_BACKOFF_UNTIL: NOW,
+    state_values.STORE_TARGET: TargetRecord(endpoint="https://s3", key=2, since=NOW, why="403"),
+    state_values.THROTTLING: ThrottlingRecord(at=NOW, note=""),
+    state_values.VIRTUAL_CLOCKS: {"*fresh": 1.5, "alps": 1e300},
+    state_values.area_fingerprint_key("alps"): "ab",
+    state_values.certificate_key("alps"): CertificateRecord(
+        checked_at=NOW, published=3, held=2, missing=1, complete=False
+    ),
+    state_values.area_preview_key("latest"): NOW,
+}
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    opened = open_ledger(tmp_path_factory.mktemp("state") / "ledger.db")
+    yield opened
+    opened.close()
+
+
+def by_name(key: StateValue[Any]) -> str:
+    return key.name
+
+
+def test_every_key_has_its_own_name() -> None:
+    declared = {key for key in vars(state_values).values() if isinstance(key, StateValue)}
+    assert declared <= VALUES.keys()
+    assert len({key.name for key in VALUES}) == len(VALUES)
+
+
+@pytest.mark.parametrize("key", VALUES, ids=by_name)
+def test_state_value_comes_back_as_it_was(ledger: Ledger, key: StateValue[Any]) -> None:
+    assert ledger.state.get(key) is None
+    ledger.state.set(key, VALUES[key])
+    ledger.state.set(key, VALUES[key])
+    assert ledger.state.get(key) == VALUES[key]
+
+
+@pytest.mark.parametrize(
+    ("key", "damaged", "why"),
+    [
+        (state_values.HEALTH, "[1]", "'[1]' is not a JSON object"),
+        (state_values.DELETIONS_READ_AT, "2026-01-01", "'2026-01-01' has no time zone"),
+        (state_values.AREA_PRIORITIES, '{"alps":true}', "True is not of type int"),
+        (state_values.THROTTLING, '{"at":"x"}', "it has the fields at"),
+    ],
+)
+def test_damaged_state_value_is_named(
+    ledger: Ledger, key: StateValue[Any], damaged: str, why: str
+) -> None:
+    store(ledger, key, damaged)
+    with pytest.raises(LedgerError) as caught:
+        ledger.state.get(key)
+    assert str(caught.value) == (
+        f"ledger {ledger.connection.path}: the state value {key.name!r} is damaged ({why}); "
+        "restore a copy of the ledger, or move it aside and run `s2mirror sync`, which makes a new "
+        "one from the archive"
+    )
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(list(VALUES)), st.text(st.characters(exclude_categories=["Cs"])))
+@example(state_values.HEALTH, "[" * 100_000)
+@example(state_values.AREA_PRIORITIES, '{"a":' + "9" * 5000 + "}")
+def test_any_text_is_a_value_or_refused(ledger: Ledger, key: StateValue[Any], text: str) -> None:
+    store(ledger, key, text)
+    try:
+        ledger.state.get(key)
+    except LedgerError as error:
+        assert key.name in str(error)  # noqa: PT017 - either outcome is right; any other fails
+
+
+def store(ledger: Ledger, key: StateValue[Any], text: str) -> None:
+    """Store any text under a key, as damage would."""
+    sql = "INSERT OR REPLACE INTO state_value (name, value) VALUES (:name, :value)"
+    ledger.connection.execute(sql, {"name": key.name, "value": text})
