@@ -77,7 +77,7 @@ def _audited(auditor: Auditor, mirror: Mirror, *, quick: bool, as_json: bool) ->
         def on_file(file: VerifiedFile) -> None:
             bars.advance(task, file.size_bytes)
 
-        return auditor.audit(read_bytes=not quick, heard=on_file)
+        return auditor.audit(read_bytes=not quick, on_file=on_file)
 
 
 def _repair(mirror: Mirror, faults: list[Fault]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Certificates of completeness: made on demand, the last one kept for ``status``."""
+"""Certificates of completeness: issued on demand, the last one is kept for ``status``."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from s2mirror.steps.certify import Certificate
 
 
 def certify(mirror: Mirror, searches: Sequence[Search]) -> tuple[Certificate, ...]:
-    """Reconcile catalog, ledger and disk; keep a summary of each area's outcome."""
+    """Compare catalog, ledger and disk; keep the totals of each area."""
     found = mirror.certifier().certify(searches, now=mirror.now())
     for certificate in found:
         mirror.ledger.state.set(certificate_key(certificate.area), summary_of(certificate))
@@ -19,7 +19,7 @@ def certify(mirror: Mirror, searches: Sequence[Search]) -> tuple[Certificate, ..
 
 
 def summary_of(certificate: Certificate) -> CertificateRecord:
-    """Return a certificate's sums over all months."""
+    """Return a certificate's totals over all months."""
     return CertificateRecord(
         checked_at=certificate.checked_at,
         published=sum(month.published for month in certificate.months),
@@ -30,12 +30,12 @@ def summary_of(certificate: Certificate) -> CertificateRecord:
 
 
 def last_summary(ledger: Ledger, area: str) -> CertificateRecord | None:
-    """Return what the last certificate of *area* said; None if it was never certified."""
+    """Return the totals of the last certificate of *area*; None if there is none."""
     return ledger.state.get(certificate_key(area))
 
 
 def faults_of(certificate: Certificate) -> list[Fault]:
-    """Return what breaks the promise that everything in scope is accounted for."""
+    """Return the products in scope that are not accounted for."""
     unaccounted = certificate.missing | certificate.unreadable
     return [
         Fault(invariant="accounted", product=product_id, detail=f"{certificate.area}: {why}")

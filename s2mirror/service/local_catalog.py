@@ -58,9 +58,9 @@ def write_tables(mirror: Mirror, stop: StopFlag) -> None:
         return
     for name in COLLECTIONS:
         exporter, query = mirror.exporter(), ArchiveQuery()
-        if count := exporter.geoparquet_of(name, query, static_catalog.table(name), stop):
-            with static_catalog.turn:
-                static_catalog.announce_table(name)
+        if count := exporter.geoparquet_of(name, query, static_catalog.geoparquet_path(name), stop):
+            with static_catalog.lock:
+                static_catalog.link_geoparquet(name)
             log.info("geoparquet.written", collection=name, items=count)
     mirror.ledger.state.set(GEOPARQUET_WRITTEN_AT, now)
 

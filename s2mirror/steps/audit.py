@@ -1,11 +1,11 @@
-"""Look whether the mirror keeps what it promises: five invariants, over ledger and disk.
+"""Check the five invariants over ledger and disk.
 
 proven      every product folder verifies, file by file, against its manifest and its listing;
-            of one that is partial by choice, every file that was chosen
-whole       nothing partial or unknown stands in the tree
-ledger      ledger and disk say the same of every product
+            of a partial product, every selected file
+whole       nothing partial or unknown is in the tree
+ledger      ledger and disk agree on every product
 accounted   every catalog item in scope is known, and every failure has its reason
-idempotent  nothing that stands in the tree is about to be fetched again
+idempotent  no product in the tree is about to be downloaded again
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,17 +26,17 @@ from s2mirror.steps.file_selection import required
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One broken promise."""
+    """One violation of an invariant."""
 
     invariant: str
     product: str
-    """Id of the product, or path of a folder that no product has."""
+    """ID of the product, or path of a folder that belongs to no product."""
     detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditReport:
-    """What was looked at, and every fault found. No fault means that all invariants hold."""
+    """What was checked, and every fault found. Without faults all invariants hold."""
 
     products: int
     files: int
@@ -52,27 +52,27 @@ class Auditor:
     archive: Archive
     template: str
     workers: Executor
-    """Reads and hashes files side by side."""
+    """Reads and hashes files in parallel."""
     mirror_runs: Callable[[], bool]
-    """Whether another process may be at work: then products may be in its hands."""
+    """Whether a mirror runs: then it may be moving products at this time."""
     also: Callable[[], Iterable[Fault]] = tuple
-    """What else is to be looked at."""
+    """Further checks."""
 
     def audit(
-        self, *, read_bytes: bool = True, heard: Callable[[VerifiedFile], None] = lambda _: None
+        self, *, read_bytes: bool = True, on_file: Callable[[VerifiedFile], None] = lambda _: None
     ) -> AuditReport:
-        """Check what ledger and disk say. Without *read_bytes*, sizes are the only proof.
+        """Compare ledger and disk. Without *read_bytes*, only sizes are compared.
 
-        *heard* is told of each file once it was checked.
+        *on_file* is called with each file once it was checked.
         """
         faults = list(self._homeless())
         products = files = size_bytes = 0
         for entry in self.ledger.products.in_tree():
             products += 1
-            proof = self.ledger.file_lists.held(entry.product.id) or ()
-            faults += self._faults_of(entry, proof, read_bytes=read_bytes, heard=heard)
-            files += len(proof)
-            size_bytes += sum(file.size_bytes for file in proof)
+            verified = self.ledger.file_lists.held(entry.product.id) or ()
+            faults += self._faults_of(entry, verified, read_bytes=read_bytes, on_file=on_file)
+            files += len(verified)
+            size_bytes += sum(file.size_bytes for file in verified)
         faults += self._unknown_folders()
         faults += self._loose_ends()
         faults += self.also()
@@ -83,13 +83,13 @@ class Auditor:
     def _faults_of(
         self,
         entry: LedgerEntry,
-        proof: Sequence[VerifiedFile],
+        verified: Sequence[VerifiedFile],
         *,
         read_bytes: bool,
-        heard: Callable[[VerifiedFile], None],
+        on_file: Callable[[VerifiedFile], None],
     ) -> list[Fault]:
-        """Return what is wrong with a product, and not just in the hands of a mirror at work."""
-        found = list(self._look_at(entry, proof, read_bytes=read_bytes, heard=heard))
+        """Return the faults of a product, except those of a move that a running mirror makes."""
+        found = list(self._check_product(entry, verified, read_bytes=read_bytes, on_file=on_file))
         while found and self.mirror_runs():
             leaving = self.ledger.removals.pending()
             now = self.ledger.products.get(entry.product.id)
@@ -97,47 +97,51 @@ class Auditor:
                 return []
             if now == entry:
                 break
-            entry, proof = now, self.ledger.file_lists.held(now.product.id) or ()
-            found = list(self._look_at(now, proof, read_bytes=read_bytes, heard=lambda _: None))
+            entry, verified = now, self.ledger.file_lists.held(now.product.id) or ()
+            found = list(
+                self._check_product(now, verified, read_bytes=read_bytes, on_file=lambda _: None)
+            )
         return found
 
-    def _look_at(
+    def _check_product(
         self,
         entry: LedgerEntry,
-        proof: Sequence[VerifiedFile],
+        verified: Sequence[VerifiedFile],
         *,
         read_bytes: bool,
-        heard: Callable[[VerifiedFile], None],
+        on_file: Callable[[VerifiedFile], None],
     ) -> Iterator[Fault]:
         name = entry.product.id
         if not self.archive.holds(entry.path or ""):
-            detail = f"the ledger says {entry.state}, but {entry.path} is not there"
+            detail = f"the ledger says {entry.state}, but {entry.path} does not exist"
             yield Fault(invariant="ledger", product=name, detail=detail)
             return
-        details = list(self._manifest_faults(entry, proof))
-        checks = [self.workers.submit(self._file_fault, entry, f, read_bytes) for f in proof]
-        for file, check in zip(proof, checks, strict=True):
+        details = list(self._manifest_faults(entry, verified))
+        checks = [self.workers.submit(self._file_fault, entry, f, read_bytes) for f in verified]
+        for file, check in zip(verified, checks, strict=True):
             if detail := check.result():
                 details.append(detail)
-            heard(file)
+            on_file(file)
         folder = self.archive.folder(entry.path or "")
-        needed = sorted(required_folders(file.path for file in proof))
+        needed = sorted(required_folders(file.path for file in verified))
         details += [f"the folder {n} is missing" for n in needed if not (folder / n).is_dir()]
         yield from (Fault(invariant="proven", product=name, detail=d) for d in details)
 
     def _file_fault(self, entry: LedgerEntry, file: VerifiedFile, read_bytes: bool) -> str:  # noqa: FBT001 - passed through an executor
-        """Return what is wrong with one file, or an empty text."""
+        """Return the fault of one file, or an empty text."""
         path = self.archive.folder(entry.path or "") / file.path
         try:
             return _difference(path, file, read_bytes=read_bytes)
         except FileLost as error:
             return str(error)
 
-    def _manifest_faults(self, entry: LedgerEntry, proof: Sequence[VerifiedFile]) -> Iterator[str]:
-        """Yield what the product's own manifest promises and the ledger's proof does not say."""
-        proven = {file.path: file.digest for file in proof}
-        if not proven:
-            yield "the ledger has no proof of it; `s2mirror audit --repair` fetches what is missing"
+    def _manifest_faults(
+        self, entry: LedgerEntry, verified: Sequence[VerifiedFile]
+    ) -> Iterator[str]:
+        """Yield the differences between the product's manifest and its file list."""
+        digests = {file.path: file.digest for file in verified}
+        if not digests:
+            yield "the ledger has no file list; `s2mirror audit --repair` downloads missing files"
             return
         try:
             path = self.archive.folder(entry.path or "") / manifest.NAME
@@ -145,24 +149,24 @@ class Auditor:
         except (MirrorError, OSError) as error:
             yield f"{manifest.NAME} cannot be read: {error}"
             return
-        for found in required(entry.selection, promised, proven).values():
-            if proven.get(found.path) != found.digest:
-                yield f"{found.path} was proven with another digest than its manifest promises"
+        for found in required(entry.selection, promised, digests).values():
+            if digests.get(found.path) != found.digest:
+                yield f"{found.path} has another digest in its file list than in its manifest"
 
     def _homeless(self) -> Iterator[Fault]:
-        """Yield products that count as held, but of which the ledger knows no folder."""
+        """Yield held products without a folder in the ledger."""
         for entry in self.ledger.products.homeless():
-            detail = f"it is {entry.state}, but the ledger knows no folder of it"
+            detail = f"it is {entry.state}, but the ledger has no folder for it"
             yield Fault(invariant="ledger", product=entry.product.id, detail=detail)
 
     def _unknown_folders(self) -> Iterator[Fault]:
         for path in self.archive.product_paths():
             if not self._is_known(path):
-                detail = "this folder stands in the tree, but the ledger holds no such product"
+                detail = "this folder is in the tree, but no held product of the ledger has it"
                 yield Fault(invariant="whole", product=path, detail=detail)
 
     def _is_known(self, path: str) -> bool:
-        """Tell whether the ledger knows of a folder, or a mirror at work just moves it."""
+        """Return whether the ledger knows a folder, or a running mirror is moving it."""
         stands = self.ledger.products.stands
         if stands(path) or not self.mirror_runs():
             return stands(path)
@@ -179,18 +183,18 @@ class Auditor:
                 yield Fault(invariant="accounted", product=entry.product.id, detail=detail)
         for entry in self.ledger.products.in_state(*IN_PROGRESS):
             if not self.mirror_runs():
-                detail = f"it is {entry.state}, but no mirror runs; the next start mends it"
+                detail = f"it is {entry.state}, but no mirror runs; the next start resumes it"
                 yield Fault(invariant="accounted", product=entry.product.id, detail=detail)
         for entry in self.ledger.products.in_state(*WAITING):
             if entry.path is None and self.archive.holds(
                 path := product_path(self.template, entry.product)
             ):
-                detail = f"it waits to be fetched, but {path} is there already"
+                detail = f"it is {entry.state}, but {path} exists already"
                 yield Fault(invariant="idempotent", product=entry.product.id, detail=detail)
 
 
 def _difference(path: Path, file: VerifiedFile, *, read_bytes: bool) -> str:
-    """Return how a file on disk is not what was proven, or an empty text. Raises FileLost."""
+    """Return how a file differs from its file list, or an empty text. Raises FileLost."""
     size_bytes = file_bytes(path)
     if size_bytes is None:
         return f"{file.path} is missing"

@@ -1,4 +1,4 @@
-"""Certify completeness: catalog, ledger and disk, side by side, per area and month."""
+"""Certify completeness: compare catalog, ledger and disk, per area and month."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,14 +16,14 @@ from s2mirror.steps.listing import check_plausible, list_in_windows
 
 @dataclass(slots=True, kw_only=True)
 class Month:
-    """What one area has of one month of sensing. Every difference is named, with its reason."""
+    """One area and one month of sensing. Every difference is named, with its reason."""
 
     month: str
     """As ``2026-05``."""
     published: int = 0
     held: int = 0
     gone: int = 0
-    """Pruned, superseded or withdrawn: not held on purpose."""
+    """Pruned, superseded or withdrawn: intentionally not held."""
     waiting: dict[str, str] = field(default_factory=dict)
     """Reason, if there is one, by product id; likewise below."""
     troubled: dict[str, str] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Month:
 
     @property
     def complete(self) -> bool:
-        """Whether everything published is held, or gone on purpose."""
+        """Whether everything published is held or intentionally removed."""
         return self.published == self.held + self.gone
 
 
@@ -43,16 +43,16 @@ class Certificate:
     checked_at: datetime
     months: tuple[Month, ...]
     unreadable: dict[str, str]
-    """Reasons, by id, for listed items that no one can tell the month or area of."""
+    """Reasons, by id, for listed items whose month and area are unknown."""
 
     @property
     def complete(self) -> bool:
-        """Whether every month is, and nothing was listed that could not be read."""
+        """Whether every month is complete, and every listed item could be read."""
         return not self.unreadable and all(month.complete for month in self.months)
 
     @property
     def missing(self) -> dict[str, str]:
-        """What the catalog lists and the mirror does not account for, with reasons."""
+        """Listed products that the mirror does not account for, with reasons."""
         return {i: why for month in self.months for i, why in month.missing.items()}
 
 
@@ -65,9 +65,9 @@ class Certifier:
     archive: Archive
 
     def certify(self, searches: Sequence[Search], *, now: datetime) -> tuple[Certificate, ...]:
-        """List everything in the scope of *searches* anew; return a certificate per area.
+        """List everything in the scope of *searches*; return a certificate per area.
 
-        Raises CatalogError if a listing is not complete: then nothing can be certified.
+        Raises CatalogError if a listing is incomplete: then nothing can be certified.
         """
         found: dict[str, dict[str, Month]] = {
             area.name: {} for search in searches for area in search.areas
@@ -80,7 +80,7 @@ class Certifier:
                     key = f"{product.sensed_at:%Y-%m}"
                     month = found[name].setdefault(key, Month(month=key))
                     month.published += 1
-                    self._sort_in(month, product, entry)
+                    self._count(month, product, entry)
             for area in search.areas:
                 unreadable[area.name] |= rejected
         return tuple(
@@ -112,13 +112,13 @@ class Certifier:
         areas = [area.name for area in search.areas]
         check_plausible(listed_count, self.ledger.products.expected(query, areas))
 
-    def _sort_in(self, month: Month, product: Product, entry: LedgerEntry | None) -> None:
+    def _count(self, month: Month, product: Product, entry: LedgerEntry | None) -> None:
         if entry is None:
             month.missing[product.id] = "listed, but not in the ledger"
         elif entry.state in HELD and entry.path is None:
-            month.missing[product.id] = f"the ledger says {entry.state}, but knows no folder of it"
+            month.missing[product.id] = f"the ledger says {entry.state}, but has no folder for it"
         elif entry.path is not None and not self.archive.holds(entry.path):
-            self._sort_in_absent(month, product, entry)
+            self._count_absent(month, product, entry)
         elif entry.state in HELD:
             month.held += 1
         elif entry.state in GONE:
@@ -128,16 +128,16 @@ class Certifier:
         else:
             month.waiting[product.id] = entry.reason
 
-    def _sort_in_absent(self, month: Month, product: Product, entry: LedgerEntry) -> None:
-        """Sort in a product whose folder is not there, maybe as a mirror at work just moves it."""
-        leaves = product.id in self.ledger.removals.pending()
+    def _count_absent(self, month: Month, product: Product, entry: LedgerEntry) -> None:
+        """Count a product whose folder is missing, perhaps because a running mirror moves it."""
+        is_leaving = product.id in self.ledger.removals.pending()
         now = self.ledger.products.get(product.id)
-        if leaves:
+        if is_leaving:
             month.gone += 1
         elif now.state in IN_PROGRESS:
             month.waiting[product.id] = now.reason
         elif now != entry:
-            self._sort_in(month, product, now)
+            self._count(month, product, now)
         else:
             month.missing[product.id] = f"the ledger says {now.state}, but it is not on disk"
 

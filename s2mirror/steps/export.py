@@ -90,7 +90,7 @@ class Exporter:
             raise UsageError(
                 f"{static_catalog.folder} holds other files; name a new folder with --out"
             )
-        static_catalog.put_in_order()
+        static_catalog.rewrite_lists()
         done = 0
         for some in _batches(self.ledger.archived_products.selected(query)):
             local_catalog_updater.put(some)

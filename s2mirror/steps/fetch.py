@@ -28,7 +28,7 @@ from s2mirror.steps.staging import (
     check_announced,
     check_promises,
     drop_stale,
-    drop_unproven,
+    drop_unverifiable,
 )
 from s2mirror.steps.throttle import Throttle
 from s2mirror.stop import StopFlag
@@ -79,7 +79,7 @@ class Fetcher:
             )
         stage.make_folders(required_folders(file.path for file in listing.files))
         stage.make_folders(listing.folders)
-        stage.settle()
+        stage.sync()
         self.ledger.file_lists.put_staged(
             product.id,
             verified,
@@ -114,7 +114,7 @@ class Fetcher:
             begun = self.archive.stage(product_id).partial_files()
             verified = self.ledger.file_lists.held_versions(product_id)
             held = {path: version for path, version in verified.items() if path not in begun}
-            lent = self.archive.lend(product_id, entry.path, held)
+            lent = self.archive.stage_held_files(product_id, entry.path, held)
             return {**staged, **{path: held[path] for path in lent}}
         self.archive.reuse(product_id, product_path(self.template, entry.product))
         return staged or self.ledger.file_lists.held_versions(product_id)
@@ -140,7 +140,7 @@ class Fetcher:
         promised = selected.required(parse_manifest(document))
         check_announced(document, entry)
         check_promises(promised, listing)
-        drop_unproven(receiver.stage, known, promised)
+        drop_unverifiable(receiver.stage, known, promised)
         self.ledger.file_lists.put_listing(entry.product.id, listing)
         jobs = [
             FileJob(file, promised[file.path].digest if file.path in promised else None)

@@ -48,7 +48,7 @@ class LocalCatalogUpdater:
         """Make sure that the notes are of this catalog; of another one, all begins anew."""
         if self.static_catalog is not None and not (self._is_known and self.static_catalog.exists):
             self.ledger.changes.note_all()
-            self.static_catalog.put_in_order()
+            self.static_catalog.rewrite_lists()
         if not self._is_known:
             self.ledger.state.set(LOCAL_CATALOG_FOLDER, self._wanted)
 
@@ -66,7 +66,7 @@ class LocalCatalogUpdater:
         if self.static_catalog is None:
             self.ledger.changes.forget()
             return 0
-        with self.static_catalog.turn:
+        with self.static_catalog.lock:
             batch = self.ledger.changes.pending(limit)
             if batch.ids:
                 self._write(batch.ids)
@@ -88,7 +88,7 @@ class LocalCatalogUpdater:
         self.ledger.changes.note_all()
         done = self.catch_up_all(stop)
         stop.raise_if_set()
-        with self.static_catalog.turn:
+        with self.static_catalog.lock:
             known = self._known_places()
             strays = [
                 item_path
@@ -98,7 +98,7 @@ class LocalCatalogUpdater:
             self.static_catalog.update(
                 {}, [item_path for item_path in strays if self._is_ours(item_path)]
             )
-            self.static_catalog.put_in_order()
+            self.static_catalog.rewrite_lists()
             for name, extent in self._extents().items():
                 self.static_catalog.set_extent(name, extent)
         return done

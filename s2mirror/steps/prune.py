@@ -1,4 +1,4 @@
-"""Make room: what may go moves to the trash, and the trash goes after its delay."""
+"""Move products that the rules release to the trash, and empty the trash after its delay."""
 
 import json
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from s2mirror.planning.supersede import plan_supersede
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruner:
-    """Removes what rules and policies let go, and nothing that the ledger does not know."""
+    """Removes products that rules and policies release, and nothing else."""
 
     ledger: Ledger
     archive: Archive
@@ -38,9 +38,9 @@ class Pruner:
     deleted: DeletedPolicy
 
     def plan(self, *, now: datetime, unclaimed: bool = False) -> PrunePlan:
-        """Return what may go now, and why the rest stays.
+        """Return which products may be removed now, and why the others are kept.
 
-        With *unclaimed*, what no configured area wants (any more) may go too.
+        With *unclaimed*, products that no configured area wants are removed too.
         """
         products, deletions = self.ledger.products, self.ledger.deletions.of_held()
         supersessions = [
@@ -49,14 +49,14 @@ class Pruner:
             if found.new.product.id not in deletions and self._stands(found.new)
         ]
         gone_upstream = products.find(deletions).values()
-        leaving = withdrawn_removals(gone_upstream, deletions, self.deleted)
+        released = withdrawn_removals(gone_upstream, deletions, self.deleted)
         if unclaimed:
             names = [area.name for area in self.areas]
-            leaving = unclaimed_removals(products.unclaimed(names)) | leaving
+            released = unclaimed_removals(products.unclaimed(names)) | released
         return plan_prune(
             products.held(),
             self.areas,
-            superseded_removals(supersessions, now=now) | leaving,
+            superseded_removals(supersessions, now=now) | released,
             require_processed=self.require_processed,
             brake=self.brake,
             now=now,
@@ -68,9 +68,9 @@ class Pruner:
     def prune(
         self, *, now: datetime, confirmed: bool = False, unclaimed: bool = False
     ) -> PrunePlan:
-        """Move what may go to the trash, then empty the trash of what lay there long enough.
+        """Move released products to the trash, then delete what is due in the trash.
 
-        When the brake holds, nothing goes unless a person *confirmed* it; the plan says so.
+        While the brake applies, nothing is removed unless a person *confirmed* it.
         """
         plan = self.plan(now=now, unclaimed=unclaimed)
         if confirmed or not plan.brake:
@@ -80,18 +80,18 @@ class Pruner:
         return plan
 
     def _remove(self, removal: Removal, now: datetime) -> None:
-        """Move one held product to the trash and record why.
+        """Move one held product to the trash and record the reason.
 
-        Files before facts: a crash between the two is mended by the recover step, which goes by
-        what was noted before.
+        The reason is noted first, then files before rows: after a crash between the two, the
+        recover step records what the note says.
         """
         entry = removal.entry
         path = entry.path or ""
         transition = Transition(event=removal.event, reason=removal.reason)
         self.ledger.removals.begin(entry.product.id, transition)
         if removal.event is Event.WITHDRAW and self.deleted is DeletedPolicy.TOMBSTONE:
-            facts = {"id": entry.product.id, "reason": removal.reason, "at": now.isoformat()}
-            self.archive.put_tombstone(path, json.dumps(facts, indent=2))
+            tombstone = {"id": entry.product.id, "reason": removal.reason, "at": now.isoformat()}
+            self.archive.put_tombstone(path, json.dumps(tombstone, indent=2))
         self.archive.drop_processed_marker(path, self.marker_suffix)
         self.archive.discard(entry.product.id, path, now=now)
         self.ledger.record_removal(entry, transition, now=now)

@@ -1,4 +1,4 @@
-"""Publish a verified product: one rename, then the fact."""
+"""Publish a verified product: one rename, then the ledger row."""
 
 from datetime import datetime
 
@@ -14,8 +14,8 @@ def publish(
 ) -> str:
     """Move a verified product from staging into the tree; return its path below the root.
 
-    An older version that stands there goes to the trash first. Files before facts: a crash between
-    the rename and the row is mended by the recover step.
+    An older version in the tree moves to the trash first. Files before rows: after a crash between
+    the rename and the row, the recover step records the publication.
     """
     path = product_path(template, entry.product)
     if entry.path is not None:

@@ -95,10 +95,10 @@ class Receiver:
     def _hashed(self, file: RemoteFile, algorithm: str) -> str:
         hasher = new_hasher(algorithm)
         if self.stage.has(file.path):
-            self.stage.take_in(file.path, hasher)
+            self.stage.hash_into(file.path, hasher)
         else:
             with self.stage.part(file.path) as part:
-                part.take_in(hasher)
+                part.hash_into(hasher)
                 self._receive_rest(file, part, hasher)
         return hasher.hexdigest()
 

@@ -1,4 +1,4 @@
-"""After a start: put every product that was in somebody's hands back on its road."""
+"""After a start: resume every product that an interrupted process was working on."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,19 +12,19 @@ from s2mirror.layout import product_path
 from s2mirror.lifecycle import HELD, Event, State
 from s2mirror.model import LedgerEntry, Transition, VerifiedFile
 
-_HANDED_BACK = "the mirror was stopped while it worked on this product"
+_INTERRUPTED = "the mirror was stopped while it worked on this product"
 
 
 def recover(ledger: Ledger, archive: Archive, template: str, *, now: datetime) -> int:
-    """Return how many products were left in somebody's hands by a crash or a stop.
+    """Resume products that a crash or stop interrupted; return how many.
 
-    Downloads go back to the queue with their staged bytes. A verified product is published by the
-    promote step unless its bytes are gone; one whose folder was already moved is archived. One that
-    had already left the tree is what the removal under way was to make of it.
+    Downloads return to the queue and keep their staged bytes. A verified product is published by
+    the publish step unless its bytes are missing; one whose folder was already moved is recorded as
+    archived. One whose folder already left the tree gets the state that its removal intended.
     """
     downloading = ledger.products.in_state(State.DOWNLOADING)
     for entry in downloading:
-        ledger.products.advance(entry, _again(), now=now)
+        ledger.products.advance(entry, _interrupt(), now=now)
     verified = ledger.products.in_state(State.VERIFIED)
     for entry in verified:
         _settle_verified(entry, ledger, archive, template, now)
@@ -35,7 +35,7 @@ def recover(ledger: Ledger, archive: Archive, template: str, *, now: datetime) -
 
 
 def clear_leftovers(ledger: Ledger, archive: Archive, keep: timedelta, *, now: datetime) -> int:
-    """Remove staged bytes that no product will use again; return of how many products."""
+    """Remove staged files that no product will use again; return the number of products."""
     cleared = 0
     for product_id in archive.staged_ids():
         if _is_leftover(ledger, product_id, now - keep):
@@ -56,28 +56,32 @@ def _is_leftover(ledger: Ledger, product_id: str, before: datetime) -> bool:
 def _settle_verified(
     entry: LedgerEntry, ledger: Ledger, archive: Archive, template: str, now: datetime
 ) -> None:
-    """Record the publication of a product whose folder we had moved when the mirror was stopped.
+    """Record the publication of a product whose folder was moved just before the stop.
 
-    What stands in its place may also be its old version, with the new one's bytes gone.
+    The folder in the tree may also be the old version, with the new one's staged bytes missing:
+    only its digests tell.
     """
     if archive.stage(entry.product.id).folder.is_dir():
         return
-    path, proof = product_path(template, entry.product), ledger.file_lists.newest(entry.product.id)
-    if proof and archive.holds(path) and _is_whole(archive.folder(path), proof):
+    path, verified_files = (
+        product_path(template, entry.product),
+        ledger.file_lists.newest(entry.product.id),
+    )
+    if verified_files and archive.holds(path) and _is_whole(archive.folder(path), verified_files):
         ledger.file_lists.publish(entry.product.id)
         reason = "published just before a stop"
         transition = Transition(event=Event.PUBLISH, reason=reason, attempts=0, path=path)
         ledger.products.advance(entry, transition, now=now)
     else:
-        ledger.products.advance(entry, _again(), now=now)
+        ledger.products.advance(entry, _interrupt(), now=now)
 
 
-def _is_whole(folder: Path, proof: Sequence[VerifiedFile]) -> bool:
+def _is_whole(folder: Path, verified_files: Sequence[VerifiedFile]) -> bool:
     with suppress(FileLost):
         return all(
             file_bytes(path := folder / file.path) == file.size_bytes
             and file_digest(path, file.digest.algorithm) == file.digest.hexdigest
-            for file in proof
+            for file in verified_files
         )
     return False
 
@@ -85,12 +89,12 @@ def _is_whole(folder: Path, proof: Sequence[VerifiedFile]) -> bool:
 def _settle_removal(
     entry: LedgerEntry, transition: Transition, ledger: Ledger, archive: Archive, now: datetime
 ) -> None:
-    """Record a removal if the folder is gone; else the prune step decides anew."""
+    """Record a removal if the folder is gone; otherwise the prune step decides again."""
     if entry.state in HELD and not archive.holds(entry.path or ""):
         ledger.record_removal(entry, transition, now=now)
     else:
         ledger.removals.end(entry.product.id)
 
 
-def _again() -> Transition:
-    return Transition(event=Event.INTERRUPT, reason=_HANDED_BACK)
+def _interrupt() -> Transition:
+    return Transition(event=Event.INTERRUPT, reason=_INTERRUPTED)

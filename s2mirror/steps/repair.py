@@ -1,4 +1,4 @@
-"""Send damaged products back to be fetched: only their bad files come again."""
+"""Queue damaged products again: only their bad files are downloaded."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -13,15 +13,15 @@ from s2mirror.steps.audit import Fault
 def repair(
     faults: Iterable[Fault], ledger: Ledger, archive: Archive, *, now: datetime
 ) -> list[str]:
-    """Take every held product that *faults* blame out of the tree and queue it; return the ids.
+    """Move every held product with *faults* out of the tree and queue it; return the ids.
 
-    The files stay at hand in quarantine: the fetch step proves them again and replaces the bad.
+    Its files stay in quarantine: the fetch step verifies them again and replaces the bad ones.
     """
-    blamed: dict[str, str] = {}
+    damaged: dict[str, str] = {}
     for fault in faults:
         if fault.invariant in ("proven", "ledger"):
-            blamed.setdefault(fault.product, fault.detail)
-    for product_id, detail in blamed.items():
+            damaged.setdefault(fault.product, fault.detail)
+    for product_id, detail in damaged.items():
         held = ledger.products.get(product_id)
         if held.state not in HELD:
             continue
@@ -29,4 +29,4 @@ def repair(
         ledger.products.advance(held, Transition(event=Event.CORRUPT, reason=detail), now=now)
         requeue = Transition(event=Event.REQUEUE, reason="to be repaired", attempts=0)
         ledger.products.advance(ledger.products.get(product_id), requeue, now=now)
-    return list(blamed)
+    return list(damaged)

@@ -1,4 +1,4 @@
-"""Which staged bytes may be used: only those of the versions that the store lists now."""
+"""Which staged files may be used: only those of the versions that the store lists now."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +11,7 @@ from s2mirror.errors import IntegrityError, StoreUnavailable
 from s2mirror.manifest import ManifestObject
 from s2mirror.model import LedgerEntry, Listing
 
-BELIEVED_ATTEMPTS: Final = 3
+TRUSTED_AFTER_ATTEMPTS: Final = 3
 Versions = Mapping[str, tuple[str, int]]
 """ETag and size in bytes by path."""
 
@@ -19,9 +19,9 @@ Versions = Mapping[str, tuple[str, int]]
 def drop_stale(stage: Stage, known: Versions, listing: Listing) -> None:
     """Drop staged files that are not of the version listed now.
 
-    *known* says what version each was fetched as. A complete file of unknown origin stays for the
-    moment, as its digest may prove it; see :func:`drop_unproven`. The beginning of a manifest goes:
-    after a power cut it may hold anything, and no digest would tell.
+    *known* has the version of each file. A complete file of unknown origin is kept at first, as its
+    digest may verify it; see :func:`drop_unverifiable`. An incomplete manifest is dropped: after a
+    power cut it may contain anything, and it has no digest.
     """
     selected = {file.path: (file.etag, file.size_bytes) for file in listing.files}
     for path, size_bytes in stage.files().items():
@@ -42,14 +42,16 @@ def drop_stale(stage: Stage, known: Versions, listing: Listing) -> None:
 def accounted(stage: Stage, known: Versions, listing: Listing) -> Listing:
     """Return *listing* without the complete files of unknown origin.
 
-    It may be remembered before a byte comes: what is staged from now on is of these versions.
+    It may be stored before the first byte arrives: files staged from now on are of these versions.
     """
-    strange = set(stage.files()) - set(known)
-    return replace(listing, files=tuple(f for f in listing.files if f.path not in strange))
+    unknown = set(stage.files()) - set(known)
+    return replace(listing, files=tuple(f for f in listing.files if f.path not in unknown))
 
 
-def drop_unproven(stage: Stage, known: Versions, promised: Mapping[str, ManifestObject]) -> None:
-    """Drop files that no digest can prove: complete ones of unknown origin, and all beginnings."""
+def drop_unverifiable(
+    stage: Stage, known: Versions, promised: Mapping[str, ManifestObject]
+) -> None:
+    """Drop files without a digest: complete ones of unknown origin, and all incomplete ones."""
     for path in stage.files():
         if path not in known and path not in promised and path != manifest.NAME:
             stage.drop(path)
@@ -59,26 +61,30 @@ def drop_unproven(stage: Stage, known: Versions, promised: Mapping[str, Manifest
 
 
 def check_announced(document: bytes, entry: LedgerEntry) -> None:
-    """Raise StoreUnavailable if the catalog speaks of another manifest than the store has.
+    """Raise StoreUnavailable if the catalog lists another manifest than the store has.
 
     Then the store may still have the version before a republication. After some attempts the
-    store's is taken, as a checksum of the catalog's may be wrong, and the manifest proves itself.
+    store's manifest is accepted, as the catalog's checksum may be wrong.
     """
     announced = stac_digest(entry.product.revision)
-    if announced is None or announced.algorithm != "md5" or entry.attempts >= BELIEVED_ATTEMPTS:
+    if (
+        announced is None
+        or announced.algorithm != "md5"
+        or entry.attempts >= TRUSTED_AFTER_ATTEMPTS
+    ):
         return
     hasher = new_hasher(announced.algorithm)
     hasher.update(document)
     if hasher.hexdigest() != announced.hexdigest:
         raise StoreUnavailable(
-            f"catalog and store disagree: {manifest.NAME} should have the MD5 digest "
-            f"{announced.hexdigest}, the store's has {hasher.hexdigest()}; will be tried again "
-            f"(after {BELIEVED_ATTEMPTS} attempts the store is believed)"
+            f"catalog and store disagree: the catalog lists {manifest.NAME} with the MD5 digest "
+            f"{announced.hexdigest}, the store's has {hasher.hexdigest()}; the mirror tries again "
+            f"and accepts the store's after {TRUSTED_AFTER_ATTEMPTS} attempts"
         )
 
 
 def check_promises(promised: Mapping[str, ManifestObject], listing: Listing) -> None:
-    """Raise unless the store has everything that the manifest promises, in the same sizes."""
+    """Raise unless the store has every file of the manifest, in the same size."""
     sizes = {file.path: file.size_bytes for file in listing.files}
     if missing := sorted(set(promised) - set(sizes)):
         raise StoreUnavailable(

@@ -63,24 +63,24 @@ def held(archive: Archive, path: str = PATH, product_id: str = ID) -> Path:
     return archive.root / path
 
 
-def test_the_right_archive_is_recognised(archive: Archive) -> None:
+def test_own_archive_id_is_accepted(archive: Archive) -> None:
     archive_id = archive.archive_id()
     assert archive_id is not None
     archive.require(archive_id)
 
 
-def test_an_archive_without_its_marker_may_be_an_unmounted_disk(archive: Archive) -> None:
+def test_missing_archive_id_suggests_an_unmounted_disk(archive: Archive) -> None:
     (archive.root / ".s2mirror/archive.json").unlink()
     assert archive.archive_id() is None
     with pytest.raises(ArchiveError) as caught:
         archive.require("abc")
     assert str(caught.value) == (
-        f"{archive.root} has no marker .s2mirror/archive.json: is its disk mounted? "
-        "Nothing is written or removed until the marker is back"
+        f"{archive.root} has no archive_id file .s2mirror/archive.json: is its disk "
+        "mounted? Nothing is written or removed until the file is there again"
     )
 
 
-def test_another_archives_marker_stops_the_work(archive: Archive) -> None:
+def test_archive_id_of_another_archive_is_refused(archive: Archive) -> None:
     with pytest.raises(ArchiveError) as caught:
         archive.require("abc")
     assert str(caught.value) == (
@@ -90,13 +90,13 @@ def test_another_archives_marker_stops_the_work(archive: Archive) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "nonsense", '{"archive_i'])
-def test_a_damaged_marker_is_no_marker(archive: Archive, text: str) -> None:
+def test_damaged_archive_id_is_an_error(archive: Archive, text: str) -> None:
     (archive.root / ".s2mirror/archive.json").write_text(text)
     with pytest.raises(ArchiveError, match=r"cannot be read: .*restore it from a backup"):
         archive.archive_id()
 
 
-def test_a_published_product_is_whole_and_its_staging_gone(archive: Archive) -> None:
+def test_publish_moves_every_file_out_of_staging(archive: Archive) -> None:
     folder = held(archive)
     assert files_below(folder) == FILES
     assert archive.holds(PATH)
@@ -104,7 +104,7 @@ def test_a_published_product_is_whole_and_its_staging_gone(archive: Archive) -> 
     assert list(archive.product_paths()) == [PATH]
 
 
-def test_publishing_takes_no_incomplete_file_along(archive: Archive) -> None:
+def test_publish_excludes_incomplete_files(archive: Archive) -> None:
     stage(archive, FILES)
     begin(archive.stage(ID), "half.jp2", b"1")
     archive.publish(ID, PATH)
@@ -112,7 +112,7 @@ def test_publishing_takes_no_incomplete_file_along(archive: Archive) -> None:
     assert archive.staged_ids() == frozenset()
 
 
-def test_publishing_onto_a_held_product_changes_neither(archive: Archive) -> None:
+def test_publishing_onto_a_held_product_fails(archive: Archive) -> None:
     folder = held(archive)
     stage(archive, {"other": b"x"})
     with pytest.raises(ArchiveError, match="publishing"):
@@ -121,7 +121,7 @@ def test_publishing_onto_a_held_product_changes_neither(archive: Archive) -> Non
     assert archive.stage(ID).files() == {"other": 1}
 
 
-def test_publishing_what_is_not_staged_leaves_nothing_in_the_tree(archive: Archive) -> None:
+def test_publishing_unstaged_product_changes_nothing(archive: Archive) -> None:
     with pytest.raises(ArchiveError):
         archive.publish(ID, PATH)
     assert not archive.holds(PATH)
@@ -141,7 +141,7 @@ def test_publishing_what_is_not_staged_leaves_nothing_in_the_tree(archive: Archi
     ],
     ids=["publish", "discard", "quarantine", "drop marker", "reuse", "holds"],
 )
-def test_a_path_outside_the_archive_is_never_touched(
+def test_path_outside_the_archive_is_refused(
     archive: Archive, action: Callable[[Archive, str], object], path: str
 ) -> None:
     outside = archive.root.parent / "x.SAFE"
@@ -165,7 +165,7 @@ def test_a_path_outside_the_archive_is_never_touched(
     ],
     ids=["stage", "discard stage", "quarantine", "quarantine held", "reuse", "discard"],
 )
-def test_a_product_id_that_is_a_path_is_never_used(
+def test_product_id_that_is_a_path_is_refused(
     archive: Archive, action: Callable[[Archive, str], object]
 ) -> None:
     folder = held(archive)
@@ -174,7 +174,7 @@ def test_a_product_id_that_is_a_path_is_never_used(
     assert files_below(folder) == FILES
 
 
-def test_a_quarantined_product_comes_back_into_staging(archive: Archive) -> None:
+def test_reuse_moves_quarantined_product_to_staging(archive: Archive) -> None:
     stage(archive, FILES)
     archive.quarantine(ID)
     assert archive.staged_ids() == frozenset()
@@ -182,18 +182,18 @@ def test_a_quarantined_product_comes_back_into_staging(archive: Archive) -> None
     assert archive.stage(ID).files() == {path: len(content) for path, content in FILES.items()}
 
 
-def test_a_held_product_comes_back_into_staging(archive: Archive) -> None:
+def test_reuse_moves_held_product_to_staging(archive: Archive) -> None:
     held(archive)
     assert archive.reuse(ID, PATH)
     assert not archive.holds(PATH)
     assert archive.stage(ID).has("MTD_MSIL2A.xml")
 
 
-def test_there_may_be_nothing_to_reuse(archive: Archive) -> None:
+def test_reuse_reports_when_nothing_exists(archive: Archive) -> None:
     assert not archive.reuse(ID, PATH)
 
 
-def test_what_is_staged_already_is_not_replaced_by_what_lies_in_quarantine(
+def test_staged_files_are_not_replaced_from_quarantine(
     archive: Archive,
 ) -> None:
     stage(archive, {"old": b"x"})
@@ -203,14 +203,14 @@ def test_what_is_staged_already_is_not_replaced_by_what_lies_in_quarantine(
     assert archive.stage(ID).files() == {"new": 1}
 
 
-def test_a_damaged_product_leaves_the_tree_for_quarantine(archive: Archive) -> None:
+def test_damaged_product_moves_to_quarantine(archive: Archive) -> None:
     held(archive)
     archive.quarantine_archived(ID, PATH)
     assert list(archive.product_paths()) == []
     assert files_below(archive.root / f".s2mirror/quarantine/{ID}.SAFE") == FILES
 
 
-def test_a_discarded_product_lies_in_the_trash_until_its_time_is_over(archive: Archive) -> None:
+def test_discarded_product_stays_in_trash_until_due(archive: Archive) -> None:
     held(archive)
     archive.discard(ID, PATH, now=NOW)
     assert list(archive.product_paths()) == []
@@ -221,7 +221,7 @@ def test_a_discarded_product_lies_in_the_trash_until_its_time_is_over(archive: A
     assert archive.trash() == {}
 
 
-def test_empty_folders_go_with_a_product_but_others_stay(archive: Archive) -> None:
+def test_discard_removes_only_emptied_folders(archive: Archive) -> None:
     held(archive)
     other = held(archive, "T32TMT/2026/05/28/OTHER.SAFE", "OTHER")
     archive.discard(ID, PATH, now=NOW)
@@ -231,14 +231,14 @@ def test_empty_folders_go_with_a_product_but_others_stay(archive: Archive) -> No
     assert [found.name for found in archive.root.iterdir()] == [".s2mirror"]
 
 
-def test_discarding_twice_is_the_same_as_once(archive: Archive) -> None:
+def test_discarding_twice_equals_once(archive: Archive) -> None:
     held(archive)
     archive.discard(ID, PATH, now=NOW)
     archive.discard(ID, PATH, now=NOW + DAY)
     assert list(archive.trash().values()) == [NOW]
 
 
-def test_a_strangers_things_in_the_trash_are_left_alone(archive: Archive) -> None:
+def test_foreign_entries_in_trash_are_kept(archive: Archive) -> None:
     held(archive)
     archive.discard(ID, PATH, now=NOW)
     stranger = archive.root / ".s2mirror/trash/notes"
@@ -247,7 +247,7 @@ def test_a_strangers_things_in_the_trash_are_left_alone(archive: Archive) -> Non
     assert stranger.is_dir()
 
 
-def test_products_in_the_workroom_are_not_in_the_tree(archive: Archive) -> None:
+def test_product_paths_exclude_the_work_folder(archive: Archive) -> None:
     held(archive)
     stage(archive, FILES, "STAGED")
     held(archive, "T32TMT/TRASHED.SAFE", "TRASHED")
@@ -257,13 +257,13 @@ def test_products_in_the_workroom_are_not_in_the_tree(archive: Archive) -> None:
     assert list(archive.product_paths()) == [PATH]
 
 
-def test_a_product_inside_a_product_is_not_looked_for(archive: Archive) -> None:
+def test_product_paths_exclude_nested_products(archive: Archive) -> None:
     held(archive)
     (archive.root / PATH / "INNER.SAFE").mkdir()
     assert list(archive.product_paths()) == [PATH]
 
 
-def test_a_consumers_marker_lies_beside_its_product(archive: Archive) -> None:
+def test_processed_marker_is_beside_its_product(archive: Archive) -> None:
     folder = held(archive)
     assert not archive.has_processed_marker(PATH, ".done")
     folder.with_name(folder.name + ".done").touch()
@@ -274,12 +274,12 @@ def test_a_consumers_marker_lies_beside_its_product(archive: Archive) -> None:
     assert files_below(folder) == FILES
 
 
-def test_a_file_is_put_together_from_several_tries(archive: Archive) -> None:
+def test_file_is_assembled_from_several_attempts(archive: Archive) -> None:
     staged, hasher = archive.stage(ID), new_hasher("sha3_256")
     begin(staged, "a/B02.jp2", b"12345")
     assert (staged.partial_files(), staged.has("a/B02.jp2")) == ({"a/B02.jp2": 5}, False)
     with staged.part("a/B02.jp2") as part:
-        part.take_in(hasher)
+        part.hash_into(hasher)
         part.append(b"6")
         assert part.size_bytes == 6
     staged.finish("a/B02.jp2", size_bytes=6)
@@ -287,17 +287,17 @@ def test_a_file_is_put_together_from_several_tries(archive: Archive) -> None:
     assert (staged.files(), staged.partial_files()) == ({"a/B02.jp2": 6}, {})
     assert hasher.hexdigest() == hashlib.sha3_256(b"12345").hexdigest()
     again = new_hasher("sha3_256")
-    staged.take_in("a/B02.jp2", again)
+    staged.hash_into("a/B02.jp2", again)
     assert again.hexdigest() == file_digest(staged.folder / "a/B02.jp2", "sha3_256")
     assert again.hexdigest() == hashlib.sha3_256(b"123456").hexdigest()
 
 
-def test_an_empty_file_is_a_file_too(archive: Archive) -> None:
+def test_empty_file_is_staged(archive: Archive) -> None:
     stage(archive, {"empty": b""})
     assert archive.stage(ID).files() == {"empty": 0}
 
 
-def test_a_dropped_file_starts_anew(archive: Archive) -> None:
+def test_dropped_file_starts_again(archive: Archive) -> None:
     stage(archive, {"whole": b"1"})
     staged = archive.stage(ID)
     begin(staged, "part", b"2")
@@ -307,14 +307,14 @@ def test_a_dropped_file_starts_anew(archive: Archive) -> None:
     assert staged.size_bytes() == 0
 
 
-def test_what_is_staged_can_be_discarded_twice(archive: Archive) -> None:
+def test_staged_product_can_be_discarded_twice(archive: Archive) -> None:
     stage(archive, FILES)
     archive.discard_stage(ID)
     archive.discard_stage(ID)
     assert archive.staged_ids() == frozenset()
 
 
-def test_a_full_disk_is_an_archive_error_with_advice_and_what_fitted_stays(
+def test_full_disk_error_gives_advice_keeps_bytes(
     small_disk: Path,
 ) -> None:
     archive = Archive(small_disk)
@@ -324,13 +324,13 @@ def test_a_full_disk_is_an_archive_error_with_advice_and_what_fitted_stays(
         begin(staged, "B02.jp2", bytes(1024**2))
     assert str(caught.value) == (
         "writing B02.jp2: [Errno 28] No space left on device: "
-        "the disk is full (bytes or inodes); make room, the mirror goes on by itself"
+        "the disk is full (bytes or inodes); free some space and the mirror continues"
     )
     assert caught.value.exit_code == 5
     assert 0 < staged.partial_files()["B02.jp2"] <= 256 * 1024
 
 
-def test_a_disk_without_inodes_is_full_too(small_disk: Path) -> None:
+def test_disk_without_inodes_is_full(small_disk: Path) -> None:
     archive = Archive(small_disk)
     archive.create()
     with pytest.raises(ArchiveError, match=r"the disk is full \(bytes or inodes\)"):
@@ -341,15 +341,15 @@ def test_a_read_only_disk_is_named(small_disk: Path) -> None:
     archive = Archive(small_disk)
     archive.create()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(ArchiveError, match="is mounted read-only; look into the system log"):
+    with pytest.raises(ArchiveError, match="is mounted read-only; the system log has the reason"):
         stage(archive, FILES)
 
 
-def test_the_room_that_is_told_is_this_disks(small_disk: Path) -> None:
+def test_free_bytes_are_those_of_the_disk(small_disk: Path) -> None:
     assert 0 < Archive(small_disk).free_bytes() <= 256 * 1024
 
 
-def test_a_file_that_the_disk_holds_less_of_than_was_written_is_not_finished(
+def test_file_shorter_on_disk_is_not_finished(
     archive: Archive,
 ) -> None:
     staged = archive.stage(ID)
@@ -359,7 +359,7 @@ def test_a_file_that_the_disk_holds_less_of_than_was_written_is_not_finished(
     assert not staged.has("B02.jp2")
 
 
-def test_what_is_staged_can_be_counted_while_files_are_being_finished(archive: Archive) -> None:
+def test_staged_bytes_are_countable_while_files_finish(archive: Archive) -> None:
     staged, stop = archive.stage(ID), threading.Event()
 
     def finish_many() -> None:

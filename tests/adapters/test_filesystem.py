@@ -30,9 +30,7 @@ MOUNTINFO = r"""
         ("/over/s2", "fuse.sshfs"),
     ],
 )
-def test_the_longest_and_latest_mount_point_says_what_a_path_is_on(
-    tmp_path: Path, path: str, kind: str
-) -> None:
+def test_longest_and_latest_mount_point_decides_kind(tmp_path: Path, path: str, kind: str) -> None:
     table = tmp_path / "mountinfo"
     table.write_text(MOUNTINFO.lstrip(), encoding="utf-8")
     assert filesystem_kind(Path(path), table) == kind
@@ -43,15 +41,15 @@ def test_network_file_systems_are_known_as_such() -> None:
     assert not {"ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay"} & NETWORK_KINDS
 
 
-def test_where_the_system_does_not_tell_the_kind_is_unknown(tmp_path: Path) -> None:
+def test_kind_is_unknown_without_a_mount_table(tmp_path: Path) -> None:
     assert filesystem_kind(tmp_path, tmp_path / "no such table") == "unknown"
 
 
-def test_a_line_that_means_nothing_is_passed_over(tmp_path: Path) -> None:
+def test_unreadable_mount_line_is_skipped(tmp_path: Path) -> None:
     table = tmp_path / "mountinfo"
     table.write_text("\n# odd\n" + MOUNTINFO, encoding="utf-8")
     assert filesystem_kind(Path("/data/archive"), table) == "nfs4"
 
 
-def test_this_machine_tells_what_its_folders_are_on(tmp_path: Path) -> None:
+def test_kind_of_a_real_folder_is_known(tmp_path: Path) -> None:
     assert filesystem_kind(tmp_path) != "unknown"

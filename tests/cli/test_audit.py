@@ -32,7 +32,7 @@ def assert_names(outcome: Outcome, product: SandboxProduct, path: Path) -> None:
     assert path.name in outcome.out
 
 
-def test_audit_of_an_archive_that_holds_nothing_claims_no_proof(cli: Cli) -> None:
+def test_audit_of_empty_archive_claims_no_proof(cli: Cli) -> None:
     assert cli("sync").code == 0
     found = cli("audit")
     assert (found.code, found.out) == (
@@ -48,15 +48,13 @@ def test_audit_names_the_file_of_one_flipped_byte(
     assert_names(cli("audit"), product, band(kit))
 
 
-def test_audit_names_a_file_that_is_one_byte_short(
-    cli: Cli, kit: Kit, product: SandboxProduct
-) -> None:
+def test_audit_names_file_one_byte_short(cli: Cli, kit: Kit, product: SandboxProduct) -> None:
     band(kit).write_bytes(band(kit).read_bytes()[:-1])
     assert_names(cli("audit"), product, band(kit))
     assert_names(cli("audit", "--quick"), product, band(kit))
 
 
-def test_audit_names_a_file_that_is_gone(cli: Cli, kit: Kit, product: SandboxProduct) -> None:
+def test_audit_names_missing_file(cli: Cli, kit: Kit, product: SandboxProduct) -> None:
     path = band(kit)
     path.unlink()
     assert_names(cli("audit"), product, path)
@@ -74,7 +72,7 @@ def test_repair_and_sync_fetch_only_the_bad_file(
     kit.assert_current(product)
 
 
-def test_online_audit_names_a_product_that_the_ledger_lacks(
+def test_online_audit_names_product_missing_from_ledger(
     cli: Cli, kit: Kit, product: SandboxProduct
 ) -> None:
     missed = tiny(day=29)
@@ -89,7 +87,7 @@ def test_online_audit_names_a_product_that_the_ledger_lacks(
 
 
 @pytest.mark.usefixtures("product")
-def test_audit_claims_no_more_than_it_looked_at(cli: Cli) -> None:
+def test_audit_claims_only_what_it_checked(cli: Cli) -> None:
     assert cli("audit", "--quick").out.endswith(
         "all sizes agree; to read every byte, leave out --quick\n"
     )
@@ -99,15 +97,13 @@ def test_audit_claims_no_more_than_it_looked_at(cli: Cli) -> None:
     assert cli("audit", "--online").out.endswith("all five invariants hold\n")
 
 
-def test_an_area_that_audit_would_not_look_at_is_refused(cli: Cli) -> None:
+def test_audit_refuses_an_unknown_area(cli: Cli) -> None:
     cli("sync")
     assert "no area is named 'nowhere'" in cli("audit", "--online", "--area", "nowhere").err
 
 
 @pytest.mark.usefixtures("product")
-def test_an_area_is_certified_month_by_month_and_status_keeps_the_outcome(
-    cli: Cli, kit: Kit
-) -> None:
+def test_area_is_certified_by_month_for_status(cli: Cli, kit: Kit) -> None:
     assert (
         "zurich 2026-05: 1 published, 1 held, 0 missing, checked "
         in cli("audit", "--area", "zurich").out

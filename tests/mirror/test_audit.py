@@ -42,7 +42,7 @@ def stop_before(kit: Kit, server: CrashServer, row: str) -> None:
     assert server.run(arguments, kit.secrets, kill_before=ROW.format(row))[0] == KILLED
 
 
-def test_a_product_that_the_mirror_is_just_pruning_is_no_fault(
+def test_product_being_pruned_is_no_fault(
     kit: Kit, server: CrashServer, held: SandboxProduct
 ) -> None:
     stop_before(kit, server, "pruned")
@@ -51,9 +51,7 @@ def test_a_product_that_the_mirror_is_just_pruning_is_no_fault(
     assert found(kit, mirror_runs=True) == []
 
 
-def test_a_product_that_the_mirror_is_just_publishing_is_no_fault(
-    kit: Kit, server: CrashServer
-) -> None:
+def test_product_being_published_is_no_fault(kit: Kit, server: CrashServer) -> None:
     product = tiny(20)
     kit.sandbox.publish(product)
     stop_before(kit, server, "archived")
@@ -62,34 +60,26 @@ def test_a_product_that_the_mirror_is_just_publishing_is_no_fault(
     assert found(kit, mirror_runs=True) == []
 
 
-def test_a_product_that_is_pruned_while_the_audit_reads_it_is_no_fault(
-    kit: Kit, held: SandboxProduct
-) -> None:
+def test_product_pruned_during_audit_is_no_fault(kit: Kit, held: SandboxProduct) -> None:
     mirror = kit.later()
-    looks = auditor(kit, mirror_runs=True).audit(heard=lambda _: prune(mirror) and None)
+    looks = auditor(kit, mirror_runs=True).audit(on_file=lambda _: prune(mirror) and None)
     assert not kit.archive.joinpath(held.prefix).exists()
     assert (looks.products, looks.faults) == (1, ())
 
 
-def test_a_folder_that_nobody_knows_is_a_fault_beside_a_mirror_at_work_too(
-    kit: Kit, held: SandboxProduct
-) -> None:
+def test_unknown_folder_is_named_while_mirror_runs(kit: Kit, held: SandboxProduct) -> None:
     folder = kit.archive / held.prefix
     folder.with_name("S2X.SAFE").mkdir()
     assert found(kit, mirror_runs=True) == ["whole"]
 
 
-def test_a_wrong_byte_is_a_fault_beside_a_mirror_at_work_too(
-    kit: Kit, held: SandboxProduct
-) -> None:
+def test_wrong_byte_is_named_while_mirror_runs(kit: Kit, held: SandboxProduct) -> None:
     band = next(kit.archive.joinpath(held.prefix).rglob("*_B02_10m.jp2"))
     band.write_bytes(bytes(len(band.read_bytes())))
     assert found(kit, mirror_runs=True) == ["proven"]
 
 
-def test_a_file_in_the_place_of_a_folder_is_named_and_does_not_end_the_audit(
-    kit: Kit, held: SandboxProduct
-) -> None:
+def test_file_in_place_of_folder_is_named(kit: Kit, held: SandboxProduct) -> None:
     folder = kit.archive / held.prefix / "GRANULE"
     shutil.rmtree(folder)
     folder.touch()
@@ -97,9 +87,7 @@ def test_a_file_in_the_place_of_a_folder_is_named_and_does_not_end_the_audit(
 
 
 @pytest.mark.long
-def test_a_file_that_the_disk_cannot_give_back_is_named_and_fetched_anew(
-    kit: Kit, tmp_path: Path
-) -> None:
+def test_unreadable_file_is_named_and_downloaded_again(kit: Kit, tmp_path: Path) -> None:
     product = tiny(20, band_bytes=300_000)
     kit.sandbox.publish(product)
     with failing_disk(tmp_path / "disk.img", kit.archive) as disk:

@@ -260,18 +260,14 @@ def assert_survives(
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_kill_at_a_telling_moment_loses_nothing_and_repeats_nothing(
-    kit: Kit, server: CrashServer, moment: str
-) -> None:
+def test_kill_at_critical_step_loses_nothing(kit: Kit, server: CrashServer, moment: str) -> None:
     products = fresh(kit, server)
     ending = {product.id: "archived" for product in products}
     assert_survives(kit, server, products, ending, MOMENTS[moment])
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_kill_at_some_step_loses_nothing_and_repeats_nothing(
-    kit: Kit, server: CrashServer, name: str
-) -> None:
+def test_kill_at_random_step_loses_nothing(kit: Kit, server: CrashServer, name: str) -> None:
     products = SCENARIOS[name](kit, server)
     ending, steps = rehearse(kit, server)
     jitter = random.Random(name)  # noqa: S311 - no secret
@@ -279,9 +275,7 @@ def test_a_kill_at_some_step_loses_nothing_and_repeats_nothing(
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_kill_at_every_step_loses_nothing_and_repeats_nothing(
-    kit: Kit, server: CrashServer, name: str
-) -> None:
+def test_kill_at_every_step_loses_nothing(kit: Kit, server: CrashServer, name: str) -> None:
     products = SCENARIOS[name](kit, server)
     ending, steps = rehearse(kit, server)
     for at in range(1, counted(steps) + 1):
@@ -370,21 +364,17 @@ def kills_by_the_server(kit: Kit, server: CrashServer, seed: int, kills: int) ->
     return kill_at_random_moments(kit, random.Random(seed), kills, killed_sync)  # noqa: S311 - no secret
 
 
-def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(
-    kit: Kit, server: CrashServer
-) -> None:
+def test_random_kills_lose_nothing(kit: Kit, server: CrashServer) -> None:
     kills_by_the_server(kit, server, seed=0, kills=4)
 
 
 @pytest.mark.parametrize("seed", range(1, 10))
-def test_another_fifty_kills_at_random_moments_lose_nothing_and_repeat_nothing(
-    kit: Kit, server: CrashServer, seed: int
-) -> None:
+def test_another_fifty_random_kills_lose_nothing(kit: Kit, server: CrashServer, seed: int) -> None:
     met = kills_by_the_server(kit, server, seed, kills=50)
     assert {"downloading", "archived", "pruned"} <= met
 
 
-def test_fifty_kills_of_the_command_at_random_moments_lose_nothing_and_repeat_nothing(
+def test_fifty_kills_of_the_command_lose_nothing(
     kit: Kit,
 ) -> None:
     slow_down(kit)
@@ -404,9 +394,7 @@ def test_fifty_kills_of_the_command_at_random_moments_lose_nothing_and_repeat_no
 # Power cuts
 
 
-def test_every_byte_and_name_is_synced_before_what_depends_on_it(
-    kit: Kit, server: CrashServer
-) -> None:
+def test_bytes_and_names_are_synced_in_order(kit: Kit, server: CrashServer) -> None:
     products = fresh(kit, server)
     _, steps = server.run(["sync", *config(kit)], kit.secrets)
     for product in products:
@@ -496,15 +484,13 @@ def assert_survives_power_cut(
 @pytest.mark.parametrize(
     "moment", [name for name in MOMENTS if "synced" in name or "after" in name]
 )
-def test_a_power_cut_at_a_telling_moment_costs_a_repetition_and_no_truth(
+def test_power_cut_at_critical_step_costs_only_repetition(
     kit: Kit, server: CrashServer, moment: str
 ) -> None:
     assert_survives_power_cut(kit, server, fresh(kit, server), MOMENTS[moment])
 
 
-def test_a_power_cut_at_every_step_costs_a_repetition_and_no_truth(
-    kit: Kit, server: CrashServer
-) -> None:
+def test_power_cut_at_every_step_costs_only_repetition(kit: Kit, server: CrashServer) -> None:
     products = fresh(kit, server)
     _, steps = rehearse(kit, server)
     for at in range(1, counted(steps) + 1):

@@ -24,14 +24,14 @@ pytestmark = pytest.mark.long
 MIB = 1024 * 1024
 
 
-def test_a_disk_that_fills_up_in_mid_download_claims_nothing_and_loses_nothing(kit: Kit) -> None:
+def test_disk_filling_mid_download_loses_nothing(kit: Kit) -> None:
     kit.sections["archive"] = ""
     product = claiming(tiny(band_bytes=2 * MIB), 1000)
     kit.sandbox.publish(product)
     with small_disk(kit.archive, "size=3m"):
         done = kit.run("sync")
         assert done.returncode == 5
-        assert "No space left on device: the disk is full (bytes or inodes); make room" in (
+        assert "No space left on device: the disk is full (bytes or inodes); free some space" in (
             done.stderr
         )
         assert (kit.entry(product).state, kit.entry(product).attempts) == ("queued", 0)
@@ -42,7 +42,7 @@ def test_a_disk_that_fills_up_in_mid_download_claims_nothing_and_loses_nothing(k
         kit.assert_current(product)
 
 
-def test_a_disk_that_fills_up_at_publishing_claims_nothing_and_loses_nothing(kit: Kit) -> None:
+def test_disk_filling_at_publish_loses_nothing(kit: Kit) -> None:
     deep = "/".join("abcdefghijklmnopqrstuvwxyz")
     kit.sections["archive"] = f'layout = "{deep}/{{name}}.SAFE"'
     kit.sections["store"] = "connections = 1"
@@ -62,7 +62,7 @@ def test_a_disk_that_fills_up_at_publishing_claims_nothing_and_loses_nothing(kit
         kit.assert_current(product)
 
 
-def test_an_archive_mounted_read_only_is_named_and_nothing_is_claimed(kit: Kit) -> None:
+def test_read_only_archive_is_named_before_any_claim(kit: Kit) -> None:
     product, later = tiny(27), tiny(25)
     kit.sandbox.publish(product)
     with small_disk(kit.archive, "size=30m"):
@@ -78,7 +78,7 @@ def test_an_archive_mounted_read_only_is_named_and_nothing_is_claimed(kit: Kit) 
         kit.assert_current(product, later)
 
 
-def test_an_archive_that_turns_read_only_in_mid_download_claims_nothing_and_loses_nothing(
+def test_archive_turning_read_only_loses_nothing(
     kit: Kit,
 ) -> None:
     held, later = tiny(27), tiny(25, band_bytes=2 * MIB)
@@ -94,7 +94,7 @@ def test_an_archive_that_turns_read_only_in_mid_download_claims_nothing_and_lose
         disk.fail()
         said, _ = at_work.communicate(timeout=120)
         assert at_work.returncode == 5, said
-        assert "the file system is mounted read-only; look into the system log for why" in said
+        assert "the file system is mounted read-only; the system log has the reason" in said
         assert kit.states() == {held.id: "archived", later.id: "queued"}
         assert kit.entry(later).attempts == 0
         kit.assert_same_bytes(held)
@@ -105,7 +105,7 @@ def test_an_archive_that_turns_read_only_in_mid_download_claims_nothing_and_lose
         kit.assert_current(held, later)
 
 
-def test_a_ledger_whose_disk_is_full_ends_with_exit_5_and_goes_on_with_room(kit: Kit) -> None:
+def test_full_ledger_disk_exits_5_then_recovers(kit: Kit) -> None:
     products = [tiny(day) for day in (21, 23, 25, 27)]
     folder = kit.folder / "var"
     kit.sections["ledger"] = 'path = "var/ledger.sqlite"'
@@ -133,7 +133,7 @@ class LeastRoom(Quiet):
         self.bytes = min(self.bytes, shutil.disk_usage(self._folder).free)
 
 
-def test_room_is_kept_for_all_that_is_under_way_and_the_reserve_is_never_touched(
+def test_downloads_under_way_never_touch_the_reserve(
     kit: Kit,
 ) -> None:
     kit.sections["download"] = "parallel_products = 3"
@@ -152,7 +152,7 @@ def test_room_is_kept_for_all_that_is_under_way_and_the_reserve_is_never_touched
         kit.assert_current(*products)
 
 
-def test_what_is_queued_waits_when_the_disk_has_filled_up_since(
+def test_queued_product_is_deferred_on_full_disk(
     kit: Kit, capsys: pytest.CaptureFixture[str]
 ) -> None:
     product = honest(tiny(band_bytes=2 * MIB))
@@ -175,7 +175,7 @@ def test_what_is_queued_waits_when_the_disk_has_filled_up_since(
         kit.assert_current(product)
 
 
-def test_a_disk_with_too_few_inodes_lets_a_product_wait_and_says_so(kit: Kit) -> None:
+def test_too_few_inodes_defer_a_product_with_reason(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     with small_disk(kit.archive, "size=30m,nr_inodes=100"):
@@ -188,7 +188,7 @@ def test_a_disk_with_too_few_inodes_lets_a_product_wait_and_says_so(kit: Kit) ->
         kit.assert_current(product)
 
 
-def test_a_ledger_whose_disk_fills_up_in_mid_download_claims_nothing_and_loses_nothing(
+def test_ledger_disk_filling_mid_download_loses_nothing(
     kit: Kit,
 ) -> None:
     product = tiny(band_bytes=MIB)
@@ -243,7 +243,7 @@ def removable_disk(kit: Kit) -> Iterator[Removable]:
             disk.come_back()
 
 
-def test_a_disk_that_goes_away_in_mid_download_gets_nothing_written_under_its_mount_point(
+def test_nothing_is_written_under_an_unmounted_disk(
     kit: Kit,
 ) -> None:
     product, later = tiny(band_bytes=2 * MIB), tiny(25, band_bytes=2 * MIB)
@@ -260,7 +260,7 @@ def test_a_disk_that_goes_away_in_mid_download_gets_nothing_written_under_its_mo
         kit.assert_current(product, later)
 
 
-def test_a_disk_that_is_away_lets_nothing_count_as_pruned_and_nothing_begin(kit: Kit) -> None:
+def test_missing_disk_prunes_and_starts_nothing(kit: Kit) -> None:
     product, later = tiny(), tiny(25)
     kit.sandbox.publish(product)
     with removable_disk(kit) as disk:

@@ -32,7 +32,7 @@ def pruned(kit: Kit) -> list[str]:
     return sorted(name for name, state in kit.states().items() if state == "pruned")
 
 
-def test_a_processed_product_goes_when_its_time_is_over_and_not_before(kit: Kit) -> None:
+def test_processed_product_is_pruned_after_its_time(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "7 d"'
     product = tiny()
     hold_processed(kit, product)
@@ -46,7 +46,7 @@ def test_a_processed_product_goes_when_its_time_is_over_and_not_before(kit: Kit)
     kit.assert_invariants()
 
 
-def test_beyond_the_newest_few_the_oldest_go(kit: Kit) -> None:
+def test_oldest_beyond_keep_newest_are_pruned(kit: Kit) -> None:
     kit.sections["prune"] = "keep_newest = 2"
     products = [tiny(day) for day in (20, 21, 22, 23)]
     hold_processed(kit, *products)
@@ -55,7 +55,7 @@ def test_beyond_the_newest_few_the_oldest_go(kit: Kit) -> None:
     kit.assert_invariants()
 
 
-def test_what_nobody_marked_as_processed_stays_whatever_its_age(kit: Kit) -> None:
+def test_unprocessed_product_is_kept_at_any_age(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"\nkeep_newest = 1'
     products = [tiny(20), tiny(21)]
     kit.sandbox.publish(products)
@@ -64,7 +64,7 @@ def test_what_nobody_marked_as_processed_stays_whatever_its_age(kit: Kit) -> Non
     kit.assert_current(*products)
 
 
-def test_where_processing_is_not_required_age_alone_decides(kit: Kit) -> None:
+def test_age_alone_decides_where_processing_is_optional(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "7 d"\nrequire_processed = false'
     product = tiny()
     kit.sandbox.publish(product)
@@ -73,7 +73,7 @@ def test_where_processing_is_not_required_age_alone_decides(kit: Kit) -> None:
     kit.assert_invariants()
 
 
-def test_the_brake_stops_a_mass_removal_until_a_person_says_yes(kit: Kit) -> None:
+def test_brake_stops_mass_removal_until_confirmed(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"\nmax_products = 2'
     products = [tiny(day) for day in (20, 21, 22)]
     hold_processed(kit, *products)
@@ -91,7 +91,7 @@ def test_the_brake_stops_a_mass_removal_until_a_person_says_yes(kit: Kit) -> Non
 
 
 @pytest.mark.long
-def test_the_brake_counts_percent_too(kit: Kit) -> None:
+def test_brake_counts_percent(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"\nmax_percent = 50'
     hold_processed(kit, *(tiny(day) for day in range(1, 13)))
     result = kit.cycle()
@@ -102,7 +102,7 @@ def test_the_brake_counts_percent_too(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_a_dry_run_tells_and_does_nothing(kit: Kit) -> None:
+def test_dry_run_reports_and_removes_nothing(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"'
     product = tiny()
     hold_processed(kit, product)
@@ -115,7 +115,7 @@ def test_a_dry_run_tells_and_does_nothing(kit: Kit) -> None:
     kit.assert_invariants()
 
 
-def test_the_trash_keeps_what_was_pruned_for_its_delay(kit: Kit) -> None:
+def test_trash_keeps_pruned_products_for_its_delay(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"\ntrash_keep = "7 d"'
     product = tiny()
     hold_processed(kit, product)
@@ -131,14 +131,14 @@ def test_the_trash_keeps_what_was_pruned_for_its_delay(kit: Kit) -> None:
     kit.assert_invariants()
 
 
-def test_without_the_archives_marker_nothing_is_pruned(kit: Kit) -> None:
+def test_nothing_is_pruned_without_the_archive_id(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"'
     product = tiny()
     hold_processed(kit, product)
     marker = kit.archive / ".s2mirror/archive.json"
     content = marker.read_bytes()
     marker.unlink()
-    with pytest.raises(ArchiveError, match="has no marker"):
+    with pytest.raises(ArchiveError, match="has no archive_id file"):
         kit.cycle()
     assert kit.archive.joinpath(product.prefix).is_dir()
     marker.write_bytes(content)
@@ -147,7 +147,7 @@ def test_without_the_archives_marker_nothing_is_pruned(kit: Kit) -> None:
     kit.assert_invariants()
 
 
-def test_an_area_taken_out_of_the_configuration_prunes_nothing(kit: Kit) -> None:
+def test_area_removed_from_configuration_prunes_nothing(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"'
     product = tiny()
     hold_processed(kit, product)
@@ -162,7 +162,7 @@ def test_an_area_taken_out_of_the_configuration_prunes_nothing(kit: Kit) -> None
     kit.assert_invariants()
 
 
-def test_a_product_of_two_areas_goes_only_when_both_let_it_go(kit: Kit) -> None:
+def test_product_is_pruned_when_both_areas_agree(kit: Kit) -> None:
     keeps = kit.areas.replace('"zurich"', '"archive"') + 'prune_after = "never"\n'
     kit.areas += 'prune_after = "0 s"\n' + keeps
     product = tiny()
@@ -174,7 +174,7 @@ def test_a_product_of_two_areas_goes_only_when_both_let_it_go(kit: Kit) -> None:
     kit.assert_invariants()
 
 
-def test_a_pruned_product_is_never_fetched_again_on_its_own_but_comes_back_on_request(
+def test_pruned_product_returns_only_on_request(
     kit: Kit,
 ) -> None:
     kit.sections["prune"] = 'after = "0 s"\ntrash_keep = "0 s"'
@@ -192,7 +192,7 @@ def test_a_pruned_product_is_never_fetched_again_on_its_own_but_comes_back_on_re
     kit.assert_current(product)
 
 
-def test_other_files_beside_a_product_stay_and_only_its_marker_goes(kit: Kit) -> None:
+def test_only_the_processed_marker_is_removed(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"\ntrash_keep = "0 s"'
     product = tiny()
     hold_processed(kit, product)
@@ -205,7 +205,7 @@ def test_other_files_beside_a_product_stay_and_only_its_marker_goes(kit: Kit) ->
 
 
 @pytest.mark.long
-def test_a_product_folder_replaced_by_a_link_costs_nothing_outside_the_archive(kit: Kit) -> None:
+def test_product_replaced_by_link_is_not_pruned(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"\ntrash_keep = "0 s"'
     product = tiny()
     hold_processed(kit, product)

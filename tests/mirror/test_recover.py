@@ -41,9 +41,7 @@ def processed(kit: Kit) -> SandboxProduct:
     return product
 
 
-def test_a_kill_between_trash_and_row_leaves_the_older_version_superseded(
-    kit: Kit, server: CrashServer
-) -> None:
+def test_kill_before_supersede_row_ends_superseded(kit: Kit, server: CrashServer) -> None:
     kit.sections["supersede"] = 'policy = "newest"'
     old = tiny(20, baseline="05.11")
     new = tiny(20, baseline="05.12", processed_at=SENSED_AT.replace(day=28))
@@ -58,7 +56,7 @@ def test_a_kill_between_trash_and_row_leaves_the_older_version_superseded(
 
 @pytest.mark.long
 @pytest.mark.parametrize("policy", ["trash", "tombstone"])
-def test_a_kill_between_trash_and_row_leaves_what_was_deleted_upstream_withdrawn(
+def test_kill_before_withdraw_row_ends_withdrawn(
     kit: Kit, server: CrashServer, policy: str
 ) -> None:
     kit.sections["deleted"] = f'policy = "{policy}"'
@@ -73,9 +71,7 @@ def test_a_kill_between_trash_and_row_leaves_what_was_deleted_upstream_withdrawn
 
 
 @pytest.mark.long
-def test_a_kill_between_trash_and_row_leaves_a_processed_product_pruned_with_its_reason(
-    kit: Kit, server: CrashServer
-) -> None:
+def test_kill_before_prune_row_keeps_the_reason(kit: Kit, server: CrashServer) -> None:
     product = processed(kit)
     kill(kit, server, ROW.format("pruned"))
     assert kit.cycle().exit_code == 0
@@ -83,9 +79,7 @@ def test_a_kill_between_trash_and_row_leaves_a_processed_product_pruned_with_its
 
 
 @pytest.mark.long
-def test_a_removal_that_had_not_come_to_the_files_is_decided_anew(
-    kit: Kit, server: CrashServer
-) -> None:
+def test_removal_that_moved_nothing_is_decided_again(kit: Kit, server: CrashServer) -> None:
     product = processed(kit)
     kill(kit, server, r"^rename .*/Sentinel-2/.*\.SAFE$")
     kit.sections["prune"] = 'after = "7 d"'
@@ -94,9 +88,7 @@ def test_a_removal_that_had_not_come_to_the_files_is_decided_anew(
     assert kit.states() == {product.id: "processed"}
 
 
-def test_an_old_version_is_not_taken_for_the_new_one_whose_staged_bytes_are_gone(
-    kit: Kit, server: CrashServer
-) -> None:
+def test_old_version_is_never_mistaken_for_new(kit: Kit, server: CrashServer) -> None:
     old, new = tiny(20), tiny(20, seed=1)
     kit.sandbox.publish(old)
     kit.cycle()
@@ -111,9 +103,7 @@ def test_an_old_version_is_not_taken_for_the_new_one_whose_staged_bytes_are_gone
 
 
 @pytest.mark.long
-def test_a_product_whose_rename_was_the_last_thing_done_is_not_fetched_again(
-    kit: Kit, server: CrashServer
-) -> None:
+def test_kill_after_rename_downloads_nothing_again(kit: Kit, server: CrashServer) -> None:
     old, new = tiny(20), tiny(20, seed=1)
     kit.sandbox.publish(old)
     kit.cycle()
@@ -126,9 +116,7 @@ def test_a_product_whose_rename_was_the_last_thing_done_is_not_fetched_again(
 
 
 @pytest.mark.long
-def test_what_has_begun_of_a_newer_version_is_not_given_up_for_the_old_that_stands(
-    kit: Kit, server: CrashServer
-) -> None:
+def test_partial_newer_version_survives_restart(kit: Kit, server: CrashServer) -> None:
     old, new = tiny(20), tiny(20, seed=1)
     kit.sandbox.publish(old)
     kit.cycle()

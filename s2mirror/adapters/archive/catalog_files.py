@@ -1,4 +1,4 @@
-"""The files of a static STAC catalog: written in one step, read with doubts."""
+"""The files of a static STAC catalog: written atomically, and empty if damaged."""
 
 import json
 import os
@@ -18,7 +18,7 @@ CollectionExtent = tuple[Box, str]
 
 
 def link(rel: str, href: str, *, title: str = "") -> dict[str, str]:
-    """Return a link to a document of ours."""
+    """Return a link to a document of this catalog."""
     kind = "application/geo+json" if rel == "item" else "application/json"
     return {"rel": rel, "href": href, "type": kind, **({"title": title} if title else {})}
 
@@ -26,13 +26,13 @@ def link(rel: str, href: str, *, title: str = "") -> dict[str, str]:
 def write_list(
     folder: Path, title: str, above: Iterable[Mapping[str, str]], below: Iterable[Mapping[str, str]]
 ) -> None:
-    """Write a catalog's list of links; its folder is still to be synced."""
+    """Write a catalog's list of links; the caller syncs its folder."""
     name = title.replace(", ", "-").replace(" ", "-")
     write(folder / LIST, catalog(name, title, [*above, *below]))
 
 
 def write(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a document unless it stands there as it is; its folder is still to be synced."""
+    """Write a document unless the same is stored already; the caller syncs its folder."""
     data = json.dumps(document, separators=(",", ":")).encode()
     if path.is_file() and path.read_bytes() == data:
         return
@@ -41,7 +41,7 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return a document; empty if there is none, or it is damaged."""
+    """Return a document; empty if it is missing or damaged."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -50,7 +50,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def leads_to(path: Path, href: str) -> bool:
-    """Tell whether a list has a link, without parsing it: it may be long."""
+    """Return whether a list has a link, without parsing it: it may be long."""
     try:
         return f'"href":"{href}"'.encode() in path.read_bytes()
     except OSError:
@@ -74,7 +74,7 @@ def folders_in(folder: Path, with_file: str = LIST) -> set[str]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder with its lists. What is not ours stays, and the folder with it."""
+    """Remove a folder with its lists, unless it has files of others."""
     for name in (LIST, COLLECTION, GEOPARQUET):
         (folder / name).unlink(missing_ok=True)
     with suppress(OSError):
@@ -83,7 +83,7 @@ def remove_folder(folder: Path) -> None:
 
 
 def extent_of(found: Mapping[str, Any]) -> CollectionExtent | None:
-    """Return a collection's extent; None if it has none that we would have written."""
+    """Return a collection's extent; None if it has none in the form written here."""
     try:
         west, south, east, north = found["extent"]["spatial"]["bbox"][0]
         return (west, south, east, north), str(found["extent"]["temporal"]["interval"][0][0])
@@ -92,7 +92,7 @@ def extent_of(found: Mapping[str, Any]) -> CollectionExtent | None:
 
 
 def joined(extents: Iterable[CollectionExtent | None]) -> CollectionExtent | None:
-    """Return what covers all of *extents*; None for none."""
+    """Return the extent that covers all of *extents*; None if there are none."""
     known = [extent for extent in extents if extent is not None]
     if not known:
         return None

@@ -1,4 +1,4 @@
-"""What a file system is, how to make its changes last, and what its errors mean."""
+"""File system kinds, durable writes, and error messages for the operating system's errors."""
 
 import errno
 import os
@@ -18,18 +18,18 @@ NETWORK_KINDS: Final = frozenset(
 )
 DRAFT_SUFFIX: Final = ".new"
 _ADVICE: Final[Mapping[int, str]] = {
-    errno.ENOSPC: "the disk is full (bytes or inodes); make room, the mirror goes on by itself",
-    errno.EDQUOT: "this user's disk quota is used up; raise it or make room",
-    errno.EROFS: "the file system is mounted read-only; look into the system log for why",
-    errno.EACCES: "this user may not write there; check owner and mode",
-    errno.EPERM: "this user may not do that there; check owner and mode",
-    errno.EIO: "the disk reports an error; look into the system log",
+    errno.ENOSPC: "the disk is full (bytes or inodes); free some space and the mirror continues",
+    errno.EDQUOT: "this user's disk quota is used up; raise it or free some space",
+    errno.EROFS: "the file system is mounted read-only; the system log has the reason",
+    errno.EACCES: "this user has no permission; check owner and mode",
+    errno.EPERM: "this user has no permission; check owner and mode",
+    errno.EIO: "the disk reports an error; read the system log",
     errno.ENAMETOOLONG: "the path is too long for this file system; choose a shorter archive root",
 }
 
 _LOST: Final = frozenset({errno.ENOENT, errno.EIO, errno.EUCLEAN, errno.EBADMSG})
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS})
-"""What file systems without hard links answer, such as exFAT and some network shares."""
+"""Errors of file systems without hard links, such as exFAT and some network shares."""
 
 # Blanks, tabs, newlines and backslashes in mount points, see proc_pid_mountinfo(5).
 _MOUNT_POINT: Final = 4
@@ -38,17 +38,17 @@ _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 @contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Turn the operating system's errors into ArchiveError, with what to do."""
+    """Turn the operating system's errors into ArchiveError, with advice."""
     try:
         yield
     except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, "look into the system log")
+        advice = _ADVICE.get(error.errno or 0, "read the system log")
         kind = FileLost if error.errno in _LOST else ArchiveError
         raise kind(f"{what}: {error}: {advice}") from error
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in *folder* last through a power cut."""
+    """Make the names in *folder* survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -57,7 +57,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make *folder* and its parents, and make their names last."""
+    """Create *folder* and its parents, durably."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -66,16 +66,16 @@ def make_folder(folder: Path) -> None:
 
 
 def make_below(anchor: Path, folder: Path) -> None:
-    """Make *folder* and its parents below *anchor*; *anchor* itself is never made.
+    """Create *folder* and its parents below *anchor*; *anchor* itself is never created.
 
-    It stands on the archive's disk: where it is missing, the disk is not mounted, and what would
-    be made would lie under the mount point. Raises ArchiveError then.
+    *anchor* is on the archive's disk: if it is missing, the disk is not mounted, and new folders
+    would be hidden under the mount point. Raises ArchiveError then.
     """
     if folder.is_dir():
         return
     if not anchor.is_dir():
         raise ArchiveError(
-            f"{anchor} is not there: is the archive's disk mounted? Nothing is written until it is"
+            f"{anchor} is missing: is the archive's disk mounted? Nothing is written until it is"
         )
     for missing in reversed([folder, *folder.parents]):
         if missing.is_relative_to(anchor) and missing != anchor:
@@ -83,15 +83,15 @@ def make_below(anchor: Path, folder: Path) -> None:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Replace the file at *path* in one step that lasts."""
+    """Replace the file at *path* atomically and durably."""
     write_whole(path, data)
     sync_folder(path.parent)
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Replace the file at *path* in one step, which lasts once its folder is synced.
+    """Replace the file at *path* atomically; durable once its folder is synced.
 
-    Whoever else writes the same file just now has a draft of its own.
+    Each thread has a draft of its own, so two may write the same file at once.
     """
     draft = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{DRAFT_SUFFIX}")
     try:
@@ -106,10 +106,10 @@ def write_whole(path: Path, data: bytes) -> None:
         raise
 
 
-def lend_file(source: Path, target: Path) -> bool:
-    """Let *target* be the same file as *source*, or its copy; tell whether it is.
+def link_or_copy(source: Path, target: Path) -> bool:
+    """Make *target* a hard link to *source*, or its copy; return whether it was made.
 
-    A target that is there already stays.
+    An existing target is kept.
     """
     if source.is_symlink() or not source.is_file() or target.exists():
         return False
@@ -134,7 +134,7 @@ def _copy_durably(source: Path, target: Path) -> None:
 def filesystem_kind(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
     """Return the kind of file system that *path* is or would be on, such as ``ext4`` or ``nfs4``.
 
-    ``unknown`` where the system does not tell.
+    ``unknown`` where the system has no mount table.
     """
     try:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -1,7 +1,7 @@
-"""Where one product is put together, out of everybody's sight.
+"""The staged files of one product.
 
-Two trees side by side: ``ID.SAFE`` holds only complete, synced files; ``ID.part`` the beginnings
-of the others, under the same names. So a rename of ``ID.SAFE`` can never publish a partial file.
+Two trees side by side: ``ID.SAFE`` holds only complete, synced files; ``ID.part`` the incomplete
+ones, under the same names. So a rename of ``ID.SAFE`` can never publish a partial file.
 """
 
 import os
@@ -37,29 +37,29 @@ class Stage:
         return _files(self._parts)
 
     def size_bytes(self) -> int:
-        """Return how many bytes are there, complete or not."""
+        """Return the size in bytes of all files, complete or not."""
         return sum(self.files().values()) + sum(self.partial_files().values())
 
     def has(self, path: str) -> bool:
-        """Tell whether a file is complete."""
+        """Return whether a file is complete."""
         return (self.folder / path).is_file()
 
     @contextmanager
     def part(self, path: str) -> Iterator["Part"]:
-        """Lend an incomplete file, begun now if it was not, to whoever brings the rest of it."""
+        """Open an incomplete file for appending; create it if it does not exist."""
         with explained(f"writing {path}"), self._open_part(path) as file:
             yield Part(file)
 
     def _open_part(self, path: str) -> FileIO:
         part = self._parts / path
-        # Hardly ever is the folder missing: asking first would be a look at the disk per file.
+        # The folder is rarely missing: checking first would cost a system call per file.
         with suppress(FileNotFoundError):
             return part.open("a+b", buffering=0)
         make_below(self._anchor, part.parent)
         return part.open("a+b", buffering=0)
 
     def finish(self, path: str, *, size_bytes: int) -> None:
-        """Turn an incomplete file into a complete one that lasts through a power cut.
+        """Turn an incomplete file into a complete one that survives a power cut.
 
         Raises ArchiveError if the disk does not hold *size_bytes* of it.
         """
@@ -73,36 +73,36 @@ class Stage:
             if found_bytes != size_bytes:
                 raise ArchiveError(
                     f"{part} has {found_bytes} B on disk after {size_bytes} B were written; "
-                    "look into the system log"
+                    "read the system log"
                 )
             part.replace(whole)
 
     def drop(self, path: str) -> None:
-        """Forget a file, complete or not."""
+        """Remove a file, complete or not."""
         with explained(f"dropping {path}"):
             (self.folder / path).unlink(missing_ok=True)
             (self._parts / path).unlink(missing_ok=True)
 
-    def take_in(self, path: str, hasher: Hasher) -> None:
-        """Tell *hasher* every byte of a complete file."""
+    def hash_into(self, path: str, hasher: Hasher) -> None:
+        """Feed every byte of a complete file to *hasher*."""
         with explained(f"reading {path}"), (self.folder / path).open("rb", buffering=0) as file:
-            _tell_all(file, hasher)
+            _hash_all(file, hasher)
 
     def read_bytes(self, path: str) -> bytes:
-        """Return a complete file."""
+        """Return the content of a complete file."""
         with explained(f"reading {path}"):
             return (self.folder / path).read_bytes()
 
     def make_folders(self, folders: Iterable[str]) -> None:
-        """Make the folders that a SAFE needs even where they are empty."""
-        with explained("making folders"):
+        """Create the folders that a SAFE needs even where they are empty."""
+        with explained("creating folders"):
             for folder in folders:
                 make_below(self._anchor, self.folder / folder)
 
-    def settle(self) -> None:
-        """Make every name in the product folder and its own last; remove what was incomplete.
+    def sync(self) -> None:
+        """Sync every name in the product folder and its own; remove the incomplete files.
 
-        To be done before a product is said to be proven: a power cut may take a name away.
+        Called before a product is recorded as verified: a power cut can remove an unsynced name.
         """
         with explained(f"syncing {self.folder}"):
             for folder, _, _ in os.walk(self.folder):
@@ -112,31 +112,31 @@ class Stage:
 
 
 class Part:
-    """An incomplete file, open for what is still to come."""
+    """An incomplete file, open for appending."""
 
     def __init__(self, file: FileIO) -> None:
         self._file = file
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes are there."""
+        """The size of the file in bytes."""
         return os.fstat(self._file.fileno()).st_size
 
-    def take_in(self, hasher: Hasher) -> None:
-        """Tell *hasher* every byte that is there."""
+    def hash_into(self, hasher: Hasher) -> None:
+        """Feed every byte of the file to *hasher*."""
         self._file.seek(0)
-        _tell_all(self._file, hasher)
+        _hash_all(self._file, hasher)
 
     def append(self, chunk: bytes | memoryview) -> None:
-        """Write every byte: on a full disk, one call may write only some and not complain."""
+        """Write every byte: on a full disk, one call may write only some without an error."""
         rest = memoryview(chunk)
         while rest:
             rest = rest[self._file.write(rest) or 0 :]
 
 
 def file_bytes(path: Path) -> int | None:
-    """Return the size of a file in bytes; None if there is none, or something else."""
-    with explained(f"looking at {path}"):
+    """Return the size of a file in bytes; None if it is missing or not a regular file."""
+    with explained(f"reading the size of {path}"):
         try:
             found = path.lstat()
         except (FileNotFoundError, NotADirectoryError):
@@ -148,11 +148,11 @@ def file_digest(path: Path, algorithm: str) -> str:
     """Return the lower-case hex digest of a file's bytes as they are on disk."""
     hasher = new_hasher(algorithm)
     with explained(f"reading {path}"), path.open("rb", buffering=0) as file:
-        _tell_all(file, hasher)
+        _hash_all(file, hasher)
     return hasher.hexdigest()
 
 
-def _tell_all(file: FileIO, hasher: Hasher) -> None:
+def _hash_all(file: FileIO, hasher: Hasher) -> None:
     while chunk := file.read(_READ_BYTES):
         hasher.update(chunk)
 
@@ -162,7 +162,7 @@ def _files(root: Path) -> dict[str, int]:
     for folder, _, names in os.walk(root):
         for name in names:
             path = Path(folder, name)
-            # A file may be finished by another thread between the look at its name and its size.
+            # Another thread may finish a file after its name was listed.
             with suppress(FileNotFoundError):
                 found[path.relative_to(root).as_posix()] = path.lstat().st_size
     return found

@@ -1,9 +1,15 @@
 """A static STAC catalog as files: collections, months, tiles, one file per item.
 
-Every list of links is made from what stands in its folder. A month of a tile has some dozens of
-items at most, and a list above it changes only when a folder comes or goes: so writing an item
-costs the same in an archive of any size, and a list that a crash left behind is whole again with
-the next item.
+Every list of links is generated from the contents of its folder. A month of a tile has some dozens
+of items at most, and a list above it changes only when a folder is created or removed: so writing
+an item costs the same in an archive of any size.
+
+List repair: a STAC client follows links only, so the files may never disagree with the lists in a
+harmful direction. An item is written before the lists that lead to it, from the bottom upwards, and
+its links are removed before the item is. A crash in between leaves an item without a link, never a
+link without an item. Because a list is generated anew from its folder, the next item written to
+that folder repairs the list; no journal is needed. :meth:`StaticCatalog.rewrite_lists` repairs all
+lists at once, for folders to which nothing is written any more.
 """
 
 import threading
@@ -58,7 +64,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class ItemPath:
-    """Where one item stands."""
+    """The position of one item in the catalog."""
 
     partition: Partition
     name: str
@@ -66,14 +72,14 @@ class ItemPath:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemDocument:
-    """An item to write, and how far it reaches."""
+    """An item to write, and its extent."""
 
     document: Mapping[str, Any]
     extent: CollectionExtent
 
 
 def item_path_of(product: Product) -> ItemPath:
-    """Return where a product's item stands."""
+    """Return the position of a product's item."""
     month = f"{product.sensed_at:%Y-%m}"
     partition = Partition(collection=product.collection, month=month, tile=product.tile)
     return ItemPath(partition=partition, name=check_product_id(product.id))
@@ -84,8 +90,8 @@ class StaticCatalog:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.turn = threading.Lock()
-        """To be held from reading what changed to noting that it was written."""
+        self.lock = threading.Lock()
+        """Held from reading which products changed until their items are recorded as written."""
 
     @property
     def exists(self) -> bool:
@@ -93,11 +99,11 @@ class StaticCatalog:
         return (self.folder / LIST).is_file()
 
     def item_folder(self, partition: Partition) -> Path:
-        """Return the folder of a drawer's items."""
+        """Return the folder of a partition's items."""
         return self.folder / partition.collection / partition.month / partition.tile
 
     def update(self, put: Mapping[ItemPath, ItemDocument], drop: Collection[ItemPath] = ()) -> None:
-        """Write items and remove others; no list ever leads to an item that is not there."""
+        """Write items and remove others; no list ever leads to a missing item."""
         with explained(f"writing the catalog in {self.folder}"):
             for item_path, document in put.items():
                 write(self._path(item_path), document.document)
@@ -107,7 +113,7 @@ class StaticCatalog:
                 self._relist(partition, gone, joined(extents))
 
     def item_paths(self) -> Iterator[ItemPath]:
-        """Yield every item that stands here."""
+        """Yield every item in the catalog."""
         for path in sorted(self.folder.glob(_ITEMS)):
             if path.name != LIST:
                 name, month, tile = path.parts[-4:-1]
@@ -115,11 +121,11 @@ class StaticCatalog:
                 yield ItemPath(partition=partition, name=path.stem)
 
     def read(self, item_path: ItemPath) -> dict[str, Any]:
-        """Return an item; empty if it is not there, or damaged."""
+        """Return an item; empty if it is missing or damaged."""
         return read(self._path(item_path))
 
     def unlisted(self, item_paths: Collection[ItemPath]) -> Iterator[ItemPath]:
-        """Yield those of *places* to which no chain of links leads from the root."""
+        """Yield those of *item_paths* to which no chain of links leads from the root."""
         for partition in sorted({item_path.partition for item_path in item_paths}):
             names = self._linked(partition)
             yield from (
@@ -129,22 +135,22 @@ class StaticCatalog:
             )
 
     def set_extent(self, name: str, extent: CollectionExtent) -> None:
-        """Make a collection's extent what it is, neither less nor more."""
+        """Replace a collection's extent, which otherwise only grows."""
         with explained(f"writing the catalog in {self.folder}"):
             self._list_collection(name, folders_in(self.folder / name), extent)
 
-    def table(self, name: str) -> Path:
-        """Return where a collection's items stand as one GeoParquet file."""
+    def geoparquet_path(self, name: str) -> Path:
+        """Return the path of a collection's items as one GeoParquet file."""
         return self.folder / name / GEOPARQUET
 
-    def announce_table(self, name: str) -> None:
-        """Let a collection lead to its GeoParquet file."""
+    def link_geoparquet(self, name: str) -> None:
+        """List the GeoParquet file among its collection's assets."""
         with explained(f"writing the catalog in {self.folder}"):
             if extent := extent_of(read(self.folder / name / COLLECTION)):
                 self._list_collection(name, folders_in(self.folder / name), extent)
 
-    def put_in_order(self) -> None:
-        """Write every list anew, and remove what an interrupted write has left."""
+    def rewrite_lists(self) -> None:
+        """Write every list again, and remove the drafts of interrupted writes."""
         with explained(f"writing the catalog in {self.folder}"):
             make_folder(self.folder)
             for draft in self.folder.rglob(f"*.json*{DRAFT_SUFFIX}"):
@@ -160,9 +166,9 @@ class StaticCatalog:
     def _relist(
         self, partition: Partition, gone: set[str], extent: CollectionExtent | None
     ) -> None:
-        """Write a drawer's list, and those above as far as they change; then let go what is gone.
+        """Write a partition's list and the changed ones above it; then remove the items *gone*.
 
-        From below upwards, so that a list never leads to what is not there yet or any more.
+        From the bottom upwards: see "List repair" at the head of this module.
         """
         folder = self.item_folder(partition)
         month, home = folder.parent, folder.parent.parent
@@ -231,7 +237,7 @@ class StaticCatalog:
         sync_folder(self.folder)
 
     def _linked(self, partition: Partition) -> set[str]:
-        """Return what a drawer's list leads to; nothing if no chain of links leads to it."""
+        """Return the links of a partition's list; empty if no chain of links leads to it."""
         folder = self.item_folder(partition)
         chain = (
             (self.folder / LIST, f"./{partition.collection}/{COLLECTION}"),
