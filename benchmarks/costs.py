@@ -1,7 +1,7 @@
-"""Run a command and write what it cost: ``costs.py RESULT COMMAND…``.
+"""Run a command and write its cost: ``costs.py RESULT COMMAND…``.
 
-A small program between the benchmark and the client: Linux counts the memory of whoever starts a
-program as that program's, if it was more.
+A small program between the benchmark and the client: Linux includes the parent's memory at the
+start of a program in the peak of that program.
 """
 
 import json
@@ -18,12 +18,12 @@ def main() -> int:
     started = time.monotonic()
     process = subprocess.Popen(command)
     _, status, used = os.wait4(process.pid, 0)
-    facts = {
+    costs = {
         "wall_seconds": time.monotonic() - started,
         "cpu_seconds": used.ru_utime + used.ru_stime,
         "peak_bytes": used.ru_maxrss * 1024,
     }
-    Path(result).write_text(json.dumps(facts), encoding="utf-8")
+    Path(result).write_text(json.dumps(costs), encoding="utf-8")
     return os.waitstatus_to_exitcode(status)
 
 

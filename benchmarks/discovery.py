@@ -1,7 +1,7 @@
 """Measure discovery: parsing, diffing against ledgers of many sizes, and the cost of a quiet poll.
 
 Run it by ``make bench ARGS=discovery``. Every figure is the CPU time of this process (user and
-system) unless it says otherwise; memory is the peak of a process of its own.
+system) unless stated otherwise; memory is the peak of a separate process.
 """
 
 import json
@@ -52,31 +52,31 @@ def main() -> None:
 
 
 def child(part: str, path: Path, size: int) -> None:
-    """Run one part in a process of its own."""
+    """Run one part in a separate process."""
     subprocess.run([sys.executable, __file__, part, str(path), str(size)], check=True)
 
 
 def parse() -> None:
-    """Print how many real-size items a core turns into products in a minute."""
+    """Print the number of real-size items that a core parses in a minute."""
     item = dict(make_product(ProductSpec()).item)
     text = json.dumps({"type": "FeatureCollection", "features": [item] * PAGE, "links": []})
     pages = 10
     started = time.process_time()
     for _ in range(pages):
         page = parse_page(json.loads(text), collection="sentinel-2-l2a", bucket="eodata")
-        assert len(page.products) == PAGE  # noqa: S101 - a benchmark that parses nothing lies
+        assert len(page.products) == PAGE  # noqa: S101 - the figure requires that all were parsed
     seconds = time.process_time() - started
     per_minute = pages * PAGE / seconds * 60
     print(f"parse: {len(text) // PAGE / 1000:.0f} kB an item, {per_minute:,.0f} items a minute")
 
 
 def scope() -> None:
-    """Print how long it takes to match items with areas that all lie in one another's way."""
+    """Print the time to match items with overlapping areas."""
     for count in (1, 500):
         matcher = Scope([area(number, step_degrees=0.0001) for number in range(count)])
         for text, shift_degrees in (("of one tile", 0.0), ("all different", 0.00001)):
             listed = [
-                replace(found, footprint_wkb=pack(moved(found, number * shift_degrees)))
+                replace(found, footprint_wkb=pack(shifted(found, number * shift_degrees)))
                 for number, found in enumerate(products(0, 1000))
             ]
             started = time.process_time()
@@ -88,25 +88,25 @@ def scope() -> None:
             )
 
 
-def moved(product: Product, degrees: float) -> BaseGeometry:
-    """Return a product's footprint a little further east."""
+def shifted(product: Product, degrees: float) -> BaseGeometry:
+    """Return a product's footprint, shifted east by *degrees*."""
     return translate(unpack(product.footprint_wkb), xoff=degrees)
 
 
 def pattern() -> Product:
-    """Return a product to make many of."""
+    """Return the product from which the others are derived."""
     item = dict(make_item(ProductSpec()).item)
     features = {"features": [item]}
     return parse_page(features, collection="sentinel-2-l2a", bucket="eodata").products[0]
 
 
 def product_id(number: int) -> str:
-    """Return the id of a running number; ids sort as numbers do."""
+    """Return the ID of a number; IDs sort like the numbers."""
     return f"S2C_MSIL2A_20160101T000000_N0512_R065_T32TMT_{number:015d}"
 
 
 def products(first: int, count: int) -> list[Product]:
-    """Return *count* products with running numbers from *first*."""
+    """Return *count* products numbered from *first*."""
     base = pattern()
     found = []
     for number in range(first, first + count):
@@ -140,10 +140,10 @@ INSERT INTO tally SELECT area, 'pruned', :size - 1, (:size - 1) * coalesce(size_
 
 
 def fill(path: Path, size: int) -> None:
-    """Make a ledger of *size* products, all but one pruned long ago.
+    """Create a ledger of *size* products, of which all but one are pruned.
 
-    The rows are multiplied by SQLite itself, and indexes and triggers made again afterwards:
-    one by one, ten million would take hours.
+    SQLite multiplies the rows, and indexes and triggers are created afterwards: single inserts
+    of ten million rows would take hours.
     """
     ledger = open_ledger(path)
     connection = ledger.connection
@@ -168,10 +168,10 @@ def fill(path: Path, size: int) -> None:
 
 
 def diff(path: Path, size: int) -> None:
-    """Print what it costs to diff a listing of 10,000 items, half of them known."""
+    """Print the cost of a diff of 10,000 listed items, half of them known."""
     ledger = open_ledger(path)
     listing = [
-        replace(found, footprint_wkb=pack(moved(found, number * 0.00001)))
+        replace(found, footprint_wkb=pack(shifted(found, number * 0.00001)))
         for number, found in enumerate(products(size - LISTING // 2, LISTING))
     ]
     scope = Scope([area(n) for n in range(1)])
@@ -198,9 +198,9 @@ def diff(path: Path, size: int) -> None:
 
 
 def peak_megabytes() -> float:
-    """Return the most memory that this process has had.
+    """Return the peak memory of this process.
 
-    Not by getrusage: there a new process begins with the peak of the one that made it.
+    getrusage is not usable: its value includes the peak of the parent process.
     """
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000

@@ -1,8 +1,8 @@
-"""Measure downloads, with the proof and without, beside other clients on the same server.
+"""Measure downloads, verified and not, and those of other clients from the same server.
 
 ``make bench ARGS="download"``, or parts of it: ``ARGS="download capped queue --rounds 5"``. All
-clients of a part run one after the other, round by round, so that whatever else the machine does
-meets all of them. ``--scale 0.1`` makes small products: quick, but no figures to quote.
+clients of a part run one after the other, round by round, so that other load on the machine
+affects all of them. ``--scale 0.1`` makes small products: quick, without figures to quote.
 """
 
 import argparse
@@ -17,26 +17,26 @@ from pathlib import Path
 
 import download_servers as servers
 from download_account import CONNECTIONS
-from download_clients import PEERS, Cost, Task, Words, assert_complete, check, cost_of, ours
+from download_clients import PEERS, Command, Cost, Task, assert_complete, check, cost_of, ours
 from download_data import Data, make_data
 
 REAL_SCALE = 0.87
-"""Makes a product of 1.13 GB, 97 files, the largest of 116 MB."""
+"""The scale of a product of 1.13 GB with 97 files, the largest of 116 MB."""
 CAP = 20_000_000
-MEMORY = Path("/dev/shm")  # noqa: S108 - to touch memory, not to keep anything
+MEMORY = Path("/dev/shm")  # noqa: S108 - for memory, not for files to keep
 
 Run = Callable[[Task], Cost]
 
 
 def main() -> None:
-    """Run the parts that are named, or all."""
+    """Run the named parts, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=REAL_SCALE, help="of real file sizes")
     chosen = parser.parse_args()
     if unknown := set(chosen.parts) - set(PARTS):
-        parser.error(f"no part is called {unknown.pop()!r}; there are {', '.join(PARTS)}")
+        parser.error(f"unknown part {unknown.pop()!r}; choose from {', '.join(PARTS)}")
     names = chosen.parts or list(PARTS)
     count = max(PARTS[name][0] for name in names)
     with tempfile.TemporaryDirectory(prefix="s2mirror-bench-") as home:
@@ -47,11 +47,11 @@ def main() -> None:
 
 def measure(name: str, data: Data, home: Path, rounds: int) -> None:
     """Print the figures of one part."""
-    count, is_capped, lend = PARTS[name]
+    count, is_capped, start = PARTS[name]
     costs: dict[str, list[Cost]] = {client: [] for client in clients(is_capped=is_capped)}
-    with lend(data, home / f"{name}.log") as server:
+    with start(data, home / f"{name}.log") as server:
         task = Task(server=server, data=data, count=count, folder=home / "out")
-        let_see(task)
+        list_files(task)
         for _ in range(rounds):
             for client, run in clients(is_capped=is_capped).items():
                 warm_up(task)
@@ -74,7 +74,7 @@ def clients(*, is_capped: bool) -> dict[str, Run]:
     return found
 
 
-def run_one(command: Callable[[Task], Words], task: Task) -> Cost:
+def run_one(command: Callable[[Task], Command], task: Task) -> Cost:
     """Run one client."""
     return cost_of(task, command(task))
 
@@ -84,13 +84,13 @@ def run_and_check(task: Task) -> Cost:
     return cost_of(task, PEERS["s5cmd"](task)).then(cost_of(task, check(task)))
 
 
-def let_see(task: Task) -> None:
-    """Let the server see every file once: rclone reckons ETags at the first listing."""
+def list_files(task: Task) -> None:
+    """Make the server read every file once: rclone computes ETags at the first listing."""
     cost_of(task, PEERS["s5cmd"](task))
 
 
 def warm_up(task: Task) -> None:
-    """Touch memory: on a virtual machine that gives it back, first touches are slow."""
+    """Use memory first: on virtual machines that return memory, its first use is slow."""
     shutil.rmtree(task.folder, ignore_errors=True)
     os.sync()
     block = bytes(1024 * 1024)
@@ -102,7 +102,7 @@ def warm_up(task: Task) -> None:
 
 
 def table(costs: dict[str, list[Cost]], size_bytes: int, ideal_seconds: float | None) -> None:
-    """Print medians: of the work, beside the ideal or s5cmd; of the whole program; of its cost."""
+    """Print medians: seconds, the ratio to the ideal or to s5cmd, and the program's cost."""
 
     def median(client: str, name: str) -> float:
         return statistics.median(getattr(cost, name) for cost in costs[client])
@@ -120,8 +120,8 @@ def table(costs: dict[str, list[Cost]], size_bytes: int, ideal_seconds: float | 
         )
 
 
-Lend = Callable[[Data, Path], AbstractContextManager[servers.Server]]
-PARTS: dict[str, tuple[int, bool, Lend]] = {
+StartServer = Callable[[Data, Path], AbstractContextManager[servers.Server]]
+PARTS: dict[str, tuple[int, bool, StartServer]] = {
     "capped": (1, True, partial(servers.rclone, rate=CAP)),
     "queue": (4, True, partial(servers.rclone, rate=CAP)),
     "delayed": (1, True, partial(servers.rclone_far_away, rate=CAP, delay_ms=25)),
@@ -129,7 +129,7 @@ PARTS: dict[str, tuple[int, bool, Lend]] = {
     "tls": (1, False, partial(servers.rclone, tls=True)),
     "ceph": (1, False, lambda data, _: servers.ceph(data, 1)),
 }
-"""Products, whether each connection is capped at 20 MB/s, and the server; by name."""
+"""Number of products, whether connections are limited to 20 MB/s, and the server."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every client of the download benchmark is told; imports nothing, which costs nothing."""
+"""Options of every client in the download benchmark; imports nothing, so it costs nothing."""
 
 BUCKET = "eodata"
 KEYS = ("BENCHMARKKEY01234567", "not-a-secret-of-anybody")

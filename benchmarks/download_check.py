@@ -1,6 +1,6 @@
 """Check downloaded products against their manifests with all cores: ``download_check.py FOLDER``.
 
-What somebody does who fetches with another client and wants the same proof.
+The step that a user of another client needs for the same verification.
 """
 
 import os
@@ -15,7 +15,7 @@ from s2mirror.model import Digest
 
 def main() -> None:
     """Exit with 1 if a digest is wrong."""
-    promised = {
+    expected = {
         home.parent / path: found.digest
         for home in Path(sys.argv[1]).rglob("manifest.safe")
         for path, found in parse_manifest(home.read_bytes()).items()
@@ -25,7 +25,7 @@ def main() -> None:
         return file_digest(path, digest.algorithm) == digest.hexdigest
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(is_right, promised, promised.values()))
+        results = list(pool.map(is_right, expected, expected.values()))
     sys.exit(0 if results and all(results) else 1)
 
 

@@ -1,4 +1,4 @@
-"""The clients of the download benchmark, and what one run of each costs."""
+"""The clients of the download benchmark, and the cost of one run."""
 
 import json
 import os
@@ -13,40 +13,40 @@ from download_account import BUCKET, CONNECTIONS, KEYS, REGION
 from download_data import Data
 from download_servers import HERE, Server
 
-Words = list[str | Path]
+Command = list[str | Path]
 FOUR = str(CONNECTIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What to download, whence and whither."""
+    """The products to download, their source and their destination."""
 
     server: Server
     data: Data
     count: int
-    """Products."""
+    """Number of products."""
     folder: Path
 
     @property
     def scope(self) -> str:
-        """The key prefix."""
+        """The key prefix of the products."""
         return self.data.scope(self.count)
 
     @property
     def size_bytes(self) -> int:
-        """Of all products together."""
+        """Size of all products together."""
         return self.data.size_bytes * self.count
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one run took."""
+    """The cost of one run."""
 
     wall_seconds: float
     cpu_seconds: float
     peak_bytes: int
     work_seconds: float
-    """Without starting the program, where it tells; else the same as ``wall_seconds``."""
+    """Seconds without the program's start, if the program prints them; else ``wall_seconds``."""
 
     def then(self, other: "Cost") -> "Cost":
         """Return the cost of this and *other*, one after the other."""
@@ -58,21 +58,21 @@ class Cost:
         )
 
 
-def ours(task: Task, mode: str) -> Words:
+def ours(task: Task, mode: str) -> Command:
     """Return the command for the mirror."""
-    words = [task.server.endpoint, task.server.ca_file, task.folder, str(task.count), mode]
-    return [sys.executable, HERE / "download_ours.py", *words]
+    arguments = [task.server.endpoint, task.server.ca_file, task.folder, str(task.count), mode]
+    return [sys.executable, HERE / "download_ours.py", *arguments]
 
 
-def s5cmd(task: Task) -> Words:
+def s5cmd(task: Task) -> Command:
     """Return the command for s5cmd: whole files, four at a time."""
     source = f"s3://{BUCKET}/{task.scope}*"
     options = ["--endpoint-url", task.server.endpoint, "--numworkers", FOUR]
     return [_program("s5cmd"), *options, "cp", "--concurrency", "1", source, f"{task.folder}/"]
 
 
-def rclone(task: Task) -> Words:
-    """Return the command for rclone, which would check MD5 if it were not told otherwise."""
+def rclone(task: Task) -> Command:
+    """Return the command for rclone, without its check of MD5 digests."""
     options = ["--transfers", FOUR, "--checkers", FOUR, "--multi-thread-streams", "0"]
     options += ["--ignore-checksum"]
     if task.server.ca_file:
@@ -81,8 +81,8 @@ def rclone(task: Task) -> Words:
     return [_program("rclone"), "copy", *options, source, task.folder]
 
 
-def aws_cli(task: Task) -> Words:
-    """Return the command for aws-cli, version 1; it takes its number of connections from a file."""
+def aws_cli(task: Task) -> Command:
+    """Return the command for aws-cli, version 1, which reads the connections from a file."""
     config = task.folder.with_name("aws.config")
     lines = [
         "[default]",
@@ -96,23 +96,23 @@ def aws_cli(task: Task) -> Words:
     return [*aws, "s3", "cp", *options, f"s3://{BUCKET}/{task.scope}", task.folder]
 
 
-def library(name: str) -> Callable[[Task], Words]:
-    """Return what makes the command for a library."""
+def library(name: str) -> Callable[[Task], Command]:
+    """Return the function that makes the command for a library."""
 
-    def command(task: Task) -> Words:
-        words = [name, task.server.endpoint, task.server.ca_file, task.folder]
+    def command(task: Task) -> Command:
+        arguments = [name, task.server.endpoint, task.server.ca_file, task.folder]
         prefixes = task.data.prefixes(task.count)
-        return [sys.executable, HERE / "download_peers.py", *words, *prefixes]
+        return [sys.executable, HERE / "download_peers.py", *arguments, *prefixes]
 
     return command
 
 
-def check(task: Task) -> Words:
-    """Return the command that checks what another client has fetched."""
+def check(task: Task) -> Command:
+    """Return the command that verifies another client's download."""
     return [sys.executable, HERE / "download_check.py", task.folder]
 
 
-PEERS: dict[str, Callable[[Task], Words]] = {
+PEERS: dict[str, Callable[[Task], Command]] = {
     "s5cmd": s5cmd,
     "rclone": rclone,
     "obstore": library("obstore"),
@@ -123,7 +123,7 @@ PEERS: dict[str, Callable[[Task], Words]] = {
 }
 
 
-def cost_of(task: Task, command: Words) -> Cost:
+def cost_of(task: Task, command: Command) -> Cost:
     """Run a command to its end; raise if it failed."""
     result = task.folder.with_name("costs.json")
     small = [sys.executable, "-S", "-E", HERE / "costs.py", result]
@@ -135,29 +135,29 @@ def cost_of(task: Task, command: Words) -> Cost:
         check=False,
     )
     if done.returncode:
-        said = (done.stdout + done.stderr)[-2000:]
-        raise RuntimeError(f"{command[:2]} ended with {done.returncode}: {said}")
-    facts = json.loads(result.read_text(encoding="utf-8"))
-    return Cost(**facts, work_seconds=_last_number(done.stdout) or facts["wall_seconds"])
+        output = (done.stdout + done.stderr)[-2000:]
+        raise RuntimeError(f"{command[:2]} ended with {done.returncode}: {output}")
+    costs = json.loads(result.read_text(encoding="utf-8"))
+    return Cost(**costs, work_seconds=_last_number(done.stdout) or costs["wall_seconds"])
 
 
 def assert_complete(task: Task) -> None:
-    """Raise if not every byte is there."""
+    """Raise if the download is incomplete."""
     files = [path for path in task.folder.rglob("*") if path.is_file()]
     own = ("s2mirror.", "archive.json")
-    there = sum(file.stat().st_size for file in files if not file.name.startswith(own))
-    if there < task.size_bytes:  # the mirror also writes a catalog of its own
-        raise RuntimeError(f"{there} B came instead of {task.size_bytes}")
+    found_bytes = sum(file.stat().st_size for file in files if not file.name.startswith(own))
+    if found_bytes < task.size_bytes:  # s2mirror also writes its local catalog
+        raise RuntimeError(f"found {found_bytes} B instead of {task.size_bytes} B")
 
 
 def _environment(task: Task) -> dict[str, str]:
     ca = task.server.ca_file
-    facts = {
+    variables = {
         "AWS_ACCESS_KEY_ID": KEYS[0],
         "AWS_SECRET_ACCESS_KEY": KEYS[1],
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
-        "HOME": str(task.folder.parent),  # eodag writes there
+        "HOME": str(task.folder.parent),  # eodag writes to it
         "RCLONE_CONFIG": "/dev/null",
         "RCLONE_CONFIG_BENCH_TYPE": "s3",
         "RCLONE_CONFIG_BENCH_PROVIDER": "Other",
@@ -166,15 +166,15 @@ def _environment(task: Task) -> dict[str, str]:
         "RCLONE_CONFIG_BENCH_SECRET_ACCESS_KEY": KEYS[1],
     }
     trusted = dict.fromkeys(("AWS_CA_BUNDLE", "SSL_CERT_FILE"), ca) if ca else {}
-    return {**os.environ, **facts, **trusted}
+    return {**os.environ, **variables, **trusted}
 
 
 def _program(name: str) -> str:
     return shutil.which(name) or str(Path(sys.executable).with_name(name))
 
 
-def _last_number(said: str) -> float | None:
+def _last_number(output: str) -> float | None:
     try:
-        return float(said.strip().rpartition("\n")[2])
+        return float(output.strip().rpartition("\n")[2])
     except ValueError:
         return None

@@ -1,8 +1,9 @@
-"""The mirror's side of the download benchmark, as a program of its own.
+"""The mirror's side of the download benchmark, as a separate program.
 
 ``download_ours.py ENDPOINT CA_FILE FOLDER PRODUCTS whole|bytes``: ``whole`` is what the daemon does
-for products in its queue, to the last fact in the ledger; ``bytes`` only brings the files, without
-proof, syncing or ledger, as the other clients do. The last line printed is seconds of that work.
+for products in its queue, including all writes to the ledger; ``bytes`` downloads the files without
+verification, sync and ledger, as the other clients do. The last printed line is the seconds of that
+work.
 """
 
 import sys
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import without_pandas  # noqa: F401 - for what it does
+import without_pandas  # noqa: F401 - for its effect
 from download_account import CONNECTIONS, KEYS
 from download_data import spec
 
@@ -45,20 +46,20 @@ start = 2020-01-01
 
 
 def main() -> None:
-    """Download, and print how long it took."""
+    """Download, and print the seconds."""
     endpoint, ca_file, folder, count, mode = sys.argv[1:]
     mirror = mirror_in(Path(folder), endpoint, ca_file)
     queue(mirror, int(count))
     work = {"whole": whole, "bytes": only_bytes}[mode]
     store, connections = mirror.store(), Connections(CONNECTIONS)
-    store.wait_seconds()  # boto3 takes a while to begin, once in a daemon's life
+    store.wait_seconds()  # boto3 starts slowly, once in a daemon's life
     started = time.monotonic()
     work(mirror, store, connections)
     print(time.monotonic() - started)
 
 
 def mirror_in(folder: Path, endpoint: str, ca_file: str) -> Mirror:
-    """Return a new mirror in a folder."""
+    """Return a new mirror in *folder*."""
     folder.mkdir(parents=True, exist_ok=True)
     ca_line = f'ca_file = "{ca_file}"' if ca_file else ""
     text = CONFIG.format(endpoint=endpoint, connections=CONNECTIONS, ca_file=ca_line)
@@ -70,7 +71,7 @@ def mirror_in(folder: Path, endpoint: str, ca_file: str) -> Mirror:
 
 
 def queue(mirror: Mirror, count: int) -> None:
-    """Put the first products into the queue."""
+    """Add the first products to the queue."""
     now = datetime.now(UTC)
     for number in range(count):
         made = make_item(spec(number))
@@ -81,18 +82,18 @@ def queue(mirror: Mirror, count: int) -> None:
 
 
 def whole(mirror: Mirror, store, connections: Connections) -> None:  # noqa: ANN001 - S3Store
-    """Fetch, prove and publish everything in the queue."""
+    """Download, verify and publish all products in the queue."""
     fetcher = mirror.fetcher(store, connections, SilentProgress())
-    crew = DownloadWorker(
+    worker = DownloadWorker(
         mirror=mirror, fetcher=fetcher, progress=SilentProgress(), stop=StopFlag()
     )
-    crew.deliver_due(mirror.settings.download.parallel_products)
-    if crew.failed:
-        sys.exit(f"failed: {crew.failed}")
+    worker.deliver_due(mirror.settings.download.parallel_products)
+    if worker.failed:
+        sys.exit(f"failed: {worker.failed}")
 
 
 def only_bytes(mirror: Mirror, store, connections: Connections) -> None:  # noqa: ANN001 - likewise
-    """Bring every file, largest first, and no more."""
+    """Download every file, largest first, and do nothing else."""
     found = []
     for entry in mirror.ledger.products.listed(state="", area="", tile="", limit=100):
         product, stage = entry.product, mirror.archive.stage(entry.product.id)

@@ -18,7 +18,7 @@ KEYS_BY_NAME = dict(zip(("aws_access_key_id", "aws_secret_access_key"), KEYS, st
 
 def with_obstore(endpoint: str, _: str, folder: Path, prefixes: Sequence[str]) -> Work:
     """Download with obstore, one file per thread."""
-    import obstore  # noqa: PLC0415 - each run pays for its own library alone
+    import obstore  # noqa: PLC0415 - each run loads its own library only
     from obstore.store import S3Store  # noqa: PLC0415 - likewise
 
     store = S3Store(
@@ -76,7 +76,7 @@ def with_boto3(endpoint: str, ca_file: str, folder: Path, prefixes: Sequence[str
 
 
 def with_eodag(endpoint: str, _: str, folder: Path, prefixes: Sequence[str]) -> Work:
-    """Download with eodag, product after product, by the plug-in that it has for CDSE's S3."""
+    """Download with eodag, product after product, with its plug-in for CDSE's S3."""
     from eodag import EODataAccessGateway, EOProduct  # noqa: PLC0415 - likewise
 
     gateway = EODataAccessGateway()
@@ -89,25 +89,25 @@ def with_eodag(endpoint: str, _: str, folder: Path, prefixes: Sequence[str]) -> 
 
     def work() -> None:
         for prefix in prefixes:
-            facts = {"id": Path(prefix).stem, "title": Path(prefix).stem}
+            properties = {"id": Path(prefix).stem, "title": Path(prefix).stem}
             link = {"eodag:download_link": f"s3://{BUCKET}/{prefix}"}
             with ThreadPoolExecutor(CONNECTIONS) as pool:
-                product = EOProduct("here", facts | link, collection="S2_MSI_L2A")
+                product = EOProduct("here", properties | link, collection="S2_MSI_L2A")
                 gateway.download(product, output_dir=str(folder), executor=pool)
 
     return work
 
 
 def with_phidown(endpoint: str, _: str, folder: Path, prefixes: Sequence[str]) -> Work:
-    """Download with phidown's safe mode: one connection, as it has no more there."""
+    """Download with phidown's safe mode, which has one connection."""
     from phidown.native_download import download_s3_resumable  # noqa: PLC0415 - likewise
 
     scheme, _, host = endpoint.partition("://")
-    facts = {**KEYS_BY_NAME, "aws_region": REGION, "host_base": host}
-    facts["use_https"] = str(scheme == "https").lower()
+    options = {**KEYS_BY_NAME, "aws_region": REGION, "host_base": host}
+    options["use_https"] = str(scheme == "https").lower()
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / ".s5cfg"
-    lines = ["[default]", *(f"{name} = {value}" for name, value in facts.items())]
+    lines = ["[default]", *(f"{name} = {value}" for name, value in options.items())]
     config.write_text("\n".join(lines), encoding="utf-8")
 
     def work() -> None:
@@ -131,7 +131,7 @@ CLIENTS = {
 
 
 def main() -> None:
-    """Download, and print how long it took."""
+    """Download, and print the seconds."""
     name, endpoint, ca_file, folder, *prefixes = sys.argv[1:]
     work = CLIENTS[name](endpoint, ca_file, Path(folder), prefixes)
     started = time.monotonic()

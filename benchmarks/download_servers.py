@@ -1,4 +1,4 @@
-"""The servers of the download benchmark: rclone's S3 and Ceph's gateway, fast or held back."""
+"""The servers of the download benchmark: rclone's S3 and Ceph's gateway."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from download_data import Data
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent / "tests" / "servers"))
 
-from ceph import running_ceph  # noqa: E402 - it lies with the tests
+from ceph import running_ceph  # noqa: E402 - it is in tests/servers
 from daemons import Daemon, free_port, run  # noqa: E402 - likewise
 
 NAMESPACES = ("s2mirror-a", "s2mirror-b")
@@ -26,17 +26,17 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """Where a server is, and how to start a client that reaches it."""
+    """The address of a server, and the prefix of its clients' commands."""
 
     endpoint: str
     ca_file: str = ""
     inside: tuple[str, ...] = ()
-    """What to put before a client's command."""
+    """The prefix of a client's command."""
 
 
 @contextmanager
 def rclone(data: Data, log: Path, *, rate: int = 0, tls: bool = False) -> Iterator[Server]:
-    """Lend rclone's server, each connection held to *rate* bytes per second (0: to none)."""
+    """Yield rclone's server; *rate* limits each connection to bytes per second (0: no limit)."""
     port, options = free_port(), []
     ca_file = log.with_suffix(".pem")
     if tls:
@@ -56,7 +56,7 @@ def rclone(data: Data, log: Path, *, rate: int = 0, tls: bool = False) -> Iterat
 
 @contextmanager
 def rclone_far_away(data: Data, log: Path, *, rate: int, delay_ms: float) -> Iterator[Server]:
-    """Lend the same in a namespace of its own, *delay_ms* away each way. Needs root.
+    """Yield the same server in a separate namespace, with *delay_ms* each way. Needs root.
 
     By TLS: to another host, the mirror would not send a signature otherwise.
     """
@@ -87,7 +87,7 @@ def rclone_far_away(data: Data, log: Path, *, rate: int, delay_ms: float) -> Ite
 
 @contextmanager
 def ceph(data: Data, count: int) -> Iterator[Server]:
-    """Lend Ceph's gateway with the first products in it. Needs root, or the packages."""
+    """Yield Ceph's gateway with the first products in it. Needs root, or the packages."""
     with running_ceph(KEYS) as store:
         store.load(data.objects(count))
         yield Server(endpoint=store.endpoint)
@@ -112,7 +112,7 @@ def _certificate(log: Path, ca_file: Path, host: str) -> list[str]:
 
 
 def _answers(server: Server) -> bool:
-    """Whether the server answers at all: an anonymous request is refused, and that is enough."""
+    """Return whether the server responds; a refusal is a response."""
     ask = ["curl", "--silent", "--insecure", "--output", "/dev/null", server.endpoint]
     environment = {**os.environ, "NO_PROXY": "*"}
     return subprocess.run([*server.inside, *ask], env=environment, check=False).returncode == 0

@@ -1,8 +1,7 @@
-"""Measure the local catalog: a publication, GeoParquet, and what a Python program asks for.
+"""Measure the local catalog: a publication, GeoParquet, and a query from Python.
 
-Run it by ``make bench ARGS=catalog``. Rows are multiplied by SQLite itself from a few dozen
-products of several tiles and days; each has the files, digests, properties and history of a whole
-L2A product.
+Run it by ``make bench ARGS=catalog``. SQLite multiplies the rows of a few dozen products of
+several tiles and days; each has the files, digests, properties and history of a whole L2A product.
 """
 
 import hashlib
@@ -31,9 +30,9 @@ from s2mirror.steps.local_catalog import LocalCatalogUpdater
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 PUBLICATIONS = 60
 SIZES = (1_000, 100_000)
-LOOKS = 15
+QUERIES = 15
 TILES = 500
-"""Products are spread over so many tiles, one each five days."""
+"""Number of tiles; each has a product every five days."""
 CONFIGURATION = """
 [archive]
 root = "archive"
@@ -70,23 +69,23 @@ def main() -> None:
 
 
 def child(*arguments: str) -> None:
-    """Run one part in a process of its own."""
+    """Run one part in a separate process."""
     subprocess.run([sys.executable, __file__, *arguments], check=True)
 
 
 def product_of(made: SandboxProduct) -> Product:
-    """Return a made product as the catalog would describe it."""
+    """Return a generated product as parsed from its item."""
     page = {"features": [dict(made.item)]}
     return parse_page(page, collection=made.collection, bucket="eodata").products[0]
 
 
 def hold(ledger: Ledger, made: SandboxProduct) -> Product:
-    """Let a ledger hold a product, without its files."""
+    """Record a product as held in the ledger, without its files."""
     product = product_of(made)
     ledger.products.record([product], {product.id: ("here",)}, priorities={}, now=NOW)
     ledger.items.keep({product.id: made.item["properties"]})
-    files = [_proven(path, content) for path, content in made.files.items() if path[-1] != "/"]
-    for event in (Event.SELECT, Event.CLAIM, Event.VERIFY):
+    files = [_verified(path, content) for path, content in made.files.items() if path[-1] != "/"]
+    for event in (Event.ENQUEUE, Event.CLAIM, Event.VERIFY):
         entry = ledger.products.get(product.id)
         ledger.products.advance(entry, Transition(event=event), now=NOW)
     ledger.file_lists.put_staged(product.id, files)
@@ -97,11 +96,11 @@ def hold(ledger: Ledger, made: SandboxProduct) -> Product:
     return product
 
 
-def _proven(path: str, content: bytes) -> VerifiedFile:
-    """Return a file with digest and ETag like real ones: no two alike, so they do not compress."""
-    told = path.encode() + content
-    digest = Digest(algorithm="sha3_256", hexdigest=hashlib.sha3_256(told).hexdigest())
-    etag = hashlib.md5(told, usedforsecurity=False).hexdigest()
+def _verified(path: str, content: bytes) -> VerifiedFile:
+    """Return a file with unique digest and ETag, so that they do not compress."""
+    content_id = path.encode() + content
+    digest = Digest(algorithm="sha3_256", hexdigest=hashlib.sha3_256(content_id).hexdigest())
+    etag = hashlib.md5(content_id, usedforsecurity=False).hexdigest()
     return VerifiedFile(path=path, size_bytes=len(content), etag=etag, digest=digest)
 
 
@@ -125,16 +124,19 @@ INSERT INTO {into}
     ON t.product_id = json_extract(:firsts, printf('$[%d]', substr(p.id, -15) % :kinds))
  WHERE p.path IS NOT NULL AND p.id NOT IN (SELECT value FROM json_each(:firsts))
 """
-STEP = "at, event, from_state, to_state, reason"
+COLUMNS = "at, event, from_state, to_state, reason"
 COPIES = (
     ("item", "item SELECT p.id, t.properties"),
-    ("proof", "proof SELECT p.id, t.kind, t.document"),
-    ("history", f"history (product_id, {STEP}) SELECT p.id, t.{STEP.replace(', ', ', t.')}"),
+    ("file_list", "file_list SELECT p.id, t.kind, t.document"),
+    (
+        "history",
+        f"history (product_id, {COLUMNS}) SELECT p.id, t.{COLUMNS.replace(', ', ', t.')}",
+    ),
 )
 
 
 def fill(folder: Path, *, held: int, gone: int) -> None:
-    """Make a ledger with *held* products that stand and *gone* that did once."""
+    """Create a ledger with *held* archived and *gone* pruned products."""
     (folder / "s2mirror.toml").write_text(CONFIGURATION)
     (folder / "archive").mkdir()
     ledger = open_ledger(folder / "ledger.sqlite")
@@ -160,21 +162,21 @@ def fill(folder: Path, *, held: int, gone: int) -> None:
 
 
 def _specs() -> list[ProductSpec]:
-    """Return products to multiply: no two have the same names of files."""
+    """Return the products to multiply; no two have the same file names."""
     tiles = ("32TMT", "32TNT", "33UUP", "31UFU", "18NXL", "56HKH", "32TLT", "32TPT")
     days = [NOW - timedelta(days=day, seconds=77 * day) for day in range(1, 5)]
     return [ProductSpec(tile=tile, sensed_at=day, scale=0.0001) for tile in tiles for day in days]
 
 
 def _later_columns(ledger: Ledger) -> list[str]:
-    """Return the columns of a product that came by later migrations, after ``path``."""
+    """Return the columns of the product table after ``path``."""
     rows = ledger.connection.query("SELECT name FROM pragma_table_info('product') ORDER BY cid")
     names = [row["name"] for row in rows]
     return names[names.index("path") + 1 :]
 
 
 def publish(folder: Path, size: int) -> None:
-    """Print what a publication costs in a catalog of *size* items."""
+    """Print the cost of a publication in a catalog of *size* items."""
     ledger, archive = open_ledger(folder / "ledger.sqlite"), Archive(folder / "archive")
     static_catalog = StaticCatalog(folder / "archive/catalog")
     for entry in ledger.products.in_tree():
@@ -208,7 +210,7 @@ def publish(folder: Path, size: int) -> None:
 
 
 def _sync_milliseconds(path: Path) -> float:
-    """Return how long this disk takes to make one file last: a publication does so four times."""
+    """Return the time to write and sync one file; a publication does so three times."""
     began = time.monotonic()
     with path.open("wb") as file:
         file.write(b"x" * 40_000)
@@ -217,12 +219,12 @@ def _sync_milliseconds(path: Path) -> float:
     return (time.monotonic() - began) * 1000
 
 
-def _item_path(static_catalog: StaticCatalog, place: ItemPath) -> Path:
-    return static_catalog.item_folder(place.drawer) / f"{place.name}.json"
+def _item_path(static_catalog: StaticCatalog, item: ItemPath) -> Path:
+    return static_catalog.item_folder(item.partition) / f"{item.name}.json"
 
 
 def geoparquet(folder: Path) -> None:
-    """Print what GeoParquet of everything costs."""
+    """Print the cost of GeoParquet of all items."""
     ledger, path = open_ledger(folder / "ledger.sqlite"), folder / "items.parquet"
     wall, cpu = time.monotonic(), time.process_time()
     summaries = ledger.archived_products.summaries(ArchiveQuery(collections=("sentinel-2-l2a",)))
@@ -239,10 +241,10 @@ def geoparquet(folder: Path) -> None:
 
 
 def items(folder: Path) -> None:
-    """Print how long a month of one tile takes from Python."""
+    """Print the time of a query for a month of one tile from Python."""
     with Mirror(folder / "s2mirror.toml") as mirror:
         seconds, counts = [], []
-        for month in range(1, LOOKS + 1):
+        for month in range(1, QUERIES + 1):
             start = f"{2016 + month // 12}-{month % 12 + 1:02d}"
             began = time.monotonic()
             found = list(mirror.items(tile="32TCC", start=f"{start}-01", end=f"{start}-28"))

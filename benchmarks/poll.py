@@ -1,8 +1,8 @@
-"""Measure a quiet poll: nothing new, one area or five hundred.
+"""Measure a poll without new products, with one area and with five hundred.
 
-Run it by ``make bench ARGS=poll``. CPU is that of the polling thread alone; the catalog is the
-sandbox's, in the same process. The comparison is what a user would write: pystac-client with the
-same query, and a set of known ids.
+Run it by ``make bench ARGS=poll``. CPU is that of the polling thread only; the catalog is the
+sandbox's, in the same process. The comparison is a user's own program: pystac-client with the same
+query, and a set of known IDs.
 """
 
 import statistics
@@ -27,7 +27,7 @@ NOW = datetime(2026, 5, 27, 10, 20, 31, tzinfo=UTC)
 
 
 def main() -> None:
-    """Print the figures, ours beside the comparison's."""
+    """Print the figures of s2mirror and of the comparison."""
     with tempfile.TemporaryDirectory() as name, Sandbox(Path(name)) as sandbox:
         days = (NOW - timedelta(days=day) for day in range(ITEMS))
         sandbox.publish([make_product(ProductSpec(sensed_at=day, scale=0.00001)) for day in days])
@@ -37,28 +37,28 @@ def main() -> None:
 
 
 def ours(folder: Path, sandbox: Sandbox, areas: int) -> None:
-    """Print what a quiet poll costs the mirror."""
+    """Print the cost of a poll without new products in s2mirror."""
     folder.mkdir()
     mirror = mirror_with(folder, sandbox, areas)
     poller, searches, stop = mirror.poller(), mirror.searches, StopFlag()
     first = [len(poller.poll(search, stop).new_ids) for search in searches]
     sandbox.requests.clear()
     cpu, wall = measured(lambda: [poller.poll(search, stop) for search in searches])
-    asked = len(sandbox.requests) / (ROUNDS + 1)
+    requests = len(sandbox.requests) / (ROUNDS + 1)
     print(
         f"mirror, {areas} areas, {sum(first)} known: {cpu:.1f} ms CPU, {wall:.1f} ms wall, "
-        f"{asked:.0f} request a poll"
+        f"{requests:.0f} request a poll"
     )
 
 
 def theirs(sandbox: Sandbox) -> None:
-    """Print what the same question costs with pystac-client and a set of known ids."""
+    """Print the cost of the same search with pystac-client and a set of known IDs."""
     stac_io = StacApiIO()
     stac_io.session.verify = str(sandbox.ca_file)
     stac_io.session.trust_env = False
     adapter_send = stac_io.session.send
 
-    def send(request: Any, **options: Any) -> Any:  # noqa: ANN401 - requests' own
+    def send(request: Any, **options: Any) -> Any:  # noqa: ANN401 - types of requests
         return adapter_send(request, **{**options, "verify": str(sandbox.ca_file)})
 
     stac_io.session.send = send  # type: ignore[method-assign]

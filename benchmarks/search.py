@@ -1,8 +1,8 @@
 """Measure listing a thousand real-size items: the mirror, pystac-client, eodag, side by side.
 
-Run it by ``make bench ARGS=search``. Every client is a process of its own and asks the same
-sandbox for the same items; CPU is that of the client from the first question to the last item,
-without its imports. Bytes are those of the catalog's answers as they went over the wire.
+Run it by ``make bench ARGS=search``. Every client is a separate process and lists the same items
+of the same sandbox. CPU is that of the client from the first request to the last item, without its
+imports. Bytes are those of the catalog's responses on the wire.
 """
 
 import json
@@ -29,11 +29,11 @@ BBOX = [8.0, 47.2, 8.3, 47.5]
 
 
 def main() -> None:
-    """Print the figures of every client, or run the one that is named."""
+    """Print the figures of every client, or run the named client."""
     if len(sys.argv) > 1:
         CLIENTS[sys.argv[1]]()
         return
-    from s2mirror.sandbox import (  # noqa: PLC0415 - each client pays for its own libraries alone
+    from s2mirror.sandbox import (  # noqa: PLC0415 - each client loads its own libraries only
         ProductSpec,
         Sandbox,
         make_product,
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def ask(client: str, sandbox: "Sandbox") -> dict[str, float]:
-    """Run one client; return what it and the catalog's side counted."""
+    """Run one client; return its figures, with the requests and bytes of the catalog."""
     with tempfile.TemporaryDirectory() as home:
         environment = {
             **os.environ,
@@ -80,29 +80,29 @@ def ask(client: str, sandbox: "Sandbox") -> dict[str, float]:
 
 
 def counted(work: Callable[[], int]) -> None:
-    """Print what *work*, which returns a number of items, took."""
+    """Print the cost of *work*, which returns a number of items."""
     cpu, wall = time.process_time(), time.monotonic()
     items = work()
-    facts = {
+    figures = {
         "items": items,
         "cpu": time.process_time() - cpu,
         "wall": time.monotonic() - wall,
         "peak": peak_megabytes(),
     }
-    print(json.dumps(facts))
+    print(json.dumps(figures))
 
 
 def peak_megabytes() -> float:
-    """Return the most memory that this process has had.
+    """Return the peak memory of this process.
 
-    Not by getrusage: there a new process begins with the peak of the one that made it.
+    getrusage is not usable: its value includes the peak of the parent process.
     """
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000
 
 
 def mirror() -> None:
-    """List, diff and record everything, as the first poll of an area does."""
+    """List, compare and record all items, as the first poll of an area does."""
     from s2mirror.config import parse_settings  # noqa: PLC0415 - as above
     from s2mirror.service.wiring import open_mirror  # noqa: PLC0415 - as above
     from s2mirror.stop import StopFlag  # noqa: PLC0415 - as above
@@ -121,7 +121,7 @@ def mirror() -> None:
 
 
 def pystac() -> None:
-    """List everything with pystac-client into a set of ids."""
+    """List all items with pystac-client into a set of IDs."""
     from pystac_client import Client  # noqa: PLC0415 - as above
 
     def work() -> int:
@@ -133,7 +133,7 @@ def pystac() -> None:
 
 
 def eodag() -> None:
-    """List everything with eodag's search over all pages."""
+    """List all items with eodag's search over all pages."""
     from eodag import EODataAccessGateway  # noqa: PLC0415 - as above
 
     gateway = EODataAccessGateway()

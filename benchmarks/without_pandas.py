@@ -1,8 +1,8 @@
-"""Import this first to have a user's mirror: sqlite-utils loads pandas wherever it finds it.
+"""Import this first to measure a user's installation: sqlite-utils loads pandas if it can.
 
-The mirror does not need pandas; the developers' tools bring it. It would cost 60 MB and 0.4 s.
+s2mirror does not need pandas; the developers' tools install it. It would cost 60 MB and 0.4 s.
 """
 
 import sys
 
-sys.modules["pandas"] = None  # what Python takes for "not installed"
+sys.modules["pandas"] = None  # Python treats None as not installed

@@ -23,7 +23,7 @@ from s2mirror.config import load_settings
 from s2mirror.model import LedgerEntry
 from s2mirror.ports import Progress
 from s2mirror.sandbox import Exchange, Fault, ProductSpec, Sandbox, SandboxProduct, make_product
-from s2mirror.sandbox.assets import announcing
+from s2mirror.sandbox.assets import with_manifest_checksum
 from s2mirror.sandbox.layout import Paths, loose_members, manifest_members
 from s2mirror.sandbox.manifest_xml import write_manifest
 from s2mirror.sandbox.products import footprint_of, make_files
@@ -102,7 +102,9 @@ def tiny(day: int = 27, *, band_bytes: int = 2000, **facts: Any) -> SandboxProdu
     files = make_files([*listed, *loose], spec)
     files["manifest.safe"] = write_manifest(spec, listed, files, footprint_of(spec))
     made = make_product(replace(spec, scale=0.0001))
-    return replace(made, files=files, item=announcing(made.item, files["manifest.safe"]))
+    return replace(
+        made, files=files, item=with_manifest_checksum(made.item, files["manifest.safe"])
+    )
 
 
 class Started(subprocess.Popen[str]):

@@ -20,7 +20,7 @@ WORDS: Final = frozenset(
     | {"timetable", "selection", "rate_limit"}
     | {"preview_model"}
 )
-# A room is a module, a package, or one adapter. What it may import is in its row, itself apart.
+# A unit is a module, a package, or one adapter. Its row contains the units that it may import.
 MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "clean_text": frozenset(),
     "errors": frozenset(),
@@ -67,7 +67,7 @@ MAY_IMPORT |= {
     "__main__": frozenset({"cli"}),
     "__init__": frozenset({"api"}),
 }
-# Each library is spoken to in one place, so that leaving it means changing one place.
+# Each library is imported in few places, so that it can be replaced there.
 HOMES: Final[dict[str, frozenset[str]]] = {
     "pyarrow": frozenset({"adapters.geoparquet"}),
     "pystac": frozenset({"api"}),
@@ -97,25 +97,27 @@ HOMES: Final[dict[str, frozenset[str]]] = {
     "numpy": frozenset({"projection", "adapters.previews", "sandbox"}),
     "rasterio": frozenset({"adapters.previews"}),
 }
-ONLY_IN_THE_SANDBOX: Final = frozenset(
+SANDBOX_ONLY: Final = frozenset(
     {"moto", "starlette", "uvicorn", "trustme", "cql2", "joserfc", "werkzeug", "PIL", "quickjs"}
 )
-# The clock, the disk, the dice and the network come into a decision as arguments.
-NOT_FOR_PLANNING: Final = frozenset({"os", "time", "random", "pathlib", "socket", "subprocess"})
+# Clock, disk, jitter and network are arguments of a decision.
+FORBIDDEN_IN_PLANNING: Final = frozenset(
+    {"os", "time", "random", "pathlib", "socket", "subprocess"}
+)
 
 
 def module_of(source: Path) -> str:
     return ".".join(source.relative_to(PACKAGE).with_suffix("").parts)
 
 
-def room_of(module: str) -> str:
-    """Return the room that a module is in: two names for an adapter, else one."""
+def unit_of(module: str) -> str:
+    """Return the unit of a module: two names for an adapter, else one."""
     parts = module.removesuffix(".__init__").split(".")
     return ".".join(parts[:2]) if parts[0] == "adapters" else parts[0]
 
 
 def imports_of(source: Path) -> Iterator[str]:
-    """Yield the full name of every module that a file imports, wherever in it."""
+    """Yield the full name of every module that a file imports, at any depth."""
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -126,11 +128,11 @@ def imports_of(source: Path) -> Iterator[str]:
             yield from (names if module in ("s2mirror", "s2mirror.adapters") else [module])
 
 
-def rooms_imported_by(source: Path) -> set[str]:
+def units_imported_by(source: Path) -> set[str]:
     ours = [name.removeprefix("s2mirror.") for name in imports_of(source) if "s2mirror." in name]
     ours = [name for name in ours if name != "USER_AGENT"]  # of the package itself
-    rooms = {room_of(name) for name in ours if not name.startswith("__")}
-    return rooms - {room_of(module_of(source))}
+    units = {unit_of(name) for name in ours if not name.startswith("__")}
+    return units - {unit_of(module_of(source))}
 
 
 def libraries_imported_by(source: Path) -> set[str]:
@@ -147,58 +149,58 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
 
 @pytest.mark.parametrize("source", SOURCES, ids=module_of)
 def test_imports_point_downward_only(source: Path) -> None:
-    room = room_of(module_of(source))
-    assert room in MAY_IMPORT, f"{room} is a new room; say in MAY_IMPORT what it may import"
-    extra = rooms_imported_by(source) - MAY_IMPORT[room]
+    unit = unit_of(module_of(source))
+    assert unit in MAY_IMPORT, f"{unit} is a new unit; add its row to MAY_IMPORT"
+    extra = units_imported_by(source) - MAY_IMPORT[unit]
     assert not extra, f"{module_of(source)} must not import {sorted(extra)}"
 
 
-def test_the_table_of_rooms_has_no_circle_and_no_room_that_is_gone() -> None:
-    rooms = {room_of(module_of(source)) for source in SOURCES}
-    assert set(MAY_IMPORT) == rooms
+def test_import_table_is_complete_and_has_no_cycle() -> None:
+    units = {unit_of(module_of(source)) for source in SOURCES}
+    assert set(MAY_IMPORT) == units
     settled: set[str] = set()
-    while ready := {room for room in rooms - settled if MAY_IMPORT[room] <= settled}:
+    while ready := {unit for unit in units - settled if MAY_IMPORT[unit] <= settled}:
         settled |= ready
-    assert settled == rooms
+    assert settled == units
 
 
-def test_no_adapter_knows_another() -> None:
-    for room, allowed in MAY_IMPORT.items():
-        if room.startswith("adapters."):
+def test_no_adapter_imports_another() -> None:
+    for unit, allowed in MAY_IMPORT.items():
+        if unit.startswith("adapters."):
             assert not any(name.startswith("adapters") for name in allowed)
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=module_of)
-def test_each_library_stays_in_its_home(source: Path) -> None:
-    room = room_of(module_of(source))
+def test_libraries_are_imported_in_permitted_units(source: Path) -> None:
+    unit = unit_of(module_of(source))
     for library in libraries_imported_by(source):
-        allowed = {"sandbox"} if library in ONLY_IN_THE_SANDBOX else HOMES.get(library)
-        assert allowed, f"{library} is a new library; give it a home in HOMES"
-        assert room in allowed, f"{module_of(source)} must not import {library}"
+        allowed = {"sandbox"} if library in SANDBOX_ONLY else HOMES.get(library)
+        assert allowed, f"{library} is a new library; add its row to HOMES"
+        assert unit in allowed, f"{module_of(source)} must not import {library}"
 
 
-def test_every_library_with_a_home_is_still_used() -> None:
+def test_every_library_in_table_is_imported() -> None:
     used = set().union(*(libraries_imported_by(source) for source in SOURCES))
-    assert used == set(HOMES) | ONLY_IN_THE_SANDBOX
+    assert used == set(HOMES) | SANDBOX_ONLY
 
 
-def test_planning_knows_no_clock_no_disk_and_no_dice() -> None:
+def test_planning_imports_no_clock_disk_or_jitter() -> None:
     for source in (PACKAGE / "planning").glob("*.py"):
-        outside = {name.split(".")[0] for name in imports_of(source)} & NOT_FOR_PLANNING
+        outside = {name.split(".")[0] for name in imports_of(source)} & FORBIDDEN_IN_PLANNING
         assert not outside, f"{module_of(source)} must not import {sorted(outside)}"
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=module_of)
-def test_no_file_is_too_long_to_read(source: Path) -> None:
+def test_no_file_exceeds_line_limit(source: Path) -> None:
     assert len(source.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES
 
 
-def test_no_function_is_too_long_to_read() -> None:
+def test_no_function_exceeds_line_limit() -> None:
     lines = {name: _lines(node) - _lines_of_text(node) for name, node in functions()}
     assert {name: count for name, count in lines.items() if count > MAX_FUNCTION_LINES} == {}
 
 
-def test_no_function_has_too_many_parameters() -> None:
+def test_no_function_exceeds_parameter_limit() -> None:
     many = {name for name, node in functions() if len(_parameters(node)) > MAX_PARAMETERS}
     assert many == set()
 
@@ -208,7 +210,7 @@ def _lines(node: ast.AST) -> int:
 
 
 def _lines_of_text(node: ast.AST) -> int:
-    """Count the lines that only go on with a text, such as the SQL of a migration."""
+    """Count the lines that continue a string, such as the SQL of a migration."""
     texts = [found for found in ast.walk(node) if isinstance(found, ast.Constant)]
     return sum(_lines(found) - 1 for found in texts if isinstance(found.value, str))
 

@@ -1,8 +1,8 @@
 r"""A Copernicus Data Space on loopback, for ``s2mirror demo`` and the tests.
 
 Catalog, object store, token endpoint, Process API and feed of deletions on ephemeral ports, each
-behind a TLS proxy that can harm requests and records all of them. Code under test sees endpoints
-and a CA, nothing else::
+behind a TLS proxy that injects faults and records every request. The code under test receives
+endpoints and a CA file only::
 
     with Sandbox(folder) as sandbox:
         sandbox.publish(make_product(ProductSpec(tile="32TMT")))
@@ -13,23 +13,24 @@ and a CA, nothing else::
         sandbox.stac_proxy.inject(Fault(method="POST", answer=Answer(status=429)))
         sandbox.s3_proxy.traffic.count(r"\.jp2$"), sandbox.s3_proxy.traffic.max_open_requests
         sandbox.s3_proxy.traffic.wait_until_idle()
-        sandbox.s3_proxy.rate_limit.requests = 2000  # per minute, told in headers; then 429
-        sandbox.requests  # what the catalog was asked
+        sandbox.s3_proxy.rate_limit.requests = 2000  # per minute, sent in headers; then 429
+        sandbox.requests  # every request to the STAC catalog
 
         sandbox.withdraw(product_id)
         sandbox.replace(changed_product)
-        sandbox.clear()  # all of it, faults and records too
+        sandbox.clear()  # removes products, faults and records
         sandbox.store.revoke_key(); sandbox.store.renew_key()
         sandbox.identity.expires_in_seconds = 2; sandbox.identity.revoked = True
         sandbox.process.refuse_next = 3; sandbox.process.units_left = 0.5
         sandbox.catalogue.result_cap = 100
         sandbox.catalogue.restart_on_dead_token = True
 
-Products: ``make_product(ProductSpec(…))`` makes files and item; ``make_item(…)`` an item alone, for
-catalogs of many thousands; ``from_real(path)`` serves recorded items and manifests. A product is
-a plain value: ``dataclasses.replace(product, files={…})`` makes a broken one.
+``make_product(ProductSpec(…))`` generates a product with files and STAC item, ``make_item(…)`` a
+product with an item only, for catalogs of many thousands, and ``from_real(path)`` a product for
+each recorded item or manifest. A product is a plain value: ``dataclasses.replace(product,
+files={…})`` makes a damaged one.
 
-Needs the extra ``s2mirror[sandbox]``.
+The sandbox needs the extra ``s2mirror[sandbox]``.
 """
 
 from s2mirror.sandbox.faults import Answer, Exchange, Fault

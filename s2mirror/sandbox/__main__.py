@@ -1,7 +1,7 @@
-"""Serves a made-up Copernicus Data Space on loopback until it is told to stop.
+"""Serves a simulated Copernicus Data Space on loopback until SIGINT or SIGTERM.
 
-Prints the endpoints; writes the credentials to a file that a shell can source, and the endpoints
-to a part of an s2mirror.toml.
+The program prints the endpoints, writes the credentials to a file that a shell can source, and
+writes the endpoints to a file of s2mirror options.
 """
 
 import argparse
@@ -35,13 +35,13 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m s2mirror.sandbox", description=__doc__)
-    parser.add_argument(
-        "--folder", type=Path, help="where CA and env file go; else a temporary one"
-    )
+    parser.add_argument("--folder", type=Path, help="folder for CA, env and TOML file (temporary)")
     parser.add_argument("--items", type=Path, help="recorded items and manifests to serve")
-    parser.add_argument("--tile", default="32TMT", help="tile of the made products (32TMT)")
-    parser.add_argument("--products", type=int, default=3, help="how many to make (3)")
-    parser.add_argument("--scale", type=float, default=0.002, help="share of real sizes (0.002)")
+    parser.add_argument("--tile", default="32TMT", help="tile of the generated products (32TMT)")
+    parser.add_argument("--products", type=int, default=3, help="number of generated products (3)")
+    parser.add_argument(
+        "--scale", type=float, default=0.002, help="file sizes as a share of real sizes (0.002)"
+    )
     parser.add_argument("--json", action="store_true", help="print the endpoints as JSON")
     return parser
 
@@ -70,8 +70,8 @@ def _endpoints(sandbox: Sandbox) -> dict[str, str]:
     }
 
 
-def _print(facts: dict[str, str], as_json: bool) -> None:  # noqa: FBT001 - straight from argparse
-    lines = [json.dumps(facts)] if as_json else [f"{key}={value}" for key, value in facts.items()]
+def _print(values: dict[str, str], as_json: bool) -> None:  # noqa: FBT001 - straight from argparse
+    lines = [json.dumps(values)] if as_json else [f"{key}={value}" for key, value in values.items()]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
 
@@ -80,7 +80,7 @@ def _products(args: argparse.Namespace) -> Iterator[SandboxProduct]:
     if args.items:
         material = from_real(args.items, scale=args.scale)
         for name, reason in material.passed_over.items():
-            sys.stderr.write(f"passed over {name}: {reason}\n")
+            sys.stderr.write(f"skipped {name}: {reason}\n")
         yield from material.products
         return
     today = datetime.now(UTC).replace(hour=10, minute=20, second=31, microsecond=0)

@@ -1,4 +1,4 @@
-"""Bytes for made files: deterministic, incompressible, cheap even at real sizes."""
+"""Content of generated files: deterministic, incompressible, cheap even at real sizes."""
 
 import hashlib
 import random
@@ -12,10 +12,10 @@ _JP2_SIGNATURE: Final = bytes.fromhex("0000000c6a5020200d0a870a00000014667479706
 
 
 def file_content(path: str, size_bytes: int, seed: str) -> bytes:
-    """Return what stands in the file at *path*: at least one byte, the same for the same *seed*.
+    """Return the content of the file at *path*: at least one byte, equal for equal *seed*.
 
-    XML and HTML are well-formed text of about the size; PNGs are valid; the rest is noise of
-    exactly that size behind the right first bytes.
+    XML and HTML files are well-formed text of about the given size, PNG files are valid. All other
+    files are the first bytes of their format and noise, of exactly the given size.
     """
     suffix = path.rpartition(".")[2]
     if suffix in ("xml", "html", "xsl", "xsd"):
@@ -31,17 +31,18 @@ def _text(path: str, size_bytes: int, seed: str) -> bytes:
     head = f'<?xml version="1.0" encoding="UTF-8"?>\n<{name} source="{seed}" file="{path}">\n<!--'
     tail = f"-->\n</{name}>\n"
     filler = hashlib.sha256(f"{seed}/{path}".encode()).hexdigest()
-    room = max(0, size_bytes - len(head) - len(tail))
-    return f"{head}{(filler * (room // len(filler) + 1))[:room]}{tail}".encode()
+    left = max(0, size_bytes - len(head) - len(tail))
+    return f"{head}{(filler * (left // len(filler) + 1))[:left]}{tail}".encode()
 
 
 def _noise(head: bytes, size_bytes: int, seed: str) -> bytes:
-    """Return *head* and noise; large files repeat one block, each turn marked by its number."""
+    """Return *head* and noise; large files repeat one block, each time after its number."""
     start = head + hashlib.sha256(seed.encode()).digest()
     if size_bytes <= _BLOCK_BYTES:
         return (start + random.Random(seed).randbytes(size_bytes))[:size_bytes]
-    turns = (struct.pack(">Q", turn) + _block() for turn in range(size_bytes // _BLOCK_BYTES + 1))
-    return b"".join([start, *turns])[:size_bytes]
+    count = size_bytes // _BLOCK_BYTES + 1
+    blocks = (struct.pack(">Q", number) + _block() for number in range(count))
+    return b"".join([start, *blocks])[:size_bytes]
 
 
 @lru_cache(maxsize=1)
@@ -50,7 +51,7 @@ def _block() -> bytes:
 
 
 def _png(seed: str) -> bytes:
-    """Return a valid picture of 8 by 8 grey pixels."""
+    """Return a valid image of 8 by 8 grey pixels."""
     header = struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)
     rows = b"".join(b"\0" + random.Random(f"{seed}{row}").randbytes(8) for row in range(8))
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))

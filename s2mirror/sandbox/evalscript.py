@@ -1,4 +1,4 @@
-"""Runs evalscripts for real, in an engine for JavaScript."""
+"""Runs evalscripts in a JavaScript engine."""
 
 import json
 from dataclasses import dataclass
@@ -27,62 +27,64 @@ function __run(text) {
 
 
 class ScriptError(UsageError):
-    """An evalscript that does not run, in the engine's words."""
+    """The evalscript failed; the message is that of the engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What an evalscript asks for."""
+    """The result of an evalscript's function ``setup``."""
 
     inputs: tuple[str, ...]
     in_numbers: bool
-    """Digital numbers (``units: "DN"``) instead of reflectances."""
+    """True for digital numbers (``units: "DN"``), False for reflectances."""
     outputs: int
-    """Bands of the outcome."""
+    """Number of output bands."""
     sample_type: str
 
 
 class Evalscript:
-    """One script, ready to run in this thread."""
+    """One script; only the thread that created it may run it."""
 
     def __init__(self, text: str) -> None:
         self._engine = quickjs.Context()
         self._engine.set_time_limit(_SECONDS)
         self._engine.set_memory_limit(_BYTES)
         if not text.lstrip().startswith("//VERSION=3"):
-            raise ScriptError("an evalscript begins with //VERSION=3")
+            raise ScriptError("the evalscript does not begin with //VERSION=3")
         self._eval(text)
         self._eval(_RUN)
         self.setup = _setup_of(json.loads(self._eval("JSON.stringify(setup())")))
 
-    def draw(self, bands: dict[str, Grid]) -> Grid:
-        """Return rows, columns, bands of what the script makes of each pixel."""
+    def render(self, bands: dict[str, Grid]) -> Grid:
+        """Return the script's output for each pixel: rows, columns, bands."""
         shape = next(iter(bands.values())).shape
         self._engine.set("__bands", json.dumps({k: v.ravel().tolist() for k, v in bands.items()}))
-        drawn = json.loads(self._eval("__run(__bands)"))
+        output = json.loads(self._eval("__run(__bands)"))
         try:
-            pixels = np.array(drawn, dtype=float).reshape(*shape, self.setup.outputs)
+            pixels = np.array(output, dtype=float).reshape(*shape, self.setup.outputs)
         except ValueError as error:
             raise ScriptError(
-                f"evaluatePixel does not return {self.setup.outputs} numbers, as setup says"
+                f"evaluatePixel does not return {self.setup.outputs} numbers, which setup declares"
             ) from error
         return pixels
 
-    def _eval(self, text: str) -> Any:  # noqa: ANN401 - whatever the script returns
+    def _eval(self, text: str) -> Any:  # noqa: ANN401 - any value that the script returns
         try:
             return self._engine.eval(text)
         except quickjs.JSException as error:
             raise ScriptError(str(error).strip()) from error
 
 
-def _setup_of(said: Any) -> Setup:  # noqa: ANN401 - parsed JSON
+def _setup_of(returned: Any) -> Setup:  # noqa: ANN401 - parsed JSON
     try:
-        first = said["input"][0]
-        given = first if isinstance(first, dict) else {"bands": said["input"]}
-        output = said["output"][0] if isinstance(said["output"], list) else said["output"]
+        first = returned["input"][0]
+        source = first if isinstance(first, dict) else {"bands": returned["input"]}
+        output = (
+            returned["output"][0] if isinstance(returned["output"], list) else returned["output"]
+        )
         return Setup(
-            inputs=tuple(given["bands"]),
-            in_numbers="DN" in (given.get("units") or ()),
+            inputs=tuple(source["bands"]),
+            in_numbers="DN" in (source.get("units") or ()),
             outputs=int(output["bands"]),
             sample_type=str(output.get("sampleType", "AUTO")),
         )

@@ -1,4 +1,4 @@
-"""What can go wrong between a client and a service, as values; and a record of requests."""
+"""Faults between a client and a service, the rate limit, and the record of requests."""
 
 import math
 import re
@@ -13,7 +13,7 @@ Cut = Literal["reset", "close", "shorten"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A whole answer to give instead of the service's."""
+    """A complete response that replaces the service's response."""
 
     status: int = 503
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -22,43 +22,43 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    r"""What to do to the next requests that match; the fields below ``times`` can be combined.
+    r"""A fault for the next matching requests; the fields below ``times`` can be combined.
 
     >>> Fault(path=r"B02_10m", answer=Answer(status=503), times=2)
     >>> Fault(path=r"\.jp2$", cut_after_bytes=1000, cut="reset")
     """
 
     path: str = ""
-    """A regular expression, searched in path and query; empty matches everything."""
+    """A regular expression, searched in path and query; an empty one matches every request."""
     method: str = ""
-    """For example ``GET``; empty matches every method."""
+    """For example ``GET``; ``""`` matches every method."""
     skip: int = 0
-    """Matches to let through before the fault begins."""
+    """Number of matching requests to forward before the first faulty one."""
     times: int | None = 1
-    """How many matches to harm; None for all that come."""
+    """Number of faulty requests; None for every matching request."""
 
     delay_seconds: float = 0.0
-    """Wait before the service is asked."""
+    """Delay before the request is forwarded."""
     silent: bool = False
-    """Never answer; the connection stays open until the client leaves."""
+    """Send no response; the connection stays open until the client closes it."""
     answer: Answer | None = None
-    """Answer this instead of asking the service."""
+    """Send this response and do not forward the request."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Set these headers in the answer, for example another ``ETag``."""
+    """Set these headers in the response, for example another ``ETag``."""
     ignore_range: bool = False
-    """Answer a Range request with 200 and the whole object."""
+    """Respond to a Range request with 200 and the whole object."""
     flip_byte: int | None = None
     """Invert the byte at this offset of the body."""
     cut_after_bytes: int | None = None
-    """End the body after so many bytes, in the way that ``cut`` says."""
+    """End the body after this number of bytes, as ``cut`` determines."""
     cut: Cut = "reset"
-    """``reset`` breaks the connection, ``close`` ends it politely, ``shorten`` sends a shorter
-    Content-Length, so that nothing looks wrong."""
+    """``reset`` sends a TCP reset, ``close`` closes the connection, ``shorten`` sends a smaller
+    Content-Length, so that the response looks complete."""
     bytes_per_second: int | None = None
-    """Send the body no faster than this."""
+    """Highest rate at which the body is sent."""
 
     def matches(self, method: str, path: str) -> bool:
-        """Tell whether a request is one of those to harm."""
+        """Return whether the fault applies to a request."""
         return self.method in ("", method) and re.search(self.path, path) is not None
 
 
@@ -73,14 +73,14 @@ class _Armed:
 
 
 class FaultPlan:
-    """The faults that wait for their requests, first come first served; safe between threads."""
+    """The armed faults; the first matching one applies. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._armed: list[_Armed] = []
 
     def add(self, *faults: Fault) -> None:
-        """Arm *faults*, after those that are armed already."""
+        """Arm *faults*, after those that are already armed."""
         with self._lock:
             self._armed += [_Armed(fault, fault.skip, fault.times) for fault in faults]
 
@@ -91,12 +91,12 @@ class FaultPlan:
 
     @property
     def waiting(self) -> int:
-        """How many faults are armed and not used up."""
+        """Number of faults that are armed and not used up."""
         with self._lock:
             return len(self._armed)
 
     def take(self, method: str, path: str) -> Fault:
-        """Return the fault for one request, counting it off; NO_FAULT if none is for it."""
+        """Return the fault for one request and count it; NO_FAULT if no fault matches."""
         with self._lock:
             for armed in self._armed:
                 if armed.fault.matches(method, path):
@@ -116,7 +116,7 @@ class FaultPlan:
 
 @dataclass(slots=True, kw_only=True)
 class Exchange:
-    """One request and what became of it. Times are seconds of the monotonic clock."""
+    """One request and its response. Times are seconds of the monotonic clock."""
 
     method: str
     path: str
@@ -124,9 +124,9 @@ class Exchange:
     range: str
     """The Range header, or ``""``."""
     agent: str = ""
-    """Who asks, by the User-Agent header."""
+    """The User-Agent header."""
     status: int = 0
-    """What the client was told; 0 if nothing."""
+    """Status of the response; 0 if none was sent."""
     sent_bytes: int = 0
     """Body bytes sent to the client."""
     started: float = field(default_factory=time.monotonic)
@@ -134,10 +134,10 @@ class Exchange:
 
 
 class RateLimit:
-    """A limit of requests per window, told in headers as CDSE's store does.
+    """A limit of requests per window, reported in headers as CDSE's store does.
 
-    CDSE allows 2000 a minute. *requests* may change at any time; None, as at the start, lets all
-    pass and sends no headers.
+    CDSE allows 2000 a minute. *requests* may change at any time; None, the default, sets no limit
+    and sends no headers.
     """
 
     def __init__(self, requests: int | None = None, window_seconds: float = 60) -> None:
@@ -148,12 +148,12 @@ class RateLimit:
         self._until = 0.0
 
     def restart(self) -> None:
-        """Begin a new window with the next request."""
+        """Start a new window with the next request."""
         with self._lock:
             self._until = 0.0
 
     def admit(self) -> tuple[bool, dict[str, str]]:
-        """Count one request; return whether it may pass, and the headers for its answer."""
+        """Count one request; return whether it is within the limit, and the response headers."""
         if self.requests is None:
             return True, {}
         with self._lock:
@@ -171,7 +171,7 @@ class RateLimit:
 
 
 class Traffic:
-    """All requests through a proxy, and how many were under way at once."""
+    """All requests through a proxy, and the largest number of concurrent ones."""
 
     def __init__(self) -> None:
         self._lock = Condition()
@@ -180,7 +180,7 @@ class Traffic:
         self.open_connections = 0
 
     def forget(self) -> None:
-        """Begin a new record; what is under way stays counted as open."""
+        """Start a new record; requests in progress stay counted as open."""
         with self._lock:
             self.exchanges: list[Exchange] = []
             self.max_open_requests = 0
@@ -188,11 +188,11 @@ class Traffic:
             self.opened_connections = 0
 
     def count(self, path: str = "", method: str = "") -> int:
-        """Return how many requests match, *path* being a regular expression."""
+        """Return the number of matching requests; *path* is a regular expression."""
         return len(self.matching(path, method))
 
     def matching(self, path: str = "", method: str = "") -> list[Exchange]:
-        """Return the requests that match, in the order in which they came."""
+        """Return the matching requests in the order of arrival."""
         with self._lock:
             exchanges = list(self.exchanges)
         return [
@@ -202,23 +202,23 @@ class Traffic:
         ]
 
     def begin(self, exchange: Exchange) -> None:
-        """Record that a request has come."""
+        """Record the start of a request."""
         with self._lock:
             self.exchanges.append(exchange)
             self.open_requests += 1
             self.max_open_requests = max(self.max_open_requests, self.open_requests)
 
     def end(self, exchange: Exchange) -> None:
-        """Record that a request is over."""
+        """Record the end of a request."""
         with self._lock:
             exchange.ended = time.monotonic()
             self.open_requests -= 1
             self._lock.notify_all()
 
     def wait_until_idle(self, timeout_seconds: float = 60) -> bool:
-        """Wait until no request is under way; return whether that came about.
+        """Wait until no request is in progress; return False after the time-out.
 
-        A client can have the last byte of an answer a moment before its end is recorded.
+        A client can receive the last byte of a response before the proxy records its end.
         """
         with self._lock:
             return self._lock.wait_for(lambda: self.open_requests == 0, timeout_seconds)

@@ -24,16 +24,16 @@ _OPERATORS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A parsed filter that knows which properties it looks at."""
+    """A parsed filter and the names of the properties that it reads."""
 
     expression: cql2.Expr
     properties: frozenset[str]
 
     def matches(self, item: Mapping[str, Any]) -> bool:
-        """Tell whether *item* passes; a property that it lacks never does, as NULL in SQL."""
+        """Return whether *item* matches; a missing property never matches, as NULL in SQL."""
         seen = {name: item["properties"].get(name) for name in self.properties}
         known = {name: value for name, value in seen.items() if value is not None}
-        # The library copies the whole item for every look, so it gets no more than it needs.
+        # The library copies the item for each evaluation, so it gets only the parts that it needs.
         small: dict[str, Any] = {
             "type": "Feature",
             "id": item["id"],
@@ -52,7 +52,7 @@ class Filter:
 def parse_filter(value: object, language: str) -> Filter:
     """Return a filter from CQL2 JSON (object or text) or, for ``cql2-text``, from text.
 
-    Raises ValueError for what is no CQL2, or uses an operator that no STAC API knows.
+    Raises ValueError for invalid CQL2 and for operators that no STAC API knows.
     """
     try:
         if language == "cql2-text":
@@ -61,7 +61,7 @@ def parse_filter(value: object, language: str) -> Filter:
             tree = json.loads(value) if isinstance(value, str) else value
         expression = cql2.parse_json(json.dumps(_with_instants(tree)))
     except Exception as error:  # the library raises bare Exception
-        raise ValueError(f"no valid CQL2: {error}") from error
+        raise ValueError(f"invalid CQL2: {error}") from error
     unknown = {node["op"] for node in _nodes(tree) if "op" in node} - _OPERATORS
     if unknown:
         raise ValueError(f"unknown CQL2 operator {', '.join(sorted(map(str, unknown)))}")
@@ -85,7 +85,7 @@ def _names(tree: object) -> Iterator[str]:
 
 
 def _with_instants(tree: object) -> object:
-    """Mark bare text next to a time property as an instant, as the queryables let pgstac do.
+    """Mark text next to a time property as an instant, as pgstac does from the queryables.
 
     Compared as text, ``…:00.5Z`` would sort before ``…:00Z``.
     """

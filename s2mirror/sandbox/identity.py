@@ -1,4 +1,4 @@
-"""A token endpoint that answers as the Data Space's Keycloak does to client credentials."""
+"""A token endpoint for client credentials, with the responses of the Data Space's Keycloak."""
 
 import base64
 import binascii
@@ -24,7 +24,7 @@ _NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 @dataclass(slots=True)
 class IdentityService:
-    """Issues tokens to the one client that it knows."""
+    """Issues tokens to one registered client."""
 
     issuer: str = "https://localhost/auth/realms/CDSE"
     client_id: str = field(default_factory=lambda: f"sh-{uuid.uuid4()}")
@@ -33,11 +33,11 @@ class IdentityService:
     issued: list[str] = field(default_factory=list)
     """Every access token, in the order of issue."""
     clock: Callable[[], float] = time.time
-    """Seconds since 1970; another one lets an hour pass in a moment, or goes wrong."""
+    """Seconds since 1970; tests replace it to skip time or to set a wrong clock."""
     revoked: bool = False
-    """Whether the client was switched off or has expired; its tokens die with it."""
+    """Whether the client was deactivated or has expired; its tokens are then invalid."""
     claims: dict[str, str | int] = field(default_factory=dict)
-    """Said in every answer instead of the truth, such as ``expires_in``."""
+    """Values that replace the correct ones in every response, such as ``expires_in``."""
     _key: OctKey = field(default_factory=lambda: OctKey.generate_key(256))
 
     def app(self) -> Starlette:
@@ -45,13 +45,13 @@ class IdentityService:
         return Starlette(routes=[Route(TOKEN_PATH, self._token, methods=["POST"])])
 
     def is_valid(self, token: str) -> bool:
-        """Tell whether an access token is one of ours and still lives."""
+        """Return whether an access token was issued here and has not expired."""
         if self.revoked or token not in self.issued:
             return False
         return float(jwt.decode(token, self._key).claims["exp"]) > self.clock()
 
     def reset(self) -> None:
-        """Forget every token, and be again what a new service is; the client stays."""
+        """Delete every token and restore the defaults; the client stays."""
         self.issued.clear()
         self.claims.clear()
         self.expires_in_seconds, self.clock, self.revoked = 600, time.time, False

@@ -1,4 +1,4 @@
-"""Writes STAC items as the catalog serves them for Sentinel-2."""
+"""Generates STAC items as the STAC catalog serves them for Sentinel-2."""
 
 import hashlib
 import uuid
@@ -10,8 +10,8 @@ from typing import Any, Final
 from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
-from s2mirror.sandbox.assets import Place, assets_of
-from s2mirror.sandbox.spec import ProductSpec, stamp
+from s2mirror.sandbox.assets import ProductLocation, assets_of
+from s2mirror.sandbox.spec import ProductSpec, name_time
 
 _DESIGNATORS: Final = {
     "sentinel-2a": "2015-028A",
@@ -39,10 +39,10 @@ _EXTENSIONS: Final = (
 
 
 def write_item(
-    spec: ProductSpec, files: Mapping[str, bytes], outline: BaseGeometry
+    spec: ProductSpec, files: Mapping[str, bytes], geometry: BaseGeometry
 ) -> dict[str, Any]:
-    """Return the item of a product whose *files* are at hand; the API adds its own links."""
-    place = Place(
+    """Return the item of a product with *files*, without the links that the API adds."""
+    location = ProductLocation(
         product_id=spec.id,
         prefix=spec.prefix,
         uuid=str(uuid.UUID(bytes=hashlib.sha256(spec.id.encode()).digest()[:16])),
@@ -55,17 +55,17 @@ def write_item(
         "stac_extensions": list(_EXTENSIONS),
         "id": spec.id,
         "collection": spec.collection,
-        "geometry": mapping(outline),
-        "bbox": list(outline.bounds),
-        "properties": {**_properties(spec), **_private(place, total)},
-        "links": _links(place),
-        "assets": assets_of(place, files, utm_zone=_utm_code(spec.tile)),
+        "geometry": mapping(geometry),
+        "bbox": list(geometry.bounds),
+        "properties": {**_properties(spec), **_private(location, total)},
+        "links": _links(location),
+        "assets": assets_of(location, files, utm_zone=_utm_code(spec.tile)),
     }
 
 
-def write_light_item(spec: ProductSpec, outline: BaseGeometry) -> dict[str, Any]:
-    """Return an item with the two assets that need no files, for catalogs of many thousands."""
-    return write_item(spec, {}, outline)
+def write_light_item(spec: ProductSpec, geometry: BaseGeometry) -> dict[str, Any]:
+    """Return an item with the assets that need no files, for catalogs of many thousands."""
+    return write_item(spec, {}, geometry)
 
 
 def _utm_code(tile: str) -> int:
@@ -90,10 +90,10 @@ def _properties(spec: ProductSpec) -> dict[str, Any]:
         **_processing(spec),
         **_clouds(spec),
         "grid:code": f"MGRS-{spec.tile}",
-        "eopf:datatake_id": f"G{spec.unit}_{stamp(spec.sensed_at)}"
+        "eopf:datatake_id": f"G{spec.unit}_{name_time(spec.sensed_at)}"
         f"_{spec.absolute_orbit:06d}_{version}",
         "eopf:datastrip_id": f"{spec.unit}_OPER_MSI_{spec.level}_DS_{spec.centre}"
-        f"_{stamp(spec.generated_at)}_S{stamp(spec.strip_at)}_{version}",
+        f"_{name_time(spec.generated_at)}_S{name_time(spec.strip_at)}_{version}",
         "eopf:instrument_mode": "INS-NOBS",
         **_l2a_only(spec),
         **_schemes(spec.item_style),
@@ -168,37 +168,37 @@ def _schemes(item_style: str) -> dict[str, Any]:
     }
 
 
-def _private(place: Place, total_bytes: int) -> dict[str, Any]:
-    if not place.is_recent:
+def _private(location: ProductLocation, total_bytes: int) -> dict[str, Any]:
+    if not location.is_recent:
         return {}
     return {
         "_private": {
             "visible": True,
-            "product_name": f"{place.product_id}.SAFE",
+            "product_name": f"{location.product_id}.SAFE",
             "product_size": total_bytes,
-            "product_uuid": place.uuid,
+            "product_uuid": location.uuid,
         }
     }
 
 
-def _links(place: Place) -> list[dict[str, Any]]:
+def _links(location: ProductLocation) -> list[dict[str, Any]]:
     history = {
         "rel": "version-history",
         "href": "https://trace.dataspace.copernicus.eu/api/v1/traces/name/"
-        f"{place.product_id}.SAFE.zip",
+        f"{location.product_id}.SAFE.zip",
         "type": "application/json",
         "title": "Product history record from the CDSE traceability service",
     }
     enclosure = {
         "rel": "enclosure",
-        "href": f"s3://eodata/{place.prefix}",
+        "href": f"s3://eodata/{location.prefix}",
         "type": "application/x-directory",
         "title": "S3 path to source directory",
         "auth:refs": ["s3"],
         "storage:refs": ["cdse-s3", "creodias-s3"],
     }
-    return [enclosure, history] if place.is_recent else [history]
+    return [enclosure, history] if location.is_recent else [history]
 
 
-def _time(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+def _time(instant: datetime) -> str:
+    return f"{instant.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from s2mirror.sandbox.spec import ProductSpec, stamp
+from s2mirror.sandbox.spec import ProductSpec, name_time
 
 _BANDS_10M: Final = ("B02", "B03", "B04", "B08")
 _BANDS_60M: Final = ("B01", "B09", "B10")
@@ -67,7 +67,7 @@ class Member:
     path: str
     """Relative to the product folder."""
     object_id: str = ""
-    """Its ID in the manifest; empty for a file that the manifest leaves out."""
+    """Its ID in the manifest; ``""`` for a file that the manifest does not list."""
     mime: str = _JP2
     real_bytes: int
     upper: bool = False
@@ -84,19 +84,19 @@ class Paths:
 
     @classmethod
     def of(cls, spec: ProductSpec) -> "Paths":
-        """Return the folders of a made product."""
-        start = stamp(spec.strip_at)
+        """Return the folders of a generated product."""
+        start = name_time(spec.strip_at)
         granule = f"{spec.level}_T{spec.tile}_A{spec.absolute_orbit:06d}_{start}"
-        datastrip = f"DS_{spec.centre}_{stamp(spec.generated_at)}_S{start}"
+        datastrip = f"DS_{spec.centre}_{name_time(spec.generated_at)}_S{start}"
         return cls(
             granule=f"GRANULE/{granule}",
             datastrip=f"DATASTRIP/{datastrip}",
-            image_stem=f"T{spec.tile}_{stamp(spec.sensed_at)}",
+            image_stem=f"T{spec.tile}_{name_time(spec.sensed_at)}",
         )
 
 
 def manifest_members(level: str, paths: Paths) -> list[Member]:
-    """Return the files that the manifest lists: 59 for L1C, 86 for L2A, in its own order."""
+    """Return the files that the manifest lists, in its order: 59 for L1C, 86 for L2A."""
     return [
         *_heads(level),
         *_datastrip(level, paths),
@@ -107,7 +107,7 @@ def manifest_members(level: str, paths: Paths) -> list[Member]:
 
 
 def loose_members(level: str, product_id: str) -> list[Member]:
-    """Return the files that are in the store but not in the manifest."""
+    """Return the files that exist in the store and are not in the manifest."""
     schemas = [name.format(level[1:]) for name in _SCHEMAS]
     return [
         *(Member(path=f"rep_info/{name}.xsd", mime=_XML, real_bytes=9_800) for name in schemas),

@@ -1,4 +1,4 @@
-"""Writes ``manifest.safe`` in the form that real products have."""
+"""Generates ``manifest.safe`` in the format of real products."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -46,7 +46,7 @@ class MetadataObject:
 
 
 def digest_text(content: bytes, checksum: str, *, upper: bool) -> str:
-    """Return the digest of *content* as a manifest writes it; *checksum* is its own name for it."""
+    """Return the digest of *content* as a manifest contains it; *checksum* is the name there."""
     hasher = new_hasher(ALGORITHMS[checksum])
     hasher.update(content)
     text = hasher.hexdigest()
@@ -57,14 +57,14 @@ def write_manifest(
     spec: ProductSpec,
     members: Iterable[Member],
     files: Mapping[str, bytes],
-    outline: BaseGeometry,
+    footprint: BaseGeometry,
 ) -> bytes:
-    """Return the ``manifest.safe`` of the *files*, with sizes and digests of what they hold."""
+    """Return the ``manifest.safe`` of *files*, with the sizes and digests of their contents."""
     members = list(members)
     parts = (
         _ROOT.format(level=spec.level.lower()),
         _package_map(spec, members),
-        _metadata_section(spec, outline),
+        _metadata_section(spec, footprint),
         "    <dataObjectSection>\n",
         *(_object(member, files[member.path], spec.checksum) for member in members),
         "    </dataObjectSection>\n</xfdu:XFDU>\n",
@@ -88,8 +88,8 @@ def _package_map(spec: ProductSpec, members: Iterable[Member]) -> str:
     )
 
 
-def _metadata_section(spec: ProductSpec, outline: BaseGeometry) -> str:
-    entries = (_period(spec), _orbit(spec), _platform(spec), _processing(spec), _frame(outline))
+def _metadata_section(spec: ProductSpec, footprint: BaseGeometry) -> str:
+    entries = (_period(spec), _orbit(spec), _platform(spec), _processing(spec), _frame(footprint))
     inner = "".join(_METADATA.format(**asdict(entry)) for entry in entries)
     return f"    <metadataSection>\n{inner}    </metadataSection>\n"
 
@@ -131,8 +131,8 @@ def _processing(spec: ProductSpec) -> MetadataObject:
     return MetadataObject("processing", "Processing", body, "PDI", "PROVENANCE")
 
 
-def _frame(outline: BaseGeometry) -> MetadataObject:
-    rings = [part.exterior.coords for part in getattr(outline, "geoms", [outline])]
+def _frame(footprint: BaseGeometry) -> MetadataObject:
+    rings = [part.exterior.coords for part in getattr(footprint, "geoms", [footprint])]
     pairs = " ".join(f"{y:.9f} {x:.9f}" for ring in rings for x, y in ring)
     body = (
         '<safe:frameSet><safe:footPrint srsName="http://www.opengis.net/gml/srs/epsg.xml#4326">'

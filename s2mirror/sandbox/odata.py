@@ -1,4 +1,4 @@
-"""The feed of deleted products, as the Data Space's OData interface has it."""
+"""The feed of deleted products, as in the Data Space's OData interface."""
 
 import re
 from dataclasses import dataclass, field
@@ -31,19 +31,19 @@ class ODataService:
     def delete(
         self, product_id: str, *, cause: str = "Duplicated product", at: datetime | None = None
     ) -> None:
-        """Add a product to the feed, deleted now unless *at* says when."""
-        moment = (at or datetime.now(UTC)).astimezone(UTC)
+        """Add a product to the feed, as deleted at *at* or now."""
+        deleted_at = (at or datetime.now(UTC)).astimezone(UTC)
         entry = {
             "Id": f"{len(self._deleted):08d}-0000-4000-8000-000000000000",
             "Name": f"{product_id}.SAFE",
-            "DeletionDate": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "DeletionDate": deleted_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "DeletionCause": cause,
         }
         with self._lock:
             self._deleted.append(entry)
 
     def clear(self) -> None:
-        """Forget every deletion."""
+        """Remove every deletion."""
         with self._lock:
             self._deleted.clear()
 

@@ -1,4 +1,4 @@
-"""A Process API that draws as Sentinel Hub does: for tokens of the sandbox, from its catalog."""
+"""A Process API like Sentinel Hub's; it renders the products of the sandbox's catalog."""
 
 import asyncio
 import json
@@ -18,9 +18,9 @@ from starlette.routing import Route
 from s2mirror.projection import to_degrees
 from s2mirror.sandbox.evalscript import Evalscript, ScriptError
 from s2mirror.sandbox.identity import IdentityService
-from s2mirror.sandbox.picture import geotiff, jpeg, numbers, png
+from s2mirror.sandbox.image_files import geotiff, jpeg, numbers, png
 from s2mirror.sandbox.process_request import BadRequest, Job, read_job
-from s2mirror.sandbox.scene import Grid, see
+from s2mirror.sandbox.scene import Grid, observe
 from s2mirror.sandbox.stac_catalog import Record, SandboxCatalog
 
 PROCESS_PATH: Final = "/api/v1/process"
@@ -32,19 +32,19 @@ _MIN_UNITS: Final = 0.005
 
 @dataclass(slots=True)
 class ProcessService:
-    """Draws what the sandbox's products show, and counts the processing units."""
+    """Renders the sandbox's products and counts the processing units."""
 
     catalog: SandboxCatalog
     identity: IdentityService
     units_left: float = 10_000.0
-    """What is left of the month; below zero, 429."""
+    """Processing units that are left of the month; without any, the response is 429."""
     units_spent: float = 0.0
     refuse_next: int = 0
-    """How many requests to refuse as too fast."""
+    """Number of requests to refuse with 429, as too frequent."""
     retry_after_ms: int = 3398
-    """What such a refusal says, in milliseconds as Sentinel Hub does."""
+    """Retry-After of such a refusal, in milliseconds as at Sentinel Hub."""
     requests: list[dict[str, Any]] = field(default_factory=list)
-    """The body of every request that had a good token."""
+    """The body of every request with a valid token."""
     _lock: Lock = field(default_factory=Lock)
 
     def app(self) -> Starlette:
@@ -52,7 +52,7 @@ class ProcessService:
         return Starlette(routes=[Route(PROCESS_PATH, self._process, methods=["POST"])])
 
     def reset(self) -> None:
-        """Be again what a new service is."""
+        """Restore the defaults and clear the record."""
         self.requests.clear()
         self.units_left, self.units_spent = 10_000.0, 0.0
         self.refuse_next, self.retry_after_ms = 0, 3398
@@ -67,9 +67,9 @@ class ProcessService:
         try:
             job = read_job(body)
             self.requests.append(json.loads(body))
-            return await asyncio.to_thread(self._draw, job)
+            return await asyncio.to_thread(self._render, job)
         except BadRequest as error:
-            return _wrapped(400, "COMMON_BAD_PAYLOAD", str(error), error.facts)
+            return _wrapped(400, "COMMON_BAD_PAYLOAD", str(error), error.details)
         except ScriptError as error:
             return _wrapped(400, "RENDERER_EXCEPTION", f"Failed to evaluate script!\n{error}")
 
@@ -80,10 +80,10 @@ class ProcessService:
                 return True
             return self.units_left <= 0
 
-    def _draw(self, job: Job) -> Response:
+    def _render(self, job: Job) -> Response:
         script = Evalscript(job.evalscript)
-        bands = _bands(job, script, _on_top(job, self.catalog))
-        pixels = numbers(script.draw(bands), script.setup.sample_type)
+        bands = _bands(job, script, _ordered_records(job, self.catalog))
+        pixels = numbers(script.render(bands), script.setup.sample_type)
         units = units_of(job, script)
         with self._lock:
             self.units_left -= units
@@ -93,15 +93,15 @@ class ProcessService:
 
 
 def units_of(job: Job, script: Evalscript) -> float:
-    """Return the processing units of a request: by area, by bands, twice for 32 bits."""
+    """Return the processing units of a request: by pixels and bands, doubled for 32 bits."""
     bands = [name for name in script.setup.inputs if name != "dataMask"] or ["dataMask"]
     area = max(_MIN_AREA, job.width * job.height / _UNIT_PIXELS)
     depth = 2 if script.setup.sample_type == "FLOAT32" else 1
     return max(_MIN_UNITS, area * len(bands) / _UNIT_BANDS * depth)
 
 
-def _on_top(job: Job, catalog: SandboxCatalog) -> list[Record]:
-    """Return the products that a request may show, the one on top first."""
+def _ordered_records(job: Job, catalog: SandboxCatalog) -> list[Record]:
+    """Return the products that a request selects, the top one first."""
     found = [
         record
         for record in catalog.all()
@@ -120,7 +120,7 @@ def _cloud(record: Record) -> float:
 def _bands(job: Job, script: Evalscript, records: list[Record]) -> dict[str, Grid]:
     x, y = _centres(job)
     longitude, latitude = (np.asarray(part, dtype=float) for part in to_degrees(job.crs, x, y))
-    scene = see(records, longitude, latitude)
+    scene = observe(records, longitude, latitude)
     if job.geometry is not None:
         scene.mask[~contains_xy(job.geometry, x, y)] = 0
     factor = 10_000 if script.setup.in_numbers else 1
@@ -134,7 +134,7 @@ def _bands(job: Job, script: Evalscript, records: list[Record]) -> dict[str, Gri
 
 
 def _centres(job: Job) -> tuple[Grid, Grid]:
-    """Return x and y of the middle of every pixel, north up."""
+    """Return x and y of each pixel's centre, rows from north to south."""
     west, south, east, north = job.bbox
     across, down = (east - west) / job.width, (north - south) / job.height
     x = west + across * (np.arange(job.width) + 0.5)
@@ -155,25 +155,25 @@ def _encoded(pixels: Any, job: Job) -> bytes:  # noqa: ANN401 - an array
 
 
 def _wrapped(
-    status: int, code: str, message: str, facts: Mapping[str, object] | None = None
+    status: int, code: str, message: str, details: Mapping[str, object] | None = None
 ) -> Response:
-    """Return an error as most of the API tells it."""
-    told = {
+    """Return an error in the format of most of the API."""
+    error = {
         "status": status,
         "reason": HTTPStatus(status).phrase,
         "message": message,
         "code": code,
-        **({"errors": dict(facts)} if facts else {}),
+        **({"errors": dict(details)} if details else {}),
     }
-    return JSONResponse({"error": told}, status)
+    return JSONResponse({"error": error}, status)
 
 
 def _too_fast(retry_after_ms: int) -> Response:
-    """Return the refusal that is told without a wrapping."""
-    told = {
+    """Return the refusal for too many requests, which has no outer object."""
+    error = {
         "status": 429,
         "reason": "Too Many Requests",
         "message": "You have exceeded your rate limit",
         "code": "RATE_LIMIT_EXCEEDED",
     }
-    return JSONResponse(told, 429, headers={"Retry-After": str(retry_after_ms)})
+    return JSONResponse(error, 429, headers={"Retry-After": str(retry_after_ms)})

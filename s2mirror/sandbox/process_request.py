@@ -1,4 +1,4 @@
-"""What a Process API request asks for, checked as Sentinel Hub checks it."""
+"""Parses Process API requests, with the checks of Sentinel Hub."""
 
 import json
 import re
@@ -23,16 +23,16 @@ _CRS: Final = re.compile(r"https?://www\.opengis\.net/def/crs/(?:OGC/1\.3/(CRS84
 
 
 class BadRequest(UsageError):
-    """A request that Sentinel Hub would not serve: which parameter, and why not."""
+    """A request that Sentinel Hub would refuse: the parameter and the reason."""
 
     def __init__(self, parameter: str, violation: str, value: object = None) -> None:
         super().__init__(f"{parameter}: {violation}")
-        self.facts = {"parameter": parameter, "violation": violation, "invalidValue": value}
+        self.details = {"parameter": parameter, "violation": violation, "invalidValue": value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One picture to draw. ``bbox`` is west, south, east, north in units of ``crs``."""
+    """One image to render. ``bbox`` is west, south, east, north in units of ``crs``."""
 
     bbox: tuple[float, float, float, float]
     geometry: BaseGeometry | None
@@ -51,24 +51,24 @@ class Job:
 
 
 def read_job(body: bytes) -> Job:
-    """Return what a request's *body* asks for. Raises BadRequest, naming the parameter."""
+    """Return the job in a request's *body*. Raises BadRequest with the parameter's name."""
     try:
-        said = json.loads(body)
+        request = json.loads(body)
     except ValueError as error:
         raise BadRequest("body", "is not JSON") from error
-    given = _table(_table(said, "body").get("input"), "input")
-    bounds = _table(given.get("bounds"), "input->bounds")
-    data = _first(given.get("data"), "input->data")
+    source = _table(_table(request, "body").get("input"), "input")
+    bounds = _table(source.get("bounds"), "input->bounds")
+    data = _first(source.get("data"), "input->data")
     crs = _crs(bounds)
     geometry = _geometry(bounds)
     bbox = _bbox(bounds, geometry)
     selected = _table(data.get("dataFilter") or {}, "input->data->dataFilter")
     span = _table(selected.get("timeRange") or {}, "input->data->dataFilter->timeRange")
-    output = _table(said.get("output") or {}, "output")
+    output = _table(request.get("output") or {}, "output")
     width, height = _size(output, bbox)
     _check_resolution(crs, bbox, width, height)
     form = _format(output)
-    script = said.get("evalscript")
+    script = request.get("evalscript")
     if not isinstance(script, str) or not script.strip():
         raise BadRequest("evalscript", "must not be empty", script)
     processing = data.get("processing") or {}
@@ -77,8 +77,8 @@ def read_job(body: bytes) -> Job:
         geometry=geometry,
         crs=crs,
         collection=_one_of(data.get("type"), COLLECTIONS, "input->data->type"),
-        time_from=_moment(span.get("from"), "from"),
-        time_until=_moment(span.get("to"), "to"),
+        time_from=_instant(span.get("from"), "from"),
+        time_until=_instant(span.get("to"), "to"),
         max_cloud_percent=_number(
             selected.get("maxCloudCoverage", 100), 100, "input->data->dataFilter->maxCloudCoverage"
         ),
@@ -120,7 +120,7 @@ def _number(value: Any, high: float, name: str) -> float:  # noqa: ANN401 - pars
     return float(value)
 
 
-def _moment(value: object, which: str) -> datetime:
+def _instant(value: object, which: str) -> datetime:
     try:
         return parse_utc(str(value))
     except ValueError as error:
@@ -169,15 +169,15 @@ def _size(output: dict[str, Any], bbox: tuple[float, ...]) -> tuple[int, int]:
 
 
 def _pixels(output: dict[str, Any], names: tuple[str, str], length: float) -> int:
-    """Return how many pixels one side has, 256 unless told."""
+    """Return the number of pixels of one side, 256 by default."""
     name, per_pixel = names
     if name in output and per_pixel in output:
         raise BadRequest(f"output->{name}", f"must not be given beside {per_pixel}")
     if per_pixel in output:
         size = round(length / _number(output[per_pixel], 1e9, f"output->{per_pixel}"))
         if not 1 <= size <= MAX_PIXELS:
-            words = f"`{name} = {size}`, calculated from {per_pixel}, is larger than allowed 2500."
-            raise BadRequest(f"output->{per_pixel}", words, output[per_pixel])
+            text = f"`{name} = {size}`, calculated from {per_pixel}, is larger than allowed 2500."
+            raise BadRequest(f"output->{per_pixel}", text, output[per_pixel])
         return size
     size = output.get(name, 256)
     if not isinstance(size, int) or not 1 <= size <= MAX_PIXELS:
@@ -189,12 +189,12 @@ def _check_resolution(crs: str, bbox: tuple[float, ...], width: int, height: int
     across, up = unit_metres(crs, (bbox[1] + bbox[3]) / 2 if crs == "EPSG:4326" else 0.0)
     metres = max((bbox[2] - bbox[0]) * across / width, (bbox[3] - bbox[1]) * up / height)
     if metres > MAX_METRES_PER_PIXEL:
-        words = f"{metres:.2f} meters per pixel exceeds the limit {MAX_METRES_PER_PIXEL:.2f}"
-        raise BadRequest("output", words)
+        text = f"{metres:.2f} meters per pixel exceeds the limit {MAX_METRES_PER_PIXEL:.2f}"
+        raise BadRequest("output", text)
 
 
 def _format(output: dict[str, Any]) -> dict[str, Any]:
     responses = output.get("responses") or [{}]
     if not isinstance(responses, list) or len(responses) != 1:
-        raise BadRequest("output->responses", "the sandbox gives one response", None)
+        raise BadRequest("output->responses", "the sandbox returns exactly one response", None)
     return _table(responses[0].get("format") or {}, "output->responses->format")

@@ -1,4 +1,4 @@
-"""Makes whole Sentinel-2 products: files, manifest and STAC item, from a few words."""
+"""Generates complete Sentinel-2 products: files, manifest and STAC item."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from s2mirror.sandbox.spec import WHOLE_TILE, ProductSpec
 from s2mirror.tiles import tile_polygon
 
 ROOT_AUX_KEY: Final = "AUX_DATA/"
-"""The empty folder of a SAFE; the store has it as a zero-byte key."""
+"""The empty folder of a SAFE; in the store it is a key without content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,22 +46,22 @@ class SandboxProduct:
 
 
 def make_product(spec: ProductSpec) -> SandboxProduct:
-    """Return the product that *spec* describes, equal for equal specs."""
-    outline = footprint_of(spec)
+    """Return the product that *spec* describes; equal specs give equal products."""
+    footprint = footprint_of(spec)
     listed = manifest_members(spec.level, Paths.of(spec))
     files = make_files([*listed, *loose_members(spec.level, spec.id)], spec)
-    files[manifest.NAME] = write_manifest(spec, listed, files, outline)
+    files[manifest.NAME] = write_manifest(spec, listed, files, footprint)
     return SandboxProduct(
         id=spec.id,
         collection=spec.collection,
         prefix=spec.prefix,
         files={**files, ROOT_AUX_KEY: b""},
-        item=write_item(spec, files, outline),
+        item=write_item(spec, files, footprint),
     )
 
 
 def make_item(spec: ProductSpec) -> SandboxProduct:
-    """Return a product that is in the catalog only, light enough for tens of thousands."""
+    """Return a product with an item and no files, small enough for tens of thousands."""
     return SandboxProduct(
         id=spec.id,
         collection=spec.collection,
@@ -81,7 +81,7 @@ def make_files(members: list[Member], spec: ProductSpec) -> dict[str, bytes]:
 
 
 def footprint_of(spec: ProductSpec) -> BaseGeometry:
-    """Return the part of the tile that holds data, as WGS 84 outline."""
+    """Return the polygon of the part of the tile that has data, in WGS 84."""
     tile = _tile(spec.tile)
     if spec.covers == WHOLE_TILE:
         return tile

@@ -1,4 +1,4 @@
-"""A TLS reverse proxy that harms requests on demand and records all of them."""
+"""A TLS reverse proxy that injects faults and records every request."""
 
 import asyncio
 import fcntl
@@ -18,16 +18,16 @@ from s2mirror.sandbox.wire import Head, body_length, read_body, read_head, statu
 _HEAD_BYTES: Final = 256 * 1024
 _DRIPS_PER_SECOND: Final = 20
 _SETTLE_SECONDS: Final = 0.02
-_SETTLED_LOOKS: Final = 3
-_LINGER_NOT: Final = struct.pack("ii", 1, 0)
+_SETTLED_CHECKS: Final = 3
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 ReadWhole = Callable[[str], bytes | None]
-"""Returns the whole object at a path of the service, for ``Fault.ignore_range``."""
+"""Return the whole object at a path of the service, for ``Fault.ignore_range``."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One request on its way, with what belongs to it."""
+    """One request in progress, with its fault and its record."""
 
     head: Head
     fault: Fault
@@ -36,7 +36,7 @@ class _Call:
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """What goes back to the client."""
+    """The response to the client."""
 
     head: Head
     length: int | None
@@ -44,9 +44,9 @@ class _Reply:
 
 
 class Proxy:
-    """Stands before one service: ``inject`` arms faults, ``traffic`` has seen everything.
+    """A proxy in front of one service: ``inject`` arms faults, ``traffic`` records requests.
 
-    The Host header and the path pass unchanged, so that signatures stay valid.
+    The proxy does not change the Host header or the path, so signatures stay valid.
     """
 
     def __init__(self, *, read_whole: ReadWhole | None = None) -> None:
@@ -60,28 +60,28 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def inject(self, *faults: Fault) -> None:
-        """Arm *faults*; each waits for the requests that it matches."""
+        """Arm *faults*; each applies to the next requests that it matches."""
         self.faults.add(*faults)
 
     def reset(self) -> None:
-        """Disarm all faults, begin a new record and a new rate window."""
+        """Disarm all faults, start a new record and a new rate window."""
         self.rate_limit.restart()
         self.faults.clear()
         self.traffic.forget()
 
     async def listen(self, tls: ssl.SSLContext) -> None:
-        """Take an ephemeral port; requests wait until :meth:`forward_to` was called."""
+        """Listen on an ephemeral port; call :meth:`forward_to` before the first request."""
         self._server = await asyncio.start_server(
             self._serve, "127.0.0.1", 0, ssl=tls, limit=_HEAD_BYTES
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
     def forward_to(self, port: int) -> None:
-        """Say where the service listens on loopback, without TLS."""
+        """Set the loopback port of the service, which uses no TLS."""
         self._upstream_port = port
 
     async def close(self) -> None:
-        """Stop listening and drop every connection."""
+        """Stop listening and close every connection."""
         if self._server is not None:
             self._server.close()
         for task in list(self._tasks):
@@ -98,13 +98,13 @@ class Proxy:
             while (head := await read_head(reader)) and await self._handle(head, reader, writer):
                 pass
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
-            pass  # the client left or talks no HTTP; the record shows how far it came
+            pass  # the client disconnected or sent no HTTP; the record has the sent bytes
         finally:
             self.traffic.disconnected()
             writer.close()
 
     async def _handle(self, head: Head, reader: StreamReader, writer: StreamWriter) -> bool:
-        """Answer one request; return whether the connection can serve another."""
+        """Respond to one request; return whether the connection can serve another."""
         method, path, _ = head.start.split(" ", 2)
         exchange = Exchange(
             method=method, path=path, range=head.get("range"), agent=head.get("user-agent")
@@ -117,11 +117,11 @@ class Proxy:
             self.traffic.end(exchange)
 
     def _admitted(self, call: _Call) -> _Call:
-        """Return the call with the rate limit's headers, or with its refusal."""
+        """Return the call with the headers or the refusal of the rate limit."""
         passes, headers = self.rate_limit.admit()
         fault = replace(call.fault, headers={**headers, **call.fault.headers})
         if not passes:
-            # What CDSE says past the limit is not recorded; envoy's own answer is plain text.
+            # No refusal of CDSE's store has been recorded; envoy's default is plain text.
             fault = Fault(headers=headers, answer=Answer(status=429, body=b"rate limit exceeded"))
         return replace(call, fault=fault)
 
@@ -158,7 +158,7 @@ class Proxy:
             upstream_writer.close()
 
     async def _widened(self, call: _Call, reply: _Reply) -> _Reply:
-        """Return the whole object for a part, if the fault says so."""
+        """Return the whole object instead of a range, if the fault requires it."""
         if not call.fault.ignore_range or status_of(reply.head) != http.HTTPStatus.PARTIAL_CONTENT:
             return reply
         if self._read_whole is None:
@@ -197,7 +197,7 @@ async def _pass_on(head: Head, body: AsyncIterator[bytes], writer: StreamWriter)
 
 
 async def _send(call: _Call, reply: _Reply, writer: StreamWriter) -> bool:
-    """Send a reply with the fault's changes; return whether the connection lives on."""
+    """Send a reply with the fault's changes; return whether the connection stays open."""
     fault, exchange = call.fault, call.exchange
     exchange.status = status_of(reply.head)
     is_chunked = reply.length is None
@@ -226,7 +226,7 @@ def _reply_head(call: _Call, reply: _Reply) -> Head:
 
 
 async def _shaped(body: AsyncIterator[bytes], fault: Fault) -> AsyncIterator[bytes]:
-    """Yield the body with one byte flipped, cut short, and in drips, as the fault says."""
+    """Yield the body with the fault's flipped byte, cut and rate."""
     sent = 0
     async for whole in body:
         piece = _flipped(whole, sent, fault.flip_byte)
@@ -256,24 +256,24 @@ def _framed(piece: bytes, *, is_chunked: bool) -> bytes:
 
 
 async def _break(fault: Fault, writer: StreamWriter) -> None:
-    """End the connection before the body's end, impolitely or politely."""
+    """End the connection before the end of the body, by a reset or a close."""
     await writer.drain()
     if fault.cut == "close":
         return
     raw: socket.socket = writer.get_extra_info("socket")
-    await _arrived(writer, raw)
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+    await _wait_until_received(writer, raw)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     writer.transport.abort()
 
 
-async def _arrived(writer: StreamWriter, raw: socket.socket) -> None:
-    """Wait until all that was sent has come to the client's machine, however slow that is to read.
+async def _wait_until_received(writer: StreamWriter, raw: socket.socket) -> None:
+    """Wait until the client's machine has received all sent bytes, even if the client reads slowly.
 
-    A reset drops what is still on its way, but nothing that has arrived. What the event loop itself
-    still holds goes out between two looks, so more than one must find nothing under way.
+    A reset drops bytes in transit, and none that were received. The event loop can send bytes
+    between two checks, so several checks in a row must find none in transit.
     """
     quiet = 0
-    while quiet < _SETTLED_LOOKS and not writer.is_closing():
+    while quiet < _SETTLED_CHECKS and not writer.is_closing():
         await asyncio.sleep(_SETTLE_SECONDS)
-        (under_way,) = struct.unpack("i", fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)))
-        quiet = 0 if under_way else quiet + 1
+        (in_transit,) = struct.unpack("i", fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)))
+        quiet = 0 if in_transit else quiet + 1

@@ -1,4 +1,4 @@
-"""Reads a STAC search request into a value, or says what is wrong with it."""
+"""Parses STAC search requests, with the checks of CDSE's STAC catalog."""
 
 import json
 import re
@@ -25,7 +25,7 @@ _OPEN_ENDS: Final = ("", "..")
 
 
 class BadRequest(UsageError):
-    """A search that the API refuses with 422; ``field`` is the parameter at fault."""
+    """A search that the API refuses with 422; ``field`` is the invalid parameter."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class SortKey:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Which parts of an item to answer; both empty means all."""
+    """The parts of an item to return; if both are empty, all."""
 
     include: frozenset[str]
     exclude: frozenset[str]
@@ -50,7 +50,7 @@ class Fields:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A search as the catalog carries it out."""
+    """One search of the catalog."""
 
     collections: frozenset[str]
     ids: frozenset[str]
@@ -63,13 +63,13 @@ class Query:
     limit: int
     token: str
     key: str
-    """Equal for searches that differ only in page and page size."""
+    """Equal for searches that differ in page and page size only."""
 
 
 def parse_query(raw: Mapping[str, Any]) -> Query:
     """Return the query of a POST body, or of GET parameters (text values).
 
-    Raises BadRequest for what CDSE answers with 422.
+    Raises BadRequest if CDSE would respond with 422.
     """
     start, end = _interval(raw.get("datetime"))
     rest = {name: value for name, value in raw.items() if name not in ("token", "limit")}
@@ -140,7 +140,7 @@ def _from_geojson(value: object) -> BaseGeometry:
         geojson: Any = json.loads(value) if isinstance(value, str) else value
         geometry = shape(geojson)
     except Exception as error:
-        # json and shapely raise many kinds of error on what is no geometry.
+        # json and shapely raise many kinds of error for invalid geometries.
         raise BadRequest("intersects", f"Input should be a valid geometry: {error}") from error
     if geometry.is_empty:
         raise BadRequest("intersects", "Input should be a geometry with coordinates")
@@ -153,8 +153,8 @@ def _interval(value: object) -> tuple[datetime | None, datetime | None]:
     text = str(value)
     start, slash, end = text.partition("/")
     if not slash:
-        moment = _instant(start)
-        return moment, moment
+        instant = _instant(start)
+        return instant, instant
     bounds = tuple(None if part in _OPEN_ENDS else _instant(part) for part in (start, end))
     if bounds[0] and bounds[1] and bounds[0] > bounds[1]:
         raise BadRequest("datetime", "Start datetime cannot be after end datetime")
@@ -209,8 +209,8 @@ def _fields(value: object) -> Fields:
 
 def _filter(raw: Mapping[str, Any]) -> Filter | None:
     if raw.get("query"):
-        # CDSE knows this older extension; ignoring it here would answer too much.
-        raise BadRequest("query", "the sandbox knows no 'query'; say it as 'filter'")
+        # CDSE supports this older extension; to ignore it here would return too many items.
+        raise BadRequest("query", "the sandbox does not support 'query'; use 'filter'")
     value = raw.get("filter")
     if not value:
         return None

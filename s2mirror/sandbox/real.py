@@ -1,4 +1,4 @@
-"""Makes the sandbox serve recorded items and manifests, with files of our own."""
+"""Makes products from recorded items and manifests, with generated files."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from s2mirror import manifest
 from s2mirror.errors import UsageError
 from s2mirror.geometry import footprint
 from s2mirror.naming import parse_name
-from s2mirror.sandbox.assets import announcing
+from s2mirror.sandbox.assets import with_manifest_checksum
 from s2mirror.sandbox.item import write_item
 from s2mirror.sandbox.layout import Paths, loose_members, manifest_members
 from s2mirror.sandbox.manifest_xml import write_manifest
@@ -29,21 +29,21 @@ _DATASTRIP: Final = re.compile(r"/DS_(?P<centre>\w{4})_\d{8}T\d{6}_S(?P<start>\d
 
 @dataclass(frozen=True, slots=True)
 class RealMaterial:
-    """Products made from recorded files, and what became of each file."""
+    """Products made from recorded files, and the use of each file."""
 
     products: list[SandboxProduct]
     used: list[str]
     passed_over: dict[str, str]
-    """Why a file was not used, by its name."""
+    """The reason why a file was not used, by its name."""
 
 
 def from_real(path: Path, *, scale: float = DEFAULT_SCALE) -> RealMaterial:
     """Return the products of recorded STAC items and ``*.safe`` manifests in a file or folder.
 
-    Items are served as recorded, but for the checksum of the manifest. Names, numbers and order of
-    the files are those of the manifest;
-    their sizes are scaled, and their contents are ours, so the served manifest has new digests in
-    the old form. Raises UsageError if nothing there can be used.
+    Items are served as recorded, except for the checksum of the manifest. The number, names and
+    order of the files are those of the manifest. Their sizes are scaled and their contents are
+    generated, so the served manifest has new digests in the recorded format. Raises UsageError if
+    no file can be used.
     """
     found = _Recordings(scale)
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -51,8 +51,8 @@ def from_real(path: Path, *, scale: float = DEFAULT_SCALE) -> RealMaterial:
             found.take(file)
     if not found.used:
         raise UsageError(
-            f"looked for STAC items and *.safe manifests in {path}; found none that can be used. "
-            "Give a recorded item, a search answer, a manifest, or a folder of these"
+            f"searched {path} for STAC items and *.safe manifests and found none that can be used. "
+            "Give a recorded item, a search response, a manifest, or a folder of these"
         )
     return RealMaterial(found.products(), found.used, found.passed_over)
 
@@ -68,7 +68,7 @@ class _Recordings:
     passed_over: dict[str, str] = field(default_factory=dict)
 
     def take(self, file: Path) -> None:
-        """Read one file, or note why it was passed over."""
+        """Read one file, or record why it was not used."""
         try:
             self._read(file)
             self.used.append(file.name)
@@ -76,7 +76,7 @@ class _Recordings:
             self.passed_over[file.name] = str(error)
 
     def products(self) -> list[SandboxProduct]:
-        """Return a product for every item and every manifest; the two can be of one."""
+        """Return a product for each item and manifest; an item and a manifest can share one."""
         named = (_from_manifest(found, self.items.get(name)) for name, found in self._manifests())
         alone = (item for name, item in sorted(self.items.items()) if name not in self.manifests)
         return [*named, *(_from_item(item, self.scale) for item in alone)]
@@ -93,17 +93,17 @@ class _Recordings:
 
 
 def _items(file: Path) -> list[Item]:
-    """Return the items of a file that holds one, or a search answer."""
+    """Return the items of a file that contains an item or a search response."""
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UsageError("it is neither JSON nor a manifest") from error
+        raise UsageError("the file is neither JSON nor a manifest") from error
     is_answer = isinstance(document, dict) and document.get("type") == "FeatureCollection"
     found: list[Item] = document.get("features", []) if is_answer else [document]
     if not found:
-        raise UsageError("it is a search answer without items")
+        raise UsageError("the file is a search response without items")
     if not all(_is_item(item) for item in found):
-        raise UsageError("it is JSON, but no Sentinel-2 item")
+        raise UsageError("the file is JSON and not a Sentinel-2 item")
     return found
 
 
@@ -126,9 +126,9 @@ def _from_manifest(recorded: RealManifest, item: Item | None) -> SandboxProduct:
         collection=spec.collection,
         prefix=_prefix(item) if item else spec.prefix,
         files={**files, ROOT_AUX_KEY: b""},
-        item=announcing(item, files[manifest.NAME])
+        item=with_manifest_checksum(item, files[manifest.NAME])
         if item
-        else write_item(spec, files, recorded.outline),
+        else write_item(spec, files, recorded.footprint),
     )
 
 
@@ -149,12 +149,12 @@ def _from_item(item: Item, scale: float) -> SandboxProduct:
         collection=item["collection"],
         prefix=prefix,
         files={**files, ROOT_AUX_KEY: b""},
-        item=announcing(item, files[manifest.NAME]),
+        item=with_manifest_checksum(item, files[manifest.NAME]),
     )
 
 
 def _hrefs(item: Item) -> Iterator[tuple[str, int]]:
-    """Yield the S3 address and size of every file asset, also where S3 is the alternate."""
+    """Yield the S3 URL and size of each file asset, also if S3 is the alternate."""
     for asset in item["assets"].values():
         href = asset.get("href", "")
         if not href.startswith(_BUCKET):
@@ -164,13 +164,13 @@ def _hrefs(item: Item) -> Iterator[tuple[str, int]]:
 
 
 def _prefix(item: Item) -> str:
-    """Return the product's key prefix from its assets; older items have no enclosure link."""
-    marker = f"{item['id']}.SAFE/"
+    """Return the product's key prefix from its assets, as older items have no enclosure link."""
+    folder = f"{item['id']}.SAFE/"
     for href, _ in _hrefs(item):
-        head, found, _ = href.partition(marker)
+        head, found, _ = href.partition(folder)
         if found:
-            return f"{head.removeprefix(_BUCKET)}{marker}"
-    raise UsageError(f"item {item['id']} has no asset below {_BUCKET}…/{marker}")
+            return f"{head.removeprefix(_BUCKET)}{folder}"
+    raise UsageError(f"item {item['id']} has no asset below {_BUCKET}…/{folder}")
 
 
 def _asset_sizes(item: Item, prefix: str) -> Iterator[tuple[str, int]]:
@@ -195,7 +195,7 @@ def _spec(item: Item, paths: Paths, scale: float) -> ProductSpec:
     name = parse_name(item["id"])
     strip = _DATASTRIP.search(f"/{paths.datastrip}")
     if name is None or strip is None:
-        raise UsageError(f"item {item['id']} has a name or a datastrip of an unknown form")
+        raise UsageError(f"item {item['id']} has a name or a datastrip of an unknown format")
     return ProductSpec(
         level=name.level,
         tile=name.tile,
@@ -215,6 +215,6 @@ def _check_complete(item: Item, sizes: Mapping[str, int], files: Mapping[str, by
     missing = sorted(set(sizes) - set(files))
     if missing:
         raise UsageError(
-            f"item {item['id']} has assets that no known SAFE structure holds: {missing[:3]}; "
-            "give its manifest.safe beside it"
+            f"item {item['id']} has assets that are in no known SAFE structure: {missing[:3]}; "
+            "add its manifest.safe"
         )

@@ -1,4 +1,4 @@
-"""Reads recorded ``manifest.safe`` files: whose they are, and how to serve them with our bytes."""
+"""Reads recorded ``manifest.safe`` files, and adapts them to generated files."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -33,35 +33,35 @@ _OBJECT: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class RealManifest:
-    """A recorded manifest and what it says about its product."""
+    """A recorded manifest and its description of the product."""
 
     text: str
     spec: ProductSpec
     members: tuple[Member, ...]
-    outline: BaseGeometry
+    footprint: BaseGeometry
 
 
 def read_manifest(path: Path, scale: float) -> RealManifest:
-    """Return the recorded manifest at *path*. Raises UsageError for what is none."""
+    """Return the recorded manifest at *path*. Raises UsageError if it is invalid."""
     text = path.read_text(encoding="utf-8")
     try:
         return _read(path, text, scale)
     except (AttributeError, IndexError, ValueError, SyntaxError) as error:
-        raise UsageError(f"read {path.name}: it is no whole SAFE manifest ({error})") from error
+        raise UsageError(f"{path.name} is not a complete SAFE manifest: {error}") from error
 
 
 def served_text(manifest: RealManifest, files: Mapping[str, bytes]) -> bytes:
-    """Return the manifest as recorded, but with the sizes and digests of *files*.
+    """Return the manifest as recorded, with the sizes and digests of *files*.
 
     Each digest keeps its algorithm and its upper or lower case.
     """
 
-    def ours(match: re.Match[str]) -> str:
+    def updated(match: re.Match[str]) -> str:
         content = files[match["path"]]
         digest = digest_text(content, match["name"], upper=_is_upper(match["digest"]))
         return f"{match['head']}{len(content)}{match['middle']}{digest}"
 
-    return _OBJECT.sub(ours, manifest.text).encode()
+    return _OBJECT.sub(updated, manifest.text).encode()
 
 
 def _read(path: Path, text: str, scale: float) -> RealManifest:
@@ -70,9 +70,9 @@ def _read(path: Path, text: str, scale: float) -> RealManifest:
     paths = "\n".join(member.path for member in members)
     algorithms = {match["name"] for match in _OBJECT.finditer(text)}
     if len(algorithms) != 1 or len(_OBJECT.findall(text)) != len(members):
-        raise ValueError(f"its {len(members)} objects name the checksums {sorted(algorithms)}")
+        raise ValueError(f"the checksums of its {len(members)} objects are {sorted(algorithms)}")
     spec = _spec(root, paths, _baseline(path), algorithms.pop(), scale)
-    return RealManifest(text, spec, members, _outline(root))
+    return RealManifest(text, spec, members, _footprint(root))
 
 
 def _members(root: Element) -> Iterator[Member]:
@@ -91,7 +91,7 @@ def _members(root: Element) -> Iterator[Member]:
 def _spec(root: Element, paths: str, baseline: str, checksum: str, scale: float) -> ProductSpec:
     granule, datastrip = _GRANULE.search(paths), _DATASTRIP.search(paths)
     if granule is None or datastrip is None:
-        raise ValueError("it names no GRANULE or no DATASTRIP folder")
+        raise ValueError("it has no GRANULE folder or no DATASTRIP folder")
     return ProductSpec(
         level=granule["level"],
         tile=granule["tile"],
@@ -109,15 +109,17 @@ def _spec(root: Element, paths: str, baseline: str, checksum: str, scale: float)
 
 
 def _baseline(path: Path) -> str:
-    """Return the baseline, which only the names of the folder or the file can tell."""
+    """Return the baseline, which only the name of the folder or the file contains."""
     if name := parse_name(path.parent.name):
         return name.baseline
     if match := _BASELINE.search(path.name):
         return f"{match[1]}.{match[2]}"
-    raise ValueError("neither its folder nor its own name has a baseline like _N0512_")
+    raise ValueError(
+        "neither its folder name nor its file name contains a baseline such as _N0512_"
+    )
 
 
-def _outline(root: Element) -> BaseGeometry:
+def _footprint(root: Element) -> BaseGeometry:
     numbers = [float(word) for word in (_descendant(root, f"{_GML}coordinates").text or "").split()]
     ring = list(zip(numbers[1::2], numbers[0::2], strict=True))
     return footprint({"type": "Polygon", "coordinates": [ring]})

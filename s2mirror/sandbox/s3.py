@@ -1,4 +1,4 @@
-"""The sandbox's object store: a handle on the moto process that serves ``eodata``."""
+"""The sandbox's object store: starts and controls the moto process that serves ``eodata``."""
 
 import subprocess
 import sys
@@ -16,9 +16,9 @@ _STOP_SECONDS: Final = 30
 
 
 class ObjectStore:
-    """An S3 server on loopback, without TLS; ``access_key`` and ``secret_key`` may read it.
+    """An S3 server on loopback, without TLS; ``access_key`` and ``secret_key`` may read.
 
-    Its objects are set from here, not over HTTP, so that publishing costs no requests.
+    Objects are stored through a pipe and not over HTTP, so publishing causes no requests.
     """
 
     def __init__(self) -> None:
@@ -38,12 +38,12 @@ class ObjectStore:
         self.secret_key = ""
 
     def __enter__(self) -> Self:
-        """Wait until the server answers."""
+        """Wait until the server is ready."""
         if not self._pipe.poll(_START_SECONDS):
             self.close()
             raise StoreUnavailable(
-                f"started the sandbox's S3 server; no sign of life within {_START_SECONDS} s. "
-                "Run `python -m s2mirror.sandbox.s3_server --help` to see whether it can start"
+                f"the sandbox's S3 server was started and was not ready within {_START_SECONDS} s. "
+                "Run `python -m s2mirror.sandbox.s3_server --help` to check that it can start"
             )
         self.port, self.access_key, self.secret_key = self._receive()
         return self
@@ -57,7 +57,7 @@ class ObjectStore:
         self.close()
 
     def close(self) -> None:
-        """Stop the server; all objects are gone."""
+        """Stop the server, which deletes all objects."""
         self._pipe.close()
         try:
             self._process.wait(_STOP_SECONDS)
@@ -66,15 +66,15 @@ class ObjectStore:
             self._process.wait()
 
     def put(self, objects: Mapping[str, bytes]) -> None:
-        """Add objects by key, or replace them."""
+        """Store objects by key; existing ones are replaced."""
         self._ask("put", dict(objects))
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove objects; a key that is not there is no error."""
+        """Delete objects; a key that does not exist is no error."""
         self._ask("delete", list(keys))
 
     def get(self, key: str) -> bytes | None:
-        """Return an object's content, or None if there is none."""
+        """Return an object's content, or None if it does not exist."""
         content: bytes | None = self._ask("get", key)
         return content
 
@@ -84,29 +84,29 @@ class ObjectStore:
         return found
 
     def revoke_key(self, access_key: str = "") -> None:
-        """Make a key pair, the current one if none is named, unknown as an expired one is."""
+        """Delete a key pair, by default the current one, as if it had expired."""
         self._ask("revoke", access_key or self.access_key)
 
     def renew_key(self) -> None:
-        """Make one more key pair and hold it in ``access_key`` and ``secret_key``."""
+        """Create another key pair and store it in ``access_key`` and ``secret_key``."""
         self.access_key, self.secret_key = self._ask("renew", None)
 
-    def _ask(self, command: str, argument: object) -> Any:  # noqa: ANN401 - each command's own
+    def _ask(self, command: str, argument: object) -> Any:  # noqa: ANN401 - depends on the command
         with self._lock:
             self._pipe.send((command, argument))
             outcome, answer = self._receive()
         if outcome == "failed":
             raise StoreUnavailable(
-                f"asked the sandbox's S3 server to {command}; it said {answer}. "
-                "Start the sandbox anew"
+                f"the sandbox's S3 server failed at the command {command!r}: {answer}. "
+                "Restart the sandbox"
             )
         return answer
 
-    def _receive(self) -> Any:  # noqa: ANN401 - whatever the server sends
+    def _receive(self) -> Any:  # noqa: ANN401 - any value that the server sends
         try:
             return self._pipe.recv()
         except EOFError:
             raise StoreUnavailable(
                 f"the sandbox's S3 server ended with exit code {self._process.wait()}; "
-                "run `python -m s2mirror.sandbox.s3_server --help` to see whether it can start"
+                "run `python -m s2mirror.sandbox.s3_server --help` to check that it can start"
             ) from None

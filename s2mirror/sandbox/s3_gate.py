@@ -1,4 +1,4 @@
-"""What Ceph's gateway, which CDSE runs, answers otherwise than moto does."""
+"""The responses in which Ceph's gateway, which CDSE runs, differs from moto."""
 
 import re
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ _EMPTY_LIST: Final = (
 
 
 def like_ceph(app: "WSGIApplication") -> "WSGIApplication":
-    """Return *app* behind a gate that refuses what CDSE's store refuses."""
+    """Return *app* with the refusals of CDSE's store."""
 
     def gated(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if code := _refusal(environ):
@@ -32,21 +32,21 @@ def like_ceph(app: "WSGIApplication") -> "WSGIApplication":
             return _answer(_REFUSALS[code], body, start_response)
         try:
             return app(environ, start_response)
-        except TypeError:  # moto fails over a continuation token that it never gave
+        except TypeError:  # moto fails for a continuation token that it did not issue
             return _answer("200 OK", _EMPTY_LIST, start_response)
 
     return gated
 
 
 def _refusal(environ: "WSGIEnvironment") -> str:
-    """Return the code of the error that a request gets before anybody looks for an object."""
+    """Return the error code of a request that is refused before an object is looked up."""
     if "HTTP_AUTHORIZATION" not in environ:
         is_presigned = "X-Amz-Signature=" in environ.get("QUERY_STRING", "")
         return "InvalidAccessKeyId" if is_presigned else "AccessDenied"
     signed_at = _signed_at(environ.get("HTTP_X_AMZ_DATE", ""))
     if signed_at is not None and abs(datetime.now(UTC) - signed_at) > _SKEW:
         return "RequestTimeTooSkewed"
-    return "" if _is_sound(environ.get("HTTP_RANGE", "bytes=0-")) else "InvalidRange"
+    return "" if _is_valid_range(environ.get("HTTP_RANGE", "bytes=0-")) else "InvalidRange"
 
 
 def _signed_at(text: str) -> datetime | None:
@@ -56,8 +56,8 @@ def _signed_at(text: str) -> datetime | None:
         return None
 
 
-def _is_sound(wanted: str) -> bool:
-    found = _RANGE.fullmatch(wanted)
+def _is_valid_range(header: str) -> bool:
+    found = _RANGE.fullmatch(header)
     return found is not None and not (found[2] and int(found[1]) > int(found[2]))
 
 

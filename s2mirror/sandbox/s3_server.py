@@ -1,8 +1,8 @@
-"""Serves the ``eodata`` bucket with moto, as a process of its own, commanded over a pipe.
+"""Serves the ``eodata`` bucket with moto, in a separate process, controlled over a pipe.
 
-A process of its own because moto changes botocore's handlers as soon as it is imported, and keeps
-all objects in memory. The first message up the pipe names the port and the key pair; every
-command down it is answered with ``None`` or the error's text.
+The process is separate because moto changes botocore's handlers when it is imported, and keeps
+all objects in memory. The first message of the process contains the port and the key pair. It
+responds to every command with the result or the error's text.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from s2mirror.sandbox.s3_gate import like_ceph
 BUCKET: Final = "eodata"
 _REGION: Final = "us-east-1"
 _USER: Final = "mirror"
-# Keys of CDSE may read, nothing else.
+# Keys of CDSE have permission to read only.
 _POLICY: Final = json.dumps(
     {
         "Version": "2012-10-17",
@@ -42,13 +42,13 @@ def main() -> None:
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0  # check every signature
     pipe = Connection(parser.parse_args().pipe_fd)
     s3_backends[DEFAULT_ACCOUNT_ID]["aws"].create_bucket(BUCKET, _REGION)
-    # moto's own ThreadedMotoServer looks through all its services at every request.
+    # moto's ThreadedMotoServer searches all its services at every request.
     app = like_ceph(create_backend_app("s3"))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=MotoRequestHandler)
     Thread(target=server.serve_forever, daemon=True).start()
     pipe.send((server.port, *_new_key_pair()))
-    _obey(pipe)
-    os._exit(0)  # moto's worker threads may still hold open connections
+    _run_commands(pipe)
+    os._exit(0)  # moto's worker threads can still have open connections
 
 
 def _new_key_pair() -> tuple[str, str]:
@@ -60,7 +60,7 @@ def _new_key_pair() -> tuple[str, str]:
     return key.access_key_id, key.secret_access_key
 
 
-def _obey(pipe: Connection) -> None:
+def _run_commands(pipe: Connection) -> None:
     while True:
         try:
             name, argument = pipe.recv()
@@ -79,9 +79,9 @@ def _put(objects: dict[str, bytes]) -> None:
 
 
 def _etag(content: bytes) -> str:
-    """Return the ETag of an upload in one part: CDSE loads even small files as multipart.
+    """Return the ETag of an upload in one part: CDSE uploads even small files as multipart.
 
-    What is empty has no parts, and so a plain ETag.
+    An empty object has no parts and a plain ETag.
     """
     if not content:
         return hashlib.md5(b"", usedforsecurity=False).hexdigest()

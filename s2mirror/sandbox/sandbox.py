@@ -1,4 +1,4 @@
-"""The whole Copernicus Data Space on loopback: its services, each behind a proxy."""
+"""The simulated Copernicus Data Space on loopback: its services, each behind a proxy."""
 
 import ssl
 from collections.abc import Iterable
@@ -26,9 +26,9 @@ CA_NAME: Final = "sandbox-ca.pem"
 
 
 class Sandbox:
-    """A Copernicus Data Space of one's own, on ephemeral ports of 127.0.0.1.
+    """A simulated Copernicus Data Space on ephemeral ports of 127.0.0.1.
 
-    Use it as a context manager. *folder* gets the CA's certificate; without one it goes to a
+    Use it as a context manager. The CA's certificate is stored in *folder*, by default a
     temporary folder that is removed at the end.
     """
 
@@ -47,7 +47,7 @@ class Sandbox:
         self.process_proxy = Proxy()
 
     def __enter__(self) -> Self:
-        """Start everything; it is ready when this returns."""
+        """Start all services and wait until they are ready."""
         with self._stack:
             self._start()
             self._stack = self._stack.pop_all()
@@ -63,32 +63,32 @@ class Sandbox:
 
     @property
     def stac_url(self) -> str:
-        """The catalog's address, ending in ``/v1/``."""
+        """URL of the STAC catalog, ending in ``/v1/``."""
         return f"https://localhost:{self.stac_proxy.port}/v1/"
 
     @property
     def s3_endpoint(self) -> str:
-        """The store's address, for path-style access to the bucket ``eodata``."""
+        """URL of the store, for path-style access to the bucket ``eodata``."""
         return f"https://localhost:{self.s3_proxy.port}"
 
     @property
     def s3_second_endpoint(self) -> str:
-        """Another way to the same store, as CDSE has two."""
+        """Second endpoint of the same store, as at CDSE."""
         return f"https://localhost:{self.s3_second_proxy.port}"
 
     @property
     def token_url(self) -> str:
-        """The token endpoint."""
+        """URL of the token endpoint."""
         return f"https://localhost:{self.identity_proxy.port}{TOKEN_PATH}"
 
     @property
     def odata_url(self) -> str:
-        """The OData interface's address, ending in ``/odata/v1/``."""
+        """URL of the OData interface, ending in ``/odata/v1/``."""
         return f"https://localhost:{self.odata_proxy.port}{ODATA_PATH}"
 
     @property
     def process_url(self) -> str:
-        """The Process API."""
+        """URL of the Process API."""
         return f"https://localhost:{self.process_proxy.port}{PROCESS_PATH}"
 
     @property
@@ -103,21 +103,21 @@ class Sandbox:
 
     @property
     def client_id(self) -> str:
-        """The OAuth client."""
+        """ID of the OAuth client."""
         return self.identity.client_id
 
     @property
     def client_secret(self) -> str:
-        """The OAuth client's secret."""
+        """Secret of the OAuth client."""
         return self.identity.client_secret
 
     @property
     def requests(self) -> list[StacRequest]:
-        """What the catalog was asked, with method, path, query and JSON body."""
+        """All requests to the STAC catalog, with method, path, query and JSON body."""
         return self.stac.requests
 
     def environment(self) -> dict[str, str]:
-        """Return the secrets as s2mirror reads them, and what boto3 and the AWS tools need."""
+        """Return the environment variables of s2mirror's secrets, boto3 and the AWS tools."""
         return {
             "S2MIRROR_S3_ACCESS_KEY": self.access_key,
             "S2MIRROR_S3_SECRET_KEY": self.secret_key,
@@ -131,7 +131,7 @@ class Sandbox:
         }
 
     def toml(self) -> str:
-        """Return the part of an ``s2mirror.toml`` that points the mirror here; no secrets."""
+        """Return the options of an ``s2mirror.toml`` that contain the endpoints; no secrets."""
         return (
             f'[catalog]\nurl = "{self.stac_url}"\n\n'
             f'[store]\nendpoint = "{self.s3_endpoint}"\n\n'
@@ -141,9 +141,9 @@ class Sandbox:
         )
 
     def publish(self, products: SandboxProduct | Iterable[SandboxProduct]) -> None:
-        """Put products into the store, then into the catalog, as CDSE does.
+        """Add products to the store, then to the catalog, as CDSE does.
 
-        A product that is there already is replaced; use :meth:`replace` if files must go.
+        An existing product is replaced; :meth:`replace` also deletes its old files.
         """
         found = [products] if isinstance(products, SandboxProduct) else list(products)
         for product in found:
@@ -151,14 +151,14 @@ class Sandbox:
         self.catalogue.put(self.stac.served(product.item) for product in found)
 
     def withdraw(self, product_id: str, *, keep_objects: bool = False, cause: str = "") -> None:
-        """Take a product out of the catalog and, unless told otherwise, its objects too.
+        """Remove a product from the catalog and, by default, its objects from the store.
 
-        With a *cause* it is also named in the feed of deleted products, as CDSE does.
+        With a *cause*, the product is also added to the feed of deleted products.
         """
         record = self.catalogue.get(product_id)
         if record is None:
             raise UsageError(
-                f"cannot withdraw {product_id!r}: the sandbox's catalog has no such item"
+                f"cannot withdraw {product_id!r}: the sandbox's catalog does not contain it"
             )
         self.catalogue.remove(product_id)
         if cause:
@@ -167,12 +167,12 @@ class Sandbox:
             self.store.delete(self.keys_of(product_id))
 
     def replace(self, product: SandboxProduct) -> None:
-        """Publish a product in place of the one of the same name, whose objects go first."""
+        """Delete the objects of the product with the same ID, then publish *product*."""
         self.store.delete(self.keys_of(product.id))
         self.publish(product)
 
     def clear(self) -> None:
-        """Withdraw everything, disarm every fault and begin new records."""
+        """Remove all products, disarm every fault and start new records."""
         for proxy in self._proxies:
             proxy.reset()
         self.stac.requests.clear()
@@ -214,7 +214,7 @@ class Sandbox:
 
 
 def _new_tls(ca_file: Path) -> ssl.SSLContext:
-    """Make a CA, write its certificate to *ca_file*, and return a server's side for loopback."""
+    """Create a CA, write its certificate to *ca_file*, and return the servers' TLS context."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(ca_file))
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -1,4 +1,4 @@
-"""What the sandbox's satellites see: made-up land, water and clouds, the same each time."""
+"""The simulated surface: land, water and clouds, deterministic by position and product."""
 
 import hashlib
 from collections.abc import Iterable
@@ -35,29 +35,29 @@ _CLOUDY_PERCENT: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What can be seen at each pixel: the share of each cover, and where there is data at all."""
+    """The share of each cover at each pixel, and the mask of pixels with data."""
 
     shares: dict[str, Grid]
     mask: Grid
 
     def band(self, name: str) -> Grid:
-        """Return one band, 0 where there is no data: reflectance, a class, degrees or a share."""
+        """Return one band, 0 without data: reflectance, class, degrees or percent."""
         if name in BANDS:
-            place = BANDS.index(name)
-            seen = sum(share * _SPECTRA[cover][place] for cover, share in self.shares.items())
+            index = BANDS.index(name)
+            values = sum(share * _SPECTRA[cover][index] for cover, share in self.shares.items())
         elif name == "SCL":
-            seen = _classes(self.shares)
+            values = _classes(self.shares)
         elif name == "CLD":
-            seen = 100 * self.shares["cloud"]
+            values = 100 * self.shares["cloud"]
         elif name in _ANGLES:
-            seen = np.full_like(self.mask, _ANGLES[name])
+            values = np.full_like(self.mask, _ANGLES[name])
         else:
-            seen = np.zeros_like(self.mask)
-        return np.asarray(np.round(seen * self.mask, 4))
+            values = np.zeros_like(self.mask)
+        return np.asarray(np.round(values * self.mask, 4))
 
 
-def see(records: Iterable[Record], longitude: Grid, latitude: Grid) -> Scene:
-    """Return what *records*, the one on top first, show at places in degrees."""
+def observe(records: Iterable[Record], longitude: Grid, latitude: Grid) -> Scene:
+    """Return the scene of *records*, the top one first, at positions in degrees."""
     mask, clouds = np.zeros_like(longitude), np.zeros_like(longitude)
     for record in records:
         fresh = contains_xy(record.geometry, longitude, latitude) & (mask == 0)
@@ -72,7 +72,7 @@ def see(records: Iterable[Record], longitude: Grid, latitude: Grid) -> Scene:
 def _land(longitude: Grid, latitude: Grid) -> dict[str, Grid]:
     height = _waves(longitude, latitude, seed=7, degrees=0.35)
     fields = _waves(longitude, latitude, seed=11, degrees=0.03) > 0
-    is_water, is_rock = height < -0.45, height > 0.75  # noqa: PLR2004 - shares of a made-up land
+    is_water, is_rock = height < -0.45, height > 0.75  # noqa: PLR2004 - shares of the simulated land
     is_field = ~is_water & ~is_rock & fields & (height < 0.3)  # noqa: PLR2004 - likewise
     covers = {"water": is_water, "rock": is_rock, "field": is_field}
     covers["forest"] = ~(is_water | is_rock | is_field)
@@ -84,7 +84,7 @@ def _land(longitude: Grid, latitude: Grid) -> dict[str, Grid]:
 
 
 def _clouds(record: Record, longitude: Grid, latitude: Grid) -> Grid:
-    """Return how much of each pixel is cloud, about as much in all as the item says."""
+    """Return the share of cloud in each pixel, on average about the item's cloud cover."""
     seed = int.from_bytes(hashlib.sha256(record.id.encode()).digest()[:4])
     percent = float(record.item["properties"].get("eo:cloud_cover") or 0)
     waves = _waves(longitude, latitude, seed=seed, degrees=0.15)
@@ -92,7 +92,7 @@ def _clouds(record: Record, longitude: Grid, latitude: Grid) -> Grid:
 
 
 def _waves(longitude: Grid, latitude: Grid, *, seed: int, degrees: float) -> Grid:
-    """Return a smooth pattern from about -1 to 1 with features of about so many degrees."""
+    """Return a smooth pattern from about -1 to 1 with features of about *degrees*."""
     jitter = np.random.default_rng(seed)
     sums = np.zeros_like(longitude)
     for angle, phase, stretch in jitter.uniform((0, 0, 0.5), (np.pi, 2 * np.pi, 1.8), (6, 3)):

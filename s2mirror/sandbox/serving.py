@@ -1,4 +1,4 @@
-"""Runs asyncio servers in a thread of their own."""
+"""Runs asyncio servers in a separate thread."""
 
 import asyncio
 import socket
@@ -22,16 +22,16 @@ _POLL_SECONDS: Final = 0.005
 
 
 class LoopThread:
-    """An event loop that runs in its own thread."""
+    """An event loop in a separate thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._loop.set_exception_handler(lambda *_: None)  # clients that break off are no news
+        self._loop.set_exception_handler(lambda *_: None)  # aborted connections are expected
         self._thread = Thread(target=self._loop.run_forever, name="s2mirror-sandbox", daemon=True)
         self._thread.start()
 
     def start(self, work: Coroutine[Any, Any, None]) -> Future[None]:
-        """Start *work* on the loop; the future tells when it is done."""
+        """Start *work* on the loop and return its future."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
@@ -43,7 +43,7 @@ class LoopThread:
 
 @contextmanager
 def loop_thread() -> Iterator[LoopThread]:
-    """Yield a running loop and end it afterwards."""
+    """Yield a running loop and stop it afterwards."""
     loop = LoopThread()
     try:
         yield loop
@@ -53,7 +53,7 @@ def loop_thread() -> Iterator[LoopThread]:
 
 @contextmanager
 def listening(loop: LoopThread, proxy: Proxy, tls: ssl.SSLContext) -> Iterator[None]:
-    """Let *proxy* listen, and drop its connections afterwards."""
+    """Start *proxy*, and close its connections afterwards."""
     loop.start(proxy.listen(tls)).result(_START_SECONDS)
     try:
         yield
@@ -73,8 +73,8 @@ def served(loop: LoopThread, app: Starlette) -> Iterator[int]:
     while not server.started:
         if time.monotonic() > deadline:
             raise OutsideError(
-                f"started a sandbox service; it did not answer within {_START_SECONDS} s. "
-                "Look whether the machine is overloaded, then try again"
+                f"a sandbox service was started and was not ready within {_START_SECONDS} s. "
+                "Check that the machine is not overloaded, then try again"
             )
         time.sleep(_POLL_SECONDS)
     try:

@@ -1,11 +1,11 @@
-"""What a made Sentinel-2 product should be: say what matters, the rest has defaults."""
+"""The description of a generated Sentinel-2 product."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 DEFAULT_SCALE: Final = 0.002
-"""Share of the real file sizes: a product of about 1.2 GB shrinks to about 2.4 MB."""
+"""Share of the real file sizes: a product of about 1.2 GB becomes one of about 2.4 MB."""
 
 WHOLE_TILE: Final = (0.0, 0.0, 1.0, 1.0)
 NORTH_HALF: Final = (0.0, 0.45, 1.0, 1.0)
@@ -17,13 +17,13 @@ _LAUNCHED_AT: Final = {
     "sentinel-2c": datetime(2024, 9, 5, tzinfo=UTC),
 }
 _ORBITS_PER_DAY: Final = 14.3
-# 05.10 was a reprocessing until it became the operational baseline on this day.
+# 05.10 was a reprocessing baseline until it became the operational one on this day.
 _OPERATIONAL_0510_AT: Final = datetime(2023, 12, 13, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductSpec:
-    """One product to make; every field has a default, times are UTC."""
+    """One product to generate; every field has a default, times are UTC."""
 
     level: str = "L2A"
     tile: str = "32TMT"
@@ -32,23 +32,23 @@ class ProductSpec:
     platform: str = "sentinel-2c"
     relative_orbit: int = 65
     processed_at: datetime | None = None
-    """End of processing and the name's last field; three hours after sensing unless given."""
+    """End of processing, the last field of the name; by default three hours after sensing."""
     published_at: datetime | None = None
-    """An hour and 217 ms after processing unless given."""
+    """By default an hour and 217 ms after processing."""
     updated_at: datetime | None = None
     datastrip_at: datetime | None = None
-    """Sensing start of the datastrip; three seconds after the datatake's unless given."""
+    """Sensing start of the datastrip; by default three seconds after the datatake's."""
     cloud_cover_percent: float | None = 12.5
     covers: tuple[float, float, float, float] = WHOLE_TILE
-    """West, south, east, north of the part that holds data, as fractions of the tile."""
+    """West, south, east, north of the part that has data, as fractions of the tile."""
     checksum: str = "SHA3-256"
-    """``SHA3-256`` with mixed hex case, or ``MD5`` as products before summer 2021 have it."""
+    """``SHA3-256`` with mixed hex case, or ``MD5`` as in products before summer 2021."""
     scale: float = DEFAULT_SCALE
     seed: int = 0
     orbit: int | None = None
-    """Absolute orbit number; reckoned from the launch unless given."""
+    """Absolute orbit number; by default computed from the launch date."""
     station: str | None = None
-    """The processing centre in datastrip names; usual for platform and time unless given."""
+    """The processing centre in datastrip names; by default the usual one of the platform."""
     item_style: str = "2026"
     """``2026``, or ``2020`` for an item without ``enclosure`` and ``_private``."""
 
@@ -59,7 +59,7 @@ class ProductSpec:
 
     @property
     def listed_at(self) -> datetime:
-        """When the catalog lists it."""
+        """Publication in the STAC catalog."""
         return self.published_at or self.generated_at + timedelta(hours=1, milliseconds=217)
 
     @property
@@ -75,9 +75,10 @@ class ProductSpec:
     @property
     def id(self) -> str:
         """Product name without ``.SAFE``."""
+        baseline = self.baseline.replace(".", "")
         return (
-            f"{self.unit}_MSI{self.level}_{stamp(self.sensed_at)}_N{self.baseline.replace('.', '')}"
-            f"_R{self.relative_orbit:03d}_T{self.tile}_{stamp(self.generated_at)}"
+            f"{self.unit}_MSI{self.level}_{name_time(self.sensed_at)}_N{baseline}"
+            f"_R{self.relative_orbit:03d}_T{self.tile}_{name_time(self.generated_at)}"
         )
 
     @property
@@ -87,7 +88,7 @@ class ProductSpec:
 
     @property
     def absolute_orbit(self) -> int:
-        """Orbit number since launch, roughly right unless given."""
+        """Orbit number since launch; an estimate unless ``orbit`` is set."""
         if self.orbit is not None:
             return self.orbit
         launched_at = _LAUNCHED_AT.get(self.platform, _LAUNCHED_AT["sentinel-2c"])
@@ -95,7 +96,7 @@ class ProductSpec:
 
     @property
     def centre(self) -> str:
-        """The processing centre as datastrip names have it."""
+        """The processing centre as in datastrip names."""
         if self.station is not None:
             return self.station
         return "VGS2" if self.checksum == "MD5" else f"{self.unit[1:]}PS"
@@ -107,12 +108,12 @@ class ProductSpec:
 
 
 def folder_of(level: str, baseline: str, sensed_at: datetime) -> str:
-    """Return the store's folder of a sensing day; Collection-1 reprocessings have their own."""
+    """Return the store's folder of a sensing day; Collection-1 reprocessings have another."""
     reprocessed = baseline == "05.00" or (baseline == "05.10" and sensed_at < _OPERATIONAL_0510_AT)
     suffix = "_N0500" if reprocessed else ""
     return f"Sentinel-2/MSI/{level}{suffix}/{sensed_at:%Y/%m/%d}"
 
 
-def stamp(moment: datetime) -> str:
-    """Return an instant as product names write it."""
-    return f"{moment.astimezone(UTC):%Y%m%dT%H%M%S}"
+def name_time(instant: datetime) -> str:
+    """Return an instant in the format of product names."""
+    return f"{instant.astimezone(UTC):%Y%m%dT%H%M%S}"

@@ -1,4 +1,4 @@
-"""A STAC API that answers as the Copernicus Data Space's stac-fastapi-pgstac does."""
+"""A STAC API with the responses of the Copernicus Data Space's stac-fastapi-pgstac."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _ALWAYS: Final = frozenset(("id", "collection"))
 
 @dataclass(frozen=True, slots=True)
 class StacRequest:
-    """One request as the API saw it; ``body`` is the JSON of a POST."""
+    """One request to the API; ``body`` is the JSON of a POST."""
 
     method: str
     path: str
@@ -34,7 +34,7 @@ class StacRequest:
 
 @dataclass(slots=True)
 class StacService:
-    """The API over one catalog; ``root`` is its public address, ending in ``/v1/``."""
+    """The API of one catalog; ``root`` is its public URL, ending in ``/v1/``."""
 
     catalog: SandboxCatalog
     root: str
@@ -55,18 +55,18 @@ class StacService:
             Route("/v1/collections/{collection}/items/{item}", self._item),
             Route("/v1/search", self._search, methods=["GET", "POST"]),
         ]
-        # A page of a hundred items has 6 MB; the lowest level already shrinks it tenfold.
-        squeeze = Middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
-        return Starlette(routes=routes, middleware=[squeeze])
+        # A page of a hundred items has 6 MB; the lowest level reduces it to a tenth.
+        compression = Middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
+        return Starlette(routes=routes, middleware=[compression])
 
     def served(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """Return an item with the links that the API adds, as it will be served."""
-        home = f"{self.root}collections/{item['collection']}"
+        """Return an item in its served form, with the links that the API adds."""
+        url = f"{self.root}collections/{item['collection']}"
         own = [
-            {"rel": "collection", "type": "application/json", "href": home},
-            {"rel": "parent", "type": "application/json", "href": home},
+            {"rel": "collection", "type": "application/json", "href": url},
+            {"rel": "parent", "type": "application/json", "href": url},
             {"rel": "root", "type": "application/json", "href": self.root},
-            {"rel": "self", "type": _GEOJSON, "href": f"{home}/items/{item['id']}"},
+            {"rel": "self", "type": _GEOJSON, "href": f"{url}/items/{item['id']}"},
         ]
         replaced = {link["rel"] for link in own}
         others = [link for link in item.get("links", ()) if link["rel"] not in replaced]
@@ -150,7 +150,7 @@ class StacService:
     def _page(self, query: Query, found: Found, links: "_GetLinks | _PostLinks") -> Response:
         own = [
             {"rel": "root", "type": "application/json", "href": self.root},
-            {"rel": "self", "type": "application/json", "href": links.here()},
+            {"rel": "self", "type": "application/json", "href": links.self_url()},
         ]
         neighbours = (("next", found.next_token), ("previous", found.previous_token))
         paging = [links.page(rel, token) for rel, token in neighbours if token]
@@ -168,7 +168,7 @@ class _GetLinks:
     url: str
     params: Mapping[str, str]
 
-    def here(self) -> str:
+    def self_url(self) -> str:
         return f"{self.url}?{urlencode(self.params)}" if self.params else self.url
 
     def page(self, rel: str, token: str) -> dict[str, Any]:
@@ -181,7 +181,7 @@ class _PostLinks:
     url: str
     body: Mapping[str, Any]
 
-    def here(self) -> str:
+    def self_url(self) -> str:
         return self.url
 
     def page(self, rel: str, token: str) -> dict[str, Any]:
@@ -225,6 +225,6 @@ def _missing(description: str) -> Response:
 
 
 def _unprocessable(name: str, message: str) -> Response:
-    """Return FastAPI's answer to input that does not validate."""
+    """Return FastAPI's response to invalid input."""
     detail = {"loc": ["body", name], "msg": message, "type": "value_error"}
     return JSONResponse({"detail": [detail]}, 422)

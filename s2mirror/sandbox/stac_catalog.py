@@ -1,4 +1,4 @@
-"""The items of the sandbox's catalog, and the search over them."""
+"""The items of the sandbox's STAC catalog, and their search."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ _KEPT_LISTINGS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One item, with what searches need of it at hand."""
+    """One item, with the values that searches need."""
 
     id: str
     collection: str
@@ -28,7 +28,7 @@ class Record:
     geometry: BaseGeometry
     item: Mapping[str, Any]
     encoded: bytes
-    """The item as JSON, ready to be served."""
+    """The item as the JSON that is served."""
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> "Record":
@@ -43,7 +43,7 @@ class Record:
         )
 
     def value(self, field: str) -> Any:  # noqa: ANN401 - text, number or instant
-        """Return what a sort on *field* compares; instants as such, whatever their spelling."""
+        """Return the sort value of *field*; an instant in any format is a datetime."""
         found = self.item.get(field) or self.item["properties"].get(field)
         if isinstance(found, str):
             try:
@@ -63,14 +63,15 @@ class Found:
 
 
 class DeadToken(CatalogError):
-    """A paging token names an item that is gone."""
+    """The item of a paging token does not exist any more."""
 
 
 class SandboxCatalog:
     """A thread-safe store of items.
 
-    ``result_cap`` ends every search silently after so many items; ``restart_on_dead_token``
-    answers the first page for a token whose item is gone, instead of an error.
+    ``result_cap`` limits every search to that number of items, without an error.
+    ``restart_on_dead_token`` returns the first page, not an error, for a token whose item was
+    removed.
     """
 
     def __init__(self) -> None:
@@ -84,20 +85,20 @@ class SandboxCatalog:
         return len(self._records)
 
     def put(self, items: Iterable[Mapping[str, Any]]) -> None:
-        """Add items in their served form, or replace them."""
+        """Add items in their served form; existing ones are replaced."""
         fresh = {record.id: record for record in map(Record.of, items)}
         with self._lock:
             self._records.update(fresh)
             self._listings.clear()
 
     def remove(self, item_id: str) -> None:
-        """Take one item out."""
+        """Remove one item."""
         with self._lock:
             del self._records[item_id]
             self._listings.clear()
 
     def clear(self) -> None:
-        """Take every item out, and answer all searches in full again."""
+        """Remove every item and restore the defaults."""
         with self._lock:
             self._records.clear()
             self._listings.clear()
@@ -105,7 +106,7 @@ class SandboxCatalog:
             self.restart_on_dead_token = False
 
     def get(self, item_id: str) -> Record | None:
-        """Return one item's record, or None."""
+        """Return an item's record, or None."""
         return self._records.get(item_id)
 
     def all(self) -> list[Record]:
@@ -114,7 +115,7 @@ class SandboxCatalog:
             return list(self._records.values())
 
     def search(self, query: Query) -> Found:
-        """Return the page that *query* asks for. Raises DeadToken."""
+        """Return the page of a *query*. Raises DeadToken."""
         listing = self._listing(query)
         start = self._start(query, listing)
         page = listing[start : start + query.limit]
@@ -126,7 +127,7 @@ class SandboxCatalog:
         )
 
     def _listing(self, query: Query) -> list[Record]:
-        """Return all that matches, in order; remembered until the catalog changes."""
+        """Return all matching records in order; cached until the catalog changes."""
         with self._lock:
             if query.key not in self._listings:
                 records = list(self._records.values())
@@ -143,13 +144,13 @@ class SandboxCatalog:
         if record is None:
             if self.restart_on_dead_token:
                 return 0
-            raise DeadToken(f"the item of token {query.token!r} is not in the catalog any more")
-        # A keyset token: it says after which item to go on, whether that one still matches or not.
-        places = [found.id for found in listing]
-        is_listed = record.id in places
+            raise DeadToken(f"the item of token {query.token!r} is not in the catalog")
+        # A keyset token contains the last item of a page, which need not match any more.
+        ids = [found.id for found in listing]
+        is_listed = record.id in ids
         if not is_listed:
-            places = [found.id for found in _sorted([*listing, record], query.sort)]
-        at = places.index(record.id)
+            ids = [found.id for found in _sorted([*listing, record], query.sort)]
+        at = ids.index(record.id)
         return at + is_listed if direction == "next" else max(0, at - query.limit)
 
 
@@ -165,7 +166,7 @@ def _token(direction: str, record: Record) -> str:
 
 
 def _matching(records: list[Record], query: Query) -> list[Record]:
-    """Return what passes every condition, the cheap ones first."""
+    """Return the records that match every condition; cheap conditions are first."""
     if query.collections:
         records = [record for record in records if record.collection in query.collections]
     if query.ids:
@@ -182,7 +183,7 @@ def _matching(records: list[Record], query: Query) -> list[Record]:
 
 
 def _sorted(records: list[Record], keys: tuple[SortKey, ...]) -> list[Record]:
-    """Return records by *keys*, what lacks a value last, ties by id; never the same order twice."""
+    """Return records sorted by *keys*, then by ID; records without a value are last."""
     ordered = sorted(records, key=attrgetter("id"), reverse=keys[-1].descending)
     for key in reversed(keys):
         having = [record for record in ordered if record.value(key.field) is not None]

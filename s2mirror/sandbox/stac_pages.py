@@ -1,4 +1,4 @@
-"""The STAC API's landing page, collections and queryables, in the shape of the real ones."""
+"""The STAC API's landing page, collections and queryables, as CDSE serves them."""
 
 from typing import Any, Final
 
@@ -121,7 +121,7 @@ def collection(root: str, name: str) -> dict[str, Any]:
 
 
 def queryables(address: str) -> dict[str, Any]:
-    """Return the JSON schema of what a filter may name."""
+    """Return the JSON schema of the properties for filters."""
     return {
         "$id": address,
         "$schema": "https://json-schema.org/draft-07/schema#",

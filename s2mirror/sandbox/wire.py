@@ -1,4 +1,4 @@
-"""HTTP/1.1 messages on asyncio streams: as much as a reverse proxy needs."""
+"""HTTP/1.1 messages on asyncio streams, as far as a reverse proxy needs them."""
 
 from asyncio import IncompleteReadError, StreamReader
 from collections.abc import AsyncIterator, Mapping
@@ -7,13 +7,13 @@ from typing import Final
 
 _CHUNK_BYTES: Final = 64 * 1024
 _NO_BODY_STATUSES: Final = (204, 304)
-# Each side of a proxy has these to itself.
+# These headers concern one connection only.
 _HOP_HEADERS: Final = ("connection", "keep-alive", "transfer-encoding", "expect")
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The start line and the headers of a message, in their order and spelling."""
+    """The start line and the headers of a message, in the original order and case."""
 
     start: str
     headers: tuple[tuple[str, str], ...]
@@ -23,7 +23,7 @@ class Head:
         return next((value for key, value in self.headers if key.lower() == name), "")
 
     def end_to_end(self) -> "Head":
-        """Return the head without the headers that concern one connection only."""
+        """Return the head without the headers of one connection."""
         kept = ((key, value) for key, value in self.headers if key.lower() not in _HOP_HEADERS)
         return Head(self.start, tuple(kept))
 
@@ -41,7 +41,7 @@ class Head:
 
 
 async def read_head(reader: StreamReader) -> Head | None:
-    """Return the next message's head, or None if the other side has closed."""
+    """Return the next message's head, or None after the peer closed the connection."""
     try:
         block = await reader.readuntil(b"\r\n\r\n")
     except IncompleteReadError as error:
@@ -54,7 +54,7 @@ async def read_head(reader: StreamReader) -> Head | None:
 
 
 def body_length(head: Head, *, is_answer: bool, method: str = "") -> int | None:
-    """Return how many body bytes follow a head; None if only the stream tells."""
+    """Return the number of body bytes after a head; None if the head does not contain it."""
     if is_answer and (method == "HEAD" or status_of(head) in _NO_BODY_STATUSES):
         return 0
     if "chunked" in head.get("transfer-encoding").lower():
@@ -91,5 +91,5 @@ async def _counted(reader: StreamReader, length: int) -> AsyncIterator[bytes]:
 
 
 def status_of(head: Head) -> int:
-    """Return the status of an answer's head."""
+    """Return the status in the head of a response."""
     return int(head.start.split(" ", 2)[1])

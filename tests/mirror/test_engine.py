@@ -13,7 +13,7 @@ from kit import Kit, key_of, size_of, small, tiny
 
 from s2mirror.errors import Stopped
 from s2mirror.sandbox import Exchange, Fault
-from s2mirror.sandbox.assets import announcing
+from s2mirror.sandbox.assets import with_manifest_checksum
 from s2mirror.service.wiring import utc_now
 from s2mirror.steps.connections import Connections, Priority
 from s2mirror.stop import StopFlag
@@ -195,7 +195,9 @@ def test_store_behind_the_catalog_delays_the_product(kit: Kit) -> None:
 @pytest.mark.long
 def test_wrong_catalog_checksum_costs_no_product(kit: Kit) -> None:
     product = tiny(20)
-    kit.sandbox.publish(replace(product, item=announcing(product.item, b"another manifest")))
+    kit.sandbox.publish(
+        replace(product, item=with_manifest_checksum(product.item, b"another manifest"))
+    )
     codes = [kit.cycle(kit.later(days=1 + attempt)).exit_code for attempt in range(4)]
     assert codes == [1, 1, 1, 0]
     kit.assert_current(product)

@@ -30,7 +30,7 @@ from s2mirror.errors import (
 )
 from s2mirror.preview_model import Extent, RenderRequest
 from s2mirror.sandbox import Answer, Fault, ProductSpec, Sandbox, make_item
-from s2mirror.sandbox.picture import geotiff
+from s2mirror.sandbox.image_files import geotiff
 from s2mirror.service.preview_client import BackoffRenderer
 from s2mirror.stop import StopFlag
 

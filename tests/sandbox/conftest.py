@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """Asks one sandbox's services as any HTTP client would."""
+    """A plain HTTP client of one sandbox's services."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
@@ -32,7 +32,7 @@ class Client:
         return [item["id"] for item in answer.json()["features"]]
 
     def all_ids(self, **body: object) -> list[str]:
-        """Follow the next links to their end."""
+        """Return the IDs of all pages."""
         found: list[str] = []
         while True:
             answer = self.search(**body).json()

@@ -68,7 +68,7 @@ def read(client: "S3Client", product: SandboxProduct, **more: str) -> tuple[int,
 
 
 def landing(sandbox: Sandbox) -> Iterator[bytes]:
-    """Ask for the catalog's landing page over a socket that hides no broken end."""
+    """Request the landing page over a socket that reports a missing TLS close."""
     with asked(sandbox) as connection:
         while piece := connection.recv(65536):
             yield piece
@@ -76,7 +76,7 @@ def landing(sandbox: Sandbox) -> Iterator[bytes]:
 
 @contextmanager
 def asked(sandbox: Sandbox) -> Iterator[ssl.SSLSocket]:
-    """Lend the socket on which an answer is to come."""
+    """Send a request and yield the socket of the response."""
     context = ssl.create_default_context(cafile=str(sandbox.ca_file))
     with (
         socket.create_connection(("localhost", sandbox.stac_proxy.port), timeout=30) as raw,
@@ -88,7 +88,7 @@ def asked(sandbox: Sandbox) -> Iterator[ssl.SSLSocket]:
         yield connection
 
 
-def test_a_status_is_answered_for_the_next_matches_and_then_no_more(
+def test_status_fault_applies_to_next_matches_only(
     sandbox: Sandbox, client: "S3Client", product: SandboxProduct
 ) -> None:
     slow_down = b"<Error><Code>SlowDown</Code></Error>"
@@ -102,7 +102,7 @@ def test_a_status_is_answered_for_the_next_matches_and_then_no_more(
     assert sandbox.s3_proxy.faults.waiting == 0
 
 
-def test_a_fault_leaves_other_requests_and_skipped_ones_alone(
+def test_fault_changes_no_other_and_no_skipped_request(
     sandbox: Sandbox, client: "S3Client", product: SandboxProduct
 ) -> None:
     sandbox.s3_proxy.inject(Fault(path=KEY_END, skip=1, answer=Answer(status=500)))
@@ -112,10 +112,10 @@ def test_a_fault_leaves_other_requests_and_skipped_ones_alone(
         read(client, product)
 
 
-def test_a_body_is_cut_after_so_many_bytes_by_a_reset(sandbox: Sandbox) -> None:
+def test_reset_cuts_body_after_given_bytes(sandbox: Sandbox) -> None:
     sandbox.stac_proxy.inject(Fault(cut_after_bytes=500, cut="reset"))
     came = []
-    # A reset under TLS is reported as ragged end of file by OpenSSL 3.
+    # OpenSSL 3 reports a reset as an unexpected end of file.
     with pytest.raises((ssl.SSLEOFError, ConnectionResetError)):
         came += landing(sandbox)
     sandbox.stac_proxy.inject(Fault(cut_after_bytes=500, cut="reset"))
@@ -125,7 +125,7 @@ def test_a_body_is_cut_after_so_many_bytes_by_a_reset(sandbox: Sandbox) -> None:
     assert len((head + body).partition(b"\r\n\r\n")[2]) == 500
 
 
-def test_a_reset_takes_nothing_from_a_client_that_reads_late(sandbox: Sandbox) -> None:
+def test_reset_loses_no_bytes_for_slow_reader(sandbox: Sandbox) -> None:
     large = Answer(status=200, body=bytes(4 * MIB))
     sandbox.stac_proxy.inject(Fault(answer=large, cut_after_bytes=3 * MIB, cut="reset"))
     came = landing(sandbox)
@@ -137,14 +137,14 @@ def test_a_reset_takes_nothing_from_a_client_that_reads_late(sandbox: Sandbox) -
     assert sum(map(len, pieces)) == 3 * MIB
 
 
-def test_a_body_is_cut_by_a_polite_close(sandbox: Sandbox) -> None:
+def test_close_cuts_body_after_given_bytes(sandbox: Sandbox) -> None:
     sandbox.stac_proxy.inject(Fault(cut_after_bytes=500, cut="close"))
     head, _, body = b"".join(landing(sandbox)).partition(b"\r\n\r\n")
     assert len(body) == 500
     assert int(head.lower().partition(b"content-length: ")[2].split()[0]) > 500
 
 
-def test_boto3_notices_a_cut_body(
+def test_boto3_notices_cut_body(
     sandbox: Sandbox, client: "S3Client", product: SandboxProduct
 ) -> None:
     sandbox.s3_proxy.inject(Fault(path=KEY_END, cut_after_bytes=5000, cut="close"))
@@ -153,7 +153,7 @@ def test_boto3_notices_a_cut_body(
     assert sandbox.s3_proxy.traffic.matching(KEY_END)[0].sent_bytes == 5000
 
 
-def test_a_shortened_body_looks_whole(
+def test_shortened_body_looks_complete(
     sandbox: Sandbox, client: "S3Client", product: SandboxProduct
 ) -> None:
     sandbox.s3_proxy.inject(Fault(path=KEY_END, cut_after_bytes=5000, cut="shorten"))
@@ -170,7 +170,7 @@ def test_exactly_one_byte_is_flipped(
     assert [n for n, byte in enumerate(came) if byte != whole[n]] == [777]
 
 
-def test_a_range_is_answered_with_the_whole_object(
+def test_ignored_range_returns_whole_object(
     sandbox: Sandbox, client: "S3Client", product: SandboxProduct
 ) -> None:
     sandbox.s3_proxy.inject(Fault(path=KEY_END, ignore_range=True))
@@ -178,7 +178,7 @@ def test_a_range_is_answered_with_the_whole_object(
     assert read(client, product, Range="bytes=100-") == (206, content_of(product)[100:])
 
 
-def test_a_drip_is_no_faster_than_asked(
+def test_slow_body_keeps_to_requested_rate(
     sandbox: Sandbox, client: "S3Client", product: SandboxProduct
 ) -> None:
     rate = len(content_of(product)) * 2
@@ -188,16 +188,14 @@ def test_a_drip_is_no_faster_than_asked(
     assert time.monotonic() - began > 0.4
 
 
-def test_an_answer_is_delayed(
-    sandbox: Sandbox, client: "S3Client", product: SandboxProduct
-) -> None:
+def test_response_is_delayed(sandbox: Sandbox, client: "S3Client", product: SandboxProduct) -> None:
     sandbox.s3_proxy.inject(Fault(path=KEY_END, delay_seconds=0.4))
     began = time.monotonic()
     assert read(client, product)[0] == 200
     assert time.monotonic() - began > 0.4
 
 
-def test_a_silent_service_never_answers(sandbox: Sandbox) -> None:
+def test_silent_service_sends_no_response(sandbox: Sandbox) -> None:
     sandbox.stac_proxy.inject(Fault(path="collections", silent=True))
     verify, traffic = str(sandbox.ca_file), sandbox.stac_proxy.traffic
     with pytest.raises(requests.ReadTimeout):
@@ -208,14 +206,14 @@ def test_a_silent_service_never_answers(sandbox: Sandbox) -> None:
     assert (silent.status, silent.sent_bytes) == (0, 0)
 
 
-def test_an_error_page_with_200_replaces_the_answer(sandbox: Sandbox) -> None:
+def test_error_page_with_200_replaces_response(sandbox: Sandbox) -> None:
     page = Answer(status=200, headers={"Content-Type": "text/html"}, body=b"<html>login</html>")
     sandbox.stac_proxy.inject(Fault(path="/search", answer=page))
     answer = requests.get(f"{sandbox.stac_url}search", verify=str(sandbox.ca_file), timeout=30)
     assert (answer.status_code, answer.text) == (200, "<html>login</html>")
 
 
-def test_an_etag_is_changed_in_the_answer(
+def test_etag_of_response_is_changed(
     sandbox: Sandbox, client: "S3Client", product: SandboxProduct
 ) -> None:
     sandbox.s3_proxy.inject(Fault(path=KEY_END, method="HEAD", headers={"ETag": '"new-1"'}))
@@ -245,7 +243,7 @@ def test_every_request_is_recorded(
     assert traffic.count(KEY_END, "GET") == 1
 
 
-def test_requests_under_way_at_once_are_counted(sandbox: Sandbox) -> None:
+def test_concurrent_requests_are_counted(sandbox: Sandbox) -> None:
     traffic = sandbox.stac_proxy.traffic
     sandbox.stac_proxy.inject(Fault(silent=True, times=None))
     with ExitStack() as stack:
@@ -256,7 +254,7 @@ def test_requests_under_way_at_once_are_counted(sandbox: Sandbox) -> None:
     assert (traffic.open_requests, traffic.max_open_requests) == (0, 3)
 
 
-def test_the_store_counts_down_its_rate_limit_and_then_answers_429(sandbox: Sandbox) -> None:
+def test_store_responds_429_beyond_its_rate_limit(sandbox: Sandbox) -> None:
     with limited(sandbox, 3, window_seconds=600) as answer:
         answers = [answer() for _ in range(4)]
         assert [found.status_code for found in answers] == [403, 403, 403, 429]
@@ -264,7 +262,7 @@ def test_the_store_counts_down_its_rate_limit_and_then_answers_429(sandbox: Sand
         assert left == ["2", "1", "0", "0"]
 
 
-def test_the_stores_rate_limit_begins_anew_when_it_said(sandbox: Sandbox) -> None:
+def test_rate_limit_restarts_at_announced_time(sandbox: Sandbox) -> None:
     with limited(sandbox, 1, window_seconds=0.3) as answer:
         used_up = answer()
         assert (used_up.status_code, used_up.headers["x-ratelimit-remaining"]) == (403, "0")
@@ -276,7 +274,7 @@ def test_the_stores_rate_limit_begins_anew_when_it_said(sandbox: Sandbox) -> Non
 def limited(
     sandbox: Sandbox, limit: int, *, window_seconds: float
 ) -> Iterator[Callable[[], requests.Response]]:
-    """Set the store's rate limit; lend what asks for one answer."""
+    """Set the store's rate limit; yield a function that sends one request."""
     rate, url = sandbox.s3_proxy.rate_limit, f"{sandbox.s3_endpoint}/eodata"
     rate.requests, rate.window_seconds = limit, window_seconds
     try:
@@ -286,7 +284,7 @@ def limited(
         rate.requests, rate.window_seconds = None, 60
 
 
-def test_a_connection_serves_many_requests(sandbox: Sandbox) -> None:
+def test_one_connection_serves_many_requests(sandbox: Sandbox) -> None:
     with requests.Session() as session:
         for _ in range(5):
             session.get(sandbox.stac_url, verify=str(sandbox.ca_file), timeout=30)
@@ -294,7 +292,7 @@ def test_a_connection_serves_many_requests(sandbox: Sandbox) -> None:
     assert sandbox.stac_proxy.traffic.opened_connections == 1
 
 
-def test_the_private_ca_is_needed(sandbox: Sandbox) -> None:
+def test_client_needs_private_ca(sandbox: Sandbox) -> None:
     with socket.create_connection(("localhost", sandbox.s3_proxy.port)) as raw:
         context = ssl.create_default_context()
         with pytest.raises(ssl.SSLCertVerificationError):
@@ -302,7 +300,7 @@ def test_the_private_ca_is_needed(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.long
-def test_sandboxes_start_one_after_the_other_and_leave_nothing() -> None:
+def test_closed_sandbox_leaves_no_thread_socket_process() -> None:
     threads, sockets, processes = set(threading.enumerate()), listening(), children()
     for _ in range(2):
         with Sandbox() as one:
@@ -316,7 +314,7 @@ def test_sandboxes_start_one_after_the_other_and_leave_nothing() -> None:
 
 
 def listening() -> set[str]:
-    """Return the sockets on which this process listens: a port may be somebody else's by now."""
+    """Return this process's listening sockets; ports can belong to other processes."""
     rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     open_to_all = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A"}
     found = set()

@@ -12,7 +12,7 @@ def ask(sandbox: Sandbox, auth: tuple[str, str] | None = None, **form: str) -> r
     return requests.post(sandbox.token_url, data=form, auth=auth, verify=verify, timeout=30)
 
 
-def test_the_client_gets_a_token_by_form_and_by_basic_auth(sandbox: Sandbox) -> None:
+def test_form_and_basic_auth_both_return_token(sandbox: Sandbox) -> None:
     credentials = {"client_id": sandbox.client_id, "client_secret": sandbox.client_secret}
     before = len(sandbox.identity.issued)
     by_form = ask(sandbox, grant_type="client_credentials", **credentials)
@@ -25,7 +25,7 @@ def test_the_client_gets_a_token_by_form_and_by_basic_auth(sandbox: Sandbox) -> 
     assert len(sandbox.identity.issued) == before + 2
 
 
-def test_requests_oauthlib_gets_a_token_unchanged(sandbox: Sandbox) -> None:
+def test_requests_oauthlib_gets_token_unchanged(sandbox: Sandbox) -> None:
     session = OAuth2Session(client=BackendApplicationClient(client_id=sandbox.client_id))
     token = session.fetch_token(
         sandbox.token_url, client_secret=sandbox.client_secret, verify=str(sandbox.ca_file)
@@ -33,7 +33,7 @@ def test_requests_oauthlib_gets_a_token_unchanged(sandbox: Sandbox) -> None:
     assert sandbox.identity.is_valid(token["access_token"])
 
 
-def test_a_wrong_secret_an_unknown_client_and_another_grant_are_refused_as_keycloak_does(
+def test_wrong_credentials_are_refused_as_by_keycloak(
     sandbox: Sandbox,
 ) -> None:
     grant = "client_credentials"
@@ -45,7 +45,7 @@ def test_a_wrong_secret_an_unknown_client_and_another_grant_are_refused_as_keycl
     assert (other.status_code, other.json()["error"]) == (400, "unsupported_grant_type")
 
 
-def test_a_token_dies_when_it_said(sandbox: Sandbox) -> None:
+def test_token_expires_at_announced_time(sandbox: Sandbox) -> None:
     auth = (sandbox.client_id, sandbox.client_secret)
     lasting = ask(sandbox, auth, grant_type="client_credentials").json()
     sandbox.identity.expires_in_seconds = 1

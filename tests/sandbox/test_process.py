@@ -1,4 +1,4 @@
-"""The sandbox draws as Sentinel Hub does, and a client that nobody here wrote believes it."""
+"""The sandbox renders like Sentinel Hub, also for the independent client sentinelhub-py."""
 
 import io
 import warnings
@@ -82,12 +82,13 @@ def pixels(answer: requests.Response) -> Any:  # noqa: ANN401 - an array
 
 
 def refused(answer: requests.Response) -> tuple[int, str, str]:
-    told = answer.json()["error"]
-    assert answer.status_code == told["status"]
-    return told["status"], told["code"], told.get("errors", {}).get("parameter", told["message"])
+    error = answer.json()["error"]
+    assert answer.status_code == error["status"]
+    parameter = error.get("errors", {}).get("parameter", error["message"])
+    return error["status"], error["code"], parameter
 
 
-def test_the_evalscript_is_run_over_the_bands_of_the_area(sandbox: Sandbox) -> None:
+def test_evalscript_runs_over_bands_of_area(sandbox: Sandbox) -> None:
     answer = ask(sandbox, body())
     seen = pixels(answer)
     assert seen.shape == (16, 24, 4)
@@ -96,16 +97,16 @@ def test_the_evalscript_is_run_over_the_bands_of_the_area(sandbox: Sandbox) -> N
     assert float(answer.headers["X-ProcessingUnits-Spent"]) == 0.01
 
 
-def test_the_same_request_gives_the_same_bytes(sandbox: Sandbox) -> None:
+def test_equal_requests_return_equal_bytes(sandbox: Sandbox) -> None:
     assert ask(sandbox, body()).content == ask(sandbox, body()).content
 
 
-def test_classes_are_given_as_they_are(sandbox: Sandbox) -> None:
+def test_scene_classes_are_returned_unscaled(sandbox: Sandbox) -> None:
     seen = pixels(ask(sandbox, body(evalscript=CLASSES)))
     assert set(np.unique(seen)) <= {4, 5, 6, 9}
 
 
-def test_a_jpeg_has_three_bands(sandbox: Sandbox) -> None:
+def test_jpeg_requires_three_bands(sandbox: Sandbox) -> None:
     three = TRUE_COLOUR.replace("bands: 4", "bands: 3").replace(", s.dataMask]", "]")
     answer = ask(sandbox, body(evalscript=three, output=output("image/jpeg")))
     assert answer.headers["Content-Type"] == "image/jpeg"
@@ -114,7 +115,7 @@ def test_a_jpeg_has_three_bands(sandbox: Sandbox) -> None:
     assert refused(ask(sandbox, body(output=output("image/jpeg"))))[2] == parameter
 
 
-def test_harmonized_values_hide_the_offset_of_newer_baselines(sandbox: Sandbox) -> None:
+def test_harmonized_values_lack_offset_of_newer_baselines(sandbox: Sandbox) -> None:
     raw = body(evalscript=RED, output=output("image/tiff"))
     plain = pixels(ask(sandbox, raw))
     raw["input"]["data"][0]["processing"] = {"harmonizeValues": False}
@@ -122,23 +123,23 @@ def test_harmonized_values_hide_the_offset_of_newer_baselines(sandbox: Sandbox) 
 
 
 @pytest.mark.parametrize(
-    ("place", "change"),
+    ("field", "change"),
     [
         ("time", {"timeRange": {"from": "2026-05-28T00:00:00Z", "to": "2026-05-29T00:00:00Z"}}),
         ("cloud", {"maxCloudCoverage": 5}),
     ],
 )
-def test_without_a_fitting_product_the_picture_is_empty_and_costs_all_the_same(
-    sandbox: Sandbox, place: str, change: dict[str, Any]
+def test_image_without_product_is_empty_and_costs_units(
+    sandbox: Sandbox, field: str, change: dict[str, Any]
 ) -> None:
     asked = body()
     asked["input"]["data"][0]["dataFilter"] |= change
     answer = ask(sandbox, asked)
-    assert not pixels(answer).any(), place
+    assert not pixels(answer).any(), field
     assert sandbox.process.units_spent == pytest.approx(0.01)
 
 
-def test_outside_of_a_geometry_nothing_is_drawn(sandbox: Sandbox) -> None:
+def test_image_is_empty_outside_geometry(sandbox: Sandbox) -> None:
     west, south, east, north = BOX
     corner = [[west, south], [east, south], [west, north], [west, south]]
     asked = body()
@@ -148,7 +149,7 @@ def test_outside_of_a_geometry_nothing_is_drawn(sandbox: Sandbox) -> None:
     assert alpha[0, -1] == 0
 
 
-def test_the_order_says_which_product_lies_on_top(sandbox: Sandbox) -> None:
+def test_mosaicking_order_determines_top_product(sandbox: Sandbox) -> None:
     sandbox.publish(
         make_item(
             ProductSpec(
@@ -180,20 +181,20 @@ def test_the_order_says_which_product_lies_on_top(sandbox: Sandbox) -> None:
         ({"input": None}, "input"),
     ],
 )
-def test_a_request_is_checked_and_the_answer_names_the_parameter(
+def test_invalid_request_is_refused_with_parameter_name(
     sandbox: Sandbox, change: dict[str, Any], parameter: str
 ) -> None:
     assert refused(ask(sandbox, body(**change))) == (400, "COMMON_BAD_PAYLOAD", parameter)
     assert sandbox.process.units_spent == 0
 
 
-def test_an_evalscript_that_does_not_run_is_told_in_the_engines_words(sandbox: Sandbox) -> None:
+def test_evalscript_error_has_message_of_engine(sandbox: Sandbox) -> None:
     status, code, message = refused(ask(sandbox, body(evalscript="//VERSION=3\nfunction setup( {")))
     assert (status, code) == (400, "RENDERER_EXCEPTION")
     assert "SyntaxError" in message
 
 
-def test_no_token_a_foreign_one_and_one_of_a_revoked_client_are_refused(sandbox: Sandbox) -> None:
+def test_missing_foreign_and_revoked_tokens_are_refused(sandbox: Sandbox) -> None:
     mine = ask(sandbox, body())
     assert mine.ok
     token = sandbox.identity.issued[-1]
@@ -203,9 +204,7 @@ def test_no_token_a_foreign_one_and_one_of_a_revoked_client_are_refused(sandbox:
 
 
 @pytest.mark.parametrize("spent", [True, False])
-def test_too_fast_and_too_much_are_told_without_a_wrapping_and_in_milliseconds(
-    sandbox: Sandbox, *, spent: bool
-) -> None:
+def test_rate_refusal_has_retry_after_in_milliseconds(sandbox: Sandbox, *, spent: bool) -> None:
     sandbox.process.units_left = 0 if spent else 10
     sandbox.process.refuse_next = 0 if spent else 1
     answer = ask(sandbox, body())
@@ -214,7 +213,7 @@ def test_too_fast_and_too_much_are_told_without_a_wrapping_and_in_milliseconds(
     assert ask(sandbox, body()).ok is not spent
 
 
-def test_sentinelhub_py_gets_a_token_and_a_picture_with_nothing_changed_but_addresses(
+def test_sentinelhub_py_gets_token_and_image_unchanged(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(sandbox.ca_file))
@@ -243,7 +242,7 @@ def test_sentinelhub_py_gets_a_token_and_a_picture_with_nothing_changed_but_addr
     sandbox.process.refuse_next = 1
     sandbox.process.retry_after_ms = 20
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of the refusal that we asked for
+        warnings.simplefilter("ignore")  # it warns of the requested refusal
         (seen,) = request.get_data()
     assert seen.shape == (16, 24, 4)
     assert (seen == pixels(ask(sandbox, body()))).all()

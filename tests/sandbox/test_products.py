@@ -11,7 +11,7 @@ from s2mirror.manifest import parse_manifest
 from s2mirror.naming import parse_name
 from s2mirror.sandbox import NORTH_HALF, SOUTH_HALF, ProductSpec, SandboxProduct, make_item
 from s2mirror.sandbox import make_product as make
-from s2mirror.sandbox.assets import LEAKED_MARKER
+from s2mirror.sandbox.assets import LEAKED_ABSENT_VALUE
 
 SPECS = [
     ProductSpec(level="L1C"),
@@ -30,11 +30,11 @@ def verify(product: SandboxProduct) -> None:
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.level}-{spec.checksum}")
-def test_every_file_has_the_size_and_digest_of_its_manifest(spec: ProductSpec) -> None:
+def test_files_match_sizes_and_digests_of_manifest(spec: ProductSpec) -> None:
     verify(make(spec))
 
 
-def test_a_changed_byte_no_longer_verifies() -> None:
+def test_changed_file_does_not_match_manifest() -> None:
     product = make(ProductSpec())
     broken = replace(product, files={**product.files, "INSPIRE.xml": b"x"})
     with pytest.raises(AssertionError):
@@ -42,14 +42,12 @@ def test_a_changed_byte_no_longer_verifies() -> None:
 
 
 @pytest.mark.parametrize(("level", "count"), [("L1C", 59), ("L2A", 86)])
-def test_a_manifest_lists_as_many_objects_as_a_real_one(level: str, count: int) -> None:
+def test_manifest_has_object_count_of_real_ones(level: str, count: int) -> None:
     assert len(parse_manifest(make(ProductSpec(level=level)).files["manifest.safe"])) == count
 
 
 @pytest.mark.parametrize(("level", "cases"), [("L1C", (44, 15)), ("L2A", (17, 69))])
-def test_sha3_digests_mix_upper_and_lower_case_as_real_ones(
-    level: str, cases: tuple[int, int]
-) -> None:
+def test_sha3_digests_mix_cases_as_real_ones(level: str, cases: tuple[int, int]) -> None:
     text = make(ProductSpec(level=level)).files["manifest.safe"].decode()
     digests = re.findall(r'checksumName="SHA3-256">(\w{64})<', text)
     assert (sum(d.islower() for d in digests), sum(d.isupper() for d in digests)) == cases
@@ -62,7 +60,7 @@ def test_md5_digests_are_lower_case() -> None:
     assert all(digest == digest.lower() for digest in digests)
 
 
-def test_files_outside_the_manifest_are_those_that_cdse_adds() -> None:
+def test_files_outside_manifest_are_those_of_cdse() -> None:
     product = make(ProductSpec(level="L1C"))
     listed = parse_manifest(product.files["manifest.safe"])
     loose = Counter(path.partition("/")[0] for path in product.files if path not in listed)
@@ -71,19 +69,19 @@ def test_files_outside_the_manifest_are_those_that_cdse_adds() -> None:
     assert product.files["AUX_DATA/"] == b""
 
 
-def test_equal_specs_make_equal_products_and_seeds_differ() -> None:
+def test_equal_specs_give_equal_products() -> None:
     assert make(ProductSpec(seed=3)) == make(ProductSpec(seed=3))
     assert make(ProductSpec(seed=3)).files != make(ProductSpec(seed=4)).files
 
 
-def test_a_product_is_small_unless_scaled() -> None:
+def test_product_is_small_by_default() -> None:
     sizes = [len(content) for content in make(ProductSpec()).files.values()]
     assert 1_000_000 < sum(sizes) < 4_000_000
     assert max(sizes) < 400_000
     assert make(ProductSpec(scale=0.02)).size_bytes > 20_000_000
 
 
-def test_the_name_says_what_the_spec_says() -> None:
+def test_product_name_has_values_of_spec() -> None:
     sensed_at = datetime(2026, 9, 25, 10, 20, 31, tzinfo=UTC)
     spec = ProductSpec(tile="33UUP", sensed_at=sensed_at, baseline="05.13", relative_orbit=22)
     name = parse_name(make_item(spec).id)
@@ -104,19 +102,19 @@ def test_the_name_says_what_the_spec_says() -> None:
         ("05.10", "2024-01-16", "L2A/2024/01/16"),
     ],
 )
-def test_keys_stand_where_cdse_puts_them(baseline: str, sensed_on: str, folder: str) -> None:
+def test_keys_have_folders_of_cdse(baseline: str, sensed_on: str, folder: str) -> None:
     sensed_at = datetime.fromisoformat(f"{sensed_on}T10:20:31Z")
     product = make_item(ProductSpec(baseline=baseline, sensed_at=sensed_at))
     assert product.prefix == f"Sentinel-2/MSI/{folder}/{product.id}.SAFE/"
 
 
 @pytest.mark.parametrize(("level", "count"), [("L1C", 21), ("L2A", 47)])
-def test_an_item_lists_fewer_files_than_the_product_has(level: str, count: int) -> None:
+def test_item_has_fewer_assets_than_product_files(level: str, count: int) -> None:
     product = make(ProductSpec(level=level))
     assert len(product.item["assets"]) == count < len(product.files)
 
 
-def test_xml_assets_are_labelled_md5_but_hold_sha3() -> None:
+def test_xml_assets_are_labelled_md5_and_contain_sha3() -> None:
     assets = make(ProductSpec()).item["assets"]
     checksum = assets["product_metadata"]["file:checksum"]
     assert checksum.startswith("d50120")
@@ -127,17 +125,17 @@ def test_xml_assets_are_labelled_md5_but_hold_sha3() -> None:
     assert assets["safe_manifest"]["file:checksum"].startswith("d50110")
 
 
-def test_an_item_of_the_old_style_has_no_enclosure_and_a_leaked_marker() -> None:
+def test_old_item_has_leaked_value_and_no_enclosure() -> None:
     old = make(ProductSpec(item_style="2020")).item
     new = make(ProductSpec()).item
     assert [link["rel"] for link in old["links"]] == ["version-history"]
     assert [link["rel"] for link in new["links"]] == ["enclosure", "version-history"]
-    assert old["assets"]["Product"]["storage:refs"] == LEAKED_MARKER
+    assert old["assets"]["Product"]["storage:refs"] == LEAKED_ABSENT_VALUE
     assert ("_private" in old["properties"], "_private" in new["properties"]) == (False, True)
     assert "CLD_20m" not in old["assets"]
 
 
-def test_datastrip_halves_share_the_tile_between_them() -> None:
+def test_datastrip_halves_cover_the_whole_tile() -> None:
     whole, north, south = (
         footprint(make_item(spec).item["geometry"])
         for spec in (ProductSpec(), ProductSpec(covers=NORTH_HALF), ProductSpec(covers=SOUTH_HALF))
@@ -147,10 +145,10 @@ def test_datastrip_halves_share_the_tile_between_them() -> None:
     assert north.intersects(south)
 
 
-def test_dates_follow_one_another_as_at_cdse() -> None:
+def test_item_dates_have_order_of_cdse() -> None:
     properties = make_item(ProductSpec()).item["properties"]
     order = ("datetime", "processing:datetime", "created", "published")
-    moments = [datetime.fromisoformat(properties[name]) for name in order]
-    assert moments == sorted(moments)
+    times = [datetime.fromisoformat(properties[name]) for name in order]
+    assert times == sorted(times)
     assert properties["published"] == "2026-05-27T14:20:31.217000Z"
     assert properties["created"] == properties["eopf:origin_datetime"]

@@ -15,7 +15,7 @@ ITEM_2026 = "S2C_MSIL2A_20260527T014651_N0512_R017_T55WFR_20260527T042005"
 def material() -> RealMaterial:
     folder = os.environ.get("S2MIRROR_SAMPLES")
     if not folder:
-        pytest.skip("set S2MIRROR_SAMPLES to the folder of recorded CDSE material")
+        pytest.skip("set S2MIRROR_SAMPLES to the folder of recorded CDSE files")
     return from_real(Path(folder))
 
 
@@ -27,7 +27,7 @@ def material() -> RealMaterial:
         ("S2B_MSIL2A_20210122T133229_N0214_R081_T22HBD_20210122T155500", 123, "md5", 0),
     ],
 )
-def test_a_real_manifest_keeps_its_objects_algorithm_and_hex_case(
+def test_real_manifest_keeps_objects_algorithm_and_case(
     material: RealMaterial, product_id: str, count: int, algorithm: str, upper: int
 ) -> None:
     product = next(found for found in material.products if found.id == product_id)
@@ -38,7 +38,7 @@ def test_a_real_manifest_keeps_its_objects_algorithm_and_hex_case(
     assert sum(line.rpartition(">")[2].isupper() for line in lines) == upper
 
 
-def test_every_product_made_of_real_material_verifies(material: RealMaterial) -> None:
+def test_products_from_recordings_match_their_manifests(material: RealMaterial) -> None:
     assert len(material.products) == 6
     for product in material.products:
         for listed in parse_manifest(product.files["manifest.safe"]).values():
@@ -48,24 +48,23 @@ def test_every_product_made_of_real_material_verifies(material: RealMaterial) ->
             assert len(product.files[listed.path]) == listed.size_bytes
 
 
-def test_a_real_item_is_served_as_recorded(material: RealMaterial) -> None:
+def test_real_item_is_served_as_recorded(material: RealMaterial) -> None:
     product = next(found for found in material.products if found.id == ITEM_2026)
     assert product.item["assets"]["Product"]["file:size"] == 1186276262
     assert len(parse_manifest(product.files["manifest.safe"])) == 86
     hrefs = {asset["href"] for asset in product.item["assets"].values()}
     keys = {f"s3://eodata/{key}" for key in product.keys}
-    assert len(hrefs - keys) == 2  # the zip and the thumbnail have web addresses
+    assert len(hrefs - keys) == 2  # the zip and the thumbnail have https URLs
 
 
-def test_what_is_no_item_and_no_manifest_is_named_as_passed_over(material: RealMaterial) -> None:
+def test_unusable_files_are_listed_with_reason(material: RealMaterial) -> None:
     assert len(material.used) == 6
-    assert material.passed_over["search_empty_2025-07-09.json"] == (
-        "it is a search answer without items"
-    )
-    assert material.passed_over["landing_2026-04-30.json"] == "it is JSON, but no Sentinel-2 item"
+    reasons = material.passed_over
+    assert reasons["search_empty_2025-07-09.json"] == "the file is a search response without items"
+    assert reasons["landing_2026-04-30.json"] == "the file is JSON and not a Sentinel-2 item"
 
 
-def test_a_made_manifest_can_be_read_back_as_a_real_one(tmp_path: Path) -> None:
+def test_generated_manifest_is_read_like_real_one(tmp_path: Path) -> None:
     product = make_product(ProductSpec(level="L1C", tile="33UUP"))
     folder = tmp_path / f"{product.id}.SAFE"
     folder.mkdir()
@@ -77,7 +76,7 @@ def test_a_made_manifest_can_be_read_back_as_a_real_one(tmp_path: Path) -> None:
     )
 
 
-def test_a_folder_without_material_is_refused(tmp_path: Path) -> None:
+def test_folder_without_recordings_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(UsageError, match="found none that can be used"):
         from_real(tmp_path)

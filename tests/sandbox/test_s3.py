@@ -34,7 +34,7 @@ def s3(sandbox: Sandbox, **changes: object) -> "S3Client":
 
 
 def tool(name: str) -> str:
-    """Find a program of the virtual environment that runs the tests, or one on PATH."""
+    """Return the path of a program in the virtual environment or on PATH."""
     beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return shutil.which(name, path=beside) or name
 
@@ -59,7 +59,7 @@ def product(sandbox: Sandbox) -> SandboxProduct:
 
 @pytest.fixture(scope="module")
 def real_files(product: SandboxProduct) -> dict[str, bytes]:
-    """What a client that knows no folder keys ends up with."""
+    """The files that a client without support for folder keys downloads."""
     return {path: content for path, content in product.files.items() if not path.endswith("/")}
 
 
@@ -106,7 +106,7 @@ def test_s5cmd_copies_unchanged(
     assert files_below(tmp_path) == real_files
 
 
-def test_a_wrong_secret_is_403_signature_does_not_match(
+def test_wrong_secret_is_403_signature_does_not_match(
     sandbox: Sandbox, product: SandboxProduct
 ) -> None:
     client = s3(sandbox, aws_secret_access_key="wrong" * 8)
@@ -115,14 +115,12 @@ def test_a_wrong_secret_is_403_signature_does_not_match(
     assert code_of(client.head_object, Key=min(product.keys)) == "403"
 
 
-def test_an_unknown_key_is_403_invalid_access_key(
-    sandbox: Sandbox, product: SandboxProduct
-) -> None:
+def test_unknown_key_is_403_invalid_access_key(sandbox: Sandbox, product: SandboxProduct) -> None:
     client = s3(sandbox, aws_access_key_id="AKIAIOSFODNN7EXAMPLE")
     assert code_of(client.get_object, Key=min(product.keys)) == "InvalidAccessKeyId"
 
 
-def test_a_key_that_is_revoked_stops_working_and_a_new_one_works(
+def test_renewed_key_works_and_revoked_key_does_not(
     sandbox: Sandbox, product: SandboxProduct
 ) -> None:
     old = s3(sandbox)
@@ -132,25 +130,23 @@ def test_a_key_that_is_revoked_stops_working_and_a_new_one_works(
     assert s3(sandbox).head_object(Bucket="eodata", Key=min(product.keys))
 
 
-def test_a_presigned_address_is_refused_as_at_cdse(
-    sandbox: Sandbox, product: SandboxProduct
-) -> None:
+def test_presigned_url_is_refused_as_at_cdse(sandbox: Sandbox, product: SandboxProduct) -> None:
     params = {"Bucket": "eodata", "Key": min(product.keys)}
     url = s3(sandbox).generate_presigned_url("get_object", Params=params)
     answer = requests.get(url, verify=str(sandbox.ca_file), timeout=30)
     assert (answer.status_code, "InvalidAccessKeyId" in answer.text) == (403, True)
 
 
-def test_an_anonymous_request_is_refused(sandbox: Sandbox) -> None:
+def test_anonymous_request_is_refused(sandbox: Sandbox) -> None:
     answer = requests.get(f"{sandbox.s3_endpoint}/eodata", verify=str(sandbox.ca_file), timeout=30)
     assert (answer.status_code, "AccessDenied" in answer.text) == (403, True)
 
 
-def test_the_keys_may_not_write(sandbox: Sandbox) -> None:
+def test_keys_have_no_write_permission(sandbox: Sandbox) -> None:
     assert code_of(s3(sandbox).put_object, Key="mine", Body=b"x") == "AccessDenied"
 
 
-def test_ranges_and_conditions_work(sandbox: Sandbox, product: SandboxProduct) -> None:
+def test_ranges_and_conditions_are_respected(sandbox: Sandbox, product: SandboxProduct) -> None:
     client = s3(sandbox)
     key = f"{product.prefix}INSPIRE.xml"
     content = product.files["INSPIRE.xml"]
@@ -164,14 +160,12 @@ def test_ranges_and_conditions_work(sandbox: Sandbox, product: SandboxProduct) -
 
 
 @pytest.mark.parametrize("wanted", ["bytes=abc", "bytes=3-1", "bytes=1-2,4-5", "lines=1-2"])
-def test_a_range_that_makes_no_sense_is_416(
-    sandbox: Sandbox, product: SandboxProduct, wanted: str
-) -> None:
+def test_invalid_range_is_416(sandbox: Sandbox, product: SandboxProduct, wanted: str) -> None:
     key = f"{product.prefix}INSPIRE.xml"
     assert code_of(s3(sandbox).get_object, Key=key, Range=wanted) == "InvalidRange"
 
 
-def test_etags_are_those_of_multipart_uploads_but_plain_where_nothing_is(
+def test_etags_are_multipart_except_for_empty_objects(
     sandbox: Sandbox, product: SandboxProduct
 ) -> None:
     sandbox.store.put({f"{product.prefix}empty/": b""})
@@ -180,44 +174,44 @@ def test_etags_are_those_of_multipart_uploads_but_plain_where_nothing_is(
         assert entry["ETag"].endswith('-1"') == bool(entry["Size"]), entry["Key"]
 
 
-def test_a_page_after_a_token_that_was_never_given_is_empty(sandbox: Sandbox) -> None:
+def test_unknown_continuation_token_returns_empty_page(sandbox: Sandbox) -> None:
     page = s3(sandbox).list_objects_v2(Bucket="eodata", ContinuationToken="never-given")
     assert (page["KeyCount"], page["IsTruncated"]) == (0, False)
 
 
 @pytest.mark.parametrize("minutes", [-16, 16])
-def test_a_signature_of_another_time_is_403_request_time_too_skewed(
+def test_skewed_signature_is_403_request_time_too_skewed(
     sandbox: Sandbox, product: SandboxProduct, minutes: int
 ) -> None:
     client = s3(sandbox)
-    stamp = (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y%m%dT%H%M%SZ")
+    signed_at = (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y%m%dT%H%M%SZ")
 
-    def set_back(request: Any, **_: object) -> None:  # noqa: ANN401 - botocore's own
-        request.headers["X-Amz-Date"] = stamp
+    def change_date(request: Any, **_: object) -> None:  # noqa: ANN401 - a type of botocore
+        request.headers["X-Amz-Date"] = signed_at
 
-    client.meta.events.register("before-send.s3.GetObject", set_back)
+    client.meta.events.register("before-send.s3.GetObject", change_date)
     assert code_of(client.get_object, Key=min(product.keys)) == "RequestTimeTooSkewed"
 
 
-def test_both_ways_lead_to_the_same_store(sandbox: Sandbox, product: SandboxProduct) -> None:
+def test_both_endpoints_serve_the_same_objects(sandbox: Sandbox, product: SandboxProduct) -> None:
     key = min(product.keys)
     first = s3(sandbox).get_object(Bucket="eodata", Key=key)["Body"].read()
     second = s3(sandbox, endpoint_url=sandbox.s3_second_endpoint)
     assert second.get_object(Bucket="eodata", Key=key)["Body"].read() == first
 
 
-def test_a_withdrawn_product_is_gone_from_catalog_and_store(sandbox: Sandbox) -> None:
+def test_withdrawn_product_is_removed_from_catalog_and_store(sandbox: Sandbox) -> None:
     product = make_product(ProductSpec(tile="33UUP", scale=0))
     sandbox.publish(product)
     assert sandbox.keys_of(product.id) == sorted(product.keys)
     sandbox.withdraw(product.id)
     assert sandbox.catalogue.get(product.id) is None
     assert sandbox.keys_of(product.id) == []
-    with pytest.raises(UsageError, match="has no such item"):
+    with pytest.raises(UsageError, match="does not contain it"):
         sandbox.withdraw(product.id)
 
 
-def test_a_replaced_product_has_the_new_files_only(sandbox: Sandbox) -> None:
+def test_replaced_product_has_new_files_only(sandbox: Sandbox) -> None:
     spec = ProductSpec(tile="33UVP", scale=0)
     product = make_product(spec)
     sandbox.publish(product)

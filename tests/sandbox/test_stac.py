@@ -18,7 +18,7 @@ L2A, L1C = "sentinel-2-l2a", "sentinel-2-l1c"
 
 
 def lights(count: int, **changes: object) -> list[SandboxProduct]:
-    """Items sensed a minute apart, newest last; published in the same order."""
+    """Return items sensed and published a minute apart, oldest first."""
     return [
         make_item(
             ProductSpec(**{"tile": "31UFS", "sensed_at": START + timedelta(minutes=n), **changes})
@@ -43,8 +43,8 @@ def published(item: SandboxProduct) -> str:
     return str(item.item["properties"]["published"])
 
 
-def at_least(stamp: str) -> dict[str, Any]:
-    return {"op": ">=", "args": [{"property": "published"}, {"timestamp": stamp}]}
+def at_least(time: str) -> dict[str, Any]:
+    return {"op": ">=", "args": [{"property": "published"}, {"timestamp": time}]}
 
 
 @pytest.mark.usefixtures("_trusted")
@@ -64,7 +64,7 @@ def test_pystac_client_searches_unchanged(sandbox: Sandbox, listed: list[Sandbox
 
 
 @pytest.mark.usefixtures("_trusted", "listed")
-def test_pystac_client_pages_by_get_too(sandbox: Sandbox) -> None:
+def test_pystac_client_pages_with_get(sandbox: Sandbox) -> None:
     catalog = pystac_client.Client.open(sandbox.stac_url)
     search = catalog.search(
         collections=[L2A],
@@ -76,14 +76,14 @@ def test_pystac_client_pages_by_get_too(sandbox: Sandbox) -> None:
     assert len({item.id for item in search.items()}) == 35
 
 
-def test_paging_yields_each_item_once_newest_first(
+def test_paging_returns_each_item_once_newest_first(
     client: "Client", listed: list[SandboxProduct]
 ) -> None:
     expected = [product.id for product in reversed(listed[:45])]
     assert client.all_ids(collections=[L2A], limit=7) == expected
 
 
-def test_tokens_are_opaque_and_pages_lead_back(
+def test_tokens_are_opaque_and_previous_link_works(
     client: "Client", listed: list[SandboxProduct]
 ) -> None:
     first = client.search(collections=[L2A], limit=10).json()
@@ -95,15 +95,13 @@ def test_tokens_are_opaque_and_pages_lead_back(
     assert [item["id"] for item in again["features"]] == [item["id"] for item in first["features"]]
 
 
-def test_ties_in_the_sort_do_not_lose_items(client: "Client", listed: list[SandboxProduct]) -> None:
+def test_equal_sort_values_lose_no_items(client: "Client", listed: list[SandboxProduct]) -> None:
     sort = [{"field": "properties.platform", "direction": "desc"}]
     found = client.all_ids(collections=[L2A], sortby=sort, limit=4)
     assert sorted(found) == sorted(product.id for product in listed[:45])
 
 
-def test_items_published_while_paging_do_not_repeat_others(
-    sandbox: Sandbox, client: "Client"
-) -> None:
+def test_publication_while_paging_repeats_no_items(sandbox: Sandbox, client: "Client") -> None:
     sandbox.publish(lights(6, tile="20LLP"))
     area = {"intersects": {"type": "Point", "coordinates": [-64.3, -10.4]}, "limit": 3}
     first = client.search(**area).json()
@@ -113,7 +111,7 @@ def test_items_published_while_paging_do_not_repeat_others(
     assert len({*rest, *(item["id"] for item in first["features"])}) == 6
 
 
-def test_a_publication_shows_at_once_in_the_same_search(sandbox: Sandbox, client: "Client") -> None:
+def test_publication_appears_in_repeated_search(sandbox: Sandbox, client: "Client") -> None:
     area = {"intersects": {"type": "Point", "coordinates": [-64.3, -10.4]}, "limit": 100}
     before = client.ids(**area)
     product = make_item(ProductSpec(tile="20LLP", sensed_at=START + timedelta(days=9)))
@@ -123,15 +121,15 @@ def test_a_publication_shows_at_once_in_the_same_search(sandbox: Sandbox, client
     assert client.ids(**area) == before
 
 
-def test_sub_second_stamps_compare_as_instants(sandbox: Sandbox, client: "Client") -> None:
-    stamps = ["00.645", "00.645127", "00.9", "01"]
+def test_times_with_fractions_compare_as_instants(sandbox: Sandbox, client: "Client") -> None:
+    times = ["00.645", "00.645127", "00.9", "01"]
     specs = [
         ProductSpec(
             tile="10SEG",
             sensed_at=START + timedelta(hours=n),
             published_at=datetime.fromisoformat(f"2026-10-02T00:00:{text}+00:00"),
         )
-        for n, text in enumerate(stamps)
+        for n, text in enumerate(times)
     ]
     sandbox.publish([make_item(spec) for spec in specs])
     area = {"bbox": [-123.0, 37.0, -121.0, 38.0]}
@@ -147,7 +145,7 @@ def test_sub_second_stamps_compare_as_instants(sandbox: Sandbox, client: "Client
     assert len(client.ids(filter=bare, **area)) == 4
 
 
-def test_a_filter_on_clouds_and_one_on_an_unknown_property(
+def test_filter_on_unknown_property_matches_nothing(
     client: "Client", listed: list[SandboxProduct]
 ) -> None:
     clouds = {"op": "<=", "args": [{"property": "eo:cloud_cover"}, 12.5]}
@@ -165,7 +163,7 @@ def test_a_filter_on_clouds_and_one_on_an_unknown_property(
         ("2026-10-01T00:03:00.025Z", 1),
     ],
 )
-def test_sensing_intervals_are_honoured(
+def test_sensing_intervals_are_respected(
     client: "Client", listed: list[SandboxProduct], interval: str, count: int
 ) -> None:
     assert listed
@@ -195,18 +193,18 @@ def test_sensing_intervals_are_honoured(
     ],
     ids=str,
 )
-def test_bad_input_is_answered_with_422(client: "Client", body: dict[str, Any]) -> None:
+def test_invalid_input_is_422(client: "Client", body: dict[str, Any]) -> None:
     answer = client.search(**body)
     assert answer.status_code == 422
     assert {"loc", "msg", "type"} == answer.json()["detail"][0].keys()
 
 
-def test_a_body_that_is_no_json_is_answered_with_422(client: "Client") -> None:
+def test_invalid_json_is_422(client: "Client") -> None:
     url = f"{client.sandbox.stac_url}search"
     assert client.session.post(url, data=b"{", timeout=30).status_code == 422
 
 
-def test_an_unknown_collection_gives_an_empty_answer_and_no_error(client: "Client") -> None:
+def test_unknown_collection_returns_empty_result(client: "Client") -> None:
     answer = client.search(collections=["sentinel-2-l9z"])
     assert answer.status_code == 200
     assert answer.json() == {
@@ -225,16 +223,14 @@ def test_an_unknown_collection_gives_an_empty_answer_and_no_error(client: "Clien
     assert client.get("collections/sentinel-2-l9z").status_code == 404
 
 
-def test_a_result_cap_ends_the_listing_without_a_word(sandbox: Sandbox, client: "Client") -> None:
+def test_result_cap_ends_listing_without_error(sandbox: Sandbox, client: "Client") -> None:
     sandbox.catalogue.result_cap = 12
     found = client.all_ids(collections=[L2A], limit=5)
     sandbox.catalogue.result_cap = None
     assert len(found) == 12
 
 
-def test_a_token_whose_item_is_gone_fails_or_starts_anew_as_configured(
-    sandbox: Sandbox, client: "Client"
-) -> None:
+def test_token_of_removed_item_fails_or_restarts(sandbox: Sandbox, client: "Client") -> None:
     sandbox.publish(lights(4, tile="56HLH"))
     area = {"bbox": [150.0, -34.5, 152.0, -33.0], "limit": 2}
     first = client.search(**area).json()
@@ -246,7 +242,7 @@ def test_a_token_whose_item_is_gone_fails_or_starts_anew_as_configured(
     sandbox.catalogue.restart_on_dead_token = False
 
 
-def test_fields_shrink_the_answer(client: "Client", listed: list[SandboxProduct]) -> None:
+def test_fields_limit_the_response(client: "Client", listed: list[SandboxProduct]) -> None:
     chosen = {"include": ["properties.published", "assets.Product"]}
     item = client.search(ids=[listed[0].id], fields=chosen).json()["features"][0]
     assert item.keys() == {"id", "collection", "properties", "assets"}
@@ -255,7 +251,7 @@ def test_fields_shrink_the_answer(client: "Client", listed: list[SandboxProduct]
     assert "assets" not in without.json()["features"][0]
 
 
-def test_the_api_describes_itself_as_cdse_does(client: "Client") -> None:
+def test_landing_page_has_conformance_of_cdse(client: "Client") -> None:
     landing = client.get("").json()
     assert landing["id"] == "cdse-stac"
     assert "https://api.stacspec.org/v1.0.0-rc.2/item-search#filter" in landing["conformsTo"]
@@ -266,7 +262,9 @@ def test_the_api_describes_itself_as_cdse_does(client: "Client") -> None:
     assert schema["properties"]["published"]["format"] == "date-time"
 
 
-def test_answers_come_compressed_when_asked(client: "Client", listed: list[SandboxProduct]) -> None:
+def test_responses_are_compressed_on_request(
+    client: "Client", listed: list[SandboxProduct]
+) -> None:
     assert listed
     asked = {"Accept-Encoding": "gzip"}
     url = f"{client.sandbox.stac_url}search"
@@ -275,7 +273,7 @@ def test_answers_come_compressed_when_asked(client: "Client", listed: list[Sandb
     assert len(gzip.decompress(answer.raw.read())) > 20 * 4000
 
 
-def test_an_item_has_the_links_of_the_api_and_its_own(sandbox: Sandbox, client: "Client") -> None:
+def test_item_has_own_links_and_links_of_api(sandbox: Sandbox, client: "Client") -> None:
     product = make_product(ProductSpec(tile="18TWL"))
     sandbox.publish(product)
     item = client.get(f"collections/{L2A}/items/{product.id}").json()
@@ -285,9 +283,7 @@ def test_an_item_has_the_links_of_the_api_and_its_own(sandbox: Sandbox, client: 
                                     "bbox": item["bbox"]}  # fmt: skip
 
 
-def test_the_sandbox_remembers_what_the_catalog_was_asked(
-    sandbox: Sandbox, client: "Client"
-) -> None:
+def test_sandbox_records_requests_to_catalog(sandbox: Sandbox, client: "Client") -> None:
     sandbox.requests.clear()
     client.search(limit=1)
     client.get("search", limit=2)
@@ -301,7 +297,7 @@ def test_the_sandbox_remembers_what_the_catalog_was_asked(
 
 
 @pytest.mark.long
-def test_twenty_five_thousand_items_are_paged_in_seconds() -> None:
+def test_twenty_five_thousand_items_are_paged() -> None:
     catalog = SandboxCatalog()
     model = make_item(ProductSpec()).item
     catalog.put(

@@ -25,18 +25,18 @@ def process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.long
-def test_the_standalone_sandbox_serves_until_it_is_told_to_stop(
+def test_standalone_sandbox_serves_until_sigterm(
     process: subprocess.Popen[str],
 ) -> None:
     assert process.stdout is not None
-    facts = json.loads(process.stdout.readline())
-    verify = facts["ca"]
-    answer = requests.get(f"{facts['stac']}search", verify=verify, timeout=30)
+    endpoints = json.loads(process.stdout.readline())
+    verify = endpoints["ca"]
+    answer = requests.get(f"{endpoints['stac']}search", verify=verify, timeout=30)
     assert answer.json()["numberReturned"] == 2
-    settings = tomllib.loads(Path(facts["toml"]).read_text())
-    assert settings["catalog"]["url"] == facts["stac"]
+    settings = tomllib.loads(Path(endpoints["toml"]).read_text())
+    assert settings["catalog"]["url"] == endpoints["stac"]
     assert settings["network"]["ca_file"] == verify
-    secrets = Path(facts["env"])
+    secrets = Path(endpoints["env"])
     assert secrets.stat().st_mode & 0o077 == 0
     assert "S2MIRROR_S3_SECRET_KEY" in secrets.read_text()
     process.send_signal(signal.SIGTERM)
@@ -44,14 +44,14 @@ def test_the_standalone_sandbox_serves_until_it_is_told_to_stop(
 
 
 @pytest.mark.long
-def test_a_folder_without_material_ends_it_with_a_word(tmp_path: Path) -> None:
+def test_folder_without_recordings_ends_with_error(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "s2mirror.sandbox", "--items", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 2
     assert "found none that can be used" in done.stderr
 
 
-def test_the_store_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+def test_store_ends_with_its_parent_process(tmp_path: Path) -> None:
     script = "from s2mirror.sandbox.s3 import ObjectStore as S\nstore = S().__enter__()"
     script += "\nprint(store._process.pid, flush=True)"
     script += "\nimport os, signal; os.kill(os.getpid(), signal.SIGKILL)"
@@ -66,7 +66,7 @@ def test_the_store_ends_with_the_process_that_started_it(tmp_path: Path) -> None
     )
     status = Path("/proc", done.stdout.strip(), "status")
     give_up_at = time.monotonic() + 60
-    # It may go between any two looks at it.
+    # The process can end between any two checks.
     with suppress(FileNotFoundError, ProcessLookupError):
         while "(zombie)" not in status.read_text(encoding="utf-8"):
             assert time.monotonic() < give_up_at, "the store outlived its parent"

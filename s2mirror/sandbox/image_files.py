@@ -1,4 +1,4 @@
-"""Pixels as PNG, JPEG or GeoTIFF."""
+"""Encodes pixels as PNG, JPEG or GeoTIFF."""
 
 import io
 import struct
@@ -19,7 +19,7 @@ _TIFF_CODES: Final = {"H": 3, "I": 4, "d": 12}
 
 
 def numbers(pixels: Grid, sample_type: str) -> Any:  # noqa: ANN401 - an array of that type
-    """Return pixels as the numbers of a sample type; AUTO stretches 0 … 1 to 0 … 255."""
+    """Return pixels as numbers of a sample type; AUTO scales 0 … 1 to 0 … 255."""
     if sample_type == "FLOAT32":
         return pixels.astype("float32")
     name = _TYPES.get(sample_type, "uint8")
@@ -37,16 +37,16 @@ def jpeg(pixels: Any, quality: int) -> bytes:  # noqa: ANN401 - an array of byte
     return _encoded(pixels, "JPEG", quality=quality)
 
 
-def _encoded(pixels: Any, form: str, **how: Any) -> bytes:  # noqa: ANN401 - as Pillow takes them
+def _encoded(pixels: Any, form: str, **options: Any) -> bytes:  # noqa: ANN401 - as Pillow expects them
     bands = pixels.shape[2]
     image = Image.fromarray(pixels[:, :, 0] if bands == 1 else pixels, _MODES[bands])
     out = io.BytesIO()
-    image.save(out, form, **how)
+    image.save(out, form, **options)
     return out.getvalue()
 
 
 def geotiff(pixels: Any, bbox: tuple[float, ...], crs: str) -> bytes:  # noqa: ANN401 - an array
-    """Return a GeoTIFF of any bands and type: one strip, deflated, placed by its tags."""
+    """Return a GeoTIFF of any bands and type, with one deflated strip."""
     height, width, bands = pixels.shape
     west, south, east, north = bbox
     strip = zlib.compress(
@@ -74,13 +74,13 @@ def geotiff(pixels: Any, bbox: tuple[float, ...], crs: str) -> bytes:  # noqa: A
 
 
 def _extra_samples(bands: int) -> list[_Tag]:
-    """Return the tag that says what the bands beyond grey or colours are: one is alpha."""
+    """Return the tag of the bands after grey or colours; a single one is alpha."""
     extra = bands - (_COLOURS if bands >= _COLOURS else 1)
     return [(338, "H", (2 if extra == 1 else 0,) * extra)] if extra else []
 
 
 def _geo_keys(crs: str) -> tuple[int, ...]:
-    """Return the keys that name the system: pixels are areas, of degrees or of a map."""
+    """Return the keys of the coordinate system; pixels are areas, in degrees or metres."""
     is_degrees = crs == WGS84
     kind, key = (2, 2048) if is_degrees else (1, 3072)
     code = int(crs.partition(":")[2])
@@ -92,9 +92,9 @@ def _tiff(tags: list[_Tag], strip: bytes) -> bytes:
     body = struct.pack("<2sHI", b"II", 42, 0) + strip + b"\0" * (len(strip) % 2)
     entries = b""
     for tag, kind, values in tags:
-        given = (8,) if tag == 273 else values  # noqa: PLR2004 - where the strip begins
+        given = (8,) if tag == 273 else values  # noqa: PLR2004 - the offset of the strip
         packed = struct.pack(f"<{len(given)}{kind}", *given)
-        if len(packed) > 4:  # noqa: PLR2004 - an entry holds four bytes
+        if len(packed) > 4:  # noqa: PLR2004 - an entry has four bytes
             body, packed = body + packed + b"\0" * (len(packed) % 2), struct.pack("<I", len(body))
         entries += struct.pack("<HHI", tag, _TIFF_CODES[kind], len(given)) + packed.ljust(4, b"\0")
     head = struct.pack("<2sHI", b"II", 42, len(body))
