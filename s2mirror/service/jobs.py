@@ -17,6 +17,7 @@ from s2mirror.planning.searches import Search
 from s2mirror.service.cycle import prune, read_deletions
 from s2mirror.service.health import Problems
 from s2mirror.service.local_catalog import complete_local_catalog
+from s2mirror.service.log_output import LOG_OUTPUT, Losses
 from s2mirror.service.logs import log
 from s2mirror.service.previews import PreviewJob
 from s2mirror.service.store_failover import log_key_expiry
@@ -34,6 +35,7 @@ _DELETIONS_RETRY: Final = timedelta(minutes=1)
 """After the deletion feed could not be read, which makes health red."""
 _KEYS_EVERY: Final = timedelta(hours=1)
 _PREVIEW_EVERY: Final = timedelta(seconds=15)
+_LOG: Final = "log"
 _STALLED: Final = "stalled"
 _THROTTLED: Final = "throttled"
 _PREVIEWS: Final = "preview service"
@@ -188,4 +190,14 @@ class Jobs:
         self._problems.update(_STALLED, stalled)
         throttled = throttling_note(self._mirror.ledger, now=self._mirror.now())
         self._problems.update(_THROTTLED, throttled)
+        self._problems.update(_LOG, _log_problem(LOG_OUTPUT.losses))
         self._problems.write()
+
+
+def _log_problem(losses: Losses) -> str:
+    if not losses.reason:
+        return ""
+    return (
+        f"the log cannot be written ({losses.reason}; {losses.lines} lines lost): "
+        "check the reader of the daemon's stderr, then restart s2mirror if it has ended"
+    )

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import structlog
 
+from s2mirror.service.log_output import LOG_OUTPUT
+
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _HIDDEN: Final = "********"
 _MIN_SECRET_CHARACTERS: Final = 4
@@ -15,12 +17,12 @@ _MIN_SECRET_CHARACTERS: Final = 4
 log: Final = structlog.get_logger()
 
 
-class _StderrLogger:
-    """Prints to the current ``sys.stderr``, which a progress bar may have replaced."""
+class _Logger:
+    """Hands every line to the log's output, whatever its level."""
 
     def msg(self, text: str) -> None:
-        """Print one line."""
-        print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints the log
+        """Write one line."""
+        LOG_OUTPUT.write_line(text)
 
     log = debug = info = warn = warning = error = critical = fatal = exception = msg
 
@@ -78,6 +80,6 @@ def set_up_logs(*, level: str, form: str, secrets: Iterable[str]) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=lambda *_: _StderrLogger(),
+        logger_factory=lambda *_: _Logger(),
         cache_logger_on_first_use=False,
     )

@@ -72,17 +72,22 @@ class Running:
     def process(self) -> "subprocess.Popen[bytes]":
         return self._processes[-1]
 
-    def start(self, *, wait: bool = True) -> Self:
-        """Start the daemon (again); return when it has reported that it is ready."""
+    def start(self, *, wait: bool = True, log: int | None = None) -> Self:
+        """Start the daemon (again); return when it has reported that it is ready.
+
+        *log* is a descriptor for its output, instead of a file.
+        """
         self.sent.clear()
         environment = self.kit.environment(
             NOTIFY_SOCKET=self._address, WATCHDOG_USEC="2000000", **self.variables
         )
         for name in self.without:
             del environment[name]
-        with self._log.open("ab") as log:
+        with self._log.open("ab") as file:
+            output = log or file
+            command = self.kit.command("run")
             self._processes.append(
-                subprocess.Popen(self.kit.command("run"), env=environment, stdout=log, stderr=log)
+                subprocess.Popen(command, env=environment, stdout=output, stderr=output)
             )
         if wait:
             self.wait_for("READY=1")
