@@ -1,4 +1,7 @@
-"""Tell systemd how the service does: the sd_notify protocol over its datagram socket."""
+"""Reports to systemd: the sd_notify protocol over its datagram socket.
+
+Texts are cleaned: a newline in a reason from outside must not become a command to systemd.
+"""
 
 import os
 import socket
@@ -7,8 +10,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
+from s2mirror.clean_text import clean_text
+
 _PATIENCE_SECONDS: Final = 1.0
-"""A full socket must not hold up a stop."""
+"""A full socket must not delay a stop for longer."""
 
 
 class Notifier:
@@ -20,29 +25,29 @@ class Notifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         microseconds = environment.get("WATCHDOG_USEC", "")
         self.watchdog_seconds = int(microseconds) / 1e6 if microseconds.isdigit() else None
-        """How often systemd wants to hear of us at least; None if it does not."""
+        """The longest time between two notifications of the watchdog; None without a watchdog."""
 
     def ready(self, status: str) -> None:
-        """Say that the service does its work."""
-        self._send(f"READY=1\nSTATUS={status}")
+        """Report that the service is ready."""
+        self._send(f"READY=1\nSTATUS={clean_text(status)}")
 
     def reloading(self) -> None:
-        """Say that the configuration is being read again."""
+        """Report that the configuration is being read again."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """Say that the service is about to end."""
+        """Report that the service is stopping."""
         self._send("STOPPING=1")
 
     def alive(self, status: str) -> None:
-        """Feed the watchdog; call it only when the work really goes on."""
-        self._send(f"WATCHDOG=1\nSTATUS={status}")
+        """Notify the watchdog; call this only while the work makes progress."""
+        self._send(f"WATCHDOG=1\nSTATUS={clean_text(status)}")
 
     def _send(self, text: str) -> None:
         if not self._address:
             return
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
-        # sd_notify(3): whether it was heard is nobody's concern but the manager's.
+        # sd_notify(3): a service ignores errors of its notifications.
         with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as channel:
             channel.settimeout(_PATIENCE_SECONDS)
             channel.connect(self._address)

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+_STDERR: Final = 2
 _PATIENCE_SECONDS: Final = 1.0
 _CHUNK_BYTES: Final = select.PIPE_BUF
 """A pipe that poll(2) reports as writable takes this much without blocking."""
@@ -50,25 +51,33 @@ class LogOutput:
     def _try_to_write(self, text: str) -> str:
         """Write a text; return why that is not possible, or an empty text."""
         try:
-            if sys.__stderr__ is not None and sys.stderr is sys.__stderr__:
-                return self._write_bytes(sys.__stderr__.fileno(), text)
+            if _stderr_is_redirected():
+                return self._write_bytes(_STDERR, text)
             print(text, end="", file=sys.stderr, flush=True)  # noqa: T201 - the log's output
         except (OSError, ValueError) as error:  # ValueError: stderr is closed
             return getattr(error, "strerror", None) or str(error)
         return ""
 
-    def _write_bytes(self, stderr: int, text: str) -> str:
+    def _write_bytes(self, descriptor: int, text: str) -> str:
         # A line that was cut ends here, so that the next one stays a line.
         data = memoryview(("\n" * self._cut + text).encode(errors="backslashreplace"))
         # After a loss the output gets no more patience until it takes a line again.
         give_up_at = time.monotonic() + (0.0 if self._losses.reason else _PATIENCE_SECONDS)
         while data:
-            if not _is_writable(stderr, give_up_at):
+            if not _is_writable(descriptor, give_up_at):
                 return "its reader does not read"
-            written = os.write(stderr, data[:_CHUNK_BYTES])
+            written = os.write(descriptor, data[:_CHUNK_BYTES])
             data = data[written:]
             self._cut = bool(data)
         return ""
+
+
+def _stderr_is_redirected() -> bool:
+    """Return whether stderr is a pipe or file of the process, which no progress bar shares."""
+    try:
+        return sys.stderr.fileno() == _STDERR and not os.isatty(_STDERR)
+    except (AttributeError, OSError, ValueError):  # a stream in memory, or none
+        return False
 
 
 def _is_writable(descriptor: int, give_up_at: float) -> bool:

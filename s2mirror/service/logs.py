@@ -3,11 +3,13 @@
 import logging
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, MutableMapping
 from typing import Any, Final
 
 import structlog
 
+from s2mirror.clean_text import clean_text, clean_value
 from s2mirror.service.log_output import LOG_OUTPUT
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -25,6 +27,21 @@ class _Logger:
         LOG_OUTPUT.write_line(text)
 
     log = debug = info = warn = warning = error = critical = fatal = exception = msg
+
+
+def clean_texts(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Return *event* with clean texts, so that no text from outside can forge a line.
+
+    A traceback keeps its lines, which are indented: no line of the log begins with a space.
+    """
+    for key, value in event.items():
+        if key == "exception" and isinstance(value, str):
+            event[key] = textwrap.indent(clean_text(value, keep="\n"), "    ")
+        else:
+            event[key] = clean_value(value)
+    return event
 
 
 class Redactor:
@@ -77,6 +94,7 @@ def set_up_logs(*, level: str, form: str, secrets: Iterable[str]) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             Redactor(secrets),
+            clean_texts,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
