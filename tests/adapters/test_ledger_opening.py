@@ -1,5 +1,6 @@
 """Opening a ledger: a new one, an older one, a damaged one, and many programs at once."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from kit import PATIENCE_SECONDS
 from sqlite_utils import Database, Migrations
 
 from s2mirror.adapters.ledger import open_ledger
-from s2mirror.adapters.ledger.connection import BUSY_SECONDS, Connection, prepare
+from s2mirror.adapters.ledger.connection import BUSY_SECONDS, Connection
+from s2mirror.adapters.ledger.opening import prepare
 from s2mirror.adapters.ledger.schema import MIGRATIONS, m001_tables
 from s2mirror.errors import LedgerError
 
@@ -46,7 +48,7 @@ def refusal(path: Path, *, create: bool = True) -> str:
     return str(caught.value)
 
 
-def test_programs_that_make_one_ledger_at_once_all_find_it_whole(tmp_path: Path) -> None:
+def test_programs_creating_one_ledger_all_find_it_whole(tmp_path: Path) -> None:
     started = [
         subprocess.Popen(
             [sys.executable, "-c", OPEN_AT_ONCE],
@@ -141,7 +143,7 @@ def test_earlier_layout_is_refused_untouched(path: Path, applied: list[str]) -> 
     database.close()
 
 
-def test_a_ledger_that_is_opened_again_has_everything(path: Path) -> None:
+def test_reopened_ledger_has_everything(path: Path) -> None:
     made = open_ledger(path)
     record(made, product("x"))
     made.close()
@@ -150,14 +152,14 @@ def test_a_ledger_that_is_opened_again_has_everything(path: Path) -> None:
     again.close()
 
 
-def test_a_ledger_that_is_not_there_is_not_made_by_a_reader(path: Path) -> None:
+def test_reader_never_creates_ledger(path: Path) -> None:
     assert refusal(path, create=False) == (
         f"there is no ledger at {path} yet; `s2mirror sync` or `s2mirror run` makes it"
     )
     assert not path.exists()
 
 
-def test_a_ledger_of_a_newer_version_is_refused(path: Path) -> None:
+def test_ledger_of_newer_version_is_refused(path: Path) -> None:
     open_ledger(path).close()
     with sqlite3.connect(path) as database:
         database.execute(
@@ -171,15 +173,15 @@ def test_a_ledger_of_a_newer_version_is_refused(path: Path) -> None:
     )
 
 
-def test_a_ledgers_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_ledger_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     assert refusal(tmp_path / "file" / "ledger.db") == (
-        f"cannot make the ledger's folder {tmp_path / 'file'}: File exists; "
-        "make it, or set ledger.path elsewhere"
+        f"cannot create the ledger {tmp_path / 'file' / 'ledger.db'}: File exists; check that this "
+        "user may write in its folder, or set ledger.path to another one"
     )
 
 
-def test_a_folder_in_the_place_of_a_ledger_is_refused(path: Path) -> None:
+def test_folder_in_place_of_ledger_is_refused(path: Path) -> None:
     path.mkdir()
     assert refusal(path) == (
         f"ledger {path}: unable to open database file: "
@@ -187,11 +189,129 @@ def test_a_folder_in_the_place_of_a_ledger_is_refused(path: Path) -> None:
     )
 
 
-def test_somebody_elses_database_is_refused_untouched(path: Path) -> None:
+def test_foreign_database_is_refused_untouched(path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE product (mine TEXT)")
     database.close()
     assert refusal(path).startswith(f"ledger {path}: table product already exists: ")
+
+
+def test_empty_file_is_not_a_new_ledger(path: Path) -> None:
+    path.touch()
+    for create in (True, False):
+        assert refusal(path, create=create) == (
+            f"ledger {path} is empty (0 bytes), which a full disk or an interrupted copy can "
+            "cause; restore a copy of it, or remove the file and run `s2mirror sync`, which makes "
+            "a new one from the archive"
+        )
+    assert path.read_bytes() == b""
+
+
+def test_new_ledger_ignores_files_of_lost_one(path: Path) -> None:
+    lost = open_ledger(path)
+    record(lost, product("x"))
+    wal = path.with_name("ledger.db-wal")
+    content = wal.read_bytes()
+    lost.close()
+    path.unlink()
+    for left in (wal, path.with_name("ledger.db.new"), path.with_name("ledger.db.new-wal")):
+        left.write_bytes(content)
+    made = open_ledger(path)
+    assert made.products.known(["x"]) == {}
+    made.close()
+    assert files_beside(path) == [path.name]
+
+
+def files_beside(path: Path) -> list[str]:
+    return [found.name for found in path.parent.iterdir()]
+
+
+READ = """
+import os, sys
+from pathlib import Path
+from s2mirror.adapters.ledger import open_ledger
+from s2mirror.errors import LedgerError
+from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
+from sqlite_utils import Database
+Database(memory=True)  # imports what another user may not find
+if len(sys.argv) > 2:
+    os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(65534)
+ledger = open_ledger(Path(sys.argv[1]), create=False)
+print("open", flush=True)
+for line in sys.stdin:
+    print(*ledger.products.known(["x", "y"]), flush=True)
+try:
+    ledger.state.set(ARCHIVE_ID, "changed")
+except LedgerError as error:
+    print(error)
+"""
+
+
+def reading(path: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start a program that reads a ledger whenever it gets a line, and at last writes to it."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", READ, str(path), *arguments],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert program.stdout
+    assert program.stdout.readline() == "open\n", program.communicate()[1]
+    return program
+
+
+def asked(program: subprocess.Popen[str]) -> str:
+    assert program.stdin
+    assert program.stdout
+    program.stdin.write("?\n")
+    program.stdin.flush()
+    return program.stdout.readline().strip()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to act as another user")
+def test_group_member_reads_what_daemon_writes(path: Path) -> None:
+    for folder in (path.parent, *path.parents[1:3]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    daemon = open_ledger(path)
+    daemon.close()
+    path.chmod(0o640)
+    os.chown(path, -1, 65534)
+    program = reading(path, "65534")
+    assert files_beside(path) == [path.name], "reading leaves no trace"
+    record(daemon, product("x"))
+    os.chown(path.with_name("ledger.db-wal"), -1, 65534)
+    os.chown(path.with_name("ledger.db-shm"), -1, 65534)
+    assert asked(program) == "x"
+    record(daemon, product("y"))
+    assert asked(program) == "x y"
+    daemon.close()
+    assert asked(program) == "x y"
+    assert program.communicate()[0] == (
+        f"ledger {path}: attempt to write a readonly database: "
+        "check that its folder exists and that this user may write there\n"
+    )
+
+
+def test_read_only_ledger_is_read_without_trace(path: Path) -> None:
+    made = open_ledger(path)
+    record(made, product("x"))
+    made.close()
+    before = path.read_bytes()
+    looking = open_ledger(path, read_only=True)
+    assert looking.products.get("x").product == product("x")
+    with pytest.raises(LedgerError, match="attempt to write a readonly database"):
+        record(looking, product("y"))
+    looking.close()
+    assert files_beside(path) == [path.name]
+    assert path.read_bytes() == before
+
+
+def test_older_ledger_cannot_be_read_without_update(path: Path) -> None:
+    open_ledger(path).close()
+    with pytest.raises(LedgerError) as caught:
+        prepare(Connection(path, read_only=True), LATER)
+    assert str(caught.value) == (
+        f"ledger {path} was written by an older s2mirror; run `s2mirror sync` or restart "
+        "`s2mirror run`, which update its tables, and try again"
+    )
 
 
 def filled(path: Path) -> bytes:
@@ -227,20 +347,21 @@ def _no_text(whole: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("damage", [_cut, _new_head, _wild_middle, _zeroed_middle, _no_text])
-def test_a_damaged_ledger_is_refused_with_what_to_do(
+def test_damaged_ledger_is_refused_with_advice(
     path: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     path.write_bytes(damage(filled(path)))
-    said = refusal(path)
-    assert said.startswith(f"ledger {path}: ")
-    assert said.endswith(
-        ": the file is damaged; move it aside and restore a copy of it, or start a new one"
+    message = refusal(path)
+    assert message.startswith(f"ledger {path}: ")
+    assert message.endswith(
+        ": the file is damaged; move it aside, and restore a copy of it or run `s2mirror sync`, "
+        "which makes a new one from the archive"
     )
 
 
 @settings(max_examples=40)
 @given(st.data())
-def test_no_damage_makes_opening_do_anything_but_work_or_refuse(
+def test_opening_damaged_ledger_works_or_is_refused(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     folder: Path = tmp_path_factory.mktemp("damaged")

@@ -1,36 +1,47 @@
-"""One SQLite file, one connection per thread, and every reason to refuse the file."""
+"""One SQLite file, one connection per thread, and SQLite's errors in plain words."""
 
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
-from sqlite_utils import Database, Migrations
+from sqlite_utils import Database
 
-from s2mirror.adapters.ledger.schema import MIGRATIONS
 from s2mirror.errors import LedgerError
 
 BUSY_SECONDS: Final = 30
 _AGAIN_SECONDS: Final = 0.02
-CHECKED_BYTES: Final = 64 * 1024**2
+DAMAGED_ADVICE: Final = (
+    "the file is damaged; move it aside, and restore a copy of it or run `s2mirror sync`, which "
+    "makes a new one from the archive"
+)
 Row = dict[str, Any]
 
 
 class Connection:
-    """A ledger file that any thread may use; each gets its own SQLite connection."""
+    """A ledger file that any thread may use; each gets its own SQLite connection.
 
-    def __init__(self, path: Path) -> None:
+    With *read_only*, nothing is written, neither to the file nor beside it.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
+        self.read_only = read_only
         self._local = threading.local()
 
     @property
     def db(self) -> Database:
         """This thread's database. Raises LedgerError if the file cannot be used."""
+        if self.read_only and getattr(self._local, "has_wal", None) != _has_wal(self.path):
+            self.close()
         if not hasattr(self._local, "db"):
-            self._local.db = _connect(self.path)
+            self._local.has_wal = _has_wal(self.path)
+            self._local.db = _connect_to_read(self.path) if self.read_only else _connect(self.path)
         database: Database = self._local.db
         return database
 
@@ -59,8 +70,8 @@ class Connection:
     def atomic(self) -> Iterator[None]:
         """Make everything inside one transaction, or a part of the one that is under way.
 
-        It waits for its turn to write first: who only finds out later that another was quicker
-        gets SQLite's "locked" without any waiting.
+        The transaction takes the right to write at its beginning: one that first reads and then
+        asks for that right gets SQLite's "locked" at once if another program wrote in between.
         """
         with self.explained():
             if self.db.conn.in_transaction:
@@ -77,22 +88,49 @@ class Connection:
         try:
             yield
         except (sqlite3.Error, UnicodeDecodeError) as error:
-            raise _explain(self.path, error) from error
+            raise explain(self.path, error) from error
 
 
 def _connect(path: Path) -> Database:
     try:
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+        connection = _opened(str(path))
         _keep_a_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         return Database(connection)
     except sqlite3.Error as error:
-        raise _explain(path, error) from error
+        raise explain(path, error) from error
+
+
+def _connect_to_read(path: Path) -> Database:
+    """Open a ledger without a trace: SQLite's index of the write-ahead log is not created either.
+
+    Without such a log, no program has the file open to write, and it is read as it is. As soon as
+    one has, :attr:`Connection.db` opens the file anew.
+    """
+    immutable = "" if _has_wal(path) else "&immutable=1"
+    try:
+        return Database(_opened(f"file:{quote(str(path))}?mode=ro{immutable}", uri=True))
+    except sqlite3.Error as error:
+        raise explain(path, error) from error
+
+
+def _opened(name: str, *, uri: bool = False) -> sqlite3.Connection:
+    connection = sqlite3.connect(name, timeout=BUSY_SECONDS, uri=uri)
+    # Damaged text must come back, to be named, instead of ending the query.
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+    return connection
+
+
+def _has_wal(path: Path) -> bool:
+    return path.with_name(path.name + "-wal").exists()
 
 
 def _keep_a_wal(connection: sqlite3.Connection) -> None:
-    """Let readers read while one writes. SQLite itself does not wait for others to do the same."""
+    """Switch on write-ahead logging: readers never wait for a writer, nor it for them.
+
+    SQLite itself does not wait for other programs that do the same at this moment.
+    """
     give_up = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -105,60 +143,19 @@ def _keep_a_wal(connection: sqlite3.Connection) -> None:
             return
 
 
-def _explain(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> LedgerError:
-    # Python cannot even pass on what SQLite says of a damaged name.
+def explain(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> LedgerError:
+    """Return the LedgerError for an error of SQLite, with what to do."""
+    # Python cannot pass on SQLite's message about a damaged name.
     broken_text = isinstance(error, UnicodeDecodeError)
-    text = "malformed: text that is none" if broken_text else str(error)
+    text = "malformed: invalid text" if broken_text else str(error)
     if "malformed" in text or "not a database" in text:
-        advice = "the file is damaged; move it aside and restore a copy of it, or start a new one"
+        advice = DAMAGED_ADVICE
     elif "locked" in text:
-        advice = f"another program has held it for {BUSY_SECONDS} s; close that program"
+        advice = f"another program has locked it for {BUSY_SECONDS} s; close that program"
     elif "full" in text:
-        advice = "its disk is full; make room"
+        advice = "its disk is full; free space on it"
     elif "unable to open" in text or "readonly" in text or "read-only" in text:
         advice = "check that its folder exists and that this user may write there"
     else:
         advice = "this is not expected; please report it"
     return LedgerError(f"ledger {path}: {text}: {advice}")
-
-
-def prepare(connection: Connection, migrations: Migrations = MIGRATIONS) -> None:
-    """Check the file, and apply the *migrations* that it lacks: all of them, or none.
-
-    A file of up to ``CHECKED_BYTES`` is read from end to end; for a larger one that would delay
-    every command by minutes, and SQLite reports damage where it meets it. Raises LedgerError for a
-    damaged file, and for one of a newer or an earlier layout.
-    """
-    if not connection.path.exists() or connection.path.stat().st_size <= CHECKED_BYTES:
-        check_whole(connection)
-    known = [migration.name for migration in migrations.pending(Database(memory=True))]
-    with connection.explained():
-        applied = [migration.name for migration in migrations.applied(connection.db)]
-    _refuse_other_layouts(connection.path, applied, known)
-    if applied != known:
-        # A program that waited here for another one finds nothing left to apply.
-        with connection.atomic():
-            migrations.apply(connection.db)
-
-
-def _refuse_other_layouts(path: Path, applied: Sequence[str], known: Sequence[str]) -> None:
-    if applied == known[: len(applied)]:
-        return
-    if known == applied[: len(known)]:
-        raise LedgerError(
-            f"ledger {path} was written by a newer s2mirror (it has {applied[-1]}); "
-            "install that version again, or use another ledger"
-        )
-    raise LedgerError(
-        f"ledger {path} has the tables of an earlier layout, which this version cannot read; "
-        "move the file aside and run `s2mirror sync`, which makes a new ledger from the STAC "
-        "catalog and the files in the archive (products marked as processed must be marked again, "
-        "and pruned ones in scope are downloaded again)"
-    )
-
-
-def check_whole(connection: Connection) -> None:
-    """Read the whole file; raise LedgerError if it is damaged anywhere."""
-    faults = [row["quick_check"] for row in connection.query("PRAGMA quick_check(1)")]
-    if faults != ["ok"]:
-        raise _explain(connection.path, sqlite3.DatabaseError(f"malformed: {faults[0]}"))

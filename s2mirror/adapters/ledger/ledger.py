@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from s2mirror.adapters.ledger.archived_products import ArchivedProducts, Changes
-from s2mirror.adapters.ledger.connection import Connection, check_whole, prepare
+from s2mirror.adapters.ledger.connection import Connection
 from s2mirror.adapters.ledger.deletions import Deletions
 from s2mirror.adapters.ledger.file_lists import FileLists
 from s2mirror.adapters.ledger.forecast import ForecastInputs
 from s2mirror.adapters.ledger.items import Items
+from s2mirror.adapters.ledger.opening import check_whole, connect
 from s2mirror.adapters.ledger.previews import Previews
 from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.removals import Removals
@@ -19,7 +20,6 @@ from s2mirror.adapters.ledger.schema import sql_states
 from s2mirror.adapters.ledger.searches import Coverage, Cursors, Sweeps
 from s2mirror.adapters.ledger.selections import Selections
 from s2mirror.adapters.ledger.state_values import StateValues
-from s2mirror.errors import LedgerError
 from s2mirror.lifecycle import GONE
 from s2mirror.model import LedgerEntry, Transition
 from s2mirror.times import format_utc, parse_utc
@@ -111,31 +111,14 @@ class Ledger:
         self.connection.close()
 
 
-def open_ledger(path: Path, *, create: bool = True) -> Ledger:
+def open_ledger(path: Path, *, create: bool = True, read_only: bool = False) -> Ledger:
     """Open the ledger at *path*, bringing its tables to this version.
 
-    Raises LedgerError if it is damaged, from a newer version, not writable, or, without *create*,
-    not there.
+    With *read_only*, or without *create* where this user may not write, nothing is written, and
+    what would change the ledger raises LedgerError. Raises LedgerError, too, if the file is
+    damaged, empty or of another version, cannot be read, or, without *create*, does not exist.
     """
-    if not create and not path.exists():
-        raise LedgerError(
-            f"there is no ledger at {path} yet; `s2mirror sync` or `s2mirror run` makes it"
-        )
-    if create:
-        _make_folder(path.parent)
-    connection = Connection(path)
-    prepare(connection)
-    return Ledger(connection)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LedgerError(
-            f"cannot make the ledger's folder {folder}: {error.strerror}; "
-            "make it, or set ledger.path elsewhere"
-        ) from error
+    return Ledger(connect(path, create=create, read_only=read_only))
 
 
 def _hour(now: datetime) -> datetime:

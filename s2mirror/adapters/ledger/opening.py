@@ -1,0 +1,145 @@
+"""Opening a ledger: make a new one, check an old one, and refuse what is none."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from sqlite_utils import Database, Migrations
+
+from s2mirror.adapters.ledger.connection import Connection, explain
+from s2mirror.adapters.ledger.schema import MIGRATIONS
+from s2mirror.errors import LedgerError
+
+CHECKED_BYTES: Final = 64 * 1024**2
+_BESIDE: Final = ("-journal", "-wal", "-shm")
+"""Suffixes of the files that SQLite keeps beside a database."""
+
+
+def connect(path: Path, *, create: bool, read_only: bool) -> Connection:
+    """Return a connection to the ledger at *path*, checked and with this version's tables.
+
+    Without *create*, one that this user may not write is opened to read. Raises LedgerError.
+    """
+    size_bytes = _size_bytes(path)
+    if size_bytes is None and (read_only or not create):
+        raise LedgerError(
+            f"there is no ledger at {path} yet; `s2mirror sync` or `s2mirror run` makes it"
+        )
+    if size_bytes is None:
+        _create(path)
+    if size_bytes == 0:
+        raise LedgerError(
+            f"ledger {path} is empty (0 bytes), which a full disk or an interrupted copy can "
+            "cause; restore a copy of it, or remove the file and run `s2mirror sync`, which makes "
+            "a new one from the archive"
+        )
+    connection = Connection(path, read_only=read_only or not (create or _may_write(path)))
+    prepare(connection)
+    return connection
+
+
+def _size_bytes(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise LedgerError(
+            f"cannot read the ledger {path}: {error.strerror}; check that this user may read its "
+            "folder"
+        ) from error
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
+def _create(path: Path) -> None:
+    """Make a new ledger under another name, and rename it: no other program sees half of one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path.parent) as folder:
+            if path.exists():  # another program was faster
+                return
+            draft = path.with_name(path.name + ".new")
+            _remove(draft, "", *_BESIDE)  # left by a program that was killed here
+            connection = Connection(draft)
+            with connection.atomic():
+                MIGRATIONS.apply(connection.db)
+            connection.close()
+            _remove(path, *_BESIDE)  # SQLite would replay a lost ledger's log into this one
+            draft.rename(path)
+            os.fsync(folder)
+    except OSError as error:
+        raise LedgerError(
+            f"cannot create the ledger {path}: {error.strerror}; check that this user may write in "
+            "its folder, or set ledger.path to another one"
+        ) from error
+
+
+def _remove(path: Path, *suffixes: str) -> None:
+    for suffix in suffixes:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[int]:
+    """Lock a folder against other programs that do so, and lend its descriptor."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def prepare(connection: Connection, migrations: Migrations = MIGRATIONS) -> None:
+    """Check the file, and apply the *migrations* that it lacks: all of them, or none.
+
+    A file of up to ``CHECKED_BYTES`` is read from end to end; for a larger one that would delay
+    every command by minutes, and SQLite reports damage where it meets it. Raises LedgerError for a
+    damaged file, and for one of a newer or an earlier layout.
+    """
+    if connection.path.stat().st_size <= CHECKED_BYTES:
+        check_whole(connection)
+    known = [migration.name for migration in migrations.pending(Database(memory=True))]
+    with connection.explained():
+        applied = [migration.name for migration in migrations.applied(connection.db)]
+    _refuse_other_layouts(connection.path, applied, known)
+    if applied == known:
+        return
+    if connection.read_only:
+        raise LedgerError(
+            f"ledger {connection.path} was written by an older s2mirror; run `s2mirror sync` or "
+            "restart `s2mirror run`, which update its tables, and try again"
+        )
+    # A program that waited here for another one finds nothing left to apply.
+    with connection.atomic():
+        migrations.apply(connection.db)
+
+
+def _refuse_other_layouts(path: Path, applied: Sequence[str], known: Sequence[str]) -> None:
+    if applied == known[: len(applied)]:
+        return
+    if known == applied[: len(known)]:
+        raise LedgerError(
+            f"ledger {path} was written by a newer s2mirror (it has {applied[-1]}); "
+            "install that version again, or use another ledger"
+        )
+    raise LedgerError(
+        f"ledger {path} has the tables of an earlier layout, which this version cannot read; "
+        "move the file aside and run `s2mirror sync`, which makes a new ledger from the STAC "
+        "catalog and the files in the archive (products marked as processed must be marked again, "
+        "and pruned ones in scope are downloaded again)"
+    )
+
+
+def check_whole(connection: Connection) -> None:
+    """Read the whole file; raise LedgerError if it is damaged anywhere."""
+    faults = [row["quick_check"] for row in connection.query("PRAGMA quick_check(1)")]
+    if faults != ["ok"]:
+        raise explain(connection.path, sqlite3.DatabaseError(f"malformed: {faults[0]}"))
