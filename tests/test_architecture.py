@@ -67,6 +67,20 @@ MAY_IMPORT |= {
     "__main__": frozenset({"cli"}),
     "__init__": frozenset({"api"}),
 }
+# Steps exchange data through the ledger. Of the package, these modules are helpers of steps, and
+# the pairs below are the only imports of one step by another.
+STEP_HELPERS: Final = frozenset(
+    {"capacity", "connections", "file_selection", "listing", "preview_files", "receive"}
+    | {"staging", "throttle"}
+)
+STEP_IMPORTS: Final = frozenset(
+    {
+        ("enqueue", "claim"),  # the stored state of the fair queue
+        ("export", "local_catalog"),  # the item of a product, as the local catalog has it
+        ("local_catalog", "audit"),  # the type of a fault
+        ("repair", "audit"),  # the type of a fault
+    }
+)
 # Each library is imported in few places, so that it can be replaced there.
 HOMES: Final[dict[str, frozenset[str]]] = {
     "pyarrow": frozenset({"adapters.geoparquet"}),
@@ -168,6 +182,18 @@ def test_no_adapter_imports_another() -> None:
     for unit, allowed in MAY_IMPORT.items():
         if unit.startswith("adapters."):
             assert not any(name.startswith("adapters") for name in allowed)
+
+
+def test_steps_import_each_other_only_by_the_table() -> None:
+    found = {
+        (source.stem, name.removeprefix("s2mirror.steps."))
+        for source in (PACKAGE / "steps").glob("[!_]*.py")
+        for name in imports_of(source)
+        if name.startswith("s2mirror.steps.")
+    }
+    assert {pair for pair in found if pair[1] not in STEP_HELPERS} == STEP_IMPORTS
+    assert {helper for _, helper in found} >= STEP_HELPERS
+    assert not {pair for pair in STEP_IMPORTS if pair[0] in STEP_HELPERS}
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=module_of)

@@ -1,1 +1,1 @@
-"""The mirror's work, one short story each. Steps never call each other: they meet in the ledger."""
+"""The mirror's work. A step reads products of one state from the ledger, and records the next."""
