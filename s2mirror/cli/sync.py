@@ -13,6 +13,7 @@ from s2mirror.lifecycle import State
 from s2mirror.planning.downloads import expected_bytes
 from s2mirror.planning.retention import PrunePlan
 from s2mirror.service.cycle import CycleResult, prepare, run_cycle
+from s2mirror.service.cycle import prune as prune_archive
 from s2mirror.service.sync_plan import SyncPlan, plan_sync
 from s2mirror.service.wiring import Mirror
 
@@ -198,7 +199,7 @@ def prune(
     else:
         with exclusive_mirror(config) as mirror:
             prepare(mirror)
-            done = mirror.pruner().prune(now=mirror.now(), confirmed=yes, unclaimed=unclaimed)
+            done = prune_archive(mirror, confirmed=yes, unclaimed=unclaimed)
     if as_json:
         ids = [gone.entry.product.id for gone in done.removals]
         print_json({"prune": ids, "kept": done.kept, "brake": done.brake, "dry_run": dry_run})

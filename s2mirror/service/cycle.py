@@ -16,7 +16,7 @@ from s2mirror.service.delivery import DownloadWorker
 from s2mirror.service.local_catalog import (
     begin_local_catalog,
     finish_local_catalog,
-    update_local_catalog,
+    update_whole_local_catalog,
 )
 from s2mirror.service.logs import log
 from s2mirror.service.previews import make_all_due
@@ -146,11 +146,11 @@ def run_cycle(
     return result
 
 
-def prune(mirror: Mirror) -> PrunePlan:
-    """Prune released products, and compact the history of products removed long ago."""
+def prune(mirror: Mirror, *, confirmed: bool = False, unclaimed: bool = False) -> PrunePlan:
+    """Prune released products, update the local catalog, and compact the history."""
     mirror.require_archive()
-    plan = mirror.pruner().prune(now=mirror.now())
-    update_local_catalog(mirror)
+    plan = mirror.pruner().prune(now=mirror.now(), confirmed=confirmed, unclaimed=unclaimed)
+    update_whole_local_catalog(mirror)
     mirror.ledger.compact_history(mirror.now() - mirror.settings.ledger.history_keep)
     return plan
 

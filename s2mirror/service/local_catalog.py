@@ -28,6 +28,15 @@ def update_local_catalog(mirror: Mirror) -> None:
         _log_delay(error)
 
 
+def update_whole_local_catalog(mirror: Mirror) -> None:
+    """Write all changes."""
+    try:
+        mirror.require_archive()
+        mirror.local_catalog_updater().catch_up_all(StopFlag())
+    except MirrorError as error:
+        _log_delay(error)
+
+
 def finish_local_catalog(mirror: Mirror, stop: StopFlag) -> None:
     """Write all changes, and the GeoParquet tables if they are due."""
     try:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from s2mirror.adapters.archive import NETWORK_KINDS, Archive, StaticCatalog, filesystem_kind
@@ -215,7 +216,7 @@ class Mirror:
             template=self.template,
             workers=workers,
             mirror_runs=mirror_runs,
-            also=self.local_catalog_updater().faults,
+            also=partial(self.local_catalog_updater().faults, mirror_runs=mirror_runs),
         )
 
     def exporter(self) -> Exporter:

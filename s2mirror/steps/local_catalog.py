@@ -5,7 +5,7 @@ transaction. Here those notes are carried out, files before facts: a note goes w
 written or removed. So a crash costs a repetition, and no step needs to know of the catalog.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from os.path import relpath
 from typing import Final
@@ -103,24 +103,28 @@ class LocalCatalogUpdater:
                 self.static_catalog.set_extent(name, extent)
         return done
 
-    def faults(self) -> list[Fault]:
-        """Return where the catalog and the ledger disagree, apart from what is still noted.
+    def faults(self, *, mirror_runs: Callable[[], bool]) -> list[Fault]:
+        """Return the differences between catalog and ledger, apart from pending changes.
 
-        A mirror at work may change both amid the look: what is wrong is so at a second look too.
+        A pending change excuses an item without a product only while *mirror_runs*: without a
+        mirror, nobody removes the item. A running mirror may change both during the check, so only
+        a difference that a second check finds too is a fault.
         """
-        found = list(self._suspicions())
-        again = set(self._suspicions()) if found else set()
+        found = list(self._differences(mirror_runs))
+        again = set(self._differences(mirror_runs)) if found else set()
         return [fault for fault in found if fault in again]
 
-    def _suspicions(self) -> Iterator[Fault]:
+    def _differences(self, mirror_runs: Callable[[], bool]) -> Iterator[Fault]:
         if self.static_catalog is None or not self._is_known:
             return
         pending = self.ledger.changes.pending_ids()
         there, known = set(self.static_catalog.item_paths()), self._known_places()
-        for item_path in sorted((there - known) | (known - there)):
+        for item_path in sorted(there - known):
+            if item_path.name not in pending or not mirror_runs():
+                yield _fault(item_path, "it has an item in the catalog, but is not held")
+        for item_path in sorted(known - there):
             if item_path.name not in pending:
-                what = "has no item" if item_path in known else "has an item, but is not held"
-                yield _fault(item_path, f"it {what} in the catalog")
+                yield _fault(item_path, "it has no item in the catalog")
         for item_path in self.static_catalog.unlisted(there & known):
             if item_path.name not in pending:
                 yield _fault(item_path, "no link leads to its item")

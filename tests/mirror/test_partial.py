@@ -274,4 +274,4 @@ def test_missing_selected_file_in_ledger_is_a_fault(kit: Kit) -> None:
     kit.mirror().ledger.connection.execute(
         "UPDATE selection SET document = :claimed", {"claimed": claimed}
     )
-    assert any("B11_20m.jp2 was proven with another digest" in fault for fault in kit.faults())
+    assert any("B11_20m.jp2 has another digest in its file list" in fault for fault in kit.faults())

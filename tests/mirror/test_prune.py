@@ -217,3 +217,37 @@ def test_product_replaced_by_link_is_not_pruned(kit: Kit) -> None:
     assert pruned(kit) == [product.id]
     assert trash(kit) == []
     kit.assert_invariants()
+
+
+def items(kit: Kit) -> list[str]:
+    """Return the products that have an item in the local catalog."""
+    return sorted(path.stem for path in kit.archive.joinpath("catalog").rglob("S2*.json"))
+
+
+def test_prune_command_updates_the_local_catalog(kit: Kit) -> None:
+    kit.sections["prune"] = 'after = "0 s"'
+    gone, stays = tiny(20), tiny(22)
+    kit.sandbox.publish([gone, stays])
+    kit.cycle()
+    assert kit.call("mark", "processed", gone.id) == 0
+    assert kit.call("prune") == 0
+    assert kit.states() == {gone.id: "pruned", stays.id: "archived"}
+    assert items(kit) == [stays.id]
+    kit.assert_invariants()
+
+
+def test_audit_names_catalog_item_without_product(kit: Kit) -> None:
+    kit.sections["prune"] = 'after = "0 s"'
+    gone = tiny(20)
+    hold_processed(kit, gone)
+    mirror = kit.mirror()
+    item = next(kit.archive.joinpath("catalog").rglob(f"{gone.id}.json")).read_bytes()
+    mirror.pruner().prune(now=mirror.now())  # the change is noted, the catalog not yet updated
+    assert f"catalog: {gone.id}" in kit.faults()[0]
+    kit.cycle()
+    assert items(kit) == []
+    stray = kit.archive / "catalog/sentinel-2-l2a/2026-05/32TMT/S2X.json"
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    stray.write_bytes(item)
+    (fault,) = kit.faults()
+    assert fault.startswith("catalog: S2X: it has an item in the catalog, but is not held")
