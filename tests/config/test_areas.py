@@ -45,7 +45,7 @@ def test_geojson_may_stand_in_the_configuration_itself(tmp_path: Path) -> None:
     assert found.geometry.equals(box(9, 47, 10, 48))
 
 
-def test_all_polygons_of_a_collection_count_and_overlaps_melt_together(tmp_path: Path) -> None:
+def test_polygons_of_a_collection_are_united(tmp_path: Path) -> None:
     features = [
         {"type": "Feature", "properties": {}, "geometry": polygon(SQUARE)},
         {"type": "Feature", "properties": {}, "geometry": None},
@@ -67,7 +67,7 @@ def test_wkt_becomes_its_polygon(tmp_path: Path) -> None:
     assert found.geometry.equals(box(9, 47, 10, 48))
 
 
-def test_tiles_are_kept_by_name_and_give_their_outline(tmp_path: Path) -> None:
+def test_tiles_keep_their_names_and_give_geometry(tmp_path: Path) -> None:
     found = only_area(tmp_path, tiles='["T32TMT", "32tnt"]')
     assert found.tiles == {"32TMT", "32TNT"}
     assert found.geometry.covers(tile_polygon("32TMT").centroid)
@@ -78,7 +78,7 @@ def test_a_plain_sound_area_has_no_notes(tmp_path: Path) -> None:
     assert notes(tmp_path, bbox="[-180, -90, 180, 90]") == []
 
 
-def test_an_area_over_the_antimeridian_is_split_there_with_a_word(tmp_path: Path) -> None:
+def test_area_over_the_antimeridian_is_split_with_note(tmp_path: Path) -> None:
     found = only_area(tmp_path, bbox="[170, -10, -170, 10]")
     assert found.geometry.equals(box(170, -10, 180, 10).union(box(-180, -10, -170, 10)))
     assert notes(tmp_path, bbox="[170, -10, -170, 10]") == [
@@ -87,7 +87,7 @@ def test_an_area_over_the_antimeridian_is_split_there_with_a_word(tmp_path: Path
 
 
 @pytest.mark.parametrize("bbox", ["[170, -10, 190, 10]", "[-190, -10, -170, 10]"])
-def test_longitudes_beyond_180_come_back_on_the_other_side(tmp_path: Path, bbox: str) -> None:
+def test_longitudes_beyond_180_are_wrapped(tmp_path: Path, bbox: str) -> None:
     found = only_area(tmp_path, bbox=bbox)
     assert found.geometry.equals(box(170, -10, 180, 10).union(box(-180, -10, -170, 10)))
     assert notes(tmp_path, bbox=bbox) == [
@@ -95,11 +95,11 @@ def test_longitudes_beyond_180_come_back_on_the_other_side(tmp_path: Path, bbox:
     ]
 
 
-def test_a_world_from_0_to_360_is_the_world(tmp_path: Path) -> None:
+def test_box_from_0_to_360_is_the_world(tmp_path: Path) -> None:
     assert only_area(tmp_path, bbox="[0, -90, 360, 90]").geometry.equals(box(-180, -90, 180, 90))
 
 
-def test_a_self_crossing_outline_is_repaired_with_a_word(tmp_path: Path) -> None:
+def test_self_crossing_polygon_is_repaired_with_note(tmp_path: Path) -> None:
     bow = '"POLYGON((0 0, 2 2, 2 0, 0 2, 0 0))"'
     found = only_area(tmp_path, wkt=bow)
     assert found.geometry.is_valid
@@ -109,7 +109,7 @@ def test_a_self_crossing_outline_is_repaired_with_a_word(tmp_path: Path) -> None
     ]
 
 
-def test_points_beside_polygons_are_left_out_with_a_word(tmp_path: Path) -> None:
+def test_points_beside_polygons_are_ignored_with_note(tmp_path: Path) -> None:
     mixed = '"GEOMETRYCOLLECTION(POINT(5 5), POLYGON((0 0, 1 0, 1 1, 0 0)))"'
     assert only_area(tmp_path, wkt=mixed).geometry.bounds == (0, 0, 1, 1)
     assert notes(tmp_path, wkt=mixed) == [
@@ -117,7 +117,7 @@ def test_points_beside_polygons_are_left_out_with_a_word(tmp_path: Path) -> None
     ]
 
 
-def test_a_ring_round_the_world_is_asked_about_not_guessed_at(tmp_path: Path) -> None:
+def test_ring_around_the_world_is_refused(tmp_path: Path) -> None:
     assert notes(tmp_path, wkt='"POLYGON((179 1, -179 1, -179 3, 179 3, 179 1))"') == [
         (
             "area[0].wkt: the outline is 358° wide; if it should cross the antimeridian instead, "
@@ -211,7 +211,7 @@ def test_geojson_that_says_it_is_wgs84_is_taken(tmp_path: Path) -> None:
     assert only_area(tmp_path, geojson='"x.geojson"').geometry.equals(box(9, 47, 10, 48))
 
 
-def test_a_geojson_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_geojson_file_is_named(tmp_path: Path) -> None:
     assert faults(tmp_path, ARCHIVE + area(geojson='"gone.geojson"')) == [
         (
             "s2mirror.toml: area[0].geojson: expected a file that can be read; "
@@ -221,7 +221,7 @@ def test_a_geojson_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tile", ["99ZZZ", "32TZZ", "32TAA"])
-def test_a_tile_that_the_grid_has_not_is_refused(tmp_path: Path, tile: str) -> None:
+def test_tile_outside_the_grid_is_refused(tmp_path: Path, tile: str) -> None:
     assert faults(tmp_path, ARCHIVE + area(tiles=f'["32TMT", "{tile}"]')) == [
         (
             "s2mirror.toml: area[0].tiles[1]: expected an MGRS tile of the Sentinel-2 grid, "
@@ -245,14 +245,12 @@ def test_an_empty_list_of_tiles_is_no_area(tmp_path: Path) -> None:
         ('"2026-06-01T12:30:00Z"', datetime(2026, 6, 1, 12, 30, tzinfo=UTC)),
     ],
 )
-def test_a_start_may_be_a_date_or_a_time_and_is_utc(
-    tmp_path: Path, written: str, start: datetime
-) -> None:
+def test_start_is_date_or_time_in_utc(tmp_path: Path, written: str, start: datetime) -> None:
     found = only_area(tmp_path, start=written).start
     assert (found, found.tzinfo) == (start, UTC)
 
 
-def test_an_end_by_date_includes_that_day_to_its_last_instant(tmp_path: Path) -> None:
+def test_end_date_includes_its_whole_day(tmp_path: Path) -> None:
     found = only_area(tmp_path, start="2026-06-01", end="2026-06-01")
     assert found.end == datetime(2026, 6, 2, tzinfo=UTC) - timedelta(microseconds=1)
 
@@ -271,7 +269,7 @@ def test_filters_come_out_in_one_form_however_written(tmp_path: Path) -> None:
     assert found.collections == ("sentinel-2-l2a", "sentinel-2-l1c")
 
 
-def test_an_area_may_poll_and_prune_in_its_own_way(tmp_path: Path) -> None:
+def test_area_overrides_polling_and_pruning(tmp_path: Path) -> None:
     text = (
         ARCHIVE
         + '[prune]\nafter = "30 d"\nkeep_newest = 9\n'

@@ -64,9 +64,7 @@ def test_the_example_loads_as_it_stands() -> None:
 
 
 @pytest.mark.parametrize("option", sorted(set(OPTIONS) - REQUIRED), ids=".".join)
-def test_an_option_shows_its_true_default_or_is_off(
-    tmp_path: Path, option: tuple[str, str]
-) -> None:
+def test_option_shows_its_default_or_is_off(tmp_path: Path, option: tuple[str, str]) -> None:
     off, line, _ = OPTIONS[option]
     minimal = load(tmp_path, ARCHIVE + AREA).settings
     default = value_in(minimal, *option)
@@ -78,9 +76,7 @@ def test_an_option_shows_its_true_default_or_is_off(
 
 
 @pytest.mark.parametrize("option", [key for key, (off, *_) in OPTIONS.items() if off], ids=".".join)
-def test_an_option_that_is_off_can_be_switched_on_and_its_comment_says_what_off_means(
-    tmp_path: Path, option: tuple[str, str]
-) -> None:
+def test_option_that_is_off_can_be_set(tmp_path: Path, option: tuple[str, str]) -> None:
     _, line, number = OPTIONS[option]
     lines = EXAMPLE.read_text().splitlines()
     assert "Off: " in lines[number - 1]
@@ -98,7 +94,7 @@ def test_each_option_has_a_line_on_why(option: tuple[str, str]) -> None:
     assert EXAMPLE.read_text().splitlines()[number - 1].startswith("# ")
 
 
-def test_there_is_an_example_of_each_way_to_give_an_area(tmp_path: Path) -> None:
+def test_each_form_of_an_area_has_an_example(tmp_path: Path) -> None:
     blocks = EXAMPLE.read_text().partition("# An area from a GeoJSON file")[2]
     areas = "\n".join(re.findall(r"^#    (.*)$", blocks, re.MULTILINE))
     (tmp_path / "areas").symlink_to(ROOT / "config/areas")
@@ -111,7 +107,7 @@ def test_there_is_an_example_of_each_way_to_give_an_area(tmp_path: Path) -> None
     assert loaded.notes == ()
 
 
-def test_the_installed_example_is_the_one_in_the_config_folder() -> None:
+def test_installed_example_equals_the_one_in_config() -> None:
     assert example_text() == EXAMPLE.read_text("utf-8")
 
 
@@ -127,7 +123,7 @@ def test_paths_begin_at_the_folder_of_the_configuration(tmp_path: Path) -> None:
     assert settings.ledger.path == tmp_path / "s2mirror.sqlite"
 
 
-def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path) -> None:
+def test_tilde_means_the_home_folder(tmp_path: Path) -> None:
     settings = load(tmp_path, '[archive]\nroot = "~/s2"\n' + AREA).settings
     assert settings.archive.root == Path("~/s2").expanduser()
 

@@ -216,13 +216,11 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("text", "fault"), BROKEN.values(), ids=BROKEN)
-def test_a_fault_says_where_what_was_expected_and_what_came(
-    tmp_path: Path, text: str, fault: str
-) -> None:
+def test_error_names_place_expectation_and_value(tmp_path: Path, text: str, fault: str) -> None:
     assert faults(tmp_path, text) == [f"s2mirror.toml: {fault}"]
 
 
-def test_all_faults_come_at_once_also_of_secrets_and_of_areas(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
     text = (
         '[archive]\nroot = ""\n[catalog]\npage_size = 0\nurll = "x"\n'
         + area(name='"a"', bbox="[9, 48, 10]", end="2025-01-01", priorty="1")

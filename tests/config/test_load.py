@@ -23,7 +23,7 @@ def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
     assert caught.value.faults == (f"{path}: no such file; `s2mirror init` writes one to edit",)
 
 
-def test_a_folder_in_place_of_the_file_says_so(tmp_path: Path) -> None:
+def test_folder_as_configuration_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings(tmp_path, environment={})
     assert caught.value.faults == (
@@ -31,7 +31,7 @@ def test_a_folder_in_place_of_the_file_says_so(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_that_is_no_toml_names_the_line(tmp_path: Path) -> None:
+def test_invalid_toml_error_names_the_line(tmp_path: Path) -> None:
     assert faults(tmp_path, "[archive]\nroot = = 3") == [
         (
             "s2mirror.toml: is not valid TOML: Invalid value (at line 2, column 8); "
@@ -79,9 +79,7 @@ VALUES = st.recursive(
 
 
 @given(option=st.sampled_from(OPTIONS), value=VALUES)
-def test_no_value_of_any_option_crashes_or_brings_up_a_librarys_words(
-    option: tuple[str, str], value: object
-) -> None:
+def test_no_value_crashes_or_shows_library_texts(option: tuple[str, str], value: object) -> None:
     section, key = option
     whole = {"name": "lake", "bbox": [9, 47, 10, 48], "start": "2026-01-01"}
     document = {"archive": {"root": "archive"}, "area": [whole]}

@@ -38,15 +38,13 @@ def fault(folder: Path, section: str, line: str) -> list[str]:
         ("monthly_units = true", "expected a number, zero or above"),
     ],
 )
-def test_a_preview_option_that_cannot_be_meant_is_refused(
-    tmp_path: Path, line: str, words: str
-) -> None:
+def test_invalid_preview_option_is_refused(tmp_path: Path, line: str, words: str) -> None:
     (found,) = fault(tmp_path, "preview", line)
     assert found.startswith(f"s2mirror.toml: preview.{line.partition(' ')[0]}: ")
     assert words in found
 
 
-def test_a_token_option_that_cannot_be_meant_is_refused(tmp_path: Path) -> None:
+def test_invalid_token_option_is_refused(tmp_path: Path) -> None:
     (found,) = fault(tmp_path, "tokens", 'client_auth = "header"')
     assert found == (
         "s2mirror.toml: tokens.client_auth: expected one of body, basic; "
@@ -54,7 +52,7 @@ def test_a_token_option_that_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-def test_a_client_secret_among_the_token_options_is_refused_and_not_repeated(
+def test_client_secret_in_options_is_refused_unshown(
     tmp_path: Path,
 ) -> None:
     (found,) = fault(tmp_path, "tokens", 'client_secret = "hunter2-and-more"')
@@ -77,7 +75,7 @@ def test_an_own_evalscript_is_found_beside_the_configuration(tmp_path: Path) -> 
         ("x.js", b"//VERSION=3 \xff", "that can be read as UTF-8"),
     ],
 )
-def test_a_script_that_could_not_be_drawn_or_named_is_refused(
+def test_unusable_evalscript_is_refused(
     tmp_path: Path, name: str, content: bytes, words: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -85,7 +83,7 @@ def test_a_script_that_could_not_be_drawn_or_named_is_refused(
     assert words in found
 
 
-def test_an_area_may_want_other_previews_than_the_rest(tmp_path: Path) -> None:
+def test_area_overrides_preview_options(tmp_path: Path) -> None:
     own = {"preview": '"process"', "preview_of": '"area"', "preview_evalscript": '"ndvi"'}
     text = ARCHIVE + area() + area(name='"delta"', **own)
     rules = preview_rules(load(tmp_path, text).settings)
@@ -94,7 +92,7 @@ def test_an_area_may_want_other_previews_than_the_rest(tmp_path: Path) -> None:
     assert (rules["lake"].script.name, rules["delta"].script.name) == ("true-color", "ndvi")
 
 
-def test_what_is_said_on_the_command_line_is_checked_as_in_the_file(tmp_path: Path) -> None:
+def test_command_line_values_are_checked_like_the_file(tmp_path: Path) -> None:
     preview = load(tmp_path, ARCHIVE + area()).settings.preview
     changed = overridden(preview, {"width": 90, "crs": "utm"}, tmp_path)
     assert (changed.width, changed.crs, changed.format) == (90, "utm", "png")
@@ -106,7 +104,7 @@ def test_what_is_said_on_the_command_line_is_checked_as_in_the_file(tmp_path: Pa
     assert "crs: expected" in str(caught.value)
 
 
-def test_the_evalscripts_that_come_along_all_have_the_switch_for_transparency() -> None:
+def test_bundled_evalscripts_have_the_alpha_switch() -> None:
     scripts = {name: Path(path).read_text() for name, path in built_in_scripts().items()}
     assert set(scripts) == {"true-color", "false-color", "ndvi", "scl"}
     for text in scripts.values():

@@ -44,7 +44,7 @@ def test_each_secret_has_its_variable(tmp_path: Path) -> None:
     assert found.require_client() == ("c", "d")
 
 
-def test_a_secret_file_is_read_without_its_line_end(tmp_path: Path) -> None:
+def test_secret_file_is_read_without_line_end(tmp_path: Path) -> None:
     path = secret_file(tmp_path, f"{PRECIOUS}\r\n")
     found = secrets(tmp_path, {"S2MIRROR_S3_SECRET_KEY_FILE": str(path)})
     assert found.s3_secret_key.get_secret_value() == PRECIOUS
@@ -68,7 +68,7 @@ def test_a_file_comes_before_systemd(tmp_path: Path) -> None:
     assert secrets(tmp_path, environment).client_id.get_secret_value() == "mine"
 
 
-def test_a_variable_and_a_file_for_one_secret_are_a_fault(tmp_path: Path) -> None:
+def test_variable_and_file_for_one_secret_conflict(tmp_path: Path) -> None:
     path = secret_file(tmp_path, PRECIOUS)
     environment = {
         "S2MIRROR_CLIENT_SECRET": PRECIOUS,
@@ -90,9 +90,7 @@ def test_a_variable_and_a_file_for_one_secret_are_a_fault(tmp_path: Path) -> Non
         (b"\xff\xfe", "expected a file of text; got {path}, which is not UTF-8"),
     ],
 )
-def test_a_file_that_holds_no_secret_is_a_fault_and_its_bytes_are_not_shown(
-    tmp_path: Path, content: bytes, words: str
-) -> None:
+def test_invalid_secret_file_is_refused_unshown(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "key"
     path.write_bytes(content)
     found = faults(tmp_path, ARCHIVE + AREA, {"S2MIRROR_S3_SECRET_KEY_FILE": str(path)})
@@ -106,7 +104,7 @@ def test_an_empty_systemd_credential_is_a_fault(tmp_path: Path) -> None:
     ]
 
 
-def test_a_secret_file_that_others_may_read_gets_a_word_but_is_taken(tmp_path: Path) -> None:
+def test_readable_secret_file_is_used_with_note(tmp_path: Path) -> None:
     path = secret_file(tmp_path, PRECIOUS, mode=0o644)
     loaded = load(tmp_path, ARCHIVE + AREA, {"S2MIRROR_S3_SECRET_KEY_FILE": str(path)})
     assert loaded.notes == (
@@ -115,7 +113,7 @@ def test_a_secret_file_that_others_may_read_gets_a_word_but_is_taken(tmp_path: P
     assert loaded.settings.secrets.s3_secret_key.get_secret_value() == PRECIOUS
 
 
-def test_a_closed_secret_file_and_a_systemd_one_get_no_word(tmp_path: Path) -> None:
+def test_private_and_systemd_secrets_cause_no_note(tmp_path: Path) -> None:
     path = secret_file(tmp_path, PRECIOUS, mode=0o600)
     environment = systemd(tmp_path, **{"client-id": "x"}) | {
         "S2MIRROR_S3_SECRET_KEY_FILE": str(path)
@@ -147,15 +145,13 @@ def test_no_secret_shows_when_settings_are_printed(tmp_path: Path) -> None:
         'token = "{}"\n',
     ],
 )
-def test_a_secret_written_in_the_file_is_refused_and_not_repeated(
-    tmp_path: Path, text: str
-) -> None:
+def test_secret_in_configuration_is_refused_unshown(tmp_path: Path, text: str) -> None:
     found = faults(tmp_path, text.format(PRECIOUS) + ARCHIVE + AREA)
     assert found
     assert PRECIOUS not in " ".join(found)
 
 
-def test_missing_keys_are_no_fault_until_needed_and_then_say_how_to_give_them(
+def test_missing_keys_are_reported_when_needed(
     tmp_path: Path,
 ) -> None:
     found = secrets(tmp_path, {"S2MIRROR_S3_ACCESS_KEY": "a"})
@@ -179,7 +175,7 @@ def test_without_any_client_both_halves_are_named() -> None:
     )
 
 
-def test_a_second_pair_is_given_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_half_a_second_key_pair_is_refused(tmp_path: Path) -> None:
     first = {"S2MIRROR_S3_ACCESS_KEY": "a", "S2MIRROR_S3_SECRET_KEY": "b"}
     half = first | {"S2MIRROR_S3_ACCESS_KEY_2": "c"}
     with pytest.raises(CredentialError, match="set S2MIRROR_S3_SECRET_KEY_2"):

@@ -49,7 +49,7 @@ def test_hours_are_read_as_they_are_written(
         ("07:00-19:00 0 MB/s", '; write "pause" to begin nothing'),
     ],
 )
-def test_what_is_no_hours_is_told_with_an_example(tmp_path: Path, line: str, why: str) -> None:
+def test_invalid_hours_error_shows_an_example(tmp_path: Path, line: str, why: str) -> None:
     with pytest.raises(ConfigError) as caught:
         timetable(tmp_path, f'["{line}"]')
     text = str(caught.value)

@@ -36,7 +36,7 @@ def test_a_duration_is_read_with_its_unit(text: str, duration: timedelta) -> Non
         ("1kb", 1000),
     ],
 )
-def test_a_size_is_read_with_its_unit_of_1024_or_1000(text: str, size_bytes: int) -> None:
+def test_size_units_are_of_1024_or_1000(text: str, size_bytes: int) -> None:
     assert parse_size(text) == size_bytes
 
 
@@ -58,16 +58,16 @@ def test_a_size_without_a_clear_meaning_is_refused(text: str) -> None:
 
 
 @given(st.timedeltas(timedelta(), timedelta(days=36_500)))
-def test_every_duration_is_read_back_as_it_was_written(duration: timedelta) -> None:
+def test_durations_survive_formatting_and_parsing(duration: timedelta) -> None:
     assert parse_duration(duration_text(duration)) == duration
 
 
 @given(st.integers(0, 10**15 - 1) | st.integers(0, 900).map(lambda count: count * 2**40))
-def test_every_size_is_read_back_as_it_was_written(size_bytes: int) -> None:
+def test_sizes_survive_formatting_and_parsing(size_bytes: int) -> None:
     assert parse_size(size_text(size_bytes)) == size_bytes
 
 
-def test_durations_and_sizes_are_written_in_the_largest_whole_unit() -> None:
+def test_largest_whole_unit_is_written() -> None:
     assert duration_text(timedelta(hours=48)) == "2 d"
     assert duration_text(timedelta(minutes=90)) == "90 min"
     assert duration_text(timedelta(milliseconds=500)) == "0.500000 s"

@@ -17,22 +17,20 @@ SHA3 = hashlib.sha3_256(b"band").hexdigest()
     [("MD5", "md5"), ("md5", "md5"), ("SHA3-256", "sha3_256"), (" sha3_256 ", "sha3_256")],
 )
 @pytest.mark.parametrize("turned", [str.lower, str.upper, str.title])
-def test_a_manifest_digest_counts_in_any_mix_of_upper_and_lower_case(
-    name: str, algorithm: str, turned: type[str]
-) -> None:
+def test_manifest_digest_ignores_case(name: str, algorithm: str, turned: type[str]) -> None:
     hexdigest = MD5 if algorithm == "md5" else SHA3
     found = manifest_digest(name, f"\n  {turned(hexdigest)} ")
     assert found == Digest(algorithm=algorithm, hexdigest=hexdigest)
 
 
 @pytest.mark.parametrize("value", ["", MD5[:-1], MD5 + "0", SHA3, MD5[:-1] + "g", "٣" * 32])
-def test_a_manifest_digest_of_the_wrong_length_or_letters_is_refused(value: str) -> None:
+def test_malformed_manifest_digest_is_refused(value: str) -> None:
     with pytest.raises(IntegrityError) as caught:
         manifest_digest("MD5", value)
     assert str(caught.value) == f"manifest.safe holds {value!r}, which is no MD5 digest"
 
 
-def test_an_unknown_algorithm_is_refused_with_what_to_do() -> None:
+def test_unknown_algorithm_is_refused_with_advice() -> None:
     with pytest.raises(IntegrityError) as caught:
         manifest_digest("BLAKE3", SHA3)
     assert str(caught.value) == (
@@ -47,7 +45,7 @@ def test_sixteen_bytes_of_multihash_are_md5(head: str) -> None:
 
 
 @pytest.mark.parametrize("head", ["d50120", "1620"])
-def test_thirty_two_bytes_of_multihash_are_sha3_whatever_their_label(head: str) -> None:
+def test_multihash_of_32_bytes_is_sha3(head: str) -> None:
     assert stac_digest(head + SHA3) == Digest(algorithm="sha3_256", hexdigest=SHA3)
 
 

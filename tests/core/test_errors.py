@@ -46,7 +46,7 @@ def test_drawn_notes_say_what_the_attributes_say(name: str, base: str, note: str
     assert kind.counts_as_attempt == (not blameless)
 
 
-def test_an_error_keeps_the_wait_that_a_service_asked_for() -> None:
+def test_error_keeps_the_requested_wait() -> None:
     assert StoreBusy("slow down", retry_after_seconds=3).retry_after_seconds == 3
     assert PreviewUnavailable("busy", retry_after_seconds=3).retry_after_seconds == 3
     assert MirrorError("broken").retry_after_seconds is None

@@ -41,7 +41,7 @@ def assert_usable(geometry: BaseGeometry) -> None:
         assert one.intersection(other).area < 1e-12
 
 
-def test_a_box_over_the_antimeridian_has_a_part_on_either_side() -> None:
+def test_box_over_the_antimeridian_has_two_parts() -> None:
     geometry = from_bbox(177, -19, -178, -16)
     assert_usable(geometry)
     assert geometry.area == pytest.approx(5 * 3)
@@ -59,7 +59,7 @@ def test_a_box_over_the_antimeridian_has_a_part_on_either_side() -> None:
     ],
     ids=["around the world", "beyond 180", "beyond -180"],
 )
-def test_a_footprint_over_the_antimeridian_is_split_however_it_is_written(
+def test_footprint_over_the_antimeridian_is_split(
     ring: list[tuple[float, float]],
 ) -> None:
     found = footprint(mapping(Polygon(ring)))
@@ -69,7 +69,7 @@ def test_a_footprint_over_the_antimeridian_is_split_however_it_is_written(
     assert found.symmetric_difference(split).area < 0.02
 
 
-def test_a_footprint_that_comes_split_stays_as_it_is() -> None:
+def test_split_footprint_is_unchanged() -> None:
     split = MultiPolygon([box(179, 65, 180, 66), box(-180, 65, -179, 66)])
     assert footprint(mapping(split)).equals(split)
 
@@ -82,7 +82,7 @@ def test_a_footprint_at_the_pole_is_usable() -> None:
     assert not found.contains(Point(45, 80))
 
 
-def test_a_self_crossing_outline_is_repaired_with_a_word_about_it() -> None:
+def test_self_crossing_ring_is_repaired_with_note() -> None:
     found = repaired(CROSSED)
     assert_usable(found.geometry)
     assert found.repairs == ("the outline crossed or touched itself and was repaired",)
@@ -96,7 +96,7 @@ def test_overlapping_parts_become_one() -> None:
     assert footprint(mapping(OVERLAPPING)).equals(found.geometry)
 
 
-def test_an_outline_beyond_180_is_moved_with_a_word_about_it() -> None:
+def test_ring_beyond_180_is_wrapped_with_note() -> None:
     found = repaired(box(181, 0, 183, 1))
     assert found.geometry.equals(box(-179, 0, -177, 1))
     assert found.repairs == ("the outline went beyond ±180° and was moved or split to lie within",)
@@ -151,7 +151,7 @@ def test_whatever_footprint_is_accepted_is_usable(rings: list[list[tuple[float, 
         assert one.intersection(other).area < 1e-9
 
 
-def test_overlap_is_the_share_of_the_area_that_is_covered() -> None:
+def test_overlap_is_the_covered_share_of_area() -> None:
     area = box(0, 0, 10, 10)
     assert overlap_percents([area, area], box(0, 0, 5, 10)) == pytest.approx([50, 50])
     assert overlap_percents([area], box(-90, -90, 90, 90)) == pytest.approx([100])

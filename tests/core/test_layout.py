@@ -15,7 +15,7 @@ from s2mirror.layout import FIELDS, check_template, product_path
         ("force", f"T32TMT/{NAME}.SAFE"),
     ],
 )
-def test_a_preset_puts_a_product_where_its_users_look(preset: str, path: str) -> None:
+def test_presets_build_the_documented_paths(preset: str, path: str) -> None:
     assert product_path(check_template(preset), product()) == path
 
 
@@ -52,7 +52,7 @@ def test_a_product_is_never_put_outside_the_archive(template: str) -> None:
 
 
 @given(st.lists(st.sampled_from(["..", ".", "/", "a", "\\", "\x00", ".SAFE"])).map("".join))
-def test_no_prefix_of_an_item_leads_outside_the_archive(prefix: str) -> None:
+def test_no_prefix_leaves_the_archive(prefix: str) -> None:
     try:
         path = product_path(check_template("cdse"), product(s3_prefix=prefix))
     except HostileInput:
@@ -61,12 +61,12 @@ def test_no_prefix_of_an_item_leads_outside_the_archive(prefix: str) -> None:
     assert ".." not in path.split("/")
 
 
-def test_braces_in_a_products_own_words_are_left_alone() -> None:
+def test_braces_in_product_values_are_kept() -> None:
     named = product(s3_prefix="{tile}/x.SAFE/")
     assert product_path(check_template("cdse"), named) == "{tile}/x.SAFE"
 
 
-def test_no_product_is_put_into_a_hidden_folder_such_as_the_archives_workroom() -> None:
+def test_no_product_path_is_hidden() -> None:
     hostile = product(s3_prefix=f".s2mirror/staging/{NAME}.SAFE/")
     with pytest.raises(HostileInput, match="hidden folder"):
         product_path(check_template("cdse"), hostile)

@@ -21,9 +21,7 @@ OUTSIDE = [pair for pair in itertools.product(State, Event) if pair not in TRANS
 
 
 @pytest.mark.parametrize(("state", "event"), OUTSIDE)
-def test_every_pair_outside_the_table_is_refused_with_the_roads_that_exist(
-    state: State, event: Event
-) -> None:
+def test_pairs_outside_the_table_are_refused(state: State, event: Event) -> None:
     roads = ", ".join(known.value for from_state, known in TRANSITIONS if from_state is state)
     with pytest.raises(IllegalTransition) as caught:
         advance(state, event)
@@ -33,7 +31,7 @@ def test_every_pair_outside_the_table_is_refused_with_the_roads_that_exist(
 
 
 @pytest.mark.parametrize(("state", "event"), TRANSITIONS)
-def test_every_pair_of_the_table_leads_where_the_table_says(state: State, event: Event) -> None:
+def test_pairs_of_the_table_are_transitions(state: State, event: Event) -> None:
     assert advance(state, event) is TRANSITIONS[state, event]
 
 
@@ -47,7 +45,7 @@ def test_held_products_are_those_in_the_archive_tree() -> None:
     assert {State.ARCHIVED, State.PROCESSED} == HELD
 
 
-def test_only_promotion_and_what_follows_it_leads_into_the_archive_tree() -> None:
+def test_only_publishing_enters_the_archive_tree() -> None:
     ways_in = {pair for pair, target in TRANSITIONS.items() if target in HELD}
     assert ways_in == {(State.VERIFIED, Event.PUBLISH), (State.ARCHIVED, Event.MARK)}
 
@@ -59,7 +57,7 @@ def test_every_state_can_be_reached_from_discovered() -> None:
     assert reached == set(State)
 
 
-def test_only_what_a_newer_version_has_replaced_has_no_way_on() -> None:
+def test_only_superseded_products_are_final() -> None:
     assert set(State) - {state for state, _ in TRANSITIONS} == {State.SUPERSEDED}
 
 
@@ -67,7 +65,7 @@ def test_pruned_products_come_back_only_when_asked_for() -> None:
     assert [event for state, event in TRANSITIONS if state is State.PRUNED] == [Event.REQUEUE]
 
 
-def test_the_sources_of_an_event_are_the_states_it_may_happen_in() -> None:
+def test_sources_of_an_event_follow_the_table() -> None:
     for event in Event:
         found = sources(event)
         assert len(found) == len(set(found))

@@ -33,7 +33,7 @@ def test_a_real_manifest_is_read_in_full(name: str, count: int, algorithm: str) 
     assert sum(found.size_bytes for found in objects.values()) > 100_000_000
 
 
-def test_a_data_object_gives_its_path_size_and_digest() -> None:
+def test_data_object_has_path_size_and_digest() -> None:
     found = parse_manifest(manifest(data_object("./GRANULE/x.jp2", 42)))["GRANULE/x.jp2"]
     assert found.size_bytes == 42
     assert found.digest == Digest(algorithm="md5", hexdigest="0123456789abcdefabcdef0123456789")
@@ -42,14 +42,14 @@ def test_a_data_object_gives_its_path_size_and_digest() -> None:
 @pytest.mark.parametrize(
     "head", ["<!DOCTYPE x>", OUTWARD, LAUGHS], ids=["DTD", "external entity", "billion laughs"]
 )
-def test_a_manifest_with_a_dtd_or_entities_is_hostile(head: str) -> None:
+def test_manifest_with_dtd_or_entities_is_hostile(head: str) -> None:
     with pytest.raises(HostileInput) as caught:
         parse_manifest(manifest(head=head))
     assert str(caught.value) == "manifest.safe declares entities or a DTD, which no SAFE has"
 
 
 @pytest.mark.parametrize("href", ["../x", "a/../../x", "/etc/passwd", "", "./", "a\\..\\b"])
-def test_a_manifest_that_reaches_outside_its_folder_is_hostile(href: str) -> None:
+def test_manifest_path_outside_folder_is_hostile(href: str) -> None:
     with pytest.raises(HostileInput, match="would leave the product folder"):
         parse_manifest(manifest(data_object(), data_object(href)))
 
@@ -61,13 +61,13 @@ def test_a_huge_manifest_is_not_even_parsed() -> None:
 
 
 @pytest.mark.parametrize("size", ["", "-1", "1.5", "0x10", "²", "٣", "9" * 5000, "1_000"])
-def test_a_size_that_is_no_number_of_bytes_is_refused(size: str) -> None:
+def test_invalid_manifest_size_is_refused(size: str) -> None:
     with pytest.raises(IntegrityError, match=r"has a data object of size .*; expected bytes"):
         parse_manifest(manifest(data_object(size=size)))
 
 
 @pytest.mark.parametrize("missing", ["fileLocation", "checksum"])
-def test_a_data_object_without_location_or_checksum_is_refused(missing: str) -> None:
+def test_incomplete_data_object_is_refused(missing: str) -> None:
     broken = (
         manifest()
         .replace(f"<{missing}".encode(), b"<other")
@@ -85,7 +85,7 @@ def test_one_file_with_two_digests_is_refused() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-7", "gbk", "hex", "idna", "no-such-encoding"])
-def test_an_encoding_that_xml_does_not_have_is_refused(encoding: str) -> None:
+def test_unknown_xml_encoding_is_refused(encoding: str) -> None:
     with pytest.raises(IntegrityError, match="is not well-formed XML"):
         parse_manifest(manifest(head=f'<?xml version="1.0" encoding="{encoding}"?>'))
 
@@ -111,7 +111,7 @@ def test_a_manifest_cut_at_any_byte_is_refused(end: int) -> None:
 
 @settings(max_examples=200)
 @given(st.data())
-def test_a_damaged_manifest_is_read_or_refused_and_nothing_else_happens(
+def test_damaged_manifest_is_read_or_refused(
     data: st.DataObject,
 ) -> None:
     start = data.draw(st.integers(0, len(WHOLE)))
@@ -128,11 +128,11 @@ def test_a_damaged_manifest_is_read_or_refused_and_nothing_else_happens(
         assert str(error)  # noqa: PT017 - either outcome is right; any other error fails the test
 
 
-def test_a_safe_has_its_root_folders_even_when_they_are_empty() -> None:
+def test_safe_has_its_empty_root_folders() -> None:
     assert required_folders(["MTD_MSIL1C.xml"]) == {"AUX_DATA", "HTML", "rep_info"}
 
 
-def test_each_granule_has_its_folders_even_when_they_are_empty() -> None:
+def test_granule_has_its_empty_folders() -> None:
     found = required_folders(["GRANULE/one/MTD_TL.xml", "GRANULE/two/IMG_DATA/B02.jp2"])
     inner = {
         f"GRANULE/{granule}/{name}"
@@ -142,5 +142,5 @@ def test_each_granule_has_its_folders_even_when_they_are_empty() -> None:
     assert found == inner | {"AUX_DATA", "HTML", "rep_info"}
 
 
-def test_a_file_that_bears_a_folders_name_makes_no_granule() -> None:
+def test_file_named_granule_makes_no_granule() -> None:
     assert required_folders(["GRANULE"]) == {"AUX_DATA", "HTML", "rep_info"}

@@ -16,7 +16,7 @@ def sent_within(pace: RateLimiter, seconds: float) -> list[float]:
 
 
 @pytest.mark.parametrize("per_minute", [1, 20, 2000])
-def test_no_minute_has_more_requests_than_the_account_allows(per_minute: int) -> None:
+def test_no_minute_exceeds_the_request_limit(per_minute: int) -> None:
     sent = sent_within(RateLimiter(per_minute), 200)
     most = max(sum(begin <= at < begin + 60 for at in sent) for begin in (0, 7.3, 60, 120))
     assert per_minute * 0.85 <= most <= per_minute
@@ -26,7 +26,7 @@ def test_a_first_product_is_not_held_up() -> None:
     assert sum(at == 0 for at in sent_within(RateLimiter(2000), 1)) == 200
 
 
-def test_a_rest_saves_up_a_burst_and_no_more() -> None:
+def test_idle_time_saves_at_most_a_burst() -> None:
     pace = RateLimiter(100)
     pace.sent(0)
     for _ in range(10):
@@ -35,7 +35,7 @@ def test_a_rest_saves_up_a_burst_and_no_more() -> None:
     assert pace.wait_seconds(10_000) > 0
 
 
-def test_nothing_goes_before_the_time_that_the_store_named() -> None:
+def test_no_request_precedes_the_requested_time() -> None:
     pace = RateLimiter(2000)
     pace.hold(20, 100)
     pace.hold(5, 101)
@@ -43,7 +43,7 @@ def test_nothing_goes_before_the_time_that_the_store_named() -> None:
     assert pace.wait_seconds(120) == 0
 
 
-def test_a_longer_rest_is_the_products_not_the_connections() -> None:
+def test_long_wait_defers_the_product_only() -> None:
     pace = RateLimiter(2000)
     pace.hold(LONGEST_HOLD_SECONDS + 1, 100)
     assert pace.wait_seconds(100) == 0

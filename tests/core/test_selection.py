@@ -79,7 +79,7 @@ def test_a_resolution_alone_is_every_image_of_it() -> None:
     ]  # fmt: skip
 
 
-def test_level_1c_bands_have_the_resolution_of_the_instrument() -> None:
+def test_level_1c_bands_have_instrument_resolution() -> None:
     assert images(chosen(resolutions=["60m"]).paths(L1C)) == ["B01", "B09", "B10"]
     assert images(chosen(resolutions=["10m"]).paths(L1C)) == ["B02", "B03", "B04", "B08", "TCI"]
     assert images(chosen(bands=["B11", "B8A"]).paths(L1C)) == ["B11", "B8A"]
@@ -105,7 +105,7 @@ def test_metadata_manifest_and_quicklook_always_come_along(
     assert not any(path.startswith(("HTML", "rep_info")) for path in found)
 
 
-def test_the_masks_of_a_band_come_with_it_and_no_others() -> None:
+def test_band_selects_its_own_masks_only() -> None:
     masks = {p for p in chosen(bands=["B02"]).paths(L2A) if "MSK_" in p}
     assert {path.rpartition("/")[2] for path in masks} == {
         "MSK_CLASSI_B00.jp2",
@@ -152,16 +152,14 @@ PRODUCTS = st.sampled_from([L1C, L2A, OLD])
 
 
 @given(SELECTIONS, PRODUCTS)
-def test_choosing_again_of_what_was_chosen_leaves_nothing_out(
-    selection: Selection, paths: frozenset[str]
-) -> None:
+def test_selecting_twice_changes_nothing(selection: Selection, paths: frozenset[str]) -> None:
     found = selection.paths(paths)
     assert found <= paths
     assert selection.paths(found) == found
 
 
 @given(SELECTIONS, PRODUCTS, st.randoms())
-def test_what_a_manifest_is_asked_for_is_what_was_fetched(
+def test_manifest_selection_equals_listing_selection(
     selection: Selection, paths: frozenset[str], jitter: "object"
 ) -> None:
     """The store may list more than the manifest does; both must agree on what is wanted."""
@@ -171,14 +169,14 @@ def test_what_a_manifest_is_asked_for_is_what_was_fetched(
 
 
 @given(SELECTIONS, SELECTIONS, PRODUCTS)
-def test_a_union_is_what_both_want_and_nothing_else(
+def test_union_selects_what_either_selects(
     one: Selection, other: Selection, paths: frozenset[str]
 ) -> None:
     assert (one | other).paths(paths) == one.paths(paths) | other.paths(paths)
 
 
 @given(SELECTIONS, SELECTIONS, PRODUCTS)
-def test_a_selection_that_covers_another_leaves_out_nothing_of_it(
+def test_covering_selection_includes_the_other(
     one: Selection, other: Selection, paths: frozenset[str]
 ) -> None:
     if one.covers(other):

@@ -18,7 +18,7 @@ def test_a_set_flag_stops_every_loop_that_asks() -> None:
     )
 
 
-def test_a_sleeper_wakes_at_once_when_it_is_time_to_stop() -> None:
+def test_wait_ends_when_the_flag_is_set() -> None:
     flag = StopFlag()
     timer = threading.Timer(0.05, flag.set)
     began = time.monotonic()
@@ -27,7 +27,7 @@ def test_a_sleeper_wakes_at_once_when_it_is_time_to_stop() -> None:
     assert time.monotonic() - began < 300
 
 
-def test_a_sleeper_that_nobody_stops_sleeps_to_the_end() -> None:
+def test_wait_lasts_without_a_stop() -> None:
     assert not StopFlag().wait(0.01)
 
 
@@ -48,7 +48,7 @@ def test_a_child_can_be_stopped_alone() -> None:
     assert not parent.is_set()
 
 
-def test_a_child_of_a_stopped_parent_is_born_stopped() -> None:
+def test_child_of_stopped_flag_is_stopped() -> None:
     parent = StopFlag()
     parent.set()
     with parent.child() as child:

@@ -26,12 +26,12 @@ def test_a_tile_may_be_written_in_several_ways(text: str, tile: str) -> None:
     "text",
     ["", "32", "00TMT", "61TMT", "32IMT", "32OMT", "32YMT", "32TIT", "32TMW", "32TMTX", "٣2TMT"],
 )
-def test_what_is_no_tile_is_refused_with_what_one_looks_like(text: str) -> None:
+def test_invalid_tile_error_shows_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="expected two digits and three letters: 32TMT"):
         normal_tile(text)
 
 
-def test_a_tile_has_the_corners_of_a_real_items_footprint() -> None:
+def test_tile_corners_match_a_real_item() -> None:
     document = json.loads(
         sample("search_sentinel-2-l2a_S2C_20260527_N0512.json").read_text(encoding="utf-8")
     )
@@ -45,7 +45,7 @@ def test_a_tile_has_the_corners_of_a_real_items_footprint() -> None:
         assert min(Point(corner).distance(vertex) for vertex in vertices) < 1e-6
 
 
-def test_a_tile_begins_at_the_corner_that_esa_gives_it() -> None:
+def test_tile_origin_matches_esa_metadata() -> None:
     # ULX and ULY in every MTD_TL.xml of T32TMT.
     corners = [utm.from_latlon(y, x)[:2] for x, y in tile_polygon("32TMT").exterior.coords]
     eastings, northings = zip(*corners, strict=True)
@@ -54,7 +54,7 @@ def test_a_tile_begins_at_the_corner_that_esa_gives_it() -> None:
 
 
 @pytest.mark.parametrize("tile", ONE_PER_BAND)
-def test_a_tile_of_every_band_is_110_km_wide_and_lies_in_its_zone(tile: str) -> None:
+def test_tiles_are_110_km_wide_in_their_zone(tile: str) -> None:
     polygon = tile_polygon(tile)
     assert polygon.is_valid
     south, north = polygon.bounds[1], polygon.bounds[3]
@@ -83,7 +83,7 @@ def band_of(index: int) -> object:
 
 
 @pytest.mark.parametrize("tile", ["01WCP", "60WWU", "01KAB", "60KZG"])
-def test_a_tile_at_the_antimeridian_stays_within_the_world(tile: str) -> None:
+def test_tile_at_the_antimeridian_stays_within_180(tile: str) -> None:
     polygon = tile_polygon(tile)
     assert polygon.is_valid
     assert -180 <= polygon.bounds[0] < polygon.bounds[2] <= 180

@@ -89,13 +89,13 @@ def test_items_come_oldest_sensing_first(library: Kit) -> None:
         ({"start": datetime(2026, 5, 23, tzinfo=timezone(timedelta(hours=2)))}, [L1C.id]),
     ],
 )
-def test_items_may_be_chosen_by_place_time_and_collection(
+def test_items_filter_by_place_time_and_collection(
     library: Kit, filters: dict[str, Any], expected: list[str]
 ) -> None:
     assert ids(library, **filters) == expected
 
 
-def test_every_asset_leads_to_a_file_on_this_disk(library: Kit) -> None:
+def test_every_asset_is_a_local_file(library: Kit) -> None:
     with Mirror(library.config) as mirror:
         for item in mirror.items():
             for asset in item.assets.values():
@@ -114,14 +114,14 @@ def test_every_asset_leads_to_a_file_on_this_disk(library: Kit) -> None:
         ({"end": "tomorrow"}, "Invalid isoformat string"),
     ],
 )
-def test_a_filter_that_is_none_is_refused_before_the_first_item(
+def test_invalid_filter_is_refused_before_first_item(
     library: Kit, filters: dict[str, Any], words: str
 ) -> None:
     with Mirror(library.config) as mirror, pytest.raises(UsageError, match=words):
         mirror.items(**filters)
 
 
-def test_what_is_marked_may_be_pruned_and_to_mark_it_twice_does_no_harm(filled: Kit) -> None:
+def test_marking_twice_makes_a_product_prunable(filled: Kit) -> None:
     with Mirror(filled.config) as mirror:
         mirror.mark_processed(DAY_20.id, f"{DAY_22.id}.SAFE", *mirror.items(tile="33UWP"))
         mirror.mark_processed(DAY_20.id)
@@ -135,7 +135,7 @@ def test_what_is_not_held_cannot_be_marked(filled: Kit) -> None:
         mirror.mark_processed("S2C_UNKNOWN")
 
 
-def test_waiting_gives_what_is_not_processed_and_then_what_comes(filled: Kit) -> None:
+def test_waiting_yields_unprocessed_then_new_products(filled: Kit) -> None:
     later, seen, ready = tiny(25), [], threading.Event()
 
     def consume() -> None:
@@ -157,7 +157,7 @@ def test_waiting_gives_what_is_not_processed_and_then_what_comes(filled: Kit) ->
     assert seen == [DAY_20.id, DAY_22.id, L1C.id, later.id]
 
 
-def test_a_consumer_that_begins_anew_is_given_only_what_it_has_not_marked(filled: Kit) -> None:
+def test_restarted_consumer_gets_unmarked_products_only(filled: Kit) -> None:
     with Mirror(filled.config) as mirror:
         first = next(mirror.wait_for_new(timeout_seconds=0))
         mirror.mark_processed(first)

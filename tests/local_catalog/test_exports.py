@@ -43,7 +43,7 @@ def lines_of(kit: Kit, capsys: pytest.CaptureFixture[str], *options: str) -> lis
     return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
 
 
-def test_csv_has_a_line_for_each_product_with_its_folder(
+def test_csv_has_one_line_per_product(
     filled: tuple[Kit, list[SandboxProduct]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     kit, products = filled
@@ -77,7 +77,7 @@ def test_csv_escapes_control_characters(filled: tuple[Kit, list[SandboxProduct]]
         (("--from", "2026-05-20T10:20:32Z", "--area", "zurich"), 1),
     ],
 )
-def test_an_export_may_be_of_a_time_and_area(
+def test_export_filters_by_time_and_area(
     filled: tuple[Kit, list[SandboxProduct]],
     capsys: pytest.CaptureFixture[str],
     options: tuple[str, ...],
@@ -90,7 +90,7 @@ def test_an_export_may_be_of_a_time_and_area(
     ("options", "words"),
     [(("--area", "paris"), "no area is named 'paris'"), (("--from", "May"), "Invalid isoformat")],
 )
-def test_an_export_of_what_is_no_area_or_date_is_refused(
+def test_export_refuses_invalid_area_or_date(
     filled: tuple[Kit, list[SandboxProduct]],
     capsys: pytest.CaptureFixture[str],
     options: tuple[str, ...],
@@ -100,7 +100,7 @@ def test_an_export_of_what_is_no_area_or_date_is_refused(
     assert words in capsys.readouterr().err
 
 
-def test_a_csv_file_that_cannot_be_written_says_what_to_do(
+def test_unwritable_csv_error_gives_advice(
     filled: tuple[Kit, list[SandboxProduct]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     kit, _ = filled
@@ -134,7 +134,7 @@ def test_an_export_writes_over_nobodys_files(
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]
 
 
-def test_geoparquet_has_the_properties_outlines_and_paths_of_every_item(kit: Kit) -> None:
+def test_geoparquet_has_properties_geometries_and_paths(kit: Kit) -> None:
     products = [tiny(20), small(22)]
     kit.sandbox.publish(products)
     kit.cycle()
@@ -154,7 +154,7 @@ def test_geoparquet_has_the_properties_outlines_and_paths_of_every_item(kit: Kit
         assert row["assets"]["thumbnail"]["roles"] == ["thumbnail", "overview"]
 
 
-def test_only_the_times_that_readers_write_as_text_again_are_of_a_type_of_their_own(
+def test_only_lossless_times_are_typed(
     filled: tuple[Kit, list[SandboxProduct]],
 ) -> None:
     kit, _ = filled
@@ -185,7 +185,7 @@ STRANGE: Final[dict[str, tuple[Any, ...]]] = {
 }
 
 
-def test_properties_of_a_wrong_kind_leave_their_cell_empty(
+def test_property_of_wrong_type_leaves_cell_empty(
     filled: tuple[Kit, list[SandboxProduct]],
 ) -> None:
     kit, products = filled
@@ -199,7 +199,7 @@ def test_properties_of_a_wrong_kind_leave_their_cell_empty(
         assert row["datetime"] == datetime.fromisoformat(upstream["datetime"])
 
 
-def test_an_item_whose_properties_were_not_kept_has_what_the_ledger_knows(
+def test_item_without_properties_uses_ledger_values(
     filled: tuple[Kit, list[SandboxProduct]],
 ) -> None:
     kit, products = filled
@@ -215,7 +215,7 @@ def test_nothing_held_is_no_file_and_said(kit: Kit, capsys: pytest.CaptureFixtur
     assert "no held product matches" in capsys.readouterr().err
 
 
-def test_on_a_schedule_the_file_stands_in_its_collection(kit: Kit) -> None:
+def test_scheduled_geoparquet_is_in_its_collection(kit: Kit) -> None:
     kit.sections["local_catalog"] = 'geoparquet_every = "1 d"'
     products = held(kit, 20, 22)
     path = folder_of(kit) / "sentinel-2-l2a/items.parquet"
@@ -226,7 +226,7 @@ def test_on_a_schedule_the_file_stands_in_its_collection(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_on_a_schedule_the_file_is_written_when_it_is_due_and_not_before(kit: Kit) -> None:
+def test_scheduled_geoparquet_is_written_when_due(kit: Kit) -> None:
     kit.sections["local_catalog"] = 'geoparquet_every = "1 d"'
     held(kit, 20)
     kit.sandbox.publish(tiny(22))
@@ -237,7 +237,7 @@ def test_on_a_schedule_the_file_is_written_when_it_is_due_and_not_before(kit: Ki
     assert len(table(path)) == 2
 
 
-def test_a_file_that_was_stopped_halfway_leaves_the_old_one(kit: Kit) -> None:
+def test_interrupted_export_keeps_the_old_file(kit: Kit) -> None:
     kit.sections["local_catalog"] = 'geoparquet_every = "1 d"'
     held(kit, 20)
     path = folder_of(kit) / "sentinel-2-l2a/items.parquet"

@@ -43,7 +43,7 @@ def test_an_item_claims_what_its_fields_belong_to(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_a_scene_classification_alone_has_classes_and_neither_scale_nor_bands(kit: Kit) -> None:
+def test_scene_classification_has_classes_only(kit: Kit) -> None:
     item = only(kit, small(20, cloud_cover_percent=None), '["SCL"]')
     assert claims(item) >= {"classification", "eo"}
     assert "eo:snow_cover" in item["properties"]
@@ -55,14 +55,14 @@ def test_bands_alone_are_of_the_eo_extension(kit: Kit) -> None:
     assert claims(item) >= {"eo", "raster"}
 
 
-def test_without_clouds_and_bands_there_is_nothing_of_the_eo_extension(kit: Kit) -> None:
+def test_eo_extension_needs_clouds_or_bands(kit: Kit) -> None:
     item = only(kit, tiny(20, level="L1C", cloud_cover_percent=None), '["B09"]')
     assert not any("bands" in asset for asset in item["assets"].values())
     assert claims(item).isdisjoint({"eo", "raster"})
     assert claims(item) >= {"file", "grid"}
 
 
-def test_the_storage_extension_is_not_claimed_where_the_stores_have_no_type(kit: Kit) -> None:
+def test_storage_extension_needs_typed_stores(kit: Kit) -> None:
     item = only(kit, tiny(20, item_style="2020"))
     assert "storage:schemes" in item["properties"]
     assert "storage" not in claims(item)
@@ -74,7 +74,7 @@ def test_what_nobody_can_fulfil_is_not_claimed(kit: Kit) -> None:
     assert not any("eopf" in uri for uri in item["stac_extensions"])
 
 
-def test_an_item_from_python_is_valid_and_leads_to_its_collection(kit: Kit) -> None:
+def test_python_item_is_valid_with_its_collection(kit: Kit) -> None:
     held(kit, 20)
     with Mirror(kit.config) as mirror:
         (item,) = mirror.items()
@@ -86,7 +86,7 @@ def test_an_item_from_python_is_valid_and_leads_to_its_collection(kit: Kit) -> N
     assert collection.id == "sentinel-2-l2a"
 
 
-def test_without_a_catalog_of_its_own_an_item_leads_to_where_it_is_from(kit: Kit) -> None:
+def test_without_local_catalog_items_link_to_cdse(kit: Kit) -> None:
     kit.sections["local_catalog"] = "enabled = false"
     held(kit, 20)
     with Mirror(kit.config) as mirror:
@@ -95,7 +95,7 @@ def test_without_a_catalog_of_its_own_an_item_leads_to_where_it_is_from(kit: Kit
     assert link.get_href() == f"{kit.sandbox.stac_url.rstrip('/')}/collections/sentinel-2-l2a"
 
 
-def test_a_row_claims_what_it_has_and_leads_where_every_machine_can_read_its_collection(
+def test_row_links_to_a_public_collection(
     kit: Kit,
 ) -> None:
     kit.sandbox.publish([tiny(20), tiny(22, level="L1C", cloud_cover_percent=None)])

@@ -21,7 +21,7 @@ from kit import Kit, small, tiny
 from s2mirror.preview_model import Outcome, Preview
 
 
-def test_every_held_product_has_an_item_with_the_catalogs_own_properties(kit: Kit) -> None:
+def test_held_products_have_items_with_catalog_properties(kit: Kit) -> None:
     products = held(kit, 20, 22)
     items = items_of(kit)
     assert set(items) == {product.id for product in products}
@@ -31,7 +31,7 @@ def test_every_held_product_has_an_item_with_the_catalogs_own_properties(kit: Ki
 
 
 @pytest.mark.long
-def test_an_item_leads_to_every_image_and_knows_its_size_and_digest(kit: Kit) -> None:
+def test_item_assets_have_size_and_digest(kit: Kit) -> None:
     products = [small(20), small(22, level="L1C")]
     kit.sandbox.publish(products)
     kit.cycle()
@@ -48,7 +48,7 @@ def test_an_item_leads_to_every_image_and_knows_its_size_and_digest(kit: Kit) ->
 
 
 @pytest.mark.long
-def test_an_item_says_of_its_images_what_the_catalog_says_of_them(kit: Kit) -> None:
+def test_item_assets_match_the_stac_catalog(kit: Kit) -> None:
     product = small(20)
     kit.sandbox.publish(product)
     kit.cycle()
@@ -74,7 +74,7 @@ def test_reflectances_have_the_offset_of_their_baseline(
     )
 
 
-def test_an_item_says_whence_its_bytes_are_and_when_they_were_proven(kit: Kit) -> None:
+def test_item_has_source_and_verification_time(kit: Kit) -> None:
     (product,) = held(kit, 20)
     history = {step.event: step.at for step in kit.mirror().ledger.products.history(product.id)}
     properties = items_of(kit)[product.id].properties
@@ -89,7 +89,7 @@ def test_the_quicklook_is_an_overview(kit: Kit) -> None:
     assert asset.href.endswith(f"{product.id}.SAFE/{product.id}-ql.jpg")
 
 
-def test_a_product_over_the_antimeridian_has_a_box_that_crosses_it(kit: Kit) -> None:
+def test_bbox_crosses_the_antimeridian(kit: Kit) -> None:
     kit.areas = '[[area]]\nname = "a"\ntiles = ["01WCP"]\nstart = 2020-01-01\n'
     product = tiny(20, tile="01WCP")
     kit.sandbox.publish(product)
@@ -153,7 +153,7 @@ def test_what_is_pruned_leaves_and_no_link_dangles(kit: Kit) -> None:
     assert dangling(folder_of(kit)) == []
 
 
-def test_when_nothing_is_left_the_catalog_is_empty_but_there(kit: Kit) -> None:
+def test_catalog_without_products_is_empty(kit: Kit) -> None:
     kit.sections["prune"] = PRUNED_AT_ONCE
     held(kit, 20, 22)
     assert [path.name for path, _ in documents(folder_of(kit))] == ["catalog.json"]
@@ -161,7 +161,7 @@ def test_when_nothing_is_left_the_catalog_is_empty_but_there(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_a_republished_product_has_the_item_of_its_new_bytes(kit: Kit) -> None:
+def test_republished_product_gets_a_new_item(kit: Kit) -> None:
     kit.sandbox.publish(tiny(20))
     kit.cycle()
     new = tiny(20, seed=1)
@@ -172,7 +172,7 @@ def test_a_republished_product_has_the_item_of_its_new_bytes(kit: Kit) -> None:
     assert asset.extra_fields["file:checksum"] in multihash(new.files[path])
 
 
-def test_a_preview_that_was_drawn_is_an_overview_too(kit: Kit) -> None:
+def test_rendered_preview_is_an_overview_asset(kit: Kit) -> None:
     (product,) = held(kit, 20)
     mirror = kit.mirror()
     paths = ("previews/x.ndvi.png", "previews/x.ndvi-2.png")

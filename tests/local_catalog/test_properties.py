@@ -22,7 +22,7 @@ def with_properties(product: SandboxProduct, **properties: Any) -> SandboxProduc
     return replace(product, item=item)
 
 
-def test_every_property_in_the_catalog_is_kept_as_it_was_written(kit: Kit) -> None:
+def test_catalog_properties_are_kept_unchanged(kit: Kit) -> None:
     product = tiny(20)
     kit.sandbox.publish(product)
     kit.cycle()
@@ -40,7 +40,7 @@ def test_properties_go_when_the_product_goes(kit: Kit) -> None:
     assert kept(kit, product) == {}
 
 
-def test_properties_of_a_product_known_before_come_with_a_later_listing(kit: Kit) -> None:
+def test_later_listing_adds_missing_properties(kit: Kit) -> None:
     product = tiny(20)
     kit.sandbox.publish(product)
     kit.cycle()
@@ -59,7 +59,7 @@ def test_a_republished_product_has_its_new_properties(kit: Kit) -> None:
 
 
 @pytest.mark.parametrize("value", ["x" * MAX_BYTES, float("nan")])
-def test_properties_that_cannot_be_kept_keep_no_product_away(kit: Kit, value: object) -> None:
+def test_unusable_properties_block_no_product(kit: Kit, value: object) -> None:
     product = tiny(20)
     kit.sandbox.publish(product)
     kit.cycle()
@@ -69,7 +69,7 @@ def test_properties_that_cannot_be_kept_keep_no_product_away(kit: Kit, value: ob
     kit.assert_current(product)
 
 
-def test_properties_of_what_the_ledger_does_not_know_are_not_kept(tmp_path: Path) -> None:
+def test_properties_of_unknown_products_are_dropped(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path / "ledger.sqlite")
     ledger.items.keep({"S2C_UNKNOWN": {"datetime": str(datetime.now(UTC))}})
     assert ledger.items.properties("S2C_UNKNOWN") == {}

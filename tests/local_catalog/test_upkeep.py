@@ -22,7 +22,7 @@ def rebuilt(kit: Kit) -> None:
     assert kit.call("catalog", "rebuild") == 0
 
 
-def test_a_mirror_that_had_none_gets_a_catalog_of_all_that_it_holds(kit: Kit) -> None:
+def test_new_catalog_lists_all_held_products(kit: Kit) -> None:
     kit.sections["local_catalog"] = OFF
     products = held(kit, 20, 22)
     assert not folder_of(kit).exists()
@@ -31,7 +31,7 @@ def test_a_mirror_that_had_none_gets_a_catalog_of_all_that_it_holds(kit: Kit) ->
     assert set(items_of(kit)) == {product.id for product in products}
 
 
-def test_a_catalog_that_was_switched_off_meanwhile_forgets_nothing(kit: Kit) -> None:
+def test_catalog_switched_on_again_is_complete(kit: Kit) -> None:
     held(kit, 20)
     kit.sections["local_catalog"] = OFF
     later = tiny(22)
@@ -44,7 +44,7 @@ def test_a_catalog_that_was_switched_off_meanwhile_forgets_nothing(kit: Kit) -> 
     kit.assert_invariants()
 
 
-def test_a_catalog_somewhere_else_is_written_there_with_links_that_hold(kit: Kit) -> None:
+def test_catalog_in_another_folder_has_valid_links(kit: Kit) -> None:
     kit.sections["local_catalog"] = 'folder = "elsewhere/stac"'
     held(kit, 20)
     folder = kit.folder / "elsewhere/stac"
@@ -63,7 +63,7 @@ def test_a_catalog_among_the_products_is_refused(kit: Kit, folder: str) -> None:
         kit.mirror()
 
 
-def test_an_archive_that_was_moved_keeps_its_catalog_as_it_is(kit: Kit) -> None:
+def test_moved_archive_keeps_its_catalog(kit: Kit) -> None:
     (product,) = held(kit, 20)
     written = item_file(kit, product).stat().st_mtime_ns
     moved = replace(kit, folder=kit.folder / "moved")
@@ -100,7 +100,7 @@ def test_trouble_with_the_catalog_keeps_no_product_away(kit: Kit) -> None:
     kit.assert_invariants()
 
 
-def test_a_rebuild_mends_whatever_was_done_to_the_catalog(kit: Kit) -> None:
+def test_rebuild_repairs_a_damaged_catalog(kit: Kit) -> None:
     products = held(kit, 20, 22, 24)
     paths = [item_file(kit, product) for product in products]
     paths[0].unlink()
@@ -124,7 +124,7 @@ def test_a_rebuild_removes_nothing_that_is_not_ours(kit: Kit) -> None:
     assert foreign.is_file()
 
 
-def test_a_rebuild_makes_a_collection_reach_no_further_than_what_is_left(kit: Kit) -> None:
+def test_rebuild_shrinks_the_collection_extent(kit: Kit) -> None:
     held(kit, 20)
     path = folder_of(kit) / "sentinel-2-l2a/collection.json"
     found = json.loads(path.read_text())
@@ -167,12 +167,12 @@ def test_the_audit_says_where_the_catalog_disagrees(kit: Kit, damage: str, words
     assert kit.faults() == []
 
 
-def test_no_layout_and_no_product_may_stand_in_the_catalog() -> None:
+def test_layout_inside_the_catalog_is_refused() -> None:
     with pytest.raises(ValueError, match="the folder catalog/ is for the local catalog alone"):
         check_template("catalog/{name}.SAFE")
 
 
-def test_a_product_whose_key_leads_into_the_catalog_is_not_fetched(kit: Kit) -> None:
+def test_product_path_inside_the_catalog_is_refused(kit: Kit) -> None:
     (held_product,) = held(kit, 20)
     known = kit.mirror().ledger.products.get(held_product.id).product
     hostile = replace(known, s3_prefix=f"catalog/{known.id}.SAFE/")
@@ -190,12 +190,12 @@ def test_a_rebuild_says_what_it_wrote_and_where(
     assert told == {"items": 2, "folder": str(folder_of(kit))}
 
 
-def test_a_rebuild_of_what_is_switched_off_is_refused(
+def test_rebuild_of_disabled_catalog_is_refused(
     kit: Kit, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kit.sections["local_catalog"] = OFF
     assert kit.call("catalog", "rebuild") == 2
-    assert "local_catalog.enabled is false" in capsys.readouterr().err
+    assert "set local_catalog.enabled to true" in capsys.readouterr().err
 
 
 class Moving(StaticCatalog):
@@ -214,7 +214,7 @@ class Moving(StaticCatalog):
 
 
 @pytest.mark.parametrize("moves", ["comes", "goes"])
-def test_what_a_mirror_at_work_changes_amid_the_look_is_no_fault(kit: Kit, moves: str) -> None:
+def test_changes_during_an_audit_are_no_fault(kit: Kit, moves: str) -> None:
     held(kit, 20)
     if moves == "comes":
         kit.sandbox.publish(tiny(22))

@@ -45,7 +45,7 @@ def test_used_up_quota_is_exit_7_until_freed(
     assert result.exit_code == 7
     assert result.downloads is not None
     assert "of the account's quota" in result.downloads.deferred[products[0].id]
-    assert "is free again from about" in result.downloads.deferred[products[0].id]
+    assert "more is available from about" in result.downloads.deferred[products[0].id]
     assert kit.cycle(kit.later(days=29)).exit_code == 7
     assert kit.cycle(kit.later(days=31)).exit_code == 0
     kit.assert_current(*products)
