@@ -83,7 +83,7 @@ class Mirror:
         """Yield what the archive holds, oldest sensing first.
 
         *area* is where footprints must be: a name stands for the products that this area wants,
-        an outline for all whose footprints meet it. *tile* is one tile of the Sentinel-2 grid, as
+        a geometry for all whose footprints meet it. *tile* is one tile of the Sentinel-2 grid, as
         ``"32TMT"``. *start* and *end* are the first and last sensing time, both included; a day
         as *end* is wanted as a whole. *collections* are such as ``"sentinel-2-l2a"``. What is not
         given lets everything through.

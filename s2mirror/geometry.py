@@ -73,13 +73,13 @@ def repaired(geometry: BaseGeometry) -> Shape:
     repairs = []
     if not geometry.is_valid:
         geometry = _made_valid(geometry)
-        repairs.append("the outline crossed or touched itself and was repaired")
+        repairs.append("the geometry crossed or touched itself and was repaired")
     if _leaves_the_world(geometry):
         geometry = wrapped(geometry)
-        repairs.append("the outline went beyond ±180° and was moved or split to lie within")
+        repairs.append("the geometry went beyond ±180° and was moved or split to lie within")
     geometry = polygons_only(geometry)
     if geometry.is_empty or geometry.area == 0:
-        raise ValueError("the outline encloses no area")
+        raise ValueError("the geometry encloses no area")
     return Shape(geometry, tuple(repairs))
 
 

@@ -255,7 +255,7 @@ class ArchivedProduct(_Timed):
     verified_at: datetime | None
     """When every byte of it was proven."""
     previews: tuple[tuple[str, str], ...] = ()
-    """Name and path of each picture that was drawn of it, relative to the archive root."""
+    """Name and path of each image that was drawn of it, relative to the archive root."""
 
 
 @dataclass(slots=True, kw_only=True)

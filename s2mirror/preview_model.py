@@ -10,13 +10,13 @@ from typing import Final
 from s2mirror.model import _Timed
 
 MAX_SIDE_PIXELS: Final = 2500
-"""The largest picture that Sentinel Hub draws at once."""
+"""The largest image that Sentinel Hub draws at once."""
 _ALPHA: Final = "const ALPHA = true;"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """How a picture is written down, and what the file beside it that places it is called."""
+    """How an image is written down, and what the file beside it that places it is called."""
 
     media_type: str
     suffix: str
@@ -53,7 +53,7 @@ class PreviewSource(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """An evalscript, and the name that its pictures carry."""
+    """An evalscript, and the name that its images carry."""
 
     name: str
     text: str
@@ -66,7 +66,7 @@ class Script:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """Where a picture lies: west, south, east, north in units of ``crs``, north up."""
+    """Where an image lies: west, south, east, north in units of ``crs``, north up."""
 
     crs: str
     """``EPSG:…``."""
@@ -78,7 +78,7 @@ class Extent:
 
     @property
     def world_file(self) -> str:
-        """The six lines that place a picture: pixel size, rotation, middle of the first pixel."""
+        """The six lines that place an image: pixel size, rotation, middle of the first pixel."""
         west, south, east, north = self.bbox
         across, down = (east - west) / self.width, (south - north) / self.height
         lines = (across, 0.0, 0.0, down, west + across / 2, north + down / 2)
@@ -87,7 +87,7 @@ class Extent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderRequest(_Timed):
-    """One picture to be drawn by a service."""
+    """One image to be drawn by a service."""
 
     extent: Extent
     geometry_geojson: str
@@ -104,7 +104,7 @@ class RenderRequest(_Timed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedImage:
-    """A picture, and what it cost."""
+    """A image, and what it cost."""
 
     content: bytes
     form: str
@@ -135,7 +135,7 @@ class Preview(_Timed):
     """``quicklook``, ``tci``, or the evalscript's."""
     outcome: Outcome
     paths: tuple[str, ...]
-    """Where its pictures stand, relative to the archive root; more than one if it was split."""
+    """Where its images stand, relative to the archive root; more than one if it was split."""
     reason: str
     made_at: datetime
     units: float

@@ -65,7 +65,7 @@ def tile_grid(tile: str) -> tuple[int, int, int]:
 
 
 def tile_polygon(tile: str) -> BaseGeometry:
-    """Return the WGS 84 outline of a tile. Raises ValueError for a square that does not exist."""
+    """Return the WGS 84 geometry of a tile. Raises ValueError for a square that does not exist."""
     epsg, west, north = tile_grid(tile)
     square = segmentize(box(west, north - WIDTH_METRES, west + WIDTH_METRES, north), _STEP_METRES)
     corners = [_to_latlon(epsg, x, y) for x, y in square.exterior.coords]

@@ -14,9 +14,8 @@ from s2mirror.sandbox import Sandbox
 
 # contracts.py holds tests under another name; pytest shall explain their assertions too.
 pytest.register_assert_rewrite("contracts")
-# Two busy cores make honest examples slow; a time limit for them would only cry wolf. Nor is a
-# change to be refused for what dice found in it that it did not bring: examples are the same in
-# every run. HYPOTHESIS_PROFILE=default looks for others.
+# No time limit: two busy cores make honest examples slow. The examples are the same in every run,
+# so that no change fails for what it did not cause; HYPOTHESIS_PROFILE=default tries others.
 settings.register_profile(
     "patient",
     deadline=None,

@@ -225,7 +225,7 @@ class Kit:
         return Started(self.command(*arguments), self.environment(**more), said)
 
     def mirror(self) -> Mirror:
-        """Open the mirror within this process. Its dice always fall alike.
+        """Open the mirror within this process. Its jitter is fixed.
 
         A wait before the next attempt is anything from none to the longest. With none, a product is
         tried again by the same sync, and what a test says of its first attempt is no longer so.
@@ -276,7 +276,7 @@ class Kit:
     def bands_begun(self) -> dict[str, int]:
         """Return the size in bytes of every band that is there in part, by its name.
 
-        Of a file that is no band no digest may prove a beginning, so that is not gone on with.
+        Only bands count: no digest verifies a part of another file, which begins anew.
         Files and folders may go while we look.
         """
         found = {}

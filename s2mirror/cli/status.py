@@ -175,8 +175,8 @@ def health(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
     if as_json:
         print_json({"ok": not problems, "problems": problems, "notes": notes})
     else:
-        verdict = "healthy" if not problems else "not healthy: " + "; ".join(problems)
-        print_line("; ".join([verdict, *notes]))
+        summary = "healthy" if not problems else "not healthy: " + "; ".join(problems)
+        print_line("; ".join([summary, *notes]))
     return 1 if problems else 0
 
 

@@ -121,6 +121,6 @@ class Area(BaseModel):
 
     @property
     def repairs(self) -> dict[str, tuple[str, ...]]:
-        """Words on each repair of the outline, by the key that holds it."""
+        """Words on each repair of the geometry, by the key that holds it."""
         given = {"bbox": self.bbox, "geojson": self.geojson, "wkt": self.wkt}
         return {key: shape.repairs for key, shape in given.items() if shape and shape.repairs}

@@ -1,4 +1,4 @@
-"""The outline of an area, from each of the four ways to write one down."""
+"""The geometry of an area, from each of the four ways to write one down."""
 
 import json
 import math
@@ -23,7 +23,7 @@ _UNREADABLE: Final = (
     ShapelyError,
 )
 _BBOX: Final = "[west, south, east, north], degrees"
-_POLYGON: Final = "an outline that encloses an area (Polygon or MultiPolygon)"
+_POLYGON: Final = "a geometry that encloses an area (Polygon or MultiPolygon)"
 
 
 def geometry_of_bbox(value: object) -> Shape:
@@ -119,7 +119,7 @@ def checked_tile(value: object) -> str:
 
 
 def geometry_of_tiles(tiles: Iterable[str]) -> BaseGeometry:
-    """Return the union of the outlines of *tiles*."""
+    """Return the union of the geometries of *tiles*."""
     return union_all([tile_polygon(tile) for tile in sorted(tiles)])
 
 
@@ -144,11 +144,11 @@ def _remarks(parts: list[BaseGeometry]) -> list[str]:
     """Say what was left out or may be meant otherwise."""
     remarks = []
     if any(make_valid(part).area == 0 for part in parts):
-        remarks.append("points, lines and empty outlines in it were left out")
+        remarks.append("points, lines and empty geometries in it were left out")
     widest = max(part.bounds[2] - part.bounds[0] for part in parts if not part.is_empty)
     if widest > 180:  # noqa: PLR2004 - degrees of longitude
         remarks.append(
-            f"the outline is {widest:g}° wide; if it should cross the antimeridian instead, "
+            f"the geometry is {widest:g}° wide; if it should cross the antimeridian instead, "
             "write the longitudes beyond it as 181, 182, …"
         )
     return remarks

@@ -84,7 +84,7 @@ def _faults_between(areas: object) -> Iterator[Fault]:
 
 
 def _faults_in_choice(index: int, area: Mapping[str, Any]) -> Iterator[Fault]:
-    """Say so unless exactly one key gives the outline; a misspelt one has its own fault."""
+    """Say so unless exactly one key gives the geometry; a misspelt one has its own fault."""
     given = [key for key in GEOMETRY_KEYS if key in area]
     misspelt = any(
         get_close_matches(key, GEOMETRY_KEYS) for key in set(area) - set(Area.model_fields)

@@ -127,7 +127,7 @@ def asset_facts(key: str, baseline: str) -> Mapping[str, Any]:
 
 
 def preview_facts(path: str, name: str) -> dict[str, Any]:
-    """Return what is true of a picture that was drawn of a product."""
+    """Return what is true of an image that was drawn of a product."""
     stem, _, suffix = path.rpartition(".")
     number = stem.partition(f".{name}-")[2]
     title = f"Preview: {name}" + (f", part {number}" if number else "")

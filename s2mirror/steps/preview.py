@@ -27,7 +27,7 @@ from s2mirror.stop import StopFlag
 BATCH: Final = 100
 """So many products are looked at in one go."""
 _EVERYBODYS_PROBLEM: Final = (CredentialError, TokenError, QuotaError)
-"""No picture can be bought for a while: not this one, nor the next."""
+"""No image can be bought for a while: not this one, nor the next."""
 _REST: Final = timedelta(minutes=10)
 
 
@@ -59,7 +59,7 @@ class Previewer:
         """Make what is due; yield what comes of each wish.
 
         A wish that fails is tried again later, or recorded with its reason, and keeps no other
-        from its turn. When no picture can be bought, those that cost nothing are made all the
+        from its turn. When no image can be bought, those that cost nothing are made all the
         same, and the reason is raised at the end: CredentialError, TokenError, QuotaError or
         PreviewUnavailable.
         """
@@ -87,7 +87,7 @@ class _Turn:
             yield from self._make_all(entries[product_id], attempts)
 
     def make_areas(self) -> Iterator[Preview]:
-        """Make the pictures of areas whose time has come; one that fails has its turn again."""
+        """Make the images of areas whose time has come; one that fails has its turn again."""
         schedule, now = self._previewer.schedule, self._previewer.now()
         if schedule is None:
             return
@@ -102,7 +102,7 @@ class _Turn:
                     yield preview
 
     def _make_all(self, entry: LedgerEntry, attempts: int) -> Iterator[Preview]:
-        """Make every picture that a product's areas want and that is not there yet."""
+        """Make every image that a product's areas want and that is not there yet."""
         rules, areas = self._previewer.rules, self._previewer.areas
         tasks = preview_tasks(entry, rules, areas) if entry.state in HELD else ()
         missing = [w for w in tasks if w.name not in self._previews.of(w.subject)]

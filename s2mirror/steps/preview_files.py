@@ -1,4 +1,4 @@
-"""Make one preview: find or buy its pictures, put them into the archive, write it down."""
+"""Make one preview: find or buy its images, put them into the archive, write it down."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -88,7 +88,7 @@ class PreviewMaker:
         )
 
     def render(self, task: PreviewTask, stop: StopFlag) -> list[RenderedImage]:
-        """Find or buy the pictures of a wish; nothing is kept."""
+        """Find or buy the images of a wish; nothing is kept."""
         if task.rule.source in _LOCAL:
             return [self._found(task)]
         renderer, requests = self.renderer(), requests_of(task)
@@ -96,7 +96,7 @@ class PreviewMaker:
         return [self._bought(renderer, request, stop) for request in requests]
 
     def _require_allowance(self, requests: tuple[RenderRequest, ...]) -> None:
-        """Buy no part of a picture of which the month's allowance leaves out another."""
+        """Buy no part of an image of which the month's allowance leaves out another."""
         month = month_of(self.now())
         units = sum(units_of(request.extent, request.script) for request in requests)
         spent, most = self.ledger.previews.spending(month), self.allowance
@@ -104,11 +104,11 @@ class PreviewMaker:
             raise QuotaError(self._used_up(month, units))
 
     def _found(self, task: PreviewTask) -> RenderedImage:
-        """Return a picture that the product brought along."""
+        """Return an image that the product brought along."""
         entry = task.entry
         if entry is None or entry.path is None:
             raise UsageError(
-                f"{task.subject} is not held, so it has no picture of its own; "
+                f"{task.subject} is not held, so it has no image of its own; "
                 "`s2mirror preview --source process` draws one"
             )
         folder = self.archive.folder(entry.path)
@@ -121,7 +121,7 @@ class PreviewMaker:
     def _bought(
         self, renderer: PreviewRenderer, request: RenderRequest, stop: StopFlag
     ) -> RenderedImage:
-        """Draw one picture, reserving its price first; put right what it really cost."""
+        """Draw one image, reserving its price first; put right what it really cost."""
         units, month = units_of(request.extent, request.script), month_of(self.now())
         if not self.ledger.previews.reserve(month, units, allowance=self.allowance):
             raise QuotaError(self._used_up(month, units))
@@ -147,7 +147,7 @@ class PreviewMaker:
 
 
 def put_all(archive: Archive, stem: str, images: Sequence[RenderedImage]) -> tuple[str, ...]:
-    """Put those of a picture's parts that are not empty into a folder; return their paths there.
+    """Put those of an image's parts that are not empty into a folder; return their paths there.
 
     A part's number is its place among all, so that it has the same name when it is drawn anew.
     """
@@ -159,7 +159,7 @@ def put_all(archive: Archive, stem: str, images: Sequence[RenderedImage]) -> tup
 
 
 def _put(archive: Archive, stem: str, number: int, image: RenderedImage) -> str:
-    """Put a picture and what places it on the map into a folder; return its path there."""
+    """Put an image and what places it on the map into a folder; return its path there."""
     name = f"{stem}-{number + 1}" if number else stem
     for suffix, content in beside(image.extent, image.form).items():
         archive.put_file(name + suffix, content)
@@ -169,7 +169,7 @@ def _put(archive: Archive, stem: str, number: int, image: RenderedImage) -> str:
 
 
 def beside(extent: Extent, form: str) -> dict[str, bytes]:
-    """Return the small files that place a picture on the map, by suffix.
+    """Return the small files that place an image on the map, by suffix.
 
     Old and simple programs read the world file and the ``.prj``; GDAL and QGIS, which take the
     system from neither for a PNG, read the ``.aux.xml``.

@@ -12,7 +12,7 @@ from s2mirror.config import Area
 from s2mirror.tiles import tile_polygon
 
 SQUARE = [[[9, 47], [10, 47], [10, 48], [9, 48], [9, 47]]]
-NEEDS_AREA = "expected an outline that encloses an area (Polygon or MultiPolygon)"
+NEEDS_AREA = "expected a geometry that encloses an area (Polygon or MultiPolygon)"
 WKT = "expected WKT such as POLYGON((9 47, 10 47, 10 48, 9 47))"
 GEOJSON = "expected a GeoJSON geometry, feature or collection"
 
@@ -91,7 +91,7 @@ def test_longitudes_beyond_180_are_wrapped(tmp_path: Path, bbox: str) -> None:
     found = only_area(tmp_path, bbox=bbox)
     assert found.geometry.equals(box(170, -10, 180, 10).union(box(-180, -10, -170, 10)))
     assert notes(tmp_path, bbox=bbox) == [
-        "area[0].bbox: the outline went beyond ±180° and was moved or split to lie within"
+        "area[0].bbox: the geometry went beyond ±180° and was moved or split to lie within"
     ]
 
 
@@ -105,7 +105,7 @@ def test_self_crossing_polygon_is_repaired_with_note(tmp_path: Path) -> None:
     assert found.geometry.is_valid
     assert found.geometry.area == 2
     assert notes(tmp_path, wkt=bow) == [
-        "area[0].wkt: the outline crossed or touched itself and was repaired"
+        "area[0].wkt: the geometry crossed or touched itself and was repaired"
     ]
 
 
@@ -113,14 +113,14 @@ def test_points_beside_polygons_are_ignored_with_note(tmp_path: Path) -> None:
     mixed = '"GEOMETRYCOLLECTION(POINT(5 5), POLYGON((0 0, 1 0, 1 1, 0 0)))"'
     assert only_area(tmp_path, wkt=mixed).geometry.bounds == (0, 0, 1, 1)
     assert notes(tmp_path, wkt=mixed) == [
-        "area[0].wkt: points, lines and empty outlines in it were left out"
+        "area[0].wkt: points, lines and empty geometries in it were left out"
     ]
 
 
 def test_ring_around_the_world_is_refused(tmp_path: Path) -> None:
     assert notes(tmp_path, wkt='"POLYGON((179 1, -179 1, -179 3, 179 3, 179 1))"') == [
         (
-            "area[0].wkt: the outline is 358° wide; if it should cross the antimeridian instead, "
+            "area[0].wkt: the geometry is 358° wide; if it should cross the antimeridian instead, "
             "write the longitudes beyond it as 181, 182, …"
         )
     ]

@@ -27,7 +27,7 @@ BROKEN = {
         ARCHIVE + AREA + "[log]\nzzz = 1",
         "log: unknown key 'zzz'",
     ),
-    "a misspelt outline has one fault, not two": (
+    "a misspelt geometry has one fault, not two": (
         ARCHIVE + area(bbox="", bbxo="[9, 47, 10, 48]"),
         "area[0]: unknown key 'bbxo'; did you mean 'bbox'?",
     ),

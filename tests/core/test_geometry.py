@@ -85,7 +85,7 @@ def test_a_footprint_at_the_pole_is_usable() -> None:
 def test_self_crossing_ring_is_repaired_with_note() -> None:
     found = repaired(CROSSED)
     assert_usable(found.geometry)
-    assert found.repairs == ("the outline crossed or touched itself and was repaired",)
+    assert found.repairs == ("the geometry crossed or touched itself and was repaired",)
     assert found.geometry.area == pytest.approx(2)
 
 
@@ -99,7 +99,7 @@ def test_overlapping_parts_become_one() -> None:
 def test_ring_beyond_180_is_wrapped_with_note() -> None:
     found = repaired(box(181, 0, 183, 1))
     assert found.geometry.equals(box(-179, 0, -177, 1))
-    assert found.repairs == ("the outline went beyond ±180° and was moved or split to lie within",)
+    assert found.repairs == ("the geometry went beyond ±180° and was moved or split to lie within",)
 
 
 def test_a_good_outline_is_left_alone() -> None:
@@ -110,7 +110,7 @@ def test_a_good_outline_is_left_alone() -> None:
     "geometry", [Point(8, 47), LineString([(0, 0), (1, 1)]), Polygon(), GeometryCollection()]
 )
 def test_what_encloses_no_area_is_refused(geometry: BaseGeometry) -> None:
-    with pytest.raises(ValueError, match="the outline encloses no area"):
+    with pytest.raises(ValueError, match="the geometry encloses no area"):
         repaired(geometry)
 
 

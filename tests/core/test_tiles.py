@@ -37,8 +37,8 @@ def test_tile_corners_match_a_real_item() -> None:
     )
     (item,) = document["features"]
     assert item["properties"]["grid:code"] == "MGRS-55WFR"
-    outline = tile_polygon("55WFR").exterior
-    vertices = [Point(point) for point in outline.coords]
+    geometry = tile_polygon("55WFR").exterior
+    vertices = [Point(point) for point in geometry.coords]
     corners = set(shape(item["geometry"]).exterior.coords)
     assert len(corners) >= 4
     for corner in corners:

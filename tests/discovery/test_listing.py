@@ -57,10 +57,10 @@ def test_listing_by_publication_passes_the_truncation_too(tmp_path: Path) -> Non
     watch = watch_of(tmp_path, catalog, windows=Windows(items=40, cap_items=90))
     catalog.add(product(NOW - 9 * DAY))
     watch.poll()
-    news = [product(NOW - n * HOUR, NOW - 5 * DAY + n * MINUTE, n) for n in range(250)]
-    catalog.add(*news)
+    new_products = [product(NOW - n * HOUR, NOW - 5 * DAY + n * MINUTE, n) for n in range(250)]
+    catalog.add(*new_products)
     assert len(watch.poll().new_ids) == 250
-    assert watch.watermark == max(found.published_at for found in news)
+    assert watch.watermark == max(found.published_at for found in new_products)
 
 
 class Shuffled(FakeCatalog):
@@ -146,13 +146,13 @@ def test_crash_among_equal_publication_times_loses_nothing(
     put(sandbox, [first])
     watch.poll()
     before = watch.watermark
-    news = [thin(NOW - 2 * DAY - n * MINUTE, NOW - HOUR) for n in range(1000)]
-    put(sandbox, news)
+    new_products = [thin(NOW - 2 * DAY - n * MINUTE, NOW - HOUR) for n in range(1000)]
+    put(sandbox, new_products)
     assert watch.crash(after_page=pages) is None
     assert watch.watermark == before
     assert len(watch.known) == 100 * pages
     watch.poll()
-    assert watch.known == ids([first, *news])
+    assert watch.known == ids([first, *new_products])
     assert watch.watermark == NOW - HOUR
 
 
@@ -212,16 +212,16 @@ def test_expired_paging_token_costs_no_product(watch: Watch, sandbox: Sandbox) -
     put(sandbox, [first])
     watch.poll()
     before = watch.watermark
-    news = [thin(NOW - n * HOUR) for n in range(5, 305)]
-    put(sandbox, news)
-    oldest_first = sorted(news, key=lambda item: item["properties"]["published"])
+    new_products = [thin(NOW - n * HOUR) for n in range(5, 305)]
+    put(sandbox, new_products)
+    oldest_first = sorted(new_products, key=lambda item: item["properties"]["published"])
     named = oldest_first[98]
 
     with pytest.raises(CatalogError, match="answered 500"):
         watch.poll_between(1, lambda: sandbox.withdraw(named["id"], keep_objects=True))
     assert watch.watermark == before
     watch.poll()
-    assert watch.known == ids([first, *news])
+    assert watch.known == ids([first, *new_products])
 
 
 def test_token_returning_the_first_page_is_detected(watch: Watch, sandbox: Sandbox) -> None:

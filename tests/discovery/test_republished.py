@@ -145,7 +145,7 @@ SWAP: dict[str, Callable[[Mirror, LedgerEntry], None]] = {
     "the new one into the tree": _publish,
     "its proof": _prove,
 }
-"""What promote does, in order, before it records the fact."""
+"""What publish does, in order, before it records the fact."""
 
 
 @pytest.mark.parametrize("done", range(len(SWAP) + 1))

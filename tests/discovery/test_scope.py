@@ -40,7 +40,7 @@ def on(tile: str) -> SandboxProduct:
 
 
 def found_by(watch: Watch, geometry: BaseGeometry) -> set[str]:
-    """Return the tiles of what a watch area of this outline finds."""
+    """Return the tiles of what a watch area of this geometry finds."""
     watch.search = search_for(area(geometry=geometry))
     watch.poll()
     return {name.split("_T")[1][:5] for name in watch.known}
@@ -83,13 +83,13 @@ def test_area_at_the_pole_finds_its_products(watch: Watch, sandbox: Sandbox) -> 
 
 def test_large_area_is_simplified_but_matched_exactly(watch: Watch, sandbox: Sandbox) -> None:
     sandbox.publish(on(tile) for tile in ("32TMT", "32TLT", "32TNT", "33UUP"))
-    outline = coast(10_000)
+    geometry = coast(10_000)
     expected = {
         tile
         for tile in ("32TMT", "32TLT", "32TNT", "33UUP")
-        if tile_polygon(tile).intersection(outline).area
+        if tile_polygon(tile).intersection(geometry).area
     }
-    assert found_by(watch, outline) == expected
+    assert found_by(watch, geometry) == expected
     assert len(json.dumps(sandbox.requests[-1].body)) < 30_000
 
 

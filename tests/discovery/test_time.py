@@ -39,14 +39,14 @@ def listed(watch: Watch, sandbox: Sandbox) -> Watch:
 
 
 def test_late_publication_is_found_by_next_poll(listed: Watch, sandbox: Sandbox) -> None:
-    news = [
+    new_products = [
         thin(NOW - 1500 * DAY, NOW - HOUR),
         thin(NOW - 9 * DAY, NOW - 3 * HOUR),
         thin(NOW - 9 * HOUR, NOW - 2 * HOUR),
     ]
-    put(sandbox, news)
+    put(sandbox, new_products)
     result = listed.poll()
-    assert (set(result.new_ids), result.found_late) == (ids(news), 0)
+    assert (set(result.new_ids), result.found_late) == (ids(new_products), 0)
     assert listed.watermark == NOW - HOUR
 
 

@@ -107,17 +107,17 @@ def test_brake_stops_mass_replacement_until_confirmed(kit: Kit) -> None:
         "prune": "max_products = 1",
     }
     olds = [version("05.11", sensed_at=SENSED_AT - timedelta(days=n)) for n in (0, 5)]
-    news = [version("05.12", sensed_at=SENSED_AT - timedelta(days=n)) for n in (0, 5)]
+    new_products = [version("05.12", sensed_at=SENSED_AT - timedelta(days=n)) for n in (0, 5)]
     kit.sandbox.publish(olds)
     kit.cycle()
-    kit.sandbox.publish(news)
+    kit.sandbox.publish(new_products)
     result = kit.cycle()
     assert result.pruned is not None
     assert "more than prune.max_products = 1" in result.pruned.brake
-    assert held(kit) == {found.id for found in (*olds, *news)}
+    assert held(kit) == {found.id for found in (*olds, *new_products)}
     mirror = kit.mirror()
     mirror.pruner().prune(now=mirror.now(), confirmed=True)
-    assert held(kit) == {found.id for found in news}
+    assert held(kit) == {found.id for found in new_products}
     kit.assert_invariants()
 
 

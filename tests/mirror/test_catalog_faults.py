@@ -110,29 +110,29 @@ def test_broken_error_response_stops_no_next_request(kit: Kit, cut: Cut) -> None
 @pytest.mark.long
 def test_page_limit_ends_an_endless_listing(kit: Kit) -> None:
     kit.sections["catalog"] = "page_size = 1\nmax_pages = 3"
-    old, *news = [tiny(day) for day in (20, 21, 22, 23, 24)]
+    old, *new_products = [tiny(day) for day in (20, 21, 22, 23, 24)]
     kit.sandbox.publish(old)
     kit.cycle()
     before = watermarks(kit)
-    kit.sandbox.publish(news)
+    kit.sandbox.publish(new_products)
     result = kit.cycle()
     assert result.exit_code == 3
     assert "more than 3 pages; raise catalog.max_pages" in str(result.poll_errors[0])
     assert watermarks(kit) == before
     kit.sections["catalog"] = "page_size = 1"
     assert kit.cycle().exit_code == 0
-    kit.assert_current(old, *news)
+    kit.assert_current(old, *new_products)
 
 
 @pytest.mark.long
 def test_listing_cut_between_pages_is_repeated(kit: Kit) -> None:
     kit.sections["catalog"] = "page_size = 1"
     kit.areas = kit.areas.replace('"sentinel-2-l1c", ', "")
-    old, *news = [tiny(day) for day in (20, 21, 22)]
+    old, *new_products = [tiny(day) for day in (20, 21, 22)]
     kit.sandbox.publish(old)
     kit.cycle()
     before = watermarks(kit)
-    kit.sandbox.publish(news)
+    kit.sandbox.publish(new_products)
     kit.sandbox.stac_proxy.reset()
     busy = Answer(status=503)
     kit.sandbox.stac_proxy.inject(Fault(path=SEARCH, skip=2, answer=busy, times=None))
@@ -142,7 +142,7 @@ def test_listing_cut_between_pages_is_repeated(kit: Kit) -> None:
     assert len(kit.states()) == 2, "what was listed so far is known"
     kit.sandbox.stac_proxy.reset()
     kit.cycle()
-    kit.assert_current(old, *news)
+    kit.assert_current(old, *new_products)
 
 
 def busy(retry_after: str) -> Fault:

@@ -71,7 +71,7 @@ class Left:
 
     complete: frozenset[str]
     partial: dict[str, int]
-    """Bytes that are there of the beginning of a file that a digest will prove."""
+    """Bytes that are there of the beginning of a file that a digest verifies."""
 
 
 def left_by(kit: Kit, products: list[SandboxProduct]) -> Left:
@@ -441,8 +441,8 @@ def places(steps: list[Step], kind: str, target: str) -> list[int]:
 def cut_power(steps: list[Step], jitter: random.Random) -> None:
     """Do to the disk what a power cut may do: forget what was not synced.
 
-    Bytes that were written to a file but not synced turn into zeros, or are cut off, as the dice
-    say; a rename into a folder that was not synced since is undone. The ledger is left alone:
+    Bytes that were written to a file but not synced turn into zeros, or are cut off, at random;
+    a rename into a folder that was not synced since is undone. The ledger is left alone:
     SQLite syncs it before a commit returns (``synchronous = FULL``), out of our sight.
     """
     dirty: set[Path] = set()

@@ -25,15 +25,15 @@ def test_only_new_products_are_downloaded(kit: Kit) -> None:
     kit.sandbox.publish(first)
     kit.cycle()
     just_now = SENSED_AT.replace(day=28)
-    news = [
+    new_products = [
         small(27),
         small(22, baseline="05.12", processed_at=just_now),
         small(baseline="05.00", sensed_at=SENSED_AT.replace(year=2020), processed_at=just_now),
     ]
-    kit.sandbox.publish(news)
+    kit.sandbox.publish(new_products)
     result = kit.cycle()
-    assert sorted(result.new_ids) == sorted(product.id for product in news)
-    kit.assert_current(first, *news)
+    assert sorted(result.new_ids) == sorted(product.id for product in new_products)
+    kit.assert_current(first, *new_products)
 
 
 def test_every_request_carries_the_user_agent(kit: Kit) -> None:
@@ -49,7 +49,7 @@ def test_every_request_carries_the_user_agent(kit: Kit) -> None:
             "store": stand.s3_proxy,
             "deletions": stand.odata_proxy,
             "tokens": stand.identity_proxy,
-            "pictures": stand.process_proxy,
+            "images": stand.process_proxy,
         }.items()
     }
     assert asked == {name: {f"s2mirror/{__version__}"} for name in asked}

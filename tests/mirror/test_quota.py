@@ -164,7 +164,7 @@ def test_forecast_shows_waiting_products_and_assumptions(
     assert kit.call("forecast") == 0
     text = capsys.readouterr().out
     assert "backfill  ends about" in text
-    assert "assumes: the rate is that of the busier hours of the last 7 days" in text
+    assert "assumption: the rate is that of the busier hours of the last 7 days" in text
 
 
 def test_queue_of_bad_products_blocks_no_good_one(

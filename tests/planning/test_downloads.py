@@ -103,10 +103,15 @@ def test_deferral_by_quota_only_excludes_other_reasons() -> None:
 
 
 def test_at_most_limits_new_products_only() -> None:
-    queue, news = entry("queued"), [entry(f"n{n}", state=State.DISCOVERED) for n in range(3)]
-    plan = plan_downloads([news[0], queue, *news[1:]], Capacity(disk_bytes=100)).at_most(2)
-    assert plan.start == (news[0], queue, news[1])
-    assert plan.new == (news[0], news[1])
+    queue, new_products = (
+        entry("queued"),
+        [entry(f"n{n}", state=State.DISCOVERED) for n in range(3)],
+    )
+    plan = plan_downloads(
+        [new_products[0], queue, *new_products[1:]], Capacity(disk_bytes=100)
+    ).at_most(2)
+    assert plan.start == (new_products[0], queue, new_products[1])
+    assert plan.new == (new_products[0], new_products[1])
     assert plan.at_most(-1).start == (queue,)
 
 

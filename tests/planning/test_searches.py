@@ -144,11 +144,11 @@ def test_large_geometry_is_simplified_and_still_covers() -> None:
             for r in [3 + 0.4 * math.sin(37 * turn) + 0.02 * math.sin(1700 * turn)]
         ]
     )
-    outline = outline_of(search(area(geometry=coast, collections=L2A)))
-    assert get_num_coordinates(outline) <= MAX_VERTICES
-    assert_no_overlap(outline)
-    assert outline.covers(coast)
-    assert outline.area < coast.area * 1.3
+    geometry = outline_of(search(area(geometry=coast, collections=L2A)))
+    assert get_num_coordinates(geometry) <= MAX_VERTICES
+    assert_no_overlap(geometry)
+    assert geometry.covers(coast)
+    assert geometry.area < coast.area * 1.3
 
 
 def test_many_islands_are_simplified_and_still_covered() -> None:
@@ -159,10 +159,10 @@ def test_many_islands_are_simplified_and_still_covered() -> None:
             for lat in range(-80, 80, 9)
         ]
     )
-    outline = outline_of(search(area(geometry=islands, collections=L2A)))
-    assert get_num_coordinates(outline) <= MAX_VERTICES
-    assert_no_overlap(outline)
-    assert outline.covers(islands)
+    geometry = outline_of(search(area(geometry=islands, collections=L2A)))
+    assert get_num_coordinates(geometry) <= MAX_VERTICES
+    assert_no_overlap(geometry)
+    assert geometry.covers(islands)
 
 
 def fields(step_degrees: float) -> "list[WatchArea]":
@@ -186,9 +186,9 @@ def test_scattered_areas_share_few_small_searches() -> None:
     assert 2 <= len(found) <= 16
     assert sorted(a.name for s in found for a in s.areas) == sorted(a.name for a in areas)
     for one in found:
-        outline = outline_of(one)
-        assert get_num_coordinates(outline) <= MAX_VERTICES
-        assert all(outline.covers(wanted.geometry) for wanted in one.areas)
+        geometry = outline_of(one)
+        assert get_num_coordinates(geometry) <= MAX_VERTICES
+        assert all(geometry.covers(wanted.geometry) for wanted in one.areas)
     continent = MultiPolygon([wanted.geometry for wanted in areas]).envelope
     assert sum(outline_of(one).area for one in found) < 0.25 * continent.area
 
@@ -224,10 +224,10 @@ STARS = st.builds(
 @settings(max_examples=20)
 @given(STARS)
 def test_jagged_geometry_is_always_covered(star: BaseGeometry) -> None:
-    outline = outline_of(search(area(geometry=star, collections=L2A)))
-    assert get_num_coordinates(outline) <= MAX_VERTICES
-    assert_no_overlap(outline)
-    assert outline.covers(star)
+    geometry = outline_of(search(area(geometry=star, collections=L2A)))
+    assert get_num_coordinates(geometry) <= MAX_VERTICES
+    assert_no_overlap(geometry)
+    assert geometry.covers(star)
 
 
 @given(st.lists(SMALL_BOXES, min_size=1, max_size=8))
@@ -237,9 +237,9 @@ def test_overlapping_areas_are_searched_without_overlap(
     areas: list[WatchArea] = [
         area(f"a{n}", geometry=found, collections=L2A) for n, found in enumerate(boxes)
     ]
-    outline = outline_of(search(*areas))
-    assert_no_overlap(outline)
-    assert all(outline.covers(found) for found in boxes)
+    geometry = outline_of(search(*areas))
+    assert_no_overlap(geometry)
+    assert all(geometry.covers(found) for found in boxes)
 
 
 def test_first_query_lists_everything() -> None:

@@ -151,16 +151,19 @@ def test_later_sync_downloads_only_new_and_reprocessed_products(
     services.publish(first)
     sync(kit)
     just_now = SENSED_AT.replace(day=28)
-    news = [
+    new_products = [
         small(27),
         small(22, baseline="05.12", processed_at=just_now),
         small(baseline="05.00", sensed_at=SENSED_AT.replace(year=2020), processed_at=just_now),
     ]
-    services.publish(*news)
+    services.publish(*new_products)
     done = sync(kit)
-    assert (sorted(done["new"]), sorted(done["archived"])) == (ids(*news), ids(*news))
+    assert (sorted(done["new"]), sorted(done["archived"])) == (
+        ids(*new_products),
+        ids(*new_products),
+    )
     assert not [it for it in services.ceph.answered() if it.key.startswith(first.prefix)]
-    assert_current(kit, first, *news)
+    assert_current(kit, first, *new_products)
 
 
 def test_small_pages_lose_no_product_with_equal_times(kit: Kit, services: Services) -> None:

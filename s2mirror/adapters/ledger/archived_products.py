@@ -20,8 +20,8 @@ _ROW: Final = """
 SELECT p.*, item.properties, file_list.document AS files,
        (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'claim') AS fetched_at,
        (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'verify') AS verified_at,
-       (SELECT json_group_array(json_array(preview.name, picture.value))
-          FROM preview, json_each(preview.paths) AS picture
+       (SELECT json_group_array(json_array(preview.name, image.value))
+          FROM preview, json_each(preview.paths) AS image
          WHERE subject = p.id AND outcome = 'made' AND preview.name <> 'quicklook') AS previews
   FROM product AS p
   LEFT JOIN item ON item.product_id = p.id
@@ -55,7 +55,7 @@ NOTE_ALL: Final = "INSERT INTO change (product_id) SELECT id FROM product WHERE 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveQuery:
-    """Which holdings are meant. What is None or empty lets everything through."""
+    """Which archived products are meant. What is None or empty lets everything through."""
 
     start: datetime | None = None
     """First sensing time, included."""

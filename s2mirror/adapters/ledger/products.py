@@ -146,7 +146,7 @@ class Products(ProductReader):
         return entry
 
     def advance(self, entry: LedgerEntry, transition: Transition, *, now: datetime) -> None:
-        """Let *verdict* happen to a product, with its history line, in one transaction.
+        """Apply a transition to a product, with its history entry, in one transaction.
 
         Raises IllegalTransition if the life table has no such road, or if the product has left
         the state that *entry* has.

@@ -57,7 +57,8 @@ VALUES (:collection, :area, :fingerprint, :search)
 ON CONFLICT (collection, area) DO UPDATE
    SET fingerprint = excluded.fingerprint, search = excluded.search
 """
-# A search that never saw a product has no watermark, and then nor has its heir: all is news.
+# A search that never saw a product has no watermark, so its successor has none either:
+# everything is new.
 TAKE_OVER: Final = (
     """
     INSERT INTO cursor (search, watermark, listed_at, listed_count, new_count)
