@@ -16,7 +16,7 @@ MAX_PARAMETERS: Final = 6
 
 WORDS: Final = frozenset(
     {"clean_text", "errors", "lifecycle", "model", "stop", "naming", "checksum", "manifest"}
-    | {"geometry", "projection", "tiles", "area", "layout", "ports", "times"}
+    | {"geometry", "projection", "crs", "tiles", "area", "layout", "ports", "times"}
     | {"timetable", "selection", "rate_limit"}
     | {"preview_model"}
 )
@@ -29,7 +29,8 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "rate_limit": frozenset(),
     "naming": frozenset({"errors"}),
     "geometry": frozenset({"errors"}),
-    "projection": frozenset(),
+    "crs": frozenset(),
+    "projection": frozenset({"crs"}),
     "times": frozenset(),
     "selection": frozenset(),
     "area": frozenset({"errors", "selection"}),
@@ -106,7 +107,7 @@ HOMES: Final[dict[str, frozenset[str]]] = {
     "mgrs": frozenset({"tiles"}),
     "utm": frozenset({"tiles", "projection"}),
     "shapely": frozenset(
-        {"geometry", "projection", "tiles", "area", "stac", "planning", "config", "sandbox"}
+        {"geometry", "projection", "crs", "tiles", "area", "stac", "planning", "config", "sandbox"}
     ),
     "numpy": frozenset({"projection", "adapters.previews", "sandbox"}),
     "rasterio": frozenset({"adapters.previews"}),

@@ -19,7 +19,9 @@ def complete_area(context: typer.Context, incomplete: str) -> list[str]:
     from s2mirror.config import load_settings  # noqa: PLC0415 - only for completion
 
     with suppress(MirrorError, OSError):
-        settings = load_settings(config_path(context.params.get("config"))).settings
+        settings = load_settings(
+            config_path(context.params.get("config")), late_geometry=True
+        ).settings
         return [area.name for area in settings.area if area.name.startswith(incomplete)]
     return []
 
@@ -30,7 +32,9 @@ def complete_product(context: typer.Context, incomplete: str) -> list[str]:
     from s2mirror.config import load_settings  # noqa: PLC0415 - likewise
 
     with suppress(MirrorError, OSError):
-        settings = load_settings(config_path(context.params.get("config"))).settings
+        settings = load_settings(
+            config_path(context.params.get("config")), late_geometry=True
+        ).settings
         ledger = open_ledger(settings.ledger.path, create=False)
         found = ledger.products.listed(state="", area="", tile="", limit=10 * _SUGGESTED)
         names = [entry.product.id for entry in found]

@@ -10,9 +10,9 @@ from s2mirror.cli.output import print_error
 from s2mirror.config import Settings, load_settings
 
 
-def read_settings(given: Path | None) -> Settings:
+def read_settings(given: Path | None, *, late_geometry: bool = False) -> Settings:
     """Return the settings, and print notes about them on stderr. Raises ConfigError."""
-    loaded = load_settings(config_path(given))
+    loaded = load_settings(config_path(given), late_geometry=late_geometry)
     for note in loaded.notes:
         print_error(f"note: {note}")
     return loaded.settings
@@ -21,7 +21,7 @@ def read_settings(given: Path | None) -> Settings:
 @contextmanager
 def shared_ledger(given: Path | None) -> Iterator[tuple[Settings, Ledger]]:
     """Open the ledger for commands that read or mark: a daemon may run beside them."""
-    settings = read_settings(given)
+    settings = read_settings(given, late_geometry=True)
     ledger = open_ledger(settings.ledger.path, create=False)
     try:
         yield settings, ledger

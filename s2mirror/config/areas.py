@@ -1,8 +1,9 @@
 """A watch area: where, what and when to mirror."""
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
@@ -13,25 +14,75 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from shapely.geometry.base import BaseGeometry
 
 from s2mirror.config import fields, previews
-from s2mirror.config.geometry_inputs import (
-    checked_tile,
-    geometry_of_bbox,
-    geometry_of_geojson,
-    geometry_of_tiles,
-    geometry_of_wkt,
-)
-from s2mirror.geometry import Shape
+from s2mirror.errors import ConfigError
 from s2mirror.selection import BANDS, RESOLUTIONS, Selection, chosen
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+    from s2mirror.geometry import Shape
+else:
+    # Validators alone decide what a geometry is. Its library takes longer to import than a command
+    # that only reads the ledger takes to run, so it is imported where a geometry is read.
+    Shape = Any
 
 GEOMETRY_KEYS: Final = ("bbox", "geojson", "wkt", "tiles")
 """The keys of which an area has exactly one."""
 
 
-def _from_geojson(value: object, info: ValidationInfo) -> Shape:
+class LateShape:
+    """The geometry of an area, read when it is asked for. Raises ConfigError if it is faulty."""
+
+    repairs: tuple[str, ...] = ()
+
+    def __init__(self, read: "Callable[[], Shape]") -> None:
+        self._read = read
+
+    @cached_property
+    def geometry(self) -> "BaseGeometry":
+        """The geometry itself."""
+        try:
+            return self._read().geometry
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+
+def _from_bbox(value: object, _: ValidationInfo) -> Any:  # noqa: ANN401 - a shape, or a late one
+    from s2mirror.config.geometry_inputs import geometry_of_bbox  # noqa: PLC0415 - see above
+
+    return geometry_of_bbox(value)
+
+
+def _from_geojson(value: object, info: ValidationInfo) -> Any:  # noqa: ANN401 - likewise
+    from s2mirror.config.geometry_inputs import geometry_of_geojson  # noqa: PLC0415 - see above
+
     return geometry_of_geojson(value, fields.folder_of(info))
+
+
+def _from_wkt(value: object, _: ValidationInfo) -> Any:  # noqa: ANN401 - likewise
+    from s2mirror.config.geometry_inputs import geometry_of_wkt  # noqa: PLC0415 - see above
+
+    return geometry_of_wkt(value)
+
+
+def _now_or_late(read: Callable[[object, ValidationInfo], Any]) -> PlainValidator:
+    """Read a geometry, or have it read later if the context says so."""
+
+    def validate(value: object, info: ValidationInfo) -> Any:  # noqa: ANN401 - likewise
+        late = fields.reads_geometry_late(info)
+        return LateShape(lambda: read(value, info)) if late else read(value, info)
+
+    return PlainValidator(validate)
+
+
+def _tile(value: object, info: ValidationInfo) -> str:
+    if fields.reads_geometry_late(info):
+        return str(value)
+    from s2mirror.config.geometry_inputs import checked_tile  # noqa: PLC0415 - see above
+
+    return checked_tile(value)
 
 
 def _once_each(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -46,7 +97,7 @@ Name = Annotated[
     ),
 ]
 Collection = Annotated[str, fields.choice("sentinel-2-l1c", "sentinel-2-l2a")]
-Tile = Annotated[str, PlainValidator(checked_tile)]
+Tile = Annotated[str, PlainValidator(_tile)]
 
 
 class Area(BaseModel):
@@ -55,9 +106,9 @@ class Area(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     name: Name = Field(description='a name of its own, such as "lake-constance"')
-    bbox: Annotated[Shape | None, PlainValidator(geometry_of_bbox)] = None
-    geojson: Annotated[Shape | None, PlainValidator(_from_geojson)] = None
-    wkt: Annotated[Shape | None, PlainValidator(geometry_of_wkt)] = None
+    bbox: Annotated[Shape | None, _now_or_late(_from_bbox)] = None
+    geojson: Annotated[Shape | None, _now_or_late(_from_geojson)] = None
+    wkt: Annotated[Shape | None, _now_or_late(_from_wkt)] = None
     tiles: Annotated[frozenset[Tile], Field(min_length=1)] = frozenset()
     """MGRS tiles (``32TMT``) when the area was given by tiles; match these, not the geometry."""
     collections: Annotated[
@@ -109,10 +160,14 @@ class Area(BaseModel):
         return end
 
     @cached_property
-    def geometry(self) -> BaseGeometry:
+    def geometry(self) -> "BaseGeometry":
         """Where: valid, of polygons alone, within ±180°, without overlapping parts."""
         given = self.bbox or self.geojson or self.wkt
-        return given.geometry if given else geometry_of_tiles(self.tiles)
+        if given:
+            return given.geometry
+        from s2mirror.config.geometry_inputs import geometry_of_tiles  # noqa: PLC0415 - see above
+
+        return geometry_of_tiles(self.tiles)
 
     @property
     def selection(self) -> Selection:

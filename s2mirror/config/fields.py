@@ -166,6 +166,11 @@ def folder_of(info: ValidationInfo) -> Path:
     return folder
 
 
+def reads_geometry_late(info: ValidationInfo) -> bool:
+    """Return whether geometries are to be read only when somebody asks for them."""
+    return bool((info.context or {}).get("late_geometry"))
+
+
 def _folder_of_its_own(value: object, info: ValidationInfo) -> Path:
     path = _path(value, info)
     if path == Path(path.anchor):

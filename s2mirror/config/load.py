@@ -26,21 +26,31 @@ class Loaded:
     notes: tuple[str, ...]
 
 
-def load_settings(path: Path, *, environment: Mapping[str, str] = os.environ) -> Loaded:
+def load_settings(
+    path: Path, *, environment: Mapping[str, str] = os.environ, late_geometry: bool = False
+) -> Loaded:
     """Return the settings in the TOML file *path* with the secrets that *environment* leads to.
 
-    Raises ConfigError with every fault at once, each as ``FILE: place: expected …; got …``.
+    With *late_geometry* the geometry of an area is read, and its faults found, only when it is
+    used: for commands that read the ledger and never use one. Raises ConfigError with every fault
+    at once, each as ``FILE: place: expected …; got …``.
     """
-    document = _read(path)
-    return parse_settings(document, source=path, environment=environment)
+    return parse_settings(
+        _read(path), source=path, environment=environment, late_geometry=late_geometry
+    )
 
 
 def parse_settings(
-    document: Mapping[str, Any], *, source: Path, environment: Mapping[str, str]
+    document: Mapping[str, Any],
+    *,
+    source: Path,
+    environment: Mapping[str, str],
+    late_geometry: bool = False,
 ) -> Loaded:
     """Return the settings in a parsed TOML *document*; *source* places it and its faults."""
     reading = read_secrets(environment)
-    outcome = _validated(document, source.absolute().parent, reading.secrets)
+    context = {"folder": source.absolute().parent, "late_geometry": late_geometry}
+    outcome = _validated(document, context, reading.secrets)
     faults = [fault.told(str(source)) for fault in _faults(document, outcome)]
     faults += [fault.told("environment") for fault in reading.faults]
     if faults or isinstance(outcome, list):
@@ -54,10 +64,10 @@ def example_text() -> str:
 
 
 def _validated(
-    document: Mapping[str, Any], folder: Path, secrets: Secrets
+    document: Mapping[str, Any], context: Mapping[str, Any], secrets: Secrets
 ) -> Settings | list[Fault]:
     try:
-        return Settings.model_validate({**document, "secrets": secrets}, context={"folder": folder})
+        return Settings.model_validate({**document, "secrets": secrets}, context=dict(context))
     except ValidationError as error:
         return list(faults_in(error, Settings))
 

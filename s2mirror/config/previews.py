@@ -16,10 +16,10 @@ from pydantic import (
 
 from s2mirror.config import fields
 from s2mirror.config.errors import faults_in
+from s2mirror.crs import check_crs
 from s2mirror.errors import HostileInput, UsageError
 from s2mirror.naming import check_relative_path
 from s2mirror.preview_model import FORMATS, PreviewSource, Script
-from s2mirror.projection import check_crs
 
 OWN_UTM: Final = "utm"
 _MAX_SIDE: Final = 20_000

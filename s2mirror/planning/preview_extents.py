@@ -10,16 +10,10 @@ from typing import Final
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
+from s2mirror.crs import MERCATOR, WGS84
 from s2mirror.errors import UsageError
 from s2mirror.preview_model import MAX_SIDE_PIXELS, Extent, Script
-from s2mirror.projection import (
-    MERCATOR,
-    MERCATOR_EDGE_DEGREES,
-    WGS84,
-    projected,
-    unit_metres,
-    utm_crs,
-)
+from s2mirror.projection import MERCATOR_EDGE_DEGREES, projected, unit_metres, utm_crs
 
 MAX_PARTS: Final = 64
 """A preview in more parts than this is a mistake."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from s2mirror.projection import WGS84
+from s2mirror.crs import WGS84
 from s2mirror.sandbox.scene import Grid
 
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}

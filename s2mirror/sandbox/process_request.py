@@ -10,8 +10,9 @@ from shapely.errors import ShapelyError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
+from s2mirror.crs import check_crs
 from s2mirror.errors import UsageError
-from s2mirror.projection import check_crs, unit_metres
+from s2mirror.projection import unit_metres
 from s2mirror.times import parse_utc
 
 MAX_PIXELS: Final = 2500

@@ -8,6 +8,7 @@ from typing import Final
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
+from s2mirror.crs import wkt
 from s2mirror.errors import ArchiveError, PreviewError, QuotaError, UsageError
 from s2mirror.planning.preview_extents import units_of
 from s2mirror.planning.previews import PreviewTask, month_of, requests_of
@@ -22,7 +23,6 @@ from s2mirror.preview_model import (
     RenderRequest,
     Spending,
 )
-from s2mirror.projection import wkt
 from s2mirror.stop import StopFlag
 
 _LOCAL: Final = (PreviewSource.QUICKLOOK, PreviewSource.TCI)

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2mirror.adapters.previews.decoding import is_picture
+from s2mirror.crs import check_crs
 from s2mirror.errors import PreviewError
 from s2mirror.model import Product
 from s2mirror.preview_model import FORMATS, Extent, RenderedImage
-from s2mirror.projection import check_crs
 from s2mirror.tiles import WIDTH_METRES, tile_grid
 
 _QUICKLOOK_PIXELS: Final = 343
