@@ -20,7 +20,7 @@ from sqlite_utils import Database, Migrations
 from s2mirror.adapters.ledger import open_ledger
 from s2mirror.adapters.ledger.connection import BUSY_SECONDS, Connection
 from s2mirror.adapters.ledger.opening import prepare
-from s2mirror.adapters.ledger.schema import MIGRATIONS, m001_tables
+from s2mirror.adapters.ledger.schema import MIGRATION_NAMES, m001_tables
 from s2mirror.errors import LedgerError
 
 OPEN_AT_ONCE = """
@@ -89,8 +89,8 @@ def m003_labels(db: Database) -> None:
 
 
 def test_migration_number_is_its_place() -> None:
-    names = [migration.name for migration in MIGRATIONS.pending(Database(memory=True))]
-    assert [name[:5] for name in names] == [f"m{n:03}_" for n in range(1, len(names) + 1)]
+    numbers = range(1, len(MIGRATION_NAMES) + 1)
+    assert [name[:5] for name in MIGRATION_NAMES] == [f"m{number:03}_" for number in numbers]
 
 
 def test_migration_waits_for_reading_program(path: Path) -> None:

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from sqlite_utils import Database
-
 from s2mirror.errors import LedgerError
 
 BUSY_SECONDS: Final = 30
@@ -35,36 +33,39 @@ class Connection:
         self._local = threading.local()
 
     @property
-    def db(self) -> Database:
-        """This thread's database. Raises LedgerError if the file cannot be used."""
+    def sqlite(self) -> sqlite3.Connection:
+        """This thread's own connection. Raises LedgerError if the file cannot be used."""
         if self.read_only and getattr(self._local, "has_wal", None) != _has_wal(self.path):
             self.close()
-        if not hasattr(self._local, "db"):
+        if not hasattr(self._local, "sqlite"):
             self._local.has_wal = _has_wal(self.path)
-            self._local.db = _connect_to_read(self.path) if self.read_only else _connect(self.path)
-        database: Database = self._local.db
-        return database
+            connect = _connect_to_read if self.read_only else _connect
+            self._local.sqlite = connect(self.path)
+        connection: sqlite3.Connection = self._local.sqlite
+        return connection
 
     def close(self) -> None:
         """Close this thread's connection, if it has one."""
-        if hasattr(self._local, "db"):
-            self._local.db.close()
-            del self._local.db
+        if hasattr(self._local, "sqlite"):
+            self._local.sqlite.close()
+            del self._local.sqlite
 
     def query(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         """Run one statement and return its rows; a write is committed."""
         with self.explained():
-            return list(self.db.query(sql, dict(params or {})))
+            cursor = self.sqlite.execute(sql, dict(params or {}))
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> int:
         """Run one statement and return how many rows it changed."""
         with self.explained():
-            return self.db.execute(sql, dict(params or {})).rowcount
+            return self.sqlite.execute(sql, dict(params or {})).rowcount
 
     def execute_many(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run one statement for each of *rows*; call it inside :meth:`atomic`."""
         with self.explained():
-            self.db.conn.executemany(sql, [dict(row) for row in rows])
+            self.sqlite.executemany(sql, [dict(row) for row in rows])
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
@@ -74,12 +75,12 @@ class Connection:
         asks for that right gets SQLite's "locked" at once if another program wrote in between.
         """
         with self.explained():
-            if self.db.conn.in_transaction:
-                with self.db.atomic():
+            if self.sqlite.in_transaction:
+                with _savepoint(self.sqlite):
                     yield
             else:
-                self.db.conn.execute("BEGIN IMMEDIATE")
-                with self.db.conn:
+                self.sqlite.execute("BEGIN IMMEDIATE")
+                with self.sqlite:
                     yield
 
     @contextmanager
@@ -91,32 +92,47 @@ class Connection:
             raise explain(self.path, error) from error
 
 
-def _connect(path: Path) -> Database:
+@contextmanager
+def _savepoint(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("SAVEPOINT part")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:  # an error of SQLite may have ended all of it
+            connection.execute("ROLLBACK TO part")
+            connection.execute("RELEASE part")
+        raise
+    connection.execute("RELEASE part")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
     try:
         connection = _opened(str(path))
         _keep_a_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-        return Database(connection)
+        connection.execute("PRAGMA recursive_triggers = ON")
     except sqlite3.Error as error:
         raise explain(path, error) from error
+    return connection
 
 
-def _connect_to_read(path: Path) -> Database:
+def _connect_to_read(path: Path) -> sqlite3.Connection:
     """Open a ledger without a trace: SQLite's index of the write-ahead log is not created either.
 
     Without such a log, no program has the file open to write, and it is read as it is. As soon as
-    one has, :attr:`Connection.db` opens the file anew.
+    one has, :attr:`Connection.sqlite` opens the file anew.
     """
     immutable = "" if _has_wal(path) else "&immutable=1"
     try:
-        return Database(_opened(f"file:{quote(str(path))}?mode=ro{immutable}", uri=True))
+        return _opened(f"file:{quote(str(path))}?mode=ro{immutable}", uri=True)
     except sqlite3.Error as error:
         raise explain(path, error) from error
 
 
 def _opened(name: str, *, uri: bool = False) -> sqlite3.Connection:
-    connection = sqlite3.connect(name, timeout=BUSY_SECONDS, uri=uri)
+    # Without isolation level each statement outside a transaction is committed by itself.
+    connection = sqlite3.connect(name, timeout=BUSY_SECONDS, uri=uri, isolation_level=None)
     # Damaged text must come back, to be named, instead of ending the query.
     connection.text_factory = partial(str, encoding="utf-8", errors="replace")
     return connection

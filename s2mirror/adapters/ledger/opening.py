@@ -6,14 +6,19 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
-
-from sqlite_utils import Database, Migrations
+from typing import TYPE_CHECKING, Final
 
 from s2mirror.adapters.ledger.connection import Connection, explain
-from s2mirror.adapters.ledger.schema import MIGRATIONS
+from s2mirror.adapters.ledger.schema import MIGRATION_NAMES
 from s2mirror.errors import LedgerError
 
+if TYPE_CHECKING:
+    from sqlite_utils import Migrations
+
+_APPLIED: Final = """
+SELECT name FROM _sqlite_migrations WHERE migration_set = 's2mirror' ORDER BY rowid
+"""
+_HAS_MIGRATIONS: Final = "SELECT name FROM sqlite_master WHERE name = '_sqlite_migrations'"
 CHECKED_BYTES: Final = 64 * 1024**2
 _BESIDE: Final = ("-journal", "-wal", "-shm")
 """Suffixes of the files that SQLite keeps beside a database."""
@@ -68,8 +73,7 @@ def _create(path: Path) -> None:
             draft = path.with_name(path.name + ".new")
             _remove(draft, "", *_BESIDE)  # left by a program that was killed here
             connection = Connection(draft)
-            with connection.atomic():
-                MIGRATIONS.apply(connection.db)
+            _migrate(connection)
             connection.close()
             _remove(path, *_BESIDE)  # SQLite would replay a lost ledger's log into this one
             draft.rename(path)
@@ -97,7 +101,7 @@ def _locked(folder: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def prepare(connection: Connection, migrations: Migrations = MIGRATIONS) -> None:
+def prepare(connection: Connection, migrations: "Migrations | None" = None) -> None:
     """Check the file, and apply the *migrations* that it lacks: all of them, or none.
 
     A file of up to ``CHECKED_BYTES`` is read from end to end; for a larger one that would delay
@@ -106,9 +110,8 @@ def prepare(connection: Connection, migrations: Migrations = MIGRATIONS) -> None
     """
     if connection.path.stat().st_size <= CHECKED_BYTES:
         check_whole(connection)
-    known = [migration.name for migration in migrations.pending(Database(memory=True))]
-    with connection.explained():
-        applied = [migration.name for migration in migrations.applied(connection.db)]
+    applied = _applied(connection)
+    known = [*MIGRATION_NAMES] if migrations is None else _names(migrations)
     _refuse_other_layouts(connection.path, applied, known)
     if applied == known:
         return
@@ -117,9 +120,28 @@ def prepare(connection: Connection, migrations: Migrations = MIGRATIONS) -> None
             f"ledger {connection.path} was written by an older s2mirror; run `s2mirror sync` or "
             "restart `s2mirror run`, which update its tables, and try again"
         )
+    _migrate(connection, migrations)
+
+
+def _names(migrations: "Migrations") -> list[str]:
+    from s2mirror.adapters.ledger import migrating  # noqa: PLC0415 - see below
+
+    return migrating.names(migrations)
+
+
+def _applied(connection: Connection) -> list[str]:
+    if not connection.query(_HAS_MIGRATIONS):
+        return []
+    return [row["name"] for row in connection.query(_APPLIED)]
+
+
+def _migrate(connection: Connection, migrations: "Migrations | None" = None) -> None:
+    # Imported for a ledger that lacks a migration only: every command opens a ledger.
+    from s2mirror.adapters.ledger import migrating  # noqa: PLC0415
+
     # A program that waited here for another one finds nothing left to apply.
     with connection.atomic():
-        migrations.apply(connection.db)
+        migrating.apply(migrations or migrating.MIGRATIONS, connection.sqlite)
 
 
 def _refuse_other_layouts(path: Path, applied: Sequence[str], known: Sequence[str]) -> None:

@@ -5,13 +5,12 @@ number is its place.
 """
 
 from collections.abc import Collection, Iterator
-from typing import Final
-
-from sqlite_utils import Database, Migrations
+from typing import TYPE_CHECKING, Final
 
 from s2mirror.lifecycle import GONE, State
 
-MIGRATIONS: Final = Migrations("s2mirror")
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 
 def sql_states(states: Collection[State]) -> str:
@@ -263,9 +262,12 @@ def _tally() -> Iterator[str]:
         yield f"CREATE TRIGGER tally_{name} AFTER {event} BEGIN {body} END"
 
 
-@MIGRATIONS()
-def m001_tables(db: Database) -> None:
+def m001_tables(db: "Database") -> None:
     """Create every table of the first release."""
     groups = (_PRODUCTS, _SEARCHES, _FILES, _REMOVALS, _LOCAL_CATALOG, _PREVIEWS, tuple(_tally()))
     for statement in (statement for group in groups for statement in group):
         db.execute(statement)
+
+
+MIGRATION_NAMES: Final = ("m001_tables",)
+"""Every migration of this version, in order; ``migrating.py`` applies them."""
