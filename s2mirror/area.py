@@ -3,11 +3,13 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-
-from shapely.geometry.base import BaseGeometry
+from typing import TYPE_CHECKING
 
 from s2mirror.errors import UsageError
 from s2mirror.selection import WHOLE, Selection
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +17,7 @@ class WatchArea:
     """Where, what and when to mirror. A filter that is None or empty lets everything through."""
 
     name: str
-    geometry: BaseGeometry
+    geometry: "BaseGeometry"
     collections: tuple[str, ...]
     start_at: datetime
     """First sensing time wanted, included."""

@@ -10,7 +10,6 @@ from s2mirror.adapters.ledger.connection import Connection, Row
 from s2mirror.adapters.ledger.file_lists import files_in, paths_in
 from s2mirror.adapters.ledger.items import unpacked
 from s2mirror.adapters.ledger.reading import PRODUCT_FIELDS, TIMES
-from s2mirror.geometry import meeting
 from s2mirror.lifecycle import State
 from s2mirror.model import ArchivedProduct, ItemSummary, Product
 from s2mirror.times import format_utc, parse_utc
@@ -93,6 +92,8 @@ class ArchivedProducts:
         }
         rows = self._connection.query(_IDS.format(index=index), params)
         if query.geometry_wkb is not None and rows:
+            from s2mirror.geometry import meeting  # noqa: PLC0415 - its library takes time
+
             meets = meeting(query.geometry_wkb, [row["footprint_wkb"] for row in rows])
             rows = [row for row, meets_it in zip(rows, meets, strict=True) if meets_it]
         return [row["id"] for row in rows]
