@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from shapely.geometry import box, shape
+from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
 from s2mirror.errors import UsageError
 from s2mirror.geometry import from_bbox
 from s2mirror.sandbox.filters import Filter, parse_filter
+from s2mirror.sandbox.search_geometry import InvalidGeometry, check_geometry
 from s2mirror.times import parse_utc
 
 MAX_LIMIT: Final = 10_000
@@ -69,7 +70,7 @@ class Query:
 def parse_query(raw: Mapping[str, Any]) -> Query:
     """Return the query of a POST body, or of GET parameters (text values).
 
-    Raises BadRequest if CDSE would respond with 422.
+    Raises BadRequest if CDSE would respond with 422, and InvalidGeometry for 400.
     """
     start, end = _interval(raw.get("datetime"))
     rest = {name: value for name, value in raw.items() if name not in ("token", "limit")}
@@ -138,7 +139,9 @@ def _from_bbox(value: object) -> BaseGeometry:
 def _from_geojson(value: object) -> BaseGeometry:
     try:
         geojson: Any = json.loads(value) if isinstance(value, str) else value
-        geometry = shape(geojson)
+        geometry = check_geometry(geojson)
+    except InvalidGeometry:
+        raise
     except Exception as error:
         # json and shapely raise many kinds of error for invalid geometries.
         raise BadRequest("intersects", f"Input should be a valid geometry: {error}") from error

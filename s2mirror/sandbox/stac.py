@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from s2mirror.sandbox.query import BadRequest, Fields, Query, parse_query
+from s2mirror.sandbox.search_geometry import InvalidGeometry
 from s2mirror.sandbox.stac_catalog import DeadToken, Found, Record, SandboxCatalog
 from s2mirror.sandbox.stac_pages import COLLECTIONS, collection, landing, queryables
 
@@ -143,6 +144,8 @@ class StacService:
             found = self.catalog.search(query)
         except BadRequest as error:
             return _unprocessable(error.field, str(error))
+        except InvalidGeometry as error:
+            return JSONResponse({"code": "RequestError", "description": str(error)}, 400)
         except DeadToken as error:
             return JSONResponse({"code": "InternalServerError", "description": str(error)}, 500)
         return self._page(query, found, links)

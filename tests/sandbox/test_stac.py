@@ -1,4 +1,5 @@
 import gzip
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -197,6 +198,57 @@ def test_invalid_input_is_422(client: "Client", body: dict[str, Any]) -> None:
     answer = client.search(**body)
     assert answer.status_code == 422
     assert {"loc", "msg", "type"} == answer.json()["detail"][0].keys()
+
+
+SQUARE = [[5.0, 50.8], [5.2, 50.8], [5.2, 51.0], [5.0, 51.0], [5.0, 50.8]]
+BOW_TIE = [[5.0, 50.8], [5.2, 51.0], [5.2, 50.8], [5.0, 51.0], [5.0, 50.8]]
+REPEATED = [*SQUARE[:2], *SQUARE[1:]]
+HIGH = [[x, y, 420.0] for x, y in SQUARE]
+POLAR = [[x, y + 40] for x, y in SQUARE]
+REFUSED_RINGS = {
+    "invalid shape: Self-intersection[5.1 50.9]": BOW_TIE,
+    "duplicate consecutive coordinates at [5.2, 50.8]": REPEATED,
+    "found 3 numbers in position [5.0, 50.8, 420.0], expected 2": HIGH,
+    "invalid latitude 90.8; must be between -90.0 and 90.0": POLAR,
+    "invalid LinearRing: the coordinates are not closed": SQUARE[:-1],
+    "invalid LinearRing: 3 positions, expected 4 or more": SQUARE[:3],
+}
+
+
+@pytest.mark.parametrize("kind", ["Polygon", "MultiPolygon", "GeometryCollection"])
+@pytest.mark.parametrize(("description", "ring"), REFUSED_RINGS.items(), ids=range(6))
+def test_geometry_that_opensearch_refuses_is_400(
+    client: "Client", kind: str, description: str, ring: list[list[float]]
+) -> None:
+    answer = client.search(intersects=geojson(kind, ring))
+    assert answer.status_code == 400
+    assert answer.json() == {"code": "RequestError", "description": description}
+
+
+@pytest.mark.parametrize("kind", ["Polygon", "MultiPolygon", "GeometryCollection"])
+def test_valid_geometry_finds_its_items(
+    client: "Client", listed: list[SandboxProduct], kind: str
+) -> None:
+    assert len(client.all_ids(collections=[L2A], intersects=geojson(kind, SQUARE))) == 45
+    assert listed
+
+
+def test_overlapping_parts_are_400(client: "Client") -> None:
+    shifted = [[x + 0.1, y] for x, y in SQUARE]
+    parts = {"type": "MultiPolygon", "coordinates": [[SQUARE], [shifted]]}
+    assert client.search(intersects=parts).status_code == 400
+
+
+def test_invalid_ring_in_get_search_is_400(client: "Client") -> None:
+    ring = json.dumps(geojson("Polygon", BOW_TIE))
+    assert client.get("search", intersects=ring).status_code == 400
+
+
+def geojson(kind: str, ring: list[list[float]]) -> dict[str, Any]:
+    polygon = {"type": "Polygon", "coordinates": [ring]}
+    if kind == "GeometryCollection":
+        return {"type": kind, "geometries": [polygon]}
+    return polygon if kind == "Polygon" else {"type": kind, "coordinates": [[ring]]}
 
 
 def test_invalid_json_is_422(client: "Client") -> None:
