@@ -19,7 +19,7 @@ MirrorError
 ├── CredentialError          exit 6: no request is authorized; pauses everything
 │   └── KeyRefused               this key pair is refused; another one may work
 ├── QuotaError               exit 7: the account's quota is used up; pauses everything
-├── IntegrityError           bytes differ from what was announced
+├── IntegrityError           transient: bytes differ from what was announced
 │   └── HostileInput             a name, key, document or size that no honest source sends
 ├── ArchiveError             exit 5: the disk, its capacity or the archive_id; pauses everything
 │   └── FileLost                 the bytes of one file cannot be read
@@ -47,7 +47,8 @@ class MirrorError(Exception):
     counts_as_attempt: ClassVar[bool] = True
     """Whether the product may be the cause: its attempts are limited."""
     quarantines: ClassVar[bool] = False
-    """Whether the product is put in quarantine, with its files, instead of failing."""
+    """Whether the product waits longer between attempts, and after the last one is put in
+    quarantine, with its files, instead of failing."""
 
     def __init__(self, text: str = "", *, retry_after_seconds: float | None = None) -> None:
         super().__init__(text)
@@ -170,8 +171,13 @@ class QuotaError(MirrorError):
 
 
 class IntegrityError(MirrorError):
-    """Bytes differ from what the catalog, the listing or the manifest announced."""
+    """Bytes differ from what the catalog, the listing or the manifest announced.
 
+    A proxy or the store may have damaged them, so they are downloaded again before the product is
+    put in quarantine.
+    """
+
+    transient = True
     quarantines = True
 
 

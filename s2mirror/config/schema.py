@@ -118,6 +118,8 @@ class DownloadSettings(Section):
     """Attempts per product before it counts as failed."""
     backoff: fields.PositiveDuration = timedelta(minutes=1)
     backoff_cap: fields.PositiveDuration = timedelta(hours=6)
+    quarantine_retry: fields.DurationOrNever = timedelta(days=7)
+    """After this time in quarantine, a product is tried again."""
     timetable: tuple[TimetableHours, ...] = ()
     """Hours of less than full speed; the first that fit decide."""
     time_zone: Zone = ZoneInfo("UTC")

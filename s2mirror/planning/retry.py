@@ -2,10 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from s2mirror.errors import MirrorError
 from s2mirror.lifecycle import Event
 from s2mirror.model import LedgerEntry, Transition
+
+FIRST_WAIT_AFTER_WRONG_BYTES: Final = timedelta(minutes=20)
+"""Whatever damaged the bytes needs time to be repaired; doubles with each further attempt."""
+_LONGEST_WAIT_AFTER_WRONG_BYTES: Final = timedelta(hours=6)
+_ATTEMPTS_AFTER_QUARANTINE: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +21,8 @@ class RetryPolicy:
     max_attempts: int
     first_wait: timedelta
     longest_wait: timedelta
+    quarantine_wait: timedelta | None = None
+    """After this time in quarantine a product is tried again; None: only on request."""
 
 
 def after_error(
@@ -35,7 +43,7 @@ def after_error(
     if not error.transient:
         return Transition(event=last, reason=reason, attempts=attempts)
     if attempts >= policy.max_attempts:
-        text = f"gave up after {attempts} attempts; the last: {reason}"
+        text = f"gave up after {attempts} attempts; the last: {reason}" if attempts > 1 else reason
         return Transition(event=last, reason=text, attempts=attempts)
     return Transition(
         event=Event.INTERRUPT,
@@ -65,4 +73,30 @@ def _next_after(
 ) -> datetime:
     """Return when to try again, but not before the service allows it."""
     asked = timedelta(seconds=error.retry_after_seconds or 0.0)
+    if error.quarantines:
+        asked = max(asked, _wait_after_wrong_bytes(attempts, jitter))
     return max(now + asked, next_attempt_at(attempts, policy, now=now, jitter=jitter))
+
+
+def _wait_after_wrong_bytes(attempts: int, jitter: float) -> timedelta:
+    """Return a wait of minutes to hours, whatever the configured back-off: half of it is fixed."""
+    doubled = FIRST_WAIT_AFTER_WRONG_BYTES * 2.0 ** min(attempts - 1, 32)
+    return min(_LONGEST_WAIT_AFTER_WRONG_BYTES, doubled) * (0.5 + jitter / 2)
+
+
+def after_quarantine(
+    entry: LedgerEntry, policy: RetryPolicy, *, now: datetime
+) -> Transition | None:
+    """Return the transition that tries a quarantined product again; None if it is not due.
+
+    It has fewer attempts than a new product: what stayed wrong once will probably do so again.
+    """
+    wait = policy.quarantine_wait
+    # The clock may have been wrong when the product was put in quarantine.
+    if wait is None or abs(now - entry.changed_at) < wait:
+        return None
+    return Transition(
+        event=Event.REQUEUE,
+        reason=f"tried again after its time in quarantine; before: {entry.reason}",
+        attempts=max(0, policy.max_attempts - _ATTEMPTS_AFTER_QUARANTINE),
+    )

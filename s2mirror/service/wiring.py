@@ -112,6 +112,7 @@ class Mirror:
             max_attempts=download.max_attempts,
             first_wait=download.backoff,
             longest_wait=download.backoff_cap,
+            quarantine_wait=download.quarantine_retry,
         )
 
     def stac_catalog(self) -> StacApiCatalog:
@@ -202,6 +203,7 @@ class Mirror:
             capacity_probe=capacity_probe,
             fair_queue=self.claimer.fair_queue,
             supersede=self.settings.supersede.policy,
+            retry_policy=self.retry_policy,
         )
 
     def certifier(self) -> Certifier:

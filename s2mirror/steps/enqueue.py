@@ -8,9 +8,10 @@ from typing import Final
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.lifecycle import HELD, Event, State
-from s2mirror.model import LedgerEntry, SupersedePolicy, Transition
+from s2mirror.model import ASKED_FOR, LedgerEntry, SupersedePolicy, Transition
 from s2mirror.planning.downloads import DownloadPlan, plan_downloads
 from s2mirror.planning.fair_queue import fair_order
+from s2mirror.planning.retry import RetryPolicy, after_quarantine
 from s2mirror.planning.supersede import plan_supersede, waiting_for_better
 from s2mirror.steps.capacity import CapacityProbe
 from s2mirror.steps.claim import FairQueue
@@ -33,6 +34,7 @@ class Enqueuer:
     capacity_probe: CapacityProbe
     fair_queue: FairQueue
     supersede: SupersedePolicy
+    retry_policy: RetryPolicy
 
     def enqueue(self, areas: Collection[str], *, now: datetime) -> DownloadPlan:
         """Enqueue products that one of *areas* claims, as far as disk and quota have capacity.
@@ -41,6 +43,7 @@ class Enqueuer:
         one is pending are deferred. Returns the products that may start, and why others are
         deferred. If the plan has new products, a further call may find more.
         """
+        self._requeue_quarantined(areas, now)
         queued = self.ledger.products.in_state(State.QUEUED)
         due = sum(entry.next_attempt_at <= now for entry in queued)
         waiting = self.waiting(areas)
@@ -84,6 +87,13 @@ class Enqueuer:
     def waiting(self, areas: Collection[str]) -> list[LedgerEntry]:
         """Return the newest products of every area, in all about the length of the queue."""
         return self.ledger.products.waiting(areas, FEWEST + QUEUE_LENGTH // max(1, len(areas)))
+
+    def _requeue_quarantined(self, areas: Collection[str], now: datetime) -> None:
+        """Queue products of *areas*, or requested ones, whose time in quarantine is over."""
+        for entry in self.ledger.products.in_state(State.QUARANTINED):
+            transition = after_quarantine(entry, self.retry_policy, now=now)
+            if transition and {*entry.areas} & {*areas, ASKED_FOR}:
+                self.ledger.products.advance(entry, transition, now=now)
 
     def _supersede_waiting(self, versions: list[LedgerEntry], now: datetime) -> set[str]:
         """Supersede waiting versions of which a newer one is held; return their ids."""

@@ -12,7 +12,7 @@ from typing import Final
 from s2mirror import manifest
 from s2mirror.adapters.archive import Archive, Stage
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.errors import Stopped, StoreUnavailable
+from s2mirror.errors import IntegrityError, Stopped, StoreUnavailable
 from s2mirror.layout import product_path
 from s2mirror.lifecycle import Event
 from s2mirror.manifest import parse_manifest, required_folders
@@ -137,9 +137,13 @@ class Fetcher:
         first = next(file for file in listing.files if file.path == manifest.NAME)
         head = self._run([FileJob(first)], receiver, Priority.AHEAD)
         document = receiver.stage.read_bytes(manifest.NAME)
-        promised = selected.required(parse_manifest(document))
-        check_announced(document, entry)
-        check_promises(promised, listing)
+        try:
+            promised = selected.required(parse_manifest(document))
+            check_announced(document, entry)
+            check_promises(promised, listing)
+        except IntegrityError:
+            receiver.stage.drop(manifest.NAME)  # no digest verifies it, so it may be what is wrong
+            raise
         drop_unverifiable(receiver.stage, known, promised)
         self.ledger.file_lists.put_listing(entry.product.id, listing)
         jobs = [

@@ -57,7 +57,7 @@ class Receiver:
         raise IntegrityError(
             f"{job.file.path} has the {found.algorithm} digest {found.hexdigest} instead of "
             f"{job.digest.hexdigest if job.digest else 'any'} after {self.tries} downloads; "
-            "the product is put aside. `s2mirror requeue` tries it again"
+            "the product will be tried again"
         )
 
     def finish(self, file: VerifiedFile) -> VerifiedFile:

@@ -66,7 +66,7 @@ def test_0_means_current(cli: Cli, kit: Kit) -> None:
 
 
 def test_1_means_a_failed_product(cli: Cli, kit: Kit) -> None:
-    kit.sections["download"] = "tries_per_file = 1"
+    kit.sections["download"] = "tries_per_file = 1\nmax_attempts = 1"
     bad, good = tiny(27), tiny(29)
     kit.sandbox.publish([bad, good])
     kit.sandbox.s3_proxy.inject(Fault(path=rf"{bad.id}.*B02", flip_byte=7, times=None))

@@ -61,6 +61,7 @@ def test_republished_product_is_downloaded_verified_and_swapped(kit: Kit) -> Non
 
 
 def test_unverifiable_revision_leaves_the_old_one_held(kit: Kit) -> None:
+    kit.sections["download"] = "max_attempts = 1"
     old, new = versions()
     kit.sandbox.publish(old)
     kit.cycle()
@@ -89,6 +90,7 @@ def test_newer_updated_alone_does_nothing(kit: Kit) -> None:
 
 
 def test_republished_quarantined_product_is_tried_again(kit: Kit) -> None:
+    kit.sections["download"] = "max_attempts = 1"
     bad, new = versions()
     files = {path: content[::-1] if path.endswith("10m.jp2") else content
              for path, content in bad.files.items()}  # fmt: skip

@@ -70,6 +70,7 @@ def test_policy_all_keeps_every_version(kit: Kit) -> None:
 
 def test_policy_newest_removes_the_older_at_once(kit: Kit) -> None:
     kit.sections["supersede"] = 'policy = "newest"'
+    kit.sections["download"] = "max_attempts = 1"
     old, new = version("05.11"), version("05.12")
     kit.sandbox.publish(old)
     kit.cycle()

@@ -135,6 +135,7 @@ def prune(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
 
 def reuse(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
     """One product in quarantine for one bad file, requeued."""
+    kit.sections["download"] = "max_attempts = 1"
     product = tiny(20, band_bytes=BAND_BYTES)
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(Fault(path="B02_10m", flip_byte=9, times=None))
@@ -147,7 +148,7 @@ def reuse(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
 
 def quarantine(kit: Kit, _: CrashServer) -> list[SandboxProduct]:
     """One product with a bad file, which is put aside, and a good one."""
-    kit.sections["download"] = "tries_per_file = 1"
+    kit.sections["download"] = "tries_per_file = 1\nmax_attempts = 1"
     products = [tiny(20), tiny(22)]
     kit.sandbox.publish(products)
     bad = Fault(path=f"{products[0].id}.*B02_10m", flip_byte=9, times=None)

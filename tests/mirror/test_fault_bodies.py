@@ -174,14 +174,58 @@ def test_flipped_bit_costs_one_more_request(kit: Kit) -> None:
 
 @pytest.mark.long
 def test_permanently_flipped_bit_quarantines_the_product(kit: Kit) -> None:
+    kit.sections["download"] = "max_attempts = 2\ntries_per_file = 2"
     bad, good = tiny(27), tiny(25)
     kit.sandbox.publish([bad, good])
     kit.sandbox.s3_proxy.inject(Fault(path=f"{bad.id}.*{B02}", flip_byte=700, times=None))
     assert kit.cycle().exit_code == 1
+    assert kit.states() == {bad.id: "queued", good.id: "archived"}
+    assert kit.cycle(kit.later(minutes=5)).received_bytes == 0, "it waits for at least 10 minutes"
+    assert kit.cycle(kit.later(hours=1)).exit_code == 1
     assert kit.states() == {bad.id: "quarantined", good.id: "archived"}
     assert f"{B02} has the sha3_256 digest" in kit.entry(bad).reason
     assert "after 2 downloads" in kit.entry(bad).reason
-    assert len(kit.downloaded(B02)) == 3
+    assert len(kit.downloaded(B02)) == 5
+    kit.assert_invariants()
+
+
+def test_product_recovers_from_repeated_bad_downloads(kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path=B02, flip_byte=700, times=4))
+    for hours in range(2):
+        assert kit.cycle(kit.later(hours=2 * hours)).exit_code == 1
+        assert kit.entry(product).state == "queued"
+    assert kit.cycle(kit.later(hours=8)).exit_code == 0
+    assert len(kit.downloaded(B02)) == 5
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+def test_manifest_damaged_on_its_way_is_downloaded_again(kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path="manifest.safe", flip_byte=0))
+    kit.cycle()
+    assert kit.entry(product).state == "queued"
+    assert kit.cycle(kit.later()).exit_code == 0
+    assert len(kit.downloaded("manifest.safe")) == 2
+    kit.assert_current(product)
+
+
+@pytest.mark.parametrize("wait", ["7 d", "never"])
+def test_quarantined_product_is_tried_again_weekly(kit: Kit, wait: str) -> None:
+    kit.sections["download"] = f'max_attempts = 1\ntries_per_file = 1\nquarantine_retry = "{wait}"'
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.sandbox.s3_proxy.inject(Fault(path=B02, flip_byte=7))
+    kit.cycle()
+    assert kit.entry(product).state == "quarantined"
+    kit.cycle(kit.later(days=6))
+    assert kit.entry(product).state == "quarantined"
+    kit.cycle(kit.later(days=8))
+    assert kit.entry(product).state == ("archived" if wait == "7 d" else "quarantined")
+    assert len(kit.downloaded(B02)) == (2 if wait == "7 d" else 1)
     kit.assert_invariants()
 
 
@@ -190,6 +234,7 @@ def test_requeued_product_downloads_only_its_bad_file(kit: Kit) -> None:
     # The smallest file comes last, when the others have been proven.
     product = tiny(band_bytes=10)
     kit.sections["store"] = "connections = 1"
+    kit.sections["download"] = "max_attempts = 1"
     kit.sandbox.publish(product)
     kit.sandbox.s3_proxy.inject(Fault(path=B02, flip_byte=7, times=None))
     kit.cycle()

@@ -79,6 +79,7 @@ def test_product_waits_for_its_late_objects(kit: Kit, missing: str) -> None:
 def test_size_unlike_manifest_downloads_no_band(
     kit: Kit,
 ) -> None:
+    kit.sections["download"] = "max_attempts = 1"
     product = tiny()
     kit.sandbox.publish(ruined(product, B02, b"short"))
     assert kit.cycle().exit_code == 1
@@ -386,6 +387,7 @@ HOSTILE = {
 
 
 def test_hostile_keys_are_refused_before_any_download(kit: Kit) -> None:
+    kit.sections["download"] = "max_attempts = 1"
     good = tiny(28)
     bad = {name: tiny(day) for day, name in enumerate(HOSTILE, 1)}
     kit.sandbox.publish([good, *bad.values()])
@@ -442,6 +444,7 @@ BAD_MANIFESTS = {
 
 
 def test_hostile_manifest_quarantines_its_product(kit: Kit) -> None:
+    kit.sections["download"] = "max_attempts = 1"
     good = tiny(28)
     bad = {name: tiny(day) for day, name in enumerate(BAD_MANIFESTS, 1)}
     kit.sandbox.publish(good)

@@ -120,7 +120,7 @@ def test_complete_downloads_missing_files_only(kit: Kit) -> None:
 
 @pytest.mark.long
 def test_failed_completion_keeps_the_held_files(kit: Kit) -> None:
-    kit.sections["download"] = 'backoff = "1 h"\ntries_per_file = 1'
+    kit.sections["download"] = 'backoff = "1 h"\ntries_per_file = 1\nmax_attempts = 2'
     product = small()
     kit.sandbox.publish(product)
     kit.cycle()

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -24,7 +25,7 @@ from s2mirror.errors import (
 )
 from s2mirror.lifecycle import TRANSITIONS, Event, State
 from s2mirror.model import Transition
-from s2mirror.planning.retry import RetryPolicy, after_error, next_attempt_at
+from s2mirror.planning.retry import RetryPolicy, after_error, after_quarantine, next_attempt_at
 
 POLICY = RetryPolicy(
     max_attempts=5, first_wait=timedelta(minutes=1), longest_wait=timedelta(hours=1)
@@ -47,9 +48,61 @@ def test_pausing_error_charges_no_attempt(kind: type[MirrorError], attempts: int
 
 
 @pytest.mark.parametrize("kind", [IntegrityError, HostileInput])
-def test_wrong_bytes_are_quarantined_at_once(kind: type[MirrorError]) -> None:
-    found = after(kind("B02 differs"), attempts=1)
-    assert found == Transition(event=Event.CORRUPT, reason="B02 differs", attempts=2)
+@pytest.mark.parametrize(
+    ("attempts", "jitter", "minutes"), [(0, 0, 10), (0, 0.5, 15), (1, 0, 20), (3, 0, 80)]
+)
+def test_wrong_bytes_wait_minutes_to_hours(
+    kind: type[MirrorError], attempts: int, jitter: float, minutes: float
+) -> None:
+    assert after(kind("B02 differs"), attempts=attempts, jitter=jitter) == Transition(
+        event=Event.INTERRUPT,
+        reason="B02 differs",
+        attempts=attempts + 1,
+        next_attempt_at=NOW + timedelta(minutes=minutes),
+    )
+
+
+def test_bytes_wrong_on_last_attempt_are_quarantined() -> None:
+    found = after(IntegrityError("B02 differs"), attempts=4)
+    assert found.event is Event.CORRUPT
+    assert found.reason == "gave up after 5 attempts; the last: B02 differs"
+    assert found.attempts == 5
+
+
+@given(
+    first=st.timedeltas(timedelta(seconds=1), timedelta(hours=1)),
+    max_attempts=st.integers(3, 20),
+    jitter=st.floats(0, 1, exclude_max=True),
+)
+def test_quarantine_takes_half_an_hour_at_least(
+    first: timedelta, max_attempts: int, jitter: float
+) -> None:
+    policy = RetryPolicy(max_attempts=max_attempts, first_wait=first, longest_wait=first)
+    now, attempts = NOW, 0
+    while True:
+        fetched = entry(state=State.DOWNLOADING, attempts=attempts)
+        found = after_error(IntegrityError("bad"), fetched, policy, now=now, jitter=jitter)
+        if found.event is Event.CORRUPT:
+            break
+        assert found.next_attempt_at is not None
+        assert found.attempts is not None
+        now, attempts = found.next_attempt_at, found.attempts
+    assert attempts + 1 == max_attempts
+    assert now - NOW >= timedelta(minutes=30)
+
+
+@pytest.mark.parametrize(
+    ("hours_ago", "wait", "attempts"),
+    [(167, 7, None), (168, 7, 2), (-168, 7, 2), (10_000, None, None)],
+)
+def test_quarantined_product_is_due_after_its_wait(
+    hours_ago: float, wait: int | None, attempts: int | None
+) -> None:
+    policy = replace(POLICY, quarantine_wait=timedelta(days=wait) if wait else None)
+    aside = entry(state=State.QUARANTINED, attempts=5, changed_hours_ago=hours_ago)
+    found = after_quarantine(aside, policy, now=NOW)
+    assert (found and found.attempts) == attempts
+    assert found is None or found.event is Event.REQUEUE
 
 
 def test_permanent_error_fails_the_product() -> None:
