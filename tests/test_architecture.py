@@ -50,6 +50,7 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "adapters.stac_catalog": WORDS,
     "adapters.deletions": WORDS,
     "adapters.geoparquet": WORDS | {"stac"},
+    "adapters.hook": WORDS,
     "adapters.ledger": WORDS,
     "adapters.lock": WORDS,
     "adapters.notify": WORDS,
@@ -57,7 +58,14 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "adapters.previews": WORDS,
     "adapters.tokens": WORDS,
     "steps": WORDS
-    | {"planning", "stac", "adapters.geoparquet", "adapters.archive", "adapters.ledger"},
+    | {
+        "planning",
+        "stac",
+        "adapters.geoparquet",
+        "adapters.archive",
+        "adapters.hook",
+        "adapters.ledger",
+    },
     "sandbox": WORDS,
 }
 _BELOW_SERVICE: Final = frozenset(MAY_IMPORT) - {"sandbox"}

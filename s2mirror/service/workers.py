@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+from s2mirror.adapters.hook import end_hooks
 from s2mirror.adapters.objectstore import FailoverStore
 from s2mirror.errors import MirrorError, Stopped
 from s2mirror.service.delivery import DownloadWorker
@@ -13,7 +14,6 @@ from s2mirror.service.health import Problems
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.connections import Connections
-from s2mirror.steps.process import end_hooks
 from s2mirror.stop import StopFlag
 
 FETCH: Final = "fetch"

@@ -1,30 +1,16 @@
 """Runs the user's hook for archived products, and reads their processed markers."""
 
-import os
-import signal
-import subprocess
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from subprocess import TimeoutExpired
-from tempfile import TemporaryFile
-from typing import IO, Final
 
 from s2mirror.adapters.archive import Archive
+from s2mirror.adapters.hook import run_command
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.lifecycle import Event, State
 from s2mirror.model import LedgerEntry, Transition
 from s2mirror.planning.retry import RetryPolicy, next_attempt_at
 from s2mirror.stop import StopFlag
-
-_WITHHELD: Final = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
-_GRACE_SECONDS: Final = 5.0
-_WATCH_SECONDS: Final = 0.2
-_DYING_SECONDS: Final = 1.0
-_OUTPUT_SHOWN: Final = 400
-_running: Final[set["subprocess.Popen[bytes]"]] = set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +69,7 @@ class Processor:
 
     def _run_hook(self, entry: LedgerEntry, stop: StopFlag) -> bool:
         """Run the hook for one product; return whether it exited with code 0."""
-        failure = _run(self._arguments(entry), self.timeout, stop)
+        failure = run_command(self._arguments(entry), self.timeout, stop)
         if not failure:
             self._mark(entry.product.id, "the hook exited with code 0")
             return True
@@ -113,77 +99,3 @@ def _filled(text: str, values: dict[str, str]) -> str:
     for name, value in values.items():
         text = text.replace(name, value)
     return text
-
-
-def _run(arguments: Sequence[str], timeout: timedelta, stop: StopFlag) -> str:
-    """Run a command in a session of its own; return why it failed, or an empty text.
-
-    Its output goes to a file, so that neither its amount nor a process that keeps it open delays
-    anything.
-    """
-    try:
-        with TemporaryFile() as output:
-            process = subprocess.Popen(  # noqa: S603 - the operator's own command, without a shell
-                arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=_without_secrets(os.environ),
-                start_new_session=True,
-            )
-            _running.add(process)
-            try:
-                ended = _wait(process, timeout, stop)
-            finally:
-                _running.discard(process)
-            if ended:
-                return ended
-            tail = _tail(output)
-            return f"exit code {process.returncode}: {tail}" if process.returncode else ""
-    except OSError as error:
-        return f"cannot start {arguments[0]!r}: {error.strerror}"
-
-
-def end_hooks() -> None:
-    """Kill every hook that still runs, before the process ends."""
-    for process in tuple(_running):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        with suppress(TimeoutExpired):
-            process.wait(_DYING_SECONDS)
-
-
-def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a hook: all but what gives access to the mirror's own keys."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if not name.startswith("S2MIRROR_") and name not in _WITHHELD
-    }
-
-
-def _wait(process: "subprocess.Popen[bytes]", timeout: timedelta, stop: StopFlag) -> str:
-    """Wait for a command to end; return why it was terminated, or an empty text."""
-    until = time.monotonic() + timeout.total_seconds()
-    while True:
-        with suppress(TimeoutExpired):
-            process.wait(_WATCH_SECONDS)
-            return ""
-        if stop.is_set() or time.monotonic() >= until:
-            _end(process)
-            return "terminated by a stop" if stop.is_set() else f"terminated after {timeout}"
-
-
-def _tail(output: IO[bytes]) -> str:
-    """Return the end of a command's output."""
-    output.seek(max(0, output.seek(0, os.SEEK_END) - 4 * _OUTPUT_SHOWN))
-    return " ".join(output.read().decode(errors="replace").split())[-_OUTPUT_SHOWN:]
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End a command and its process group: with SIGTERM, then with SIGKILL."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(TimeoutExpired):
-            process.wait(_GRACE_SECONDS)

@@ -87,3 +87,9 @@ def test_configuration_and_credential_errors_are_not_restarted() -> None:
     unit = dict(directives(UNIT.read_text()))
     assert unit["Restart"] == "on-failure"
     assert unit["RestartPreventExitStatus"].split() == ["2", "6"]
+
+
+def test_memory_limit_spares_the_daemon() -> None:
+    unit = dict(directives(UNIT.read_text()))
+    assert (unit["MemoryMax"], unit["OOMPolicy"]) == ("80%", "continue")
+    assert "MemoryHigh" not in unit, "it slows the daemon down too"

@@ -1,0 +1,112 @@
+"""Runs the operator's hook: with bounded output, without secrets, and with nothing left running."""
+
+import ctypes
+import errno
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from subprocess import TimeoutExpired
+from typing import Final
+
+from s2mirror.adapters.hook.supervisor import ENDED, EXITED, NOT_STARTED
+from s2mirror.stop import StopFlag
+
+_SUPERVISOR: Final = Path(__file__).with_name("supervisor.py")
+_WITHHELD: Final = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+_GRACE_SECONDS: Final = 5.0
+_KILL_SECONDS: Final = 12.0
+_WATCH_SECONDS: Final = 0.2
+_ENDING_SECONDS: Final = 1.0
+_OUTPUT_SHOWN: Final = 400
+_PR_SET_DUMPABLE: Final = 4
+_EXHAUSTED: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+_running: Final[set["subprocess.Popen[bytes]"]] = set()
+
+
+def run_command(arguments: Sequence[str], timeout: timedelta, stop: StopFlag) -> str:
+    """Run a command; return why it failed, or an empty text.
+
+    When it has ended, so have all processes that it started. Raises OSError if the machine has no
+    process, memory or file for it.
+    """
+    _hide_process()
+    supervisor = _start(arguments)
+    _running.add(supervisor)
+    try:
+        terminated = _wait(supervisor, timeout, stop)
+        output, _ = supervisor.communicate(timeout=_KILL_SECONDS)
+    except TimeoutExpired:
+        return f"terminated after {timeout}, but processes of it are left"
+    finally:
+        _running.discard(supervisor)
+        supervisor.kill()
+        supervisor.wait()
+    return terminated or _failure(arguments, output)
+
+
+def end_hooks() -> None:
+    """Kill every hook that still runs, before the process ends."""
+    for supervisor in tuple(_running):
+        supervisor.terminate()
+        with suppress(TimeoutExpired):
+            supervisor.wait(_ENDING_SECONDS)
+
+
+def _hide_process() -> None:
+    """Make this process's memory and ``/proc/PID/environ`` unreadable for others of its user.
+
+    Keys may have come in the environment. Root can read them in any case (PR_SET_DUMPABLE of
+    prctl(2)); a debugger of the same user cannot attach any more.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _start(arguments: Sequence[str]) -> "subprocess.Popen[bytes]":
+    python = [sys.executable, "-I", "-S", str(_SUPERVISOR)]
+    return subprocess.Popen(  # noqa: S603 - the operator's own command, without a shell
+        [*python, str(_GRACE_SECONDS), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=_without_secrets(os.environ),
+        start_new_session=True,
+    )
+
+
+def _wait(supervisor: "subprocess.Popen[bytes]", timeout: timedelta, stop: StopFlag) -> str:
+    """Wait for a command to end; return why it was terminated, or an empty text."""
+    until = time.monotonic() + timeout.total_seconds()
+    while True:
+        with suppress(TimeoutExpired):
+            supervisor.wait(_WATCH_SECONDS)
+            return ""
+        if stop.is_set() or time.monotonic() >= until:
+            return "terminated by a stop" if stop.is_set() else f"terminated after {timeout}"
+
+
+def _failure(arguments: Sequence[str], output: bytes) -> str:
+    """Return why a command failed, by the report of its supervisor, or an empty text."""
+    line, _, tail = output.partition(b"\n")
+    result, _, number = line.decode(errors="replace").partition(" ")
+    if result == EXITED:
+        text = " ".join(tail.decode(errors="replace").split())[-_OUTPUT_SHOWN:]
+        return f"exit code {number}: {text}" if int(number) else ""
+    if result == NOT_STARTED:
+        if int(number) in _EXHAUSTED:
+            raise OSError(int(number), os.strerror(int(number)), arguments[0])
+        return f"cannot start {arguments[0]!r}: {os.strerror(int(number))}"
+    return "ended together with its supervisor" if result != ENDED else "terminated"
+
+
+def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a hook: all but what gives access to the mirror's own keys."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith("S2MIRROR_") and name not in _WITHHELD
+    }
