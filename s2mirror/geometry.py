@@ -1,32 +1,44 @@
 """Areas and footprints: valid WGS 84 geometries within ±180°, split at the antimeridian."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import antimeridian
+import numpy as np
 from shapely import (
     GeometryCollection,
     MultiPolygon,
     Polygon,
     bounds,
+    buffer,
+    force_2d,
     from_wkb,
     intersection,
     intersects,
     make_valid,
     prepare,
+    set_precision,
     to_wkb,
+    transform,
     union_all,
 )
 from shapely import area as area_of
 from shapely.affinity import translate
 from shapely.geometry import box, mapping, shape
 from shapely.geometry.base import BaseGeometry
+from shapely.geometry.polygon import orient
 
 from s2mirror.errors import ItemRejected
 
 _HALF_WORLD_DEGREES: Final = 180.0
+_DECIMALS: Final = 7
+_PER_DEGREE: Final = 10**_DECIMALS
+_GRID: Final = 1 / _PER_DEGREE
+_MAX_MARGIN: Final = 0.01
+"""Degrees. A geometry that even this margin does not make sendable is sent as its bounding box."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +57,10 @@ def from_bbox(west: float, south: float, east: float, north: float) -> BaseGeome
 
 
 def from_geojson(value: Any) -> Iterator[BaseGeometry]:  # noqa: ANN401 - JSON from outside
-    """Give every geometry in a GeoJSON object of any kind; features without one are passed over.
+    """Yield every geometry in a GeoJSON object of any kind; features without one are skipped.
 
-    Raises ValueError, TypeError, AttributeError or KeyError, or one of shapely's errors, for what
-    is no GeoJSON.
+    Raises ValueError, TypeError, AttributeError or KeyError, or one of shapely's errors, for text
+    that is not GeoJSON.
     """
     kind = value.get("type")
     if kind == "FeatureCollection":
@@ -66,11 +78,12 @@ def united(value: Any) -> BaseGeometry:  # noqa: ANN401 - JSON from outside
 
 
 def repaired(geometry: BaseGeometry) -> Shape:
-    """Return *geometry* valid, polygonal and within ±180°, with a word on each repair.
+    """Return *geometry* valid, flat, polygonal and within ±180°, with a note on each repair.
 
     Raises ValueError if nothing with an area is left.
     """
     repairs = []
+    geometry = force_2d(geometry)
     if not geometry.is_valid:
         geometry = _made_valid(geometry)
         repairs.append("the geometry crossed or touched itself and was repaired")
@@ -89,17 +102,17 @@ def _made_valid(geometry: BaseGeometry) -> BaseGeometry:
 
 
 def wrapped(geometry: BaseGeometry) -> BaseGeometry:
-    """Return *geometry* with what lies beyond ±180° moved to where it is on the globe."""
+    """Return *geometry* with its parts beyond ±180° moved by full circles to within."""
     worlds = (
-        translate(geometry.intersection(box(turn - 180, -90, turn + 180, 90)), xoff=-turn)
-        for turn in (-360, 0, 360)
+        translate(geometry.intersection(box(shift - 180, -90, shift + 180, 90)), xoff=-shift)
+        for shift in (-360, 0, 360)
     )
     return union_all([part for part in worlds if part.area > 0])
 
 
 def polygons_only(geometry: BaseGeometry) -> BaseGeometry:
     """Return the union of the polygons in *geometry*, without overlapping parts."""
-    if isinstance(geometry, Polygon):
+    if isinstance(geometry, Polygon) or (isinstance(geometry, MultiPolygon) and geometry.is_valid):
         return geometry
     if isinstance(geometry, GeometryCollection | MultiPolygon):
         return union_all([part for part in geometry.geoms if part.area > 0])
@@ -109,8 +122,8 @@ def polygons_only(geometry: BaseGeometry) -> BaseGeometry:
 def footprint(geojson: object) -> BaseGeometry:
     """Return a catalog item's geometry as a valid footprint.
 
-    CDSE gives footprints over the antimeridian now split, now as one ring around the world; both
-    come out split. Raises ItemRejected for what is no polygon.
+    CDSE writes footprints over the antimeridian either split or as one ring around the world; both
+    are returned split. Raises ItemRejected unless it is a polygon.
     """
     if not isinstance(geojson, dict):
         raise ItemRejected(f"its geometry is {type(geojson).__name__}, not a GeoJSON object")
@@ -121,13 +134,13 @@ def footprint(geojson: object) -> BaseGeometry:
         return repaired(geometry).geometry
     except Exception as error:
         # shapely and antimeridian raise many kinds of error on hostile coordinates.
-        raise ItemRejected(f"its geometry is no usable polygon: {error}") from error
+        raise ItemRejected(f"its geometry is not a usable polygon: {error}") from error
 
 
 def overlap_percents(areas: Sequence[BaseGeometry], found: BaseGeometry) -> list[float]:
     """Return how much of each of *areas* a footprint covers, 0 to 100, by area in degrees.
 
-    An area lies in one latitude band as far as a product's 110 km go, so degrees do.
+    A product is only 110 km wide, so its degrees have nearly one size and need no projection.
     """
     covered = area_of(intersection(areas, found)) / area_of(areas)
     return [float(100.0 * part) for part in covered]
@@ -157,7 +170,7 @@ def bounding_boxes(footprints_wkb: Sequence[bytes]) -> list[tuple[float, float, 
 
 
 def meeting(area_wkb: bytes, footprints_wkb: Sequence[bytes]) -> list[bool]:
-    """Tell of each footprint whether it meets an area."""
+    """Return for each footprint whether it intersects an area."""
     area = from_wkb(area_wkb)
     prepare(area)
     return [bool(found) for found in intersects(area, from_wkb(list(footprints_wkb)))]
@@ -173,23 +186,56 @@ def unpack(wkb: bytes) -> BaseGeometry:
     return from_wkb(wkb)
 
 
-def to_geojson(geometry: BaseGeometry) -> str:
-    """Return *geometry* as GeoJSON text, seven decimals (about 1 cm)."""
-    return json.dumps(_rounded(mapping(geometry)), separators=(",", ":"))
+def to_geojson(geometry: BaseGeometry, *, covered: BaseGeometry | None = None) -> str:
+    """Return *geometry* as the GeoJSON text that a service is sent: seven decimals, about 1 cm.
+
+    What is sent is valid, has two numbers per corner, repeats no corner, and covers *covered*
+    (*geometry* itself if that is None). Rounding moves corners, which can make a valid geometry
+    invalid, and cut off its edge; so the outcome is checked, and grown until it passes.
+    """
+    flat = polygons_only(force_2d(geometry))
+    wanted = flat if covered is None else polygons_only(force_2d(covered))
+    limit = _around(GeometryCollection([flat, wanted]))
+    margin, found = 0.0, _rounded(flat)
+    while not (found.is_valid and found.covers(wanted)):
+        if margin > _MAX_MARGIN:
+            found = limit
+            break
+        margin = max(2 * margin, 2 * _GRID)
+        found = _rounded(intersection(_grown(flat, margin), limit))
+    return json.dumps(mapping(found), separators=(",", ":"))
 
 
-def _rounded(value: Any) -> Any:  # noqa: ANN401 - GeoJSON nests to any depth
-    if isinstance(value, float):
-        return round(value, 7)
-    if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(inner) for inner in value]
-    return value
+def _grown(geometry: BaseGeometry, margin: float) -> BaseGeometry:
+    # Mitred corners: a parcel of four corners has four after it, too.
+    return make_valid(buffer(make_valid(geometry), margin, join_style="mitre", mitre_limit=2))
+
+
+def _around(geometry: BaseGeometry) -> BaseGeometry:
+    """Return the bounding box of *geometry*, rounded outwards."""
+    west, south, east, north = geometry.bounds
+    return box(_below(west), _below(south), -_below(-east), -_below(-north))
+
+
+def _below(number: float) -> float:
+    """Return the largest number of seven decimals that is not above *number*."""
+    whole = math.floor(number * _PER_DEGREE)
+    return (whole if whole / _PER_DEGREE <= number else whole - 1) / _PER_DEGREE
+
+
+def _rounded(geometry: BaseGeometry) -> BaseGeometry:
+    """Return *geometry* with seven decimals, without corners that coincide, rings in order.
+
+    Snapping in GEOS keeps it valid where rounding each number by itself would not.
+    """
+    snapped = polygons_only(set_precision(make_valid(geometry), _GRID))
+    rounded = transform(snapped, lambda points: np.round(points, _DECIMALS))
+    parts = [orient(part) for part in getattr(rounded, "geoms", [rounded]) if not part.is_empty]
+    return parts[0] if len(parts) == 1 else MultiPolygon(parts)
 
 
 def _spans_the_world(geometry: BaseGeometry) -> bool:
-    """Tell whether one ring jumps from one side of the antimeridian to the other."""
+    """Return whether one ring jumps from one side of the antimeridian to the other."""
     parts = getattr(geometry, "geoms", [geometry])
     return any(part.bounds[2] - part.bounds[0] > _HALF_WORLD_DEGREES for part in parts)
 

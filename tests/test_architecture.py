@@ -117,7 +117,7 @@ HOMES: Final[dict[str, frozenset[str]]] = {
     "shapely": frozenset(
         {"geometry", "projection", "crs", "tiles", "area", "stac", "planning", "config", "sandbox"}
     ),
-    "numpy": frozenset({"projection", "adapters.previews", "sandbox"}),
+    "numpy": frozenset({"geometry", "projection", "adapters.previews", "sandbox"}),
     "rasterio": frozenset({"adapters.previews"}),
 }
 SANDBOX_ONLY: Final = frozenset(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from shapely import make_valid
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
@@ -170,8 +171,8 @@ def _clip(task: PreviewTask, extent: Extent) -> BaseGeometry:
     if not task.clipped:
         return bounds
     pixel = (extent.bbox[2] - extent.bbox[0]) / extent.width
-    shown = projected(task.geometry, extent.crs).simplify(pixel / 2).intersection(bounds)
-    return polygons_only(shown)
+    shown = projected(task.geometry, extent.crs).simplify(pixel / 2)
+    return polygons_only(make_valid(shown).intersection(bounds))
 
 
 def month_of(at: datetime) -> str:

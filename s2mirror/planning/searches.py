@@ -64,9 +64,9 @@ def plan_searches(
             is_new = (collection, area.name) not in listed
             groups.setdefault((collection, area.interval, is_new), []).append(area)
     return tuple(
-        _search(collection, cluster, geometry)
+        _search(collection, cluster, geojson)
         for (collection, _, _), group in sorted(groups.items(), key=lambda found: found[0])
-        for cluster, geometry in _clusters(group)
+        for cluster, geojson in _clusters(group)
     )
 
 
@@ -82,12 +82,12 @@ def plan_query(search: Search, watermark: datetime | None, *, overlap: timedelta
     )
 
 
-def _search(collection: str, group: Sequence[WatchArea], geometry: BaseGeometry) -> Search:
+def _search(collection: str, group: Sequence[WatchArea], geometry_geojson: str) -> Search:
     search = Search(
         key="",
         collection=collection,
         areas=tuple(group),
-        geometry_geojson=to_geojson(geometry),
+        geometry_geojson=geometry_geojson,
         sensed_from=min(area.start_at for area in group),
         sensed_until=_loosest(area.end_at for area in group),
         max_cloud_cover_percent=_loosest(area.max_cloud_cover_percent for area in group),
@@ -103,14 +103,12 @@ def _loosest(bounds: Iterable[_Bound | None]) -> _Bound | None:
     return max(known) if len(known) == len(found) else None
 
 
-def _clusters(
-    group: Sequence[WatchArea],
-) -> Iterator[tuple[Sequence[WatchArea], BaseGeometry]]:
-    """Yield groups of areas close enough for one search geometry, and that geometry."""
+def _clusters(group: Sequence[WatchArea]) -> Iterator[tuple[Sequence[WatchArea], str]]:
+    """Yield groups of areas close enough for one search geometry, and that as GeoJSON."""
     whole = shapely.union_all([area.geometry for area in group])
     geometry = _search_geometry(whole)
     if len(group) == 1 or _is_close(geometry, whole):
-        yield group, geometry
+        yield group, to_geojson(geometry, covered=whole)
         return
     west, south, east, north = whole.bounds
     axis = 0 if east - west >= north - south else 1
@@ -134,7 +132,7 @@ def _search_geometry(whole: BaseGeometry) -> BaseGeometry:
     while shapely.get_num_coordinates(geometry) > MAX_VERTICES:
         # Simplifying moves edges by the tolerance at most, and corners lose a third of the buffer.
         grown = whole.buffer(2 * tolerance_degrees, quad_segs=1).simplify(tolerance_degrees)
-        geometry = grown.intersection(shapely.box(-180, -90, 180, 90))
+        geometry = shapely.make_valid(grown).intersection(shapely.box(-180, -90, 180, 90))
         tolerance_degrees *= 2
     return geometry
 

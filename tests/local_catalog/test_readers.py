@@ -17,7 +17,7 @@ def written(kit: Kit) -> Path:
     return kit.folder / "sentinel-2-l2a.parquet"
 
 
-def test_geopandas_reads_it_with_its_outlines(
+def test_geopandas_reads_it_with_its_geometries(
     kit: Kit,
 ) -> None:
     products = held(kit, 20, 22)

@@ -146,7 +146,7 @@ class _Batch:
 
     collection: str
     ids: list[str] = field(default_factory=list)
-    outlines: list[bytes] = field(default_factory=list)
+    geometries: list[bytes] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
     fetched_at: list[str | None] = field(default_factory=list)
     verified_at: list[str | None] = field(default_factory=list)
@@ -167,7 +167,7 @@ def _gathered(summaries: Iterable[ItemSummary], collection: str, root: str) -> _
     )
     for summary in summaries:
         batch.ids.append(summary.id)
-        batch.outlines.append(summary.footprint_wkb)
+        batch.geometries.append(summary.footprint_wkb)
         batch.prefixes.append(summary.s3_prefix)
         batch.fetched_at.append(iso_time(summary.fetched_at))
         batch.verified_at.append(iso_time(summary.verified_at))
@@ -195,14 +195,14 @@ def _columns(
 ) -> dict[str, Any]:
     same, count = pa.scalar, len(batch)
     texts = pa.list_(pa.string())
-    sides = [pa.array(side) for side in zip(*bounding_boxes(batch.outlines), strict=True)]
+    sides = [pa.array(side) for side in zip(*bounding_boxes(batch.geometries), strict=True)]
     assets = [_asset(pa, key, hrefs) for key, hrefs in batch.hrefs.items()]
     return {
         "type": pa.repeat(same("Feature"), count),
         "stac_version": pa.repeat(same("1.1.0"), count),
         "stac_extensions": pa.array(batch.extensions, texts),
         "id": pa.array(batch.ids),
-        "geometry": pa.array(batch.outlines),
+        "geometry": pa.array(batch.geometries),
         "bbox": pa.StructArray.from_arrays(sides, ["xmin", "ymin", "xmax", "ymax"]),
         "links": pa.array([links] * count, _links(pa)),
         "assets": pa.StructArray.from_arrays(assets, list(batch.hrefs)),
