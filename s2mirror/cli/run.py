@@ -8,7 +8,7 @@ from s2mirror.adapters.notify import Notifier
 from s2mirror.cli.context import ConfigOption, config_path
 from s2mirror.cli.signals import leave
 from s2mirror.config import Loaded, Settings, load_settings
-from s2mirror.errors import ConfigError, MirrorError
+from s2mirror.errors import ConfigError
 from s2mirror.service.daemon import Daemon, SignalRequests
 from s2mirror.service.logs import log, set_up_logs
 from s2mirror.service.options import secret_texts
@@ -56,15 +56,11 @@ def _begin(loaded: Loaded) -> Settings:
     return settings
 
 
-def _reread(config: ConfigOption, now: Settings) -> Mirror | None:
-    """Return the mirror of the current configuration; None if that is refused."""
-    try:
-        loaded = load_settings(config_path(config))
-        if loaded.settings.ledger.path != now.ledger.path:
-            raise ConfigError("ledger.path has changed; restart the daemon to use the new ledger")
-        mirror = open_mirror(loaded.settings, create=True)
-    except MirrorError as error:
-        log.error("config.refused", faults=str(error).splitlines(), kept="the old configuration")
-        return None
+def _reread(config: ConfigOption, now: Settings) -> Mirror:
+    """Return the mirror of the current configuration. Raises MirrorError if that is refused."""
+    loaded = load_settings(config_path(config))
+    if loaded.settings.ledger.path != now.ledger.path:
+        raise ConfigError("ledger.path has changed; restart the daemon to use the new ledger")
+    mirror = open_mirror(loaded.settings, create=True)
     _begin(loaded)
     return mirror

@@ -18,6 +18,7 @@ from s2mirror.config import Settings
 from s2mirror.errors import MirrorError
 from s2mirror.lifecycle import HELD
 from s2mirror.planning.bandwidth import Allowance
+from s2mirror.service.archive_identity import archive_problem
 from s2mirror.service.health import read_health
 from s2mirror.service.previews import PreviewStatus
 from s2mirror.service.report import AreaStatus, QuotaStatus, Status, quota_note
@@ -152,7 +153,8 @@ def _print_searches(found: Status) -> None:
 
 
 def _print_problems(found: Status) -> None:
-    problems = [c.error for c in found.searches if c.error]
+    problems = [found.archive_problem] if found.archive_problem else []
+    problems += [c.error for c in found.searches if c.error]
     if found.health and found.daemon_pid:
         problems += found.health.problems
     for text in dict.fromkeys(problems):
@@ -204,10 +206,13 @@ def _problems(settings: Settings) -> list[str]:
     try:
         mirror = open_mirror(settings, create=False)
         found = read_health(mirror.ledger, now=mirror.now())
+        archive = archive_problem(mirror.ledger, mirror.archive)
         mirror.ledger.close()
     except MirrorError as error:
         return [str(error)]
+    problems = [archive] if archive else []
     if found is None:
-        return ["the daemon has never run; start it with `s2mirror run`"]
-    runs = holder_pid(settings.ledger.path) is not None
-    return [*([] if runs else ["the daemon does not run"]), *found.problems]
+        return [*problems, "the daemon has never run; start it with `s2mirror run`"]
+    if holder_pid(settings.ledger.path) is None:
+        problems.append("the daemon does not run")
+    return list(dict.fromkeys([*problems, *found.problems]))

@@ -10,7 +10,6 @@ from typing import Final
 
 from s2mirror.adapters.archive import Archive, filesystem_kind
 from s2mirror.adapters.ledger import open_ledger
-from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
 from s2mirror.adapters.lock import holder_pid
 from s2mirror.adapters.objectstore import S3Store, StoreOptions
 from s2mirror.adapters.stac_catalog import StacApiCatalog
@@ -25,6 +24,7 @@ from s2mirror.errors import (
 from s2mirror.model import Product
 from s2mirror.planning.searches import Search, plan_query, plan_searches
 from s2mirror.preview_model import PreviewSource
+from s2mirror.service.archive_identity import require_identity
 from s2mirror.service.options import (
     key_expiries,
     stac_options,
@@ -111,14 +111,10 @@ def _archive(settings: Settings) -> str:
 
 
 def _check_identity(ledger_path: Path, archive: Archive) -> None:
-    """Raise ArchiveError if the ledger belongs to an archive that is not mounted here."""
-    if not ledger_path.exists():
-        return
-    ledger = open_ledger(ledger_path, create=False)
-    archive_id = ledger.state.get(ARCHIVE_ID)
-    ledger.close()
-    if archive_id is not None:
-        archive.require(archive_id)
+    if ledger_path.exists():
+        ledger = open_ledger(ledger_path, create=False)
+        require_identity(ledger, archive)
+        ledger.close()
 
 
 def _nearest(folder: Path) -> Path:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from s2mirror.adapters.notify import Notifier
+from s2mirror.errors import MirrorError
 from s2mirror.service.cycle import prepare
 from s2mirror.service.health import Problems
 from s2mirror.service.jobs import Jobs
@@ -16,6 +17,7 @@ from s2mirror.service.wiring import Mirror
 from s2mirror.service.workers import Intervals, Workers
 from s2mirror.stop import StopFlag
 
+_CONFIGURATION: Final = "configuration"
 _JUMP_SECONDS: Final = 30.0
 _DEFAULT_WATCHDOG_SECONDS: Final = 60.0
 
@@ -31,8 +33,8 @@ class SignalRequests:
 class Daemon:
     """Runs one mirror until a signal asks to stop or to continue with another one.
 
-    *reread* returns the mirror of the configuration as it is now, or None if this one must
-    continue.
+    *reread* returns the mirror of the configuration as it is now. Raises MirrorError if that is
+    refused; this mirror continues then.
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class Daemon:
         mirror: Mirror,
         notifier: Notifier,
         requests: SignalRequests,
-        reread: Callable[[], Mirror | None],
+        reread: Callable[[], Mirror],
         intervals: Intervals | None = None,
     ) -> None:
         self._mirror = mirror
@@ -83,14 +85,36 @@ class Daemon:
         while not self._requests.stop:
             if self._requests.reload:
                 self._requests.reload = False
-                if following := self._reread():
+                if following := self._reload():
                     return following
             if jump_seconds := clock.jump_seconds():
-                log.warning("clock.jumped", seconds=round(jump_seconds))
-                self._jobs.run_all_now(self._mirror.now())
+                self._handle_jump(jump_seconds)
             self._notify_watchdog()
             time.sleep(self._intervals.tick_seconds)
         return None
+
+    def _reload(self) -> Mirror | None:
+        """Return the mirror of the configuration; None if that is refused, which health reports."""
+        try:
+            return self._reread()
+        except MirrorError as error:
+            faults = str(error).splitlines()
+            log.error("config.refused", faults=faults, kept="the old configuration")
+            self._problems.set(
+                _CONFIGURATION,
+                f"the configuration was refused at SIGHUP, the old one stays active: {faults[0]}",
+            )
+        except Exception as error:  # noqa: BLE001 - a bug must not end the service
+            log.exception("config.refused", kept="the old configuration")
+            self._problems.set_unexpected(_CONFIGURATION, error)
+        return None
+
+    def _handle_jump(self, seconds: float) -> None:
+        log.warning("clock.jumped", seconds=round(seconds))
+        try:
+            self._jobs.restart()
+        except MirrorError as error:
+            log.warning("schedule.restarted", reason=str(error))
 
     def _notify_watchdog(self) -> None:
         """Notify systemd's watchdog as long as the work makes progress."""

@@ -1,10 +1,11 @@
 """The daemon's scheduled jobs: what each one does, and how often it runs."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -14,6 +15,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from s2mirror.errors import MirrorError, Stopped
 from s2mirror.planning.searches import Search
+from s2mirror.service.archive_identity import archive_problem
 from s2mirror.service.cycle import prune, read_deletions
 from s2mirror.service.health import Problems
 from s2mirror.service.local_catalog import complete_local_catalog
@@ -33,8 +35,11 @@ _LOCAL_CATALOG_EVERY: Final = timedelta(minutes=1)
 """Changes are written at once; this job writes what a full disk or a crash has delayed."""
 _DELETIONS_RETRY: Final = timedelta(minutes=1)
 """After the deletion feed could not be read, which makes health red."""
+_LEAST_OF_INTERVAL: Final = 0.5
+"""The part of its interval that must have passed, by the monotonic clock."""
 _KEYS_EVERY: Final = timedelta(hours=1)
 _PREVIEW_EVERY: Final = timedelta(seconds=15)
+_ARCHIVE: Final = "archive"
 _LOG: Final = "log"
 _STALLED: Final = "stalled"
 _THROTTLED: Final = "throttled"
@@ -49,6 +54,8 @@ class _Job:
     name: str
     every: timedelta
     jitter: timedelta = timedelta()
+    removes: bool = False
+    """Whether it removes what is old enough by the clock."""
 
 
 class Jobs:
@@ -74,6 +81,7 @@ class Jobs:
         self._enqueue_lock = threading.Lock()
         self._deferred = 0
         self._reported_at = time.monotonic()
+        self._began_at: dict[str, float] = {}
         jobs = self._jobs()
         self._scheduler = BackgroundScheduler(
             executors={"default": JobExecutor(len(jobs))},
@@ -91,14 +99,20 @@ class Jobs:
         """Stop the scheduler, without waiting for jobs that run."""
         self._scheduler.shutdown(wait=False)
 
-    def run_all_now(self, now: datetime) -> None:
-        """Run every job now, and after its interval from now on; *now* is after a clock jump.
+    def restart(self) -> None:
+        """Plan every job anew after a jump of the clock.
 
         APScheduler plans by the wall clock: after a step back it would run nothing for that long.
+        Jobs run now, but for those that remove: they wait for their interval, in which the other
+        jobs ask services for the time.
         """
-        self._mirror.ledger.products.set_back(now)
-        for job in self._scheduler.get_jobs():
-            self._scheduler.modify_job(job.id, next_run_time=utc_now())
+        now = utc_now()
+        for planned in self._scheduler.get_jobs():
+            (job,) = planned.args
+            self._scheduler.modify_job(
+                planned.id, next_run_time=now + (job.every if job.removes else timedelta())
+            )
+        self._mirror.ledger.products.set_back(self._mirror.now())
 
     @property
     def stalled(self) -> bool:
@@ -113,7 +127,7 @@ class Jobs:
         return [
             *(self._poll_job(search) for search in self._mirror.searches),
             _Job(self._enqueue, "enqueue", _ENQUEUE_EVERY),
-            _Job(self._prune, "prune", settings.prune.interval, jitter),
+            _Job(self._prune, "prune", settings.prune.interval, jitter, removes=True),
             _Job(self._read_deletions, "deletions", deletions_every, jitter),
             _Job(self._log_key_expiry, "keys", _KEYS_EVERY, jitter),
             _Job(self._write_local_catalog, "local catalog", _LOCAL_CATALOG_EVERY),
@@ -135,6 +149,8 @@ class Jobs:
 
     def _run_guarded(self, job: _Job) -> None:
         """Run a job; its errors are logged and reported, and the schedule continues."""
+        if self._is_early(job):
+            return
         try:
             job.run()
         except Stopped:
@@ -149,6 +165,14 @@ class Jobs:
             self._problems.clear(job.name)
         finally:
             self._mirror.ledger.close()
+
+    def _is_early(self, job: _Job) -> bool:
+        """Return whether a job that removes is due only because the clock has jumped."""
+        began, before = time.monotonic(), self._began_at.get(job.name, -math.inf)
+        early = job.removes and began - before < _LEAST_OF_INTERVAL * job.every.total_seconds()
+        if not early:
+            self._began_at[job.name] = began
+        return early
 
     def _poll(self, search: Search) -> None:
         poll = self._mirror.poller().poll(search, self._stop)
@@ -190,6 +214,7 @@ class Jobs:
         self._problems.update(_STALLED, stalled)
         throttled = throttling_note(self._mirror.ledger, now=self._mirror.now())
         self._problems.update(_THROTTLED, throttled)
+        self._problems.update(_ARCHIVE, archive_problem(self._mirror.ledger, self._mirror.archive))
         self._problems.update(_LOG, _log_problem(LOG_OUTPUT.losses))
         self._problems.write()
 

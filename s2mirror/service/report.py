@@ -14,6 +14,7 @@ from s2mirror.model import Rejected
 from s2mirror.planning.bandwidth import Allowance, allowance_at
 from s2mirror.planning.downloads import ASSUMED_BYTES
 from s2mirror.planning.quota import WINDOW, backfill_at, spent_bytes
+from s2mirror.service.archive_identity import archive_problem
 from s2mirror.service.certificates import last_summary
 from s2mirror.service.health import Health, read_health
 from s2mirror.service.previews import PreviewStatus, current_preview_status
@@ -74,6 +75,8 @@ class Status:
     held_bytes: int
     partial_products: int
     """Held products of which only selected files are held."""
+    archive_problem: str
+    """Why the archive cannot be used, such as a disk that is not mounted; empty if it can."""
     free_bytes: int
     store: FailoverStatus
     key_expiry_notes: tuple[str, ...]
@@ -97,9 +100,13 @@ class Status:
 
     @property
     def current(self) -> bool:
-        """Whether no product waits or failed, and every search was listed without an error."""
+        """Whether the archive is there, no product waits or failed, and every search was listed."""
         listed = all(cursor.listed_at and not cursor.error for cursor in self.searches)
-        return listed and not any(self.products.get(state) for state in PENDING | TROUBLED)
+        return (
+            not self.archive_problem
+            and listed
+            and not any(self.products.get(state) for state in PENDING | TROUBLED)
+        )
 
 
 def status(mirror: Mirror) -> Status:
@@ -119,6 +126,7 @@ def status(mirror: Mirror) -> Status:
         bandwidth=allowance_at(mirror.settings.download.hours, now),
         deferrals=tuple(_deferrals(mirror)),
         partial_products=ledger.selections.partial_count(),
+        archive_problem=archive_problem(ledger, mirror.archive),
         free_bytes=existing(mirror.archive).free_bytes(),
         store=failover_status(mirror.settings, ledger),
         key_expiry_notes=tuple(note.text for note in key_expiry_notes(mirror.settings, now=now)),

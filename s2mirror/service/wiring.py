@@ -11,7 +11,6 @@ from pathlib import Path
 from s2mirror.adapters.archive import NETWORK_KINDS, Archive, StaticCatalog, filesystem_kind
 from s2mirror.adapters.deletions import ODataDeletions
 from s2mirror.adapters.ledger import Ledger, open_ledger
-from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
 from s2mirror.adapters.objectstore import FailoverStore
 from s2mirror.adapters.stac_catalog import StacApiCatalog
 from s2mirror.area import WatchArea, check_area_names
@@ -23,6 +22,7 @@ from s2mirror.planning.retry import RetryPolicy
 from s2mirror.planning.searches import Search
 from s2mirror.planning.sweeps import SweepPolicy
 from s2mirror.ports import ObjectStore, Progress
+from s2mirror.service.archive_identity import ensure_identity
 from s2mirror.service.options import (
     new_claimer,
     new_throttle,
@@ -81,7 +81,7 @@ class Mirror:
 
     def require_archive(self) -> None:
         """Raise ArchiveError unless the archive that belongs to this ledger is mounted."""
-        _check_identity(self.ledger, self.archive)
+        ensure_identity(self.ledger, self.archive)
 
     @property
     def area_names(self) -> list[str]:
@@ -252,7 +252,7 @@ def open_mirror(settings: Settings, *, create: bool) -> Mirror:
     refuse_network_file_system(settings.ledger.path)
     mirror = mirror_on(open_ledger(settings.ledger.path, create=create), settings)
     if create:
-        _check_identity(mirror.ledger, mirror.archive)
+        ensure_identity(mirror.ledger, mirror.archive)
     return mirror
 
 
@@ -285,12 +285,3 @@ def refuse_network_file_system(path: Path) -> None:
             f"ledger {path} is on a network file system ({kind}), on which SQLite's locks fail and "
             "the file can be damaged; set ledger.path to a local disk. The archive may stay on it"
         )
-
-
-def _check_identity(ledger: Ledger, archive: Archive) -> None:
-    """Raise ArchiveError unless ledger and archive have one identity; the first time, set it."""
-    known = ledger.state.get(ARCHIVE_ID)
-    if known is not None:
-        archive.require(known)
-        return
-    ledger.state.set(ARCHIVE_ID, archive.archive_id() or archive.create())

@@ -178,7 +178,7 @@ def at_work(
 ) -> Iterator[None]:
     """Run a daemon within this process, with shorter intervals than a real one."""
     requests = SignalRequests()
-    daemon = Daemon(mirror, notifier or RecordingNotifier(), requests, lambda: None, intervals)
+    daemon = Daemon(mirror, notifier or RecordingNotifier(), requests, lambda: mirror, intervals)
     thread = threading.Thread(target=daemon.run)
     thread.start()
     try:

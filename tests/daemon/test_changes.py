@@ -68,11 +68,15 @@ def test_sighup_with_a_bad_configuration_logs_every_fault(daemon: Running, kit: 
     faults = daemon.log("config.refused")[0]["faults"]
     assert any("area[0].bbox" in fault for fault in faults)
     assert any("unknown key 'reserved'" in fault for fault in faults)
+    daemon.wait_until_unhealthy(f"the old one stays active: {faults[0]}")
     path.write_text(good)
     kit.sandbox.publish(later)
     daemon.wait_until_held(first.id, later.id)
     assert "READY=1" not in daemon.sent, "nothing was reloaded"
     assert len(daemon.log("mirror.started")) == 1
+    reload(daemon)
+    daemon.wait_for("READY=1")
+    daemon.wait_until_healthy()
     daemon.stop()
 
 
@@ -84,7 +88,7 @@ def test_sighup_cannot_change_ledger_or_lose_archive(daemon: Running, kit: Kit) 
     reload(daemon)
     wait_until(lambda: daemon.log("config.refused"), "config.refused")
     assert daemon.log("config.refused")[0]["faults"] == [
-        "ledger.path: takes effect only with a restart"
+        "ledger.path has changed; restart the daemon to use the new ledger"
     ]
     del kit.sections["ledger"]
     kit.config.write_text(kit.config.read_text().replace('root = "archive"', 'root = "unmounted"'))

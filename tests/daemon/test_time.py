@@ -2,7 +2,7 @@ import os
 import signal
 import time
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from daemon_kit import RecordingNotifier, Running, at_work, problems
 from kit import BAND_BYTES, DRIP, Kit, tiny, wait_until
 
 from s2mirror.sandbox import Answer, Exchange, Fault
-from s2mirror.service.health import read_health
+from s2mirror.service.health import Health, read_health
 from s2mirror.service.wiring import Mirror, utc_now
 from s2mirror.service.workers import Intervals
 
@@ -23,6 +23,9 @@ name = "zurich"
 tiles = ["32TMT"]
 start = 2020-01-01
 """
+
+
+DAY = timedelta(days=1)
 
 
 def searches(kit: Kit) -> list[Exchange]:
@@ -81,6 +84,36 @@ def test_clock_jump_starts_a_poll_at_once(kit: Kit, days: int) -> None:
         wait_until(lambda: len(searches(kit)) > before, "a poll")
 
 
+def test_clock_jump_removes_nothing_at_once(kit: Kit) -> None:
+    kit.areas = ONE_SEARCH
+    kit.sections["prune"] = 'after = "9 d"\ntrash_keep = "1 d"'
+    done, new = (tiny(sensed_at=utc_now().replace(microsecond=0) - DAY * n) for n in (2, 3))
+    kit.sandbox.publish([done, new])
+    kit.cycle()
+    assert kit.call("mark", "processed", done.id) == 0
+    step = [timedelta()]
+    mirror = replace(kit.mirror(), now=lambda: utc_now() + step[0])
+    with at_work(mirror, Intervals(tick_seconds=0.05)):
+        wait_until(lambda: len(searches(kit)) >= 2, "a poll")
+        before = len(searches(kit))
+        step[0] = timedelta(days=400)
+        wait_until(lambda: len(searches(kit)) > before, "the poll after the jump")
+        health = wait_until_reported_after(mirror, utc_now() + timedelta(days=399))
+        assert not health.problems
+        assert kit.states() == {done.id: "processed", new.id: "archived"}
+
+
+def wait_until_reported_after(mirror: Mirror, instant: datetime) -> Health:
+    def report() -> Health | None:
+        found = read_health(mirror.ledger, now=mirror.now())
+        return found if found and found.at > instant else None
+
+    wait_until(report, "a report")
+    found = report()
+    assert found
+    return found
+
+
 def test_downloads_resume_when_the_key_is_valid_again(kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     kit.sandbox.s3_proxy.inject(Fault(answer=Answer(status=401), times=None))
@@ -100,7 +133,10 @@ def test_downloads_resume_when_the_archive_is_mounted_again(kit: Kit) -> None:
         wait_until(lambda: read_health(mirror.ledger, now=mirror.now()), "the first report")
         kit.archive.rename(kit.folder / "away")
         kit.sandbox.publish(tiny())
-        wait_until(lambda: problems(mirror), "a problem")
+        wait_until(lambda: "is its disk mounted?" in str(problems(mirror)), "a problem")
+        health = kit.json("health")
+        assert not health["ok"]
+        assert any("is its disk mounted?" in text for text in health["problems"])
         (kit.folder / "away").rename(kit.archive)
         wait_until(lambda: kit.states() == {tiny().id: "archived"}, "archived")
         wait_until(lambda: not problems(mirror), "all well")
