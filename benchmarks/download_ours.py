@@ -51,7 +51,7 @@ def main() -> None:
     mirror = mirror_in(Path(folder), endpoint, ca_file)
     queue(mirror, int(count))
     work = {"whole": whole, "bytes": only_bytes}[mode]
-    store, connections = mirror.store(), Connections(CONNECTIONS)
+    store, connections = mirror.store(StopFlag()), Connections(CONNECTIONS)
     store.wait_seconds()  # boto3 starts slowly, once in a daemon's life
     started = time.monotonic()
     work(mirror, store, connections)

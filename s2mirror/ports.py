@@ -1,4 +1,4 @@
-"""The outside as the mirror sees it, in the mirror's own words."""
+"""The interfaces of the services, files and progress displays that the steps use."""
 
 from collections.abc import Collection, Generator, Iterator
 from datetime import datetime
@@ -13,7 +13,7 @@ Bytes = bytes | memoryview
 
 
 class StacCatalog(Protocol):
-    """Lists products. Raises only CatalogError and its kin."""
+    """Lists products. Raises only CatalogError and its subclasses."""
 
     def collections(self) -> frozenset[str]:
         """Return the ids of the collections that the catalog has."""
@@ -21,8 +21,8 @@ class StacCatalog(Protocol):
     def search(self, query: CatalogQuery) -> Iterator[Page]:
         """Yield pages until the listing is complete.
 
-        An exhausted iterator means a *complete* listing. Every doubt about that (a foreign answer,
-        a repeated token, too many pages) is an error instead.
+        An exhausted iterator means a *complete* listing. Every doubt about that (a foreign
+        response, a repeated token, too many pages) is an error instead.
         """
 
     def listed(self, collection: str, ids: Collection[str]) -> frozenset[str]:
@@ -33,67 +33,70 @@ class ObjectStore(Protocol):
     """Reads product files. Raises only StoreError, CredentialError, HostileInput and Stopped."""
 
     def probe(self) -> None:
-        """List one object, to prove that endpoint, bucket and keys work together."""
+        """List one object, to check that endpoint, bucket and keys work together."""
 
     def list_product(self, s3_prefix: str) -> Listing:
         """Return every object below *s3_prefix*; empty if there is none yet."""
 
     def wait_seconds(self) -> float:
-        """Return for how long the next request should wait, for the account's rate."""
+        """Return how long the next request should wait for the account's rate limit."""
 
     def read(self, file: RemoteFile, *, start_byte: int = 0) -> Generator[Bytes, None, None]:
         """Yield the bytes of *file* from *start_byte*, of the version that was listed.
 
-        Each piece is valid only until the next is asked for: its memory is used again. Who does not
-        read to the end must close the generator, or its connection stays open.
-        Raises StoreError if the object changed since (``If-Match``), StoreUnavailable if the
-        answer ends early. A store that ignores the range and answers with the whole object is
-        read past the first *start_byte* bytes. A read that starts at the end yields nothing.
+        Each piece is valid only until the next one is requested: its memory is reused. A caller
+        that does not read to the end must close the generator, or its connection stays open.
+        Raises StoreError if the object changed since the listing (``If-Match``), StoreUnavailable
+        if the response ends early. If the store ignores the range and sends the whole object, the
+        first *start_byte* bytes are skipped. A read that starts at the end yields nothing.
         """
 
 
 class DeletionFeed(Protocol):
-    """Lists products that were deleted upstream. Raises only CatalogError and its kin."""
+    """Lists products that CDSE deleted. Raises only CatalogError and its subclasses."""
 
-    def since(self, moment: datetime) -> Iterator[tuple[Deletion, ...]]:
-        """Yield batches of deletions from *moment* on, oldest first, until the newest."""
+    def since(self, instant: datetime) -> Iterator[tuple[Deletion, ...]]:
+        """Yield batches of deletions from *instant* on, oldest first, until the newest."""
 
 
 class TokenSource(Protocol):
-    """Gives OAuth2 tokens. Raises only TokenError and its kin, CredentialError and Stopped."""
+    """Returns OAuth2 tokens. Raises only TokenError, its subclasses, CredentialError, Stopped."""
 
     def token(self, stop: StopFlag) -> str:
-        """Return a token that lives for a while yet: the same to all who ask meanwhile."""
+        """Return a token that is not about to expire; concurrent callers get the same one."""
 
     def refuse(self, token: str) -> None:
-        """Take note that a service did not accept *token*: it is not given to anyone again."""
+        """Record that a service refused *token*, so that no caller gets it again."""
 
 
 class PreviewRenderer(Protocol):
-    """Draws pictures of any area. Raises PreviewError and its kin, TokenError, CredentialError."""
+    """Renders images of any area.
+
+    Raises PreviewError, TokenError, their subclasses, CredentialError and Stopped.
+    """
 
     def render(self, request: RenderRequest, stop: StopFlag) -> RenderedImage:
-        """Return the picture that *request* asks for, and what it cost."""
+        """Return the requested image and its cost."""
 
 
 class ProductImages(Protocol):
-    """Finds the pictures that products bring along. Raises only PreviewError."""
+    """Reads the images that a product contains. Raises only PreviewError."""
 
     def quicklook(self, folder: Path, product: Product) -> RenderedImage:
         """Return the small JPEG of the product in *folder*."""
 
     def tci(self, folder: Path, *, longest_pixels: int, form: str) -> RenderedImage:
-        """Return the true-colour band of the product in *folder*, made smaller."""
+        """Return the true-colour band of the product in *folder*, at a reduced size."""
 
 
 class Progress(Protocol):
-    """Hears how work goes on, from any thread."""
+    """Receives the progress of downloads, from any thread."""
 
     def began(self, product_id: str, *, size_bytes: int, staged_bytes: int) -> None:
-        """Say that a product's download starts, with what is already there."""
+        """Report that a product's download starts, with the bytes that are already staged."""
 
     def received(self, product_id: str, size_bytes: int) -> None:
-        """Say that more bytes of a product have been written."""
+        """Report that more bytes of a product have been written."""
 
     def ended(self, product_id: str, outcome: str) -> None:
-        """Say that a worker has let go of a product, and how that came about."""
+        """Report that the download of a product has ended, and its outcome."""

@@ -26,7 +26,7 @@ _TOO_MANY: Final = 429
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ODataOptions:
-    """Where the OData interface is."""
+    """Address and settings of the OData interface."""
 
     url: str
     timeout_seconds: float = 60.0
@@ -39,51 +39,51 @@ class ODataDeletions:
     def __init__(self, options: ODataOptions) -> None:
         self._options = options
 
-    def since(self, moment: datetime) -> Iterator[tuple[Deletion, ...]]:
-        """Yield batches of deletions from *moment* on, oldest first, until the newest.
+    def since(self, instant: datetime) -> Iterator[tuple[Deletion, ...]]:
+        """Yield batches of deletions from *instant* on, oldest first, until the newest.
 
-        Each batch is asked for from the last stamp of the one before, as OData skips no more than
-        10,000 entries; those of that very stamp are skipped by number.
+        Each batch starts at the last time of the batch before, as OData skips no more than 10,000
+        entries; entries of exactly that time are skipped by number.
         """
         skip = 0
         while True:
-            batch = tuple(_deletion(found) for found in self._page(moment, skip))
-            self._check_order(moment, batch)
+            batch = tuple(_deletion(found) for found in self._page(instant, skip))
+            self._check_order(instant, batch)
             if batch:
                 yield batch
             if len(batch) < PAGE_ITEMS:
                 return
             last = batch[-1].deleted_at
             ties = sum(deletion.deleted_at == last for deletion in batch)
-            skip = skip + ties if last == moment else ties
-            moment = last
+            skip = skip + ties if last == instant else ties
+            instant = last
             if skip > _MAX_SKIP:
                 raise CatalogError(
-                    f"more than {_MAX_SKIP} products were deleted upstream at {last}; "
-                    "the feed cannot be read past that. Nothing is removed here"
+                    f"reading the feed of deleted products: more than {_MAX_SKIP} products have "
+                    f"the deletion time {last}, and OData returns no more. Nothing was removed here"
                 )
 
-    def _check_order(self, moment: datetime, batch: tuple[Deletion, ...]) -> None:
-        """Raise CatalogError for an answer that is not what was asked for, oldest first."""
-        stamps = [moment - _TOLERANCE, *(deletion.deleted_at for deletion in batch)]
-        if stamps != sorted(stamps):
+    def _check_order(self, instant: datetime, batch: tuple[Deletion, ...]) -> None:
+        """Raise CatalogError unless the batch starts at *instant* and is sorted, oldest first."""
+        times = [instant - _TOLERANCE, *(deletion.deleted_at for deletion in batch)]
+        if times != sorted(times):
             raise CatalogError(
-                f"the feed of deleted products {self._options.url} does not keep to the dates and "
-                "the order asked for; nothing is removed here. Check endpoints.odata_url"
+                f"the feed of deleted products {self._options.url} ignores the requested dates or "
+                "order. Nothing was removed here; check endpoints.odata_url"
             )
 
-    def _page(self, moment: datetime, skip: int) -> list[Any]:
+    def _page(self, instant: datetime, skip: int) -> list[Any]:
         url = urljoin(self._options.url, "DeletedProducts")
-        stamp = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        start = instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         query: dict[str, str | int] = {
-            "$filter": f"Collection/Name eq 'SENTINEL-2' and DeletionDate ge {stamp}",
+            "$filter": f"Collection/Name eq 'SENTINEL-2' and DeletionDate ge {start}",
             "$orderby": "DeletionDate asc",
             "$top": PAGE_ITEMS,
             "$skip": skip,
         }
         verify = str(self._options.ca_file) if self._options.ca_file else True
         try:
-            answer = requests.get(
+            response = requests.get(
                 url,
                 params=query,
                 headers={"User-Agent": USER_AGENT},
@@ -94,22 +94,23 @@ class ODataDeletions:
             raise CatalogUnavailable(
                 f"cannot reach the feed of deleted products {url}: {error}; will be tried again"
             ) from error
-        return _values(url, answer)
+        return _values(url, response)
 
 
-def _values(url: str, answer: requests.Response) -> list[Any]:
-    if answer.status_code >= _SERVER_ERRORS or answer.status_code == _TOO_MANY:
+def _values(url: str, response: requests.Response) -> list[Any]:
+    if response.status_code >= _SERVER_ERRORS or response.status_code == _TOO_MANY:
         raise CatalogUnavailable(
-            f"the feed of deleted products {url} answered {answer.status_code}; will be tried again"
+            f"the feed of deleted products {url} answered {response.status_code}; "
+            "will be tried again"
         )
     try:
-        values = answer.json()["value"]
+        values = response.json()["value"]
     except (ValueError, KeyError, TypeError):
         values = None
-    if not answer.ok or not isinstance(values, list):
+    if not response.ok or not isinstance(values, list):
         raise CatalogError(
-            f"the feed of deleted products {url} answered {answer.status_code} with something "
-            "else than a list; nothing is removed here. Check endpoints.odata_url"
+            f"the feed of deleted products {url} answered {response.status_code} without a "
+            "list of products. Nothing was removed here; check endpoints.odata_url"
         )
     return values
 
@@ -123,6 +124,6 @@ def _deletion(found: Any) -> Deletion:  # noqa: ANN401 - parsed JSON
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CatalogError(
-            f"the feed of deleted products has an entry without name or date ({error}); "
-            "nothing is removed here"
+            f"the feed of deleted products has an entry without a usable name or date ({error}). "
+            "Nothing was removed here"
         ) from error

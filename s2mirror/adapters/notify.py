@@ -12,12 +12,12 @@ from typing import Final
 
 from s2mirror.clean_text import clean_text
 
-_PATIENCE_SECONDS: Final = 1.0
+_TIMEOUT_SECONDS: Final = 1.0
 """A full socket must not delay a stop for longer."""
 
 
 class Notifier:
-    """Sends ``READY=1`` and the like to the socket that systemd named; silent without one."""
+    """Sends ``READY=1`` and the like to the socket in NOTIFY_SOCKET; does nothing without one."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         address = environment.get("NOTIFY_SOCKET", "")
@@ -49,6 +49,6 @@ class Notifier:
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
         # sd_notify(3): a service ignores errors of its notifications.
         with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as channel:
-            channel.settimeout(_PATIENCE_SECONDS)
+            channel.settimeout(_TIMEOUT_SECONDS)
             channel.connect(self._address)
             channel.sendall(text.encode())

@@ -211,7 +211,7 @@ def deliver(
     counter = _Counter(progress)
     worker = DownloadWorker(
         mirror=mirror,
-        fetcher=mirror.fetcher(mirror.store(), connections, counter),
+        fetcher=mirror.fetcher(mirror.store(stop), connections, counter),
         progress=counter,
         stop=stop,
         areas=tuple(areas),

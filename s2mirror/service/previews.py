@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.ledger.state_values import PREVIEW_RULES
-from s2mirror.adapters.previews import ProductPictures
+from s2mirror.adapters.previews import ProductImageReader
 from s2mirror.config import Area, Settings
 from s2mirror.errors import MirrorError, QuotaError, Stopped
 from s2mirror.planning.preview_extents import Size
@@ -67,7 +67,7 @@ def preview_maker(mirror: Mirror) -> PreviewMaker:
         ledger=mirror.ledger,
         archive=mirror.archive,
         renderer=renderer,
-        product_images=ProductPictures(),
+        product_images=ProductImageReader(),
         allowance=allowance(settings),
         folder=settings.preview.folder,
         reserve_bytes=settings.archive.reserve_bytes,

@@ -11,6 +11,7 @@ from s2mirror.config import Settings
 from s2mirror.planning.keys import KeyWarning, key_warnings
 from s2mirror.service.logs import log
 from s2mirror.service.options import key_expiries, store_options, store_targets
+from s2mirror.stop import StopFlag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,9 @@ class FailoverStatus:
     why: str
 
 
-def open_store(settings: Settings, ledger: Ledger, now: Callable[[], datetime]) -> FailoverStore:
+def open_store(
+    settings: Settings, ledger: Ledger, now: Callable[[], datetime], stop: StopFlag
+) -> FailoverStore:
     """Return the store, which begins with the endpoint that was used last.
 
     Raises CredentialError if a key is missing.
@@ -42,7 +45,10 @@ def open_store(settings: Settings, ledger: Ledger, now: Callable[[], datetime]) 
 
     started_with = failover_status(settings, ledger).endpoint
     return FailoverStore(
-        store_options(settings), store_targets(settings, started_with=started_with), on_failover
+        store_options(settings),
+        store_targets(settings, started_with=started_with),
+        on_failover,
+        stop,
     )
 
 

@@ -46,6 +46,7 @@ from s2mirror.steps.prune import Pruner
 from s2mirror.steps.rescope import searches_for
 from s2mirror.steps.throttle import Throttle
 from s2mirror.steps.withdraw import Withdrawer
+from s2mirror.stop import StopFlag
 
 
 def utc_now() -> datetime:
@@ -134,9 +135,9 @@ class Mirror:
             now=self.now,
         )
 
-    def store(self) -> FailoverStore:
+    def store(self, stop: StopFlag) -> FailoverStore:
         """Return a client of the S3 store. Raises CredentialError if a key is missing."""
-        return open_store(self.settings, self.ledger, self.now)
+        return open_store(self.settings, self.ledger, self.now, stop)
 
     def fetcher(self, store: ObjectStore, connections: Connections, progress: Progress) -> Fetcher:
         """Return the fetch step."""

@@ -162,7 +162,7 @@ class Workers:
     def _store(self) -> FailoverStore:
         with self._store_lock:
             if self._open_store is None:
-                self._open_store = self._mirror.store()
+                self._open_store = self._mirror.store(self._stop)
             return self._open_store
 
     def _process(self) -> None:

@@ -42,7 +42,7 @@ def doubt(sandbox: Sandbox, **changes: Any) -> CatalogError:  # noqa: ANN401 - S
 FEATURE = {"type": "Feature", "id": "x"}
 
 
-def test_a_next_page_on_another_host_is_not_followed(sandbox: Sandbox) -> None:
+def test_next_page_on_another_host_is_not_followed(sandbox: Sandbox) -> None:
     answer(sandbox, page(next_link("https://elsewhere.example/v1/search"), features=[FEATURE]))
     assert str(doubt(sandbox)) == (
         "the catalog's next page is on another host (elsewhere.example); "
@@ -50,7 +50,7 @@ def test_a_next_page_on_another_host_is_not_followed(sandbox: Sandbox) -> None:
     )
 
 
-def test_a_paging_token_that_comes_twice_ends_the_listing_in_doubt(sandbox: Sandbox) -> None:
+def test_repeated_paging_token_ends_the_listing(sandbox: Sandbox) -> None:
     link = next_link(f"{sandbox.stac_url}search", token="next:1")  # noqa: S106 - a paging token
     answer(sandbox, page(link, features=[FEATURE]))
     assert str(doubt(sandbox, max_pages=5)) == (
@@ -59,7 +59,7 @@ def test_a_paging_token_that_comes_twice_ends_the_listing_in_doubt(sandbox: Sand
     )
 
 
-def test_more_pages_than_are_allowed_end_the_listing_in_doubt(sandbox: Sandbox) -> None:
+def test_too_many_pages_end_the_listing(sandbox: Sandbox) -> None:
     fill(sandbox, 7)
     assert str(doubt(sandbox, page_size=2, max_pages=3)) == (
         "the listing has more than 3 pages; raise catalog.max_pages or split the area"
@@ -67,9 +67,9 @@ def test_more_pages_than_are_allowed_end_the_listing_in_doubt(sandbox: Sandbox) 
     assert len(list(catalog(sandbox, page_size=2, max_pages=4).search(query()))) == 4
 
 
-def test_an_empty_page_with_a_next_one_is_in_doubt(sandbox: Sandbox) -> None:
+def test_empty_page_with_next_link_is_rejected(sandbox: Sandbox) -> None:
     answer(sandbox, page(next_link(f"{sandbox.stac_url}search", token="x")))  # noqa: S106 - a paging token
-    assert "the catalog answered with a foreign document" in str(doubt(sandbox))
+    assert "the catalog sent a foreign document" in str(doubt(sandbox))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_an_empty_page_with_a_next_one_is_in_doubt(sandbox: Sandbox) -> None:
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_a_foreign_answer_is_never_a_complete_listing(sandbox: Sandbox, document: object) -> None:
+def test_foreign_response_is_never_a_complete_listing(sandbox: Sandbox, document: object) -> None:
     answer(sandbox, document)
     assert str(doubt(sandbox)).endswith("will be tried again")
 
@@ -100,7 +100,7 @@ def test_a_foreign_answer_is_never_a_complete_listing(sandbox: Sandbox, document
 @pytest.mark.parametrize(
     "document", [{"collections": [{}], "links": []}, {"collections": ["x"], "links": []}]
 )
-def test_collections_that_are_none_are_a_foreign_answer(sandbox: Sandbox, document: object) -> None:
+def test_malformed_collections_are_a_foreign_response(sandbox: Sandbox, document: object) -> None:
     body = json.dumps(document).encode()
     sandbox.stac_proxy.inject(Fault(path="collections", answer=Answer(status=200, body=body)))
     with pytest.raises(CatalogError):
@@ -108,7 +108,7 @@ def test_collections_that_are_none_are_a_foreign_answer(sandbox: Sandbox, docume
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_a_busy_catalog_is_asked_again_later(sandbox: Sandbox, status: int) -> None:
+def test_busy_catalog_is_a_transient_error(sandbox: Sandbox, status: int) -> None:
     answer(sandbox, b"busy", status=status)
     error = doubt(sandbox)
     assert type(error) is CatalogUnavailable
@@ -118,7 +118,7 @@ def test_a_busy_catalog_is_asked_again_later(sandbox: Sandbox, status: int) -> N
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
-def test_a_refusal_is_no_matter_of_patience(sandbox: Sandbox, status: int) -> None:
+def test_rejected_request_is_not_transient(sandbox: Sandbox, status: int) -> None:
     answer(sandbox, {"code": "no", "description": "bad filter"}, status=status)
     error = doubt(sandbox)
     assert type(error) is CatalogError
@@ -127,7 +127,7 @@ def test_a_refusal_is_no_matter_of_patience(sandbox: Sandbox, status: int) -> No
     assert str(error).endswith("check catalog.url and the area's settings, or report it")
 
 
-def test_a_short_trouble_is_waited_out_within_one_listing(sandbox: Sandbox) -> None:
+def test_short_outage_is_retried_within_one_listing(sandbox: Sandbox) -> None:
     fill(sandbox, 3)
     busy = Answer(status=503)
     sandbox.stac_proxy.inject(Fault(method="POST", skip=1, times=2, answer=busy))
@@ -136,13 +136,13 @@ def test_a_short_trouble_is_waited_out_within_one_listing(sandbox: Sandbox) -> N
 
 
 @pytest.mark.parametrize("asked", ["0", "Wed, 21 Oct 2015 07:28:00 GMT", "soon", "-5"])
-def test_retry_after_in_any_form_is_read_or_passed_over(sandbox: Sandbox, asked: str) -> None:
+def test_retry_after_is_parsed_or_ignored(sandbox: Sandbox, asked: str) -> None:
     busy = Answer(status=429, headers={"Retry-After": asked})
     sandbox.stac_proxy.inject(Fault(method="POST", answer=busy))
     assert list(catalog(sandbox, tries=2).search(query())) == []
 
 
-def test_retry_after_in_seconds_is_waited_for(sandbox: Sandbox) -> None:
+def test_retry_after_in_seconds_delays_the_retry(sandbox: Sandbox) -> None:
     busy = Answer(status=429, headers={"Retry-After": "1"})
     sandbox.stac_proxy.inject(Fault(method="POST", answer=busy))
     began = time.monotonic()
@@ -151,35 +151,35 @@ def test_retry_after_in_seconds_is_waited_for(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("cut", ["reset", "close"])
-def test_an_answer_that_is_cut_is_no_complete_listing(sandbox: Sandbox, cut: str) -> None:
+def test_cut_response_is_no_complete_listing(sandbox: Sandbox, cut: str) -> None:
     fill(sandbox, 3)
     sandbox.stac_proxy.inject(Fault(method="POST", cut_after_bytes=300, cut=cut, times=None))  # type: ignore[arg-type]
     assert isinstance(doubt(sandbox), CatalogError)
 
 
-def test_a_catalog_that_is_not_there_is_asked_again_later(sandbox: Sandbox) -> None:
+def test_unreachable_catalog_is_a_transient_error(sandbox: Sandbox) -> None:
     with deaf_port() as port:
         error = doubt(sandbox, url=f"https://127.0.0.1:{port}/v1/")
     assert type(error) is CatalogUnavailable
     assert str(error).startswith(f"cannot reach the catalog https://127.0.0.1:{port}/v1/: ")
 
 
-def test_a_silent_catalog_is_left_after_a_while(sandbox: Sandbox) -> None:
+def test_silent_catalog_times_out(sandbox: Sandbox) -> None:
     sandbox.stac_proxy.inject(Fault(method="POST", silent=True))
     assert type(doubt(sandbox, timeout_seconds=0.3)) is CatalogUnavailable
 
 
-def test_the_private_ca_is_needed_and_enough(sandbox: Sandbox) -> None:
+def test_private_ca_is_needed_and_sufficient(sandbox: Sandbox) -> None:
     assert isinstance(doubt(sandbox, ca_file=None), CatalogError)
     assert list(catalog(sandbox).search(query())) == []
 
 
-def test_the_servers_clock_can_be_asked(sandbox: Sandbox) -> None:
+def test_server_time_is_read_from_date_header(sandbox: Sandbox) -> None:
     told = catalog(sandbox).server_time()
     assert abs(told - datetime.now(UTC)) < timedelta(seconds=30)
 
 
-def test_an_item_that_cannot_be_used_does_not_end_the_listing(sandbox: Sandbox) -> None:
+def test_unusable_item_does_not_end_the_listing(sandbox: Sandbox) -> None:
     good = sandbox.stac.served(make_item(ProductSpec()).item)
     answer(sandbox, page(features=[FEATURE, good]))
     (found,) = catalog(sandbox).search(query())
@@ -187,7 +187,7 @@ def test_an_item_that_cannot_be_used_does_not_end_the_listing(sandbox: Sandbox) 
     assert [rejected.id for rejected in found.rejected] == ["x"]
 
 
-def test_a_sensing_time_is_asked_for_to_the_microsecond(sandbox: Sandbox) -> None:
+def test_sensing_interval_is_sent_to_the_microsecond(sandbox: Sandbox) -> None:
     moment = SENSED_AT.replace(microsecond=999_999)
     list(catalog(sandbox).search(query(sensed_from=SENSED_AT, sensed_until=moment)))
     asked = sandbox.requests[-1].body
@@ -201,7 +201,7 @@ def real_size(sandbox: Sandbox, count: int) -> list[dict[str, Any]]:
     return [dict(sandbox.stac.served(make_product(spec).item)) for spec in specs]
 
 
-def test_an_item_that_says_where_it_lies_in_an_odd_place_is_asked_for_whole(
+def test_item_without_usual_links_is_requested_whole(
     sandbox: Sandbox,
 ) -> None:
     usual, odd = real_size(sandbox, 2)
@@ -213,7 +213,7 @@ def test_an_item_that_says_where_it_lies_in_an_odd_place_is_asked_for_whole(
     assert [request.method for request in sandbox.requests] == ["POST", "POST"]
 
 
-def test_only_what_the_mirror_uses_of_an_item_is_asked_for(sandbox: Sandbox) -> None:
+def test_search_requests_only_the_fields_it_uses(sandbox: Sandbox) -> None:
     whole = real_size(sandbox, 20)
     sandbox.catalogue.put(whole)
     (found,) = catalog(sandbox, page_size=20).search(query())

@@ -2,14 +2,15 @@ from collections.abc import Mapping
 
 import pytest
 from adapters_builders import catalog, store
-from contracts import CatalogContract, Register, StaticCatalog, StoreContract
-from fakes import FakeRegister, FakeShelf
+from contracts import CatalogContract, CatalogFixture, StoreContract, StoreFixture
+from discovery_kit import FakeCatalog
 
+from s2mirror.adapters.stac_catalog import parse_item
 from s2mirror.sandbox import Answer, Fault, ProductSpec, Sandbox, make_item
 
 
-class SandboxShelf:
-    """The real store adapter, on the sandbox."""
+class SandboxStore:
+    """The store adapter, on the sandbox."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -19,8 +20,8 @@ class SandboxShelf:
         self._sandbox.store.put(objects)
 
 
-class SandboxRegister:
-    """The real catalog adapter, on the sandbox, three items on a page."""
+class SandboxCatalog:
+    """The catalog adapter, on the sandbox, three items on a page."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -36,25 +37,34 @@ class SandboxRegister:
         )
 
 
-class TestFakeStore(StoreContract):
-    @pytest.fixture
-    def shelf(self) -> StaticCatalog:
-        return FakeShelf()
+class DiscoveryCatalog:
+    """The fake catalog of the discovery tests, three items on a page."""
+
+    def __init__(self) -> None:
+        self.catalog = FakeCatalog(page_items=3)
+
+    def put(self, *specs: ProductSpec) -> None:
+        for spec in specs:
+            item = dict(make_item(spec).item)
+            self.catalog.add(parse_item(item, collection=spec.collection, bucket="eodata"))
+
+    def break_after_pages(self, count: int) -> None:
+        self.catalog.breaks_after_pages = count
 
 
 class TestS3Store(StoreContract):
     @pytest.fixture
-    def shelf(self, sandbox: Sandbox) -> StaticCatalog:
-        return SandboxShelf(sandbox)
+    def subject(self, sandbox: Sandbox) -> StoreFixture:
+        return SandboxStore(sandbox)
 
 
 class TestFakeCatalog(CatalogContract):
     @pytest.fixture
-    def register(self) -> Register:
-        return FakeRegister()
+    def subject(self) -> CatalogFixture:
+        return DiscoveryCatalog()
 
 
 class TestStacApiCatalog(CatalogContract):
     @pytest.fixture
-    def register(self, sandbox: Sandbox) -> Register:
-        return SandboxRegister(sandbox)
+    def subject(self, sandbox: Sandbox) -> CatalogFixture:
+        return SandboxCatalog(sandbox)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from s2mirror.adapters.objectstore.error_map import (
-    BY_BREAK,
     BY_CODE,
+    BY_EXCEPTION,
     BY_STATUS,
     OTHERWISE,
     REFUSED_BUCKET,
@@ -39,13 +39,11 @@ HEAD = "| response | error | effect | message |"
         ({"retry-after": "7", "x-ratelimit-reset": "20"}, 7),
     ],
 )
-def test_how_long_to_wait_is_what_the_store_says_within_reason(
-    headers: dict[str, str], seconds: float | None
-) -> None:
+def test_retry_after_is_read_within_reason(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after_seconds(headers) == seconds
 
 
-def test_a_date_to_wait_for_counts_from_now() -> None:
+def test_retry_after_date_counts_from_now() -> None:
     ahead, past = (email.utils.formatdate(time.time() + s, usegmt=True) for s in (100, -100))
     assert retry_after_seconds({"retry-after": ahead}) == pytest.approx(100, abs=30)
     assert retry_after_seconds({"retry-after": past}) == 0
@@ -58,7 +56,7 @@ def rows() -> Iterator[tuple[str, Row]]:
     yield "403 for one object", REFUSED_OBJECT
     yield from ((f"{status}", row) for status, row in BY_STATUS.items())
     yield "any other status", OTHERWISE
-    for kinds, row in BY_BREAK.items():
+    for kinds, row in BY_EXCEPTION.items():
         yield ", ".join(f"`{kind.__name__}`" for kind in kinds), row
 
 
@@ -70,7 +68,7 @@ def consequence(kind: type[MirrorError]) -> str:
     return "the product is tried again later" if kind.transient else "the product fails"
 
 
-def test_the_document_has_the_table_as_the_code_has_it() -> None:
+def test_faults_page_repeats_the_error_table() -> None:
     expected = [
         f"| {came} | {kind.__name__} | {consequence(kind)} | {advice} |"
         for came, (kind, advice) in rows()
@@ -81,11 +79,11 @@ def test_the_document_has_the_table_as_the_code_has_it() -> None:
     assert lines[start:end] == expected
 
 
-def test_a_wrong_key_is_never_a_products_fault() -> None:
+def test_wrong_key_never_charges_a_product() -> None:
     keys = {kind for _, (kind, _) in rows() if issubclass(kind, CredentialError)}
     assert len(keys) > 1
     assert not any(kind.counts_as_attempt for kind in keys)
 
 
-def test_no_answer_alone_makes_bytes_count_as_wrong() -> None:
+def test_no_response_alone_is_an_integrity_error() -> None:
     assert not any(issubclass(kind, IntegrityError) for _, (kind, _) in rows())

@@ -73,7 +73,7 @@ def reason_for(item: object, collection: str = L2A) -> str:
     return str(caught.value)
 
 
-def test_a_real_item_of_2026_becomes_the_right_product() -> None:
+def test_real_item_of_2026_becomes_a_product() -> None:
     found = parse(real(ITEM_2026))
     assert found.id == "S2C_MSIL2A_20260527T014651_N0512_R017_T55WFR_20260527T042005"
     assert (found.tile, found.baseline, found.relative_orbit) == ("55WFR", "05.12", 17)
@@ -86,7 +86,7 @@ def test_a_real_item_of_2026_becomes_the_right_product() -> None:
     assert unpack(found.footprint_wkb).is_valid
 
 
-def test_a_real_item_without_enclosure_becomes_the_right_product() -> None:
+def test_real_item_without_enclosure_becomes_a_product() -> None:
     item = real(ITEM_2020)
     assert not [link for link in item["links"] if link["rel"] == "enclosure"]
     found = parse(item)
@@ -96,14 +96,14 @@ def test_a_real_item_without_enclosure_becomes_the_right_product() -> None:
     assert found.s3_prefix.startswith("Sentinel-2/MSI/L2A")
 
 
-def test_a_real_l1c_item_becomes_the_right_product() -> None:
+def test_real_l1c_item_becomes_a_product() -> None:
     found = parse(real(ITEM_L1C), L1C)
     assert (found.tile, found.baseline, found.relative_orbit) == ("51CVP", "05.10", 130)
     assert found.s3_prefix.endswith(f"/L1C/2024/01/16/{found.id}.SAFE/")
     assert found.generated_at.date() == datetime(2024, 1, 16, tzinfo=UTC).date()
 
 
-def test_a_marker_where_storage_refs_should_be_a_list_does_no_harm() -> None:
+def test_storage_refs_of_wrong_type_are_ignored() -> None:
     item = copy.deepcopy(MADE)
     for asset in item["assets"].values():
         asset["storage:refs"] = "__KEEP_THIS_MARKER__"
@@ -122,7 +122,7 @@ def test_a_marker_where_storage_refs_should_be_a_list_does_no_harm() -> None:
     ],
     ids=lambda path: path[-1],
 )
-def test_what_the_name_says_too_may_be_missing(path: tuple[str, ...]) -> None:
+def test_values_in_the_name_may_be_missing(path: tuple[str, ...]) -> None:
     assert parse(without(*path)) == parse(MADE)
 
 
@@ -131,7 +131,7 @@ def test_what_the_name_says_too_may_be_missing(path: tuple[str, ...]) -> None:
     [("properties", "eo:cloud_cover"), ("properties", "processing:datetime"), ("links",)],
     ids=lambda path: path[-1],
 )
-def test_what_nothing_depends_on_may_be_missing(path: tuple[str, ...]) -> None:
+def test_optional_values_may_be_missing(path: tuple[str, ...]) -> None:
     assert parse(without(*path)).id == MADE["id"]
 
 
@@ -151,10 +151,10 @@ def test_what_nothing_depends_on_may_be_missing(path: tuple[str, ...]) -> None:
         (changed("landsat-9", "properties", "platform"), "its platform is 'landsat-9'; expected"),
         (changed("sentinel-1-grd", "collection"), "it belongs to 'sentinel-1-grd', not to 'sentin"),
         (changed("../../etc", "id"), "product id '../../etc' is not made of letters"),
-        (changed({}, "assets") | {"links": []}, "no link or asset of it leads to its folder in"),
+        (changed({}, "assets") | {"links": []}, "none of its links and assets points to its"),
         (
             changed([{"rel": "enclosure", "href": f"s3://mine/a/{MADE['id']}.SAFE/"}], "links"),
-            "it lies in bucket 'mine', not in 'eodata'",
+            "it is stored in bucket 'mine', not in 'eodata'",
         ),
         (
             changed([{"rel": "enclosure", "href": f"s3://eodata/../{MADE['id']}.SAFE/"}], "links"),
@@ -163,13 +163,11 @@ def test_what_nothing_depends_on_may_be_missing(path: tuple[str, ...]) -> None:
         (changed("0001-01-01T00:00:00+14:00", "properties", "published"), "it is malformed: "),
     ],
 )
-def test_an_item_that_cannot_become_a_product_is_rejected_with_the_reason(
-    item: object, reason: str
-) -> None:
+def test_unusable_item_is_rejected_with_the_reason(item: object, reason: str) -> None:
     assert reason_for(item).startswith(reason)
 
 
-def test_a_missing_published_time_is_taken_from_created() -> None:
+def test_missing_published_time_falls_back_to_created() -> None:
     item = without("properties", "published")
     item["properties"]["created"] = "2026-05-28T00:00:00Z"
     assert parse(item).published_at == datetime(2026, 5, 28, tzinfo=UTC)
@@ -182,7 +180,7 @@ def _without_times(item: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("value", [True, -1, 0, "7", 7.5, None, 2**63, [7]])
-def test_a_size_that_is_none_counts_as_unknown(value: object) -> None:
+def test_invalid_size_counts_as_unknown(value: object) -> None:
     item = copy.deepcopy(MADE)
     item["assets"].pop("Product", None)
     item["properties"]["_private"] = {"product_size": value}
@@ -190,16 +188,16 @@ def test_a_size_that_is_none_counts_as_unknown(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 10**400, "12", True, None])
-def test_clouds_that_are_no_number_count_as_unknown(value: object) -> None:
+def test_invalid_cloud_cover_counts_as_unknown(value: object) -> None:
     assert parse(changed(value, "properties", "eo:cloud_cover")).cloud_cover_percent is None
 
 
 @pytest.mark.parametrize("value", [-1, 0, 1000, 2**70, True])
-def test_an_orbit_that_is_none_is_taken_from_the_name(value: object) -> None:
+def test_invalid_orbit_is_replaced_by_the_name(value: object) -> None:
     assert parse(changed(value, "properties", "sat:relative_orbit")).relative_orbit == 65
 
 
-def test_one_bad_item_does_not_spoil_its_page() -> None:
+def test_one_bad_item_keeps_its_page_usable() -> None:
     page = parse_page(
         {"features": [MADE, "nonsense", {"id": "x"}]}, collection=L2A, bucket="eodata"
     )
@@ -249,7 +247,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     return open_ledger(folder / "ledger.db")
 
 
-def test_no_nasty_value_in_any_place_stops_a_poll(ledger: Ledger) -> None:
+def test_no_odd_value_anywhere_stops_a_poll(ledger: Ledger) -> None:
     items = [changed_at(path, value) for path in PLACES for value in NASTY]
     page = parse_page({"features": items}, collection=L2A, bucket="eodata")
     assert page.item_count == len(PLACES) * len(NASTY)
@@ -260,7 +258,7 @@ def test_no_nasty_value_in_any_place_stops_a_poll(ledger: Ledger) -> None:
 
 @settings(max_examples=100)
 @given(st.lists(st.tuples(st.sampled_from(PLACES), JUNK), min_size=1, max_size=3))
-def test_whatever_an_item_says_it_is_recorded_as_a_product_or_with_a_reason(
+def test_every_item_becomes_product_or_recorded_rejection(
     ledger: Ledger, changes: list[tuple[tuple[Any, ...], object]]
 ) -> None:
     item = copy.deepcopy(MADE)

@@ -22,7 +22,7 @@ def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[so
         yield listening, name
 
 
-def test_systemd_hears_what_the_service_does(systemd: tuple[socket.socket, str]) -> None:
+def test_notifier_sends_the_service_state_to_systemd(systemd: tuple[socket.socket, str]) -> None:
     listening, name = systemd
     notifier = Notifier({"NOTIFY_SOCKET": name})
     notifier.ready("2 searches scheduled")
@@ -35,7 +35,7 @@ def test_systemd_hears_what_the_service_does(systemd: tuple[socket.socket, str])
     ]
 
 
-def test_a_reload_tells_since_when(systemd: tuple[socket.socket, str]) -> None:
+def test_reload_message_has_the_monotonic_time(systemd: tuple[socket.socket, str]) -> None:
     listening, name = systemd
     before = time.monotonic_ns() // 1000
     Notifier({"NOTIFY_SOCKET": name}).reloading()
@@ -44,14 +44,14 @@ def test_a_reload_tells_since_when(systemd: tuple[socket.socket, str]) -> None:
     assert before <= int(found[1]) <= time.monotonic_ns() // 1000
 
 
-def test_without_systemd_nothing_is_said_and_nothing_fails() -> None:
+def test_notifier_without_systemd_does_nothing() -> None:
     notifier = Notifier({})
     notifier.ready("fine")
     notifier.stopping()
     assert notifier.watchdog_seconds is None
 
 
-def test_a_socket_that_has_gone_does_not_end_the_service(tmp_path: Path) -> None:
+def test_missing_socket_does_not_end_the_service(tmp_path: Path) -> None:
     Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).alive("fine")
 
 
@@ -73,5 +73,5 @@ def test_full_socket_delays_nobody_for_long(systemd: tuple[socket.socket, str]) 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("30000000", 30.0), ("500000", 0.5), ("", None), ("often", None)]
 )
-def test_the_watchdog_is_told_in_microseconds(text: str, seconds: float | None) -> None:
+def test_watchdog_interval_is_read_in_microseconds(text: str, seconds: float | None) -> None:
     assert Notifier({"WATCHDOG_USEC": text}).watchdog_seconds == seconds

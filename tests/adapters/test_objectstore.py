@@ -29,7 +29,7 @@ NEW_KEY = (
     "https://eodata-s3keysmanager.dataspace.copernicus.eu, give it to the mirror, and reload it"
 )
 NETWORK = "check the network, its DNS and store.endpoint; will be tried again"
-CLOCK = "this machine's clock is wrong; set it; work goes on by itself"
+CLOCK = "this machine's clock is wrong; set it; downloads resume by themselves"
 AGAIN = "will be tried again"
 FEWER = "it asks for fewer requests; will be tried again"
 
@@ -81,7 +81,7 @@ def trouble(s3: S3Store, file: RemoteFile, start_byte: int = 0) -> MirrorError:
         (501, "NotImplemented", StoreError, "not retried"),
     ],
 )
-def test_each_refusal_says_what_it_is_and_what_to_do(
+def test_each_error_response_has_kind_and_advice(
     sandbox: Sandbox, file: RemoteFile, status: int, code: str, kind: type, advice: str
 ) -> None:
     refuse(sandbox, status, code)
@@ -95,7 +95,9 @@ def test_each_refusal_says_what_it_is_and_what_to_do(
 @pytest.mark.parametrize(
     "body", [b"rate limit exceeded", b'{"error":"WAF","status":429}', b"<html>Slow</html>", b"<a"]
 )
-def test_a_429_is_one_whatever_its_body(sandbox: Sandbox, file: RemoteFile, body: bytes) -> None:
+def test_status_429_is_busy_whatever_its_body(
+    sandbox: Sandbox, file: RemoteFile, body: bytes
+) -> None:
     reset = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "20"}
     answer = Answer(status=429, body=body, headers=reset)
     sandbox.s3_proxy.inject(Fault(path="MTD", answer=answer))
@@ -105,12 +107,12 @@ def test_a_429_is_one_whatever_its_body(sandbox: Sandbox, file: RemoteFile, body
 
 
 @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "AccessDenied"])
-def test_403_is_not_transient(sandbox: Sandbox, file: RemoteFile, code: str) -> None:
+def test_status_403_is_not_transient(sandbox: Sandbox, file: RemoteFile, code: str) -> None:
     refuse(sandbox, 403, code)
     assert not trouble(store(sandbox), file).transient
 
 
-def test_a_key_that_may_not_even_list_is_a_wrong_key(sandbox: Sandbox, file: RemoteFile) -> None:
+def test_key_without_list_right_is_refused(sandbox: Sandbox, file: RemoteFile) -> None:
     refuse(sandbox, 403, "AccessDenied", path="")
     error = trouble(store(sandbox), file)
     assert type(error) is KeyRefused
@@ -121,7 +123,7 @@ def test_a_key_that_may_not_even_list_is_a_wrong_key(sandbox: Sandbox, file: Rem
     assert error.exit_code == 6
 
 
-def test_a_revoked_key_is_a_wrong_key_for_every_request(sandbox: Sandbox, file: RemoteFile) -> None:
+def test_revoked_key_is_refused_for_every_request(sandbox: Sandbox, file: RemoteFile) -> None:
     s3 = store(sandbox)
     sandbox.store.revoke_key()
     try:
@@ -132,19 +134,19 @@ def test_a_revoked_key_is_a_wrong_key_for_every_request(sandbox: Sandbox, file: 
         sandbox.store.renew_key()
 
 
-def test_a_wrong_secret_is_a_wrong_key(sandbox: Sandbox) -> None:
+def test_wrong_secret_is_a_credential_error(sandbox: Sandbox) -> None:
     with pytest.raises(CredentialError, match="SignatureDoesNotMatch"):
         store(sandbox, secret_key="wrong").probe()  # noqa: S106 - wrong on purpose
 
 
-def test_a_bucket_that_is_not_there_is_named(sandbox: Sandbox) -> None:
+def test_missing_bucket_is_named_in_the_error(sandbox: Sandbox) -> None:
     with pytest.raises(MirrorError, match="listing bucket 'elsewhere': the S3 store answered 404"):
         store(sandbox, bucket="elsewhere").probe()
 
 
 @pytest.mark.parametrize("cut", ["reset", "close", "shorten"])
 @pytest.mark.parametrize("start_byte", [0, 1000])
-def test_a_cut_answer_is_tried_again(
+def test_cut_response_is_a_transient_error(
     sandbox: Sandbox, file: RemoteFile, cut: str, start_byte: int
 ) -> None:
     sandbox.s3_proxy.inject(Fault(path="MTD", cut_after_bytes=500, cut=cut))  # type: ignore[arg-type]
@@ -154,71 +156,65 @@ def test_a_cut_answer_is_tried_again(
     assert str(error).startswith(f"reading {KEY}: ")
 
 
-def test_what_came_before_the_cut_has_been_handed_over(sandbox: Sandbox, file: RemoteFile) -> None:
+def test_bytes_before_a_cut_are_yielded(sandbox: Sandbox, file: RemoteFile) -> None:
     sandbox.s3_proxy.inject(Fault(path="MTD", cut_after_bytes=500, cut="shorten"))
     came: list[bytes] = []
-    with pytest.raises(StoreUnavailable, match="1548 B too few of 2048 came"):
+    with pytest.raises(StoreUnavailable, match="received 1548 B too few of 2048"):
         came += map(bytes, fresh_store(sandbox).read(file))
     assert b"".join(came) == CONTENT[:500]
     assert b"".join(came) + read_from(fresh_store(sandbox), file, 500) == CONTENT
 
 
-def test_a_store_that_ignores_the_range_is_read_past_the_start(
-    sandbox: Sandbox, file: RemoteFile
-) -> None:
+def test_ignored_range_is_skipped_by_the_reader(sandbox: Sandbox, file: RemoteFile) -> None:
     sandbox.s3_proxy.inject(Fault(path="MTD", ignore_range=True, times=None))
     for start_byte in (1, 700, 2047):
         assert read_from(store(sandbox), file, start_byte) == CONTENT[start_byte:]
 
 
-def test_an_answer_of_another_version_is_not_taken(sandbox: Sandbox, file: RemoteFile) -> None:
+def test_response_of_another_version_is_rejected(sandbox: Sandbox, file: RemoteFile) -> None:
     sandbox.s3_proxy.inject(Fault(path="MTD", headers={"ETag": '"other"'}))
     error = trouble(store(sandbox), file)
     assert type(error) is StoreChanged
     assert str(error) == (
-        f'reading {KEY}: its ETag is "other", listed was {file.etag}; will be listed anew'
+        f'reading {KEY}: its ETag is "other", but {file.etag} was listed; will be listed anew'
     )
 
 
-def test_an_answer_that_starts_elsewhere_is_not_taken(sandbox: Sandbox, file: RemoteFile) -> None:
+def test_response_with_another_range_is_rejected(sandbox: Sandbox, file: RemoteFile) -> None:
     sandbox.s3_proxy.inject(Fault(path="MTD", headers={"Content-Range": "bytes 6-2047/2048"}))
     error = trouble(store(sandbox), file, 5)
     assert type(error) is StoreChanged
-    assert "asked for bytes 5-2047/2048, got bytes 6-2047/2048; will be listed anew" in str(error)
+    assert "requested bytes 5-2047/2048, received bytes 6-2047/2048; will be listed anew" in str(
+        error
+    )
 
 
-def test_a_longer_answer_than_was_listed_is_not_taken(sandbox: Sandbox, file: RemoteFile) -> None:
+def test_response_longer_than_listed_is_rejected(sandbox: Sandbox, file: RemoteFile) -> None:
     shorter = replace(file, size_bytes=100)
-    with pytest.raises(StoreUnavailable, match="1948 B too many of 100 came"):
+    with pytest.raises(StoreUnavailable, match="received 1948 B too many of 100"):
         list(store(sandbox).read(shorter))
 
 
-def test_a_silent_store_is_left_after_a_while(sandbox: Sandbox, file: RemoteFile) -> None:
+def test_silent_store_times_out(sandbox: Sandbox, file: RemoteFile) -> None:
     sandbox.s3_proxy.inject(Fault(path="MTD", silent=True))
     error = trouble(store(sandbox, read_timeout_seconds=0.3), file)
     assert type(error) is StoreUnavailable
 
 
-def test_a_store_that_is_not_there_is_nobodys_fault_and_tried_again(
-    sandbox: Sandbox, file: RemoteFile
-) -> None:
+def test_unreachable_store_charges_no_product(sandbox: Sandbox, file: RemoteFile) -> None:
     with deaf_port() as port:
         error = trouble(fresh_store(sandbox, endpoint=f"https://127.0.0.1:{port}"), file)
     assert type(error) is StoreUnreachable
     assert str(error).endswith(NETWORK)
 
 
-def test_a_name_that_nobody_resolves_is_nobodys_fault_and_tried_again(
-    sandbox: Sandbox, file: RemoteFile
-) -> None:
+def test_unresolvable_host_name_charges_no_product(sandbox: Sandbox, file: RemoteFile) -> None:
     error = trouble(store(sandbox, endpoint="https://nowhere.invalid"), file)
     assert type(error) is StoreUnreachable
     assert str(error).endswith(NETWORK)
 
 
-def test_a_certificate_that_nobody_trusts_is_no_products_fault(
-    sandbox: Sandbox, file: RemoteFile
-) -> None:
+def test_untrusted_certificate_charges_no_product(sandbox: Sandbox, file: RemoteFile) -> None:
     error = trouble(store(sandbox, ca_file=None), file)
     assert type(error) is StoreUnreachable
     assert str(error).endswith("set network.ca_file if it is signed by a CA of your own")
@@ -227,7 +223,7 @@ def test_a_certificate_that_nobody_trusts_is_no_products_fault(
 @pytest.mark.parametrize(
     "body", [b"<html>Please log in</html>", b"nonsense", b"<ListBucketResult><Contents>", b""]
 )
-def test_a_listing_that_is_no_listing_is_never_an_empty_one(sandbox: Sandbox, body: bytes) -> None:
+def test_foreign_listing_is_never_an_empty_one(sandbox: Sandbox, body: bytes) -> None:
     sandbox.s3_proxy.inject(Fault(answer=Answer(status=200, body=body)))
     with pytest.raises(StoreUnavailable) as caught:
         store(sandbox).list_product(PREFIX)
@@ -235,9 +231,7 @@ def test_a_listing_that_is_no_listing_is_never_an_empty_one(sandbox: Sandbox, bo
     assert str(caught.value).endswith("will be tried again")
 
 
-def test_an_answer_without_an_etag_is_of_no_known_version(
-    sandbox: Sandbox, file: RemoteFile
-) -> None:
+def test_response_without_etag_is_a_transient_error(sandbox: Sandbox, file: RemoteFile) -> None:
     sandbox.s3_proxy.inject(Fault(path="MTD", answer=Answer(status=200, body=CONTENT)))
     assert trouble(store(sandbox), file).transient
 
@@ -253,7 +247,7 @@ def listing_of(key: str, size_bytes: int) -> bytes:
 @pytest.mark.parametrize(
     ("path", "size_bytes"), [("huge.jp2", 5 * 1024**3), ("../../x", 1), ("/x", 1), ("a/", 7)]
 )
-def test_a_listing_of_what_no_safe_has_is_hostile(
+def test_listing_of_impossible_object_is_hostile(
     sandbox: Sandbox, path: str, size_bytes: int
 ) -> None:
     body = listing_of(PREFIX + path, size_bytes)
@@ -262,12 +256,12 @@ def test_a_listing_of_what_no_safe_has_is_hostile(
         store(sandbox).list_product(PREFIX)
 
 
-def test_a_listing_over_several_pages_is_complete(sandbox: Sandbox) -> None:
+def test_listing_over_several_pages_is_complete(sandbox: Sandbox) -> None:
     sandbox.store.put({f"{PREFIX}f{n:04d}": b"" for n in range(1205)})
     assert len(store(sandbox).list_product(PREFIX).files) == 1205
 
 
-def test_one_read_is_one_request(sandbox: Sandbox, file: RemoteFile) -> None:
+def test_one_read_sends_one_request(sandbox: Sandbox, file: RemoteFile) -> None:
     s3 = store(sandbox)
     sandbox.s3_proxy.traffic.wait_until_idle()
     before = sandbox.s3_proxy.traffic.count()
@@ -277,7 +271,7 @@ def test_one_read_is_one_request(sandbox: Sandbox, file: RemoteFile) -> None:
     assert sandbox.s3_proxy.traffic.count() == before + 1
 
 
-def test_the_keys_are_not_shown() -> None:
+def test_store_options_hide_the_keys() -> None:
     options = StoreOptions(
         endpoint="https://s3",
         bucket="eodata",
@@ -287,9 +281,7 @@ def test_the_keys_are_not_shown() -> None:
     assert repr(options) == "StoreOptions(endpoint='https://s3', bucket='eodata')"
 
 
-def test_a_connection_that_drips_is_given_up_though_it_is_never_silent(
-    sandbox: Sandbox, file: RemoteFile
-) -> None:
+def test_connection_below_minimum_rate_is_closed(sandbox: Sandbox, file: RemoteFile) -> None:
     sandbox.s3_proxy.inject(Fault(path="MTD", bytes_per_second=20))
     slow = store(sandbox, min_rate_bytes_per_second=10_000, min_rate_period_seconds=0.2)
     error = trouble(slow, file)
@@ -297,14 +289,14 @@ def test_a_connection_that_drips_is_given_up_though_it_is_never_silent(
     assert "(store.min_rate is 10000 B/s)" in str(error)
 
 
-def test_a_slow_connection_above_the_floor_is_kept(sandbox: Sandbox, file: RemoteFile) -> None:
+def test_connection_above_minimum_rate_is_kept(sandbox: Sandbox, file: RemoteFile) -> None:
     sandbox.s3_proxy.inject(Fault(path="MTD", bytes_per_second=4000))
     # So low that an answer which is held up for some seconds is not below it.
     slow = store(sandbox, min_rate_bytes_per_second=30, min_rate_period_seconds=0.1)
     assert read_from(slow, file, 0) == CONTENT
 
 
-def test_a_body_in_chunks_of_unknown_length_is_read_too(sandbox: Sandbox, file: RemoteFile) -> None:
+def test_chunked_body_of_unknown_length_is_read(sandbox: Sandbox, file: RemoteFile) -> None:
     headers = {"Content-Length": "", "Transfer-Encoding": "chunked", "ETag": f'"{file.etag}"'}
     body = b"400\r\n%b\r\n400\r\n%b\r\n0\r\n\r\n" % (CONTENT[:1024], CONTENT[1024:])
     sandbox.s3_proxy.inject(
@@ -313,9 +305,7 @@ def test_a_body_in_chunks_of_unknown_length_is_read_too(sandbox: Sandbox, file: 
     assert read_from(store(sandbox), file, 0) == CONTENT
 
 
-def test_a_body_read_to_its_end_leaves_the_connection_to_the_next(
-    sandbox: Sandbox, file: RemoteFile
-) -> None:
+def test_completed_read_returns_connection_to_the_pool(sandbox: Sandbox, file: RemoteFile) -> None:
     s3 = fresh_store(sandbox)
     before = sandbox.s3_proxy.traffic.opened_connections
     for _ in range(5):
@@ -323,9 +313,7 @@ def test_a_body_read_to_its_end_leaves_the_connection_to_the_next(
     assert sandbox.s3_proxy.traffic.opened_connections == before + 1
 
 
-def test_requests_wait_when_the_minute_is_nearly_used_up(
-    sandbox: Sandbox, file: RemoteFile
-) -> None:
+def test_requests_wait_near_the_rate_limit(sandbox: Sandbox, file: RemoteFile) -> None:
     s3 = fresh_store(sandbox, requests_per_minute=2)
     assert s3.wait_seconds() == 0
     read_from(s3, file, 0)
@@ -333,7 +321,7 @@ def test_requests_wait_when_the_minute_is_nearly_used_up(
 
 
 @pytest.mark.parametrize("status", [200, 503])
-def test_no_request_goes_before_the_time_that_the_store_named(
+def test_requests_wait_until_the_stores_reset_time(
     sandbox: Sandbox, file: RemoteFile, status: int
 ) -> None:
     s3 = fresh_store(sandbox)

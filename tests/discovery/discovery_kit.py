@@ -1,21 +1,24 @@
 """What tests of discovery share: items as thin as they can be, and a catalog that is a dict."""
 
+import json
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import builders
-from shapely.geometry import box, mapping
+from shapely.geometry import box, mapping, shape
+from shapely.geometry.base import BaseGeometry
 
 from s2mirror.adapters.ledger import Ledger, open_ledger
 from s2mirror.adapters.stac_catalog import StacApiCatalog, StacOptions
 from s2mirror.area import WatchArea
-from s2mirror.errors import Stopped
-from s2mirror.geometry import pack
+from s2mirror.errors import CatalogUnavailable, Stopped
+from s2mirror.geometry import pack, unpack
 from s2mirror.model import CatalogQuery, Page, Product, SweepKind, SweepState
 from s2mirror.planning.searches import Search, plan_searches
 from s2mirror.planning.sweeps import SweepPolicy
@@ -102,15 +105,19 @@ def product(
 
 @dataclass
 class FakeCatalog:
-    """A catalog that is a dict, ends listings silently at *cap*, and changes between pages."""
+    """A catalog in a dict, which ends listings silently at *cap*, and changes between pages.
+
+    It passes the contract of the catalog port.
+    """
 
     products: dict[str, Product] = field(default_factory=dict)
     page_items: int = 100
     cap: int = 10_000
     ties_backwards: bool = False
+    breaks_after_pages: int | None = None
 
     def collections(self) -> frozenset[str]:
-        return frozenset({"sentinel-2-l2a"})
+        return frozenset({"sentinel-2-l1c", "sentinel-2-l2a"})
 
     def add(self, *products: Product) -> None:
         self.products |= {product.id: product for product in products}
@@ -123,7 +130,9 @@ class FakeCatalog:
     def search(self, query: CatalogQuery) -> Iterator[Page]:
         given: set[str] = set()
         last: tuple[Any, ...] | None = None
-        while True:
+        for number in count():
+            if number == self.breaks_after_pages:
+                raise CatalogUnavailable("the catalog cannot be reached; will be tried again")
             found = [p for p in self._found(query) if last is None or self._key(query, p) > last]
             page = found[: min(self.page_items, self.cap - len(given))]
             given |= {product.id for product in page}
@@ -133,13 +142,7 @@ class FakeCatalog:
             last = self._key(query, page[-1])
 
     def _found(self, query: CatalogQuery) -> list[Product]:
-        found = [
-            product
-            for product in self.products.values()
-            if (query.published_from is None or product.published_at >= query.published_from)
-            and (query.sensed_from is None or product.sensed_at >= query.sensed_from)
-            and (query.sensed_until is None or product.sensed_at <= query.sensed_until)
-        ]
+        found = [product for product in self.products.values() if _matches(product, query)]
         return sorted(found, key=lambda product: self._key(query, product))
 
     def _key(self, query: CatalogQuery, product: Product) -> tuple[Any, ...]:
@@ -147,6 +150,28 @@ class FakeCatalog:
         if query.published_from is not None:
             return (product.published_at, tie)
         return (-product.sensed_at.timestamp(), tie)
+
+
+def _matches(product: Product, query: CatalogQuery) -> bool:
+    clouds, limit = product.cloud_cover_percent, query.max_cloud_cover_percent
+    return (
+        product.collection == query.collection
+        and (query.published_from is None or product.published_at >= query.published_from)
+        and (query.sensed_from is None or product.sensed_at >= query.sensed_from)
+        and (query.sensed_until is None or product.sensed_at <= query.sensed_until)
+        and (limit is None or clouds is None or clouds <= limit)
+        and _geometry(query.geometry_geojson).intersects(_footprint(product.footprint_wkb))
+    )
+
+
+@lru_cache
+def _geometry(geojson: str) -> BaseGeometry:
+    return shape(json.loads(geojson))
+
+
+@lru_cache
+def _footprint(wkb: bytes) -> BaseGeometry:
+    return unpack(wkb)
 
 
 @dataclass

@@ -162,7 +162,7 @@ def test_crash_during_swap_ends_with_new_one(kit: Kit, done: int) -> None:
     entry = mirror.ledger.products.claim(mirror.now())
     assert entry is not None
     connections = Connections(4)
-    mirror.fetcher(mirror.store(), connections, Quiet()).fetch(entry, StopFlag())
+    mirror.fetcher(mirror.store(StopFlag()), connections, Quiet()).fetch(entry, StopFlag())
     connections.close()
     verified = mirror.ledger.products.get(new.id)
     assert (verified.state, verified.path) == ("verified", old.prefix.rstrip("/"))

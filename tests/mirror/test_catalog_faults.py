@@ -202,7 +202,7 @@ SPOILT: dict[str, Callable[[dict[str, Any]], Any]] = {
     "its platform is 'landsat-9'; expected sentinel-2a, -2b, …": lambda item: item[
         "properties"
     ].update(platform="landsat-9"),
-    "no link or asset of it leads to its folder in the S3 store": _no_links,
+    "none of its links and assets points to its folder in the S3 store": _no_links,
     "it has no 'published' time": lambda item: [
         item["properties"].pop(name) for name in ("published", "created", "updated")
     ],

@@ -11,6 +11,7 @@ from s2mirror.sandbox import Answer, Fault, Sandbox
 from s2mirror.service.logs import set_up_logs
 from s2mirror.service.report import status
 from s2mirror.service.wiring import utc_now
+from s2mirror.stop import StopFlag
 
 NOWHERE = "https://nowhere.invalid"
 
@@ -31,7 +32,7 @@ def test_second_endpoint_is_used_and_kept_over_restarts(kit: Kit, sandbox: Sandb
     sandbox.publish(first)
     assert kit.cycle().exit_code == 0
     sandbox.publish(second)
-    store = kit.mirror().store()
+    store = kit.mirror().store(StopFlag())
     assert store.target.endpoint == sandbox.s3_endpoint, "a restart begins with the good one"
     assert kit.cycle().exit_code == 0
     standing = status(kit.mirror()).store
@@ -47,9 +48,9 @@ def test_preferred_endpoint_is_used_again_when_it_responds(kit: Kit, sandbox: Sa
     products = [tiny(20), tiny(22)]
     sandbox.publish(products)
     assert kit.cycle().exit_code == 0
-    assert kit.mirror().store().target.endpoint == sandbox.s3_second_endpoint
+    assert kit.mirror().store(StopFlag()).target.endpoint == sandbox.s3_second_endpoint
     sandbox.s3_proxy.reset()
-    store = kit.mirror().store()
+    store = kit.mirror().store(StopFlag())
     while store.target.endpoint != sandbox.s3_endpoint:
         store.probe()
     assert status(kit.mirror()).store.preferred

@@ -399,7 +399,7 @@ def test_hostile_keys_are_refused_before_any_download(kit: Kit) -> None:
     for name, product in bad.items():
         entry = kit.entry(product)
         assert entry.state == "quarantined", name
-        assert entry.reason.endswith(("Nothing was fetched", "nothing was written")), name
+        assert entry.reason.endswith(("Nothing was downloaded", "nothing was written")), name
     assert kit.states()[good.id] == "archived"
     assert [key for key in kit.downloaded() if good.id not in key] == []
     assert list(kit.folder.rglob("*evil*")) == []

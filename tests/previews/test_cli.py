@@ -57,7 +57,7 @@ def preview(
     return Preview(kit, capsys)
 
 
-def test_one_command_makes_the_true_colour_picture_of_a_box(preview: Preview) -> None:
+def test_one_command_renders_a_true_colour_bbox(preview: Preview) -> None:
     code, out, _ = preview("--bbox", BOX, *DAY, "--width", "512", "--height", "512", "-o", "x.png")
     path = preview.kit.folder / "x.png"
     assert (code, out) == (0, f"{path}\n1.00 processing units\n")
@@ -77,9 +77,7 @@ def test_one_command_makes_the_true_colour_picture_of_a_box(preview: Preview) ->
 @pytest.mark.long
 @pytest.mark.parametrize("form", ["png", "jpg", "tif"])
 @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", "utm"])
-def test_a_picture_lies_where_it_was_asked_for_in_every_format_and_system(
-    preview: Preview, form: str, crs: str
-) -> None:
+def test_preview_has_the_requested_extent_and_crs(preview: Preview, form: str, crs: str) -> None:
     options = ("--metres-per-pixel", "900", "--crs", crs)
     assert preview("--bbox", BOX, *DAY, *options, "-o", f"x.{form}")[0] == 0
     with rasterio.open(preview.kit.folder / f"x.{form}") as picture:
@@ -91,7 +89,7 @@ def test_a_picture_lies_where_it_was_asked_for_in_every_format_and_system(
     )
 
 
-def test_a_dry_run_tells_the_price_and_asks_nobody(preview: Preview) -> None:
+def test_dry_run_prints_the_cost_without_requests(preview: Preview) -> None:
     words = ("--bbox", BOX, *DAY, "--width", "3000", "--height", "512", "--dry-run")
     told = preview.json(*words)
     assert told["estimated_units"] == pytest.approx(3000 * 512 / 512**2)
@@ -105,7 +103,7 @@ def test_a_dry_run_tells_the_price_and_asks_nobody(preview: Preview) -> None:
     assert preview.kit.sandbox.identity_proxy.traffic.count() == 0
 
 
-def test_what_is_larger_than_can_be_drawn_at_once_comes_in_parts(preview: Preview) -> None:
+def test_large_preview_is_split_into_parts(preview: Preview) -> None:
     told = preview.json("--bbox", BOX, *DAY, "--width", "2600", "--height", "40")
     (made,) = told["made"]
     assert [path.rpartition(".true-color")[2] for path in made["paths"]] == [".png", "-2.png"]
@@ -117,7 +115,7 @@ def test_what_is_larger_than_can_be_drawn_at_once_comes_in_parts(preview: Previe
     assert told["spent"]["requests"] == 2
 
 
-def test_no_part_is_bought_if_the_allowance_does_not_reach_for_all(preview: Preview) -> None:
+def test_no_part_is_rendered_beyond_the_allowance(preview: Preview) -> None:
     preview.kit.sections["preview"] = "monthly_requests = 1"
     code, _, err = preview("--bbox", BOX, *DAY, "--width", "2600", "--height", "40")
     assert code == 7
@@ -125,7 +123,7 @@ def test_no_part_is_bought_if_the_allowance_does_not_reach_for_all(preview: Prev
     assert preview.kit.sandbox.process_proxy.traffic.count() == 0
 
 
-def test_a_part_keeps_its_number_when_one_before_it_is_empty(tmp_path: Path) -> None:
+def test_part_keeps_its_number_after_empty_parts(tmp_path: Path) -> None:
     extent = Extent(crs="EPSG:4326", bbox=(8, 47, 9, 48), width=2, height=2)
     empty, full = (
         RenderedImage(content=b"x", form="png", extent=extent, is_empty=is_empty, units=0.0)
@@ -135,7 +133,7 @@ def test_a_part_keeps_its_number_when_one_before_it_is_empty(tmp_path: Path) -> 
     assert (tmp_path / "p-3.pgw").is_file()
 
 
-def test_an_area_is_drawn_from_the_images_of_the_last_days(preview: Preview) -> None:
+def test_area_preview_uses_the_last_days(preview: Preview) -> None:
     preview.kit.sandbox.publish(make_item(ProductSpec(tile="32TMT")))
     told = preview.json("--area", "zurich", *DAY, *SMALL)
     (made,) = told["made"]
@@ -148,7 +146,7 @@ def test_an_area_is_drawn_from_the_images_of_the_last_days(preview: Preview) -> 
 
 
 @pytest.mark.long
-def test_a_product_has_a_picture_by_its_name_from_any_source(preview: Preview) -> None:
+def test_product_preview_works_from_every_source(preview: Preview) -> None:
     kit = preview.kit
     kit.sections["preview"] = 'source = "none"'
     made = tiny()
@@ -164,7 +162,7 @@ def test_a_product_has_a_picture_by_its_name_from_any_source(preview: Preview) -
     assert told["spent"]["requests"] == 1
 
 
-def test_an_outline_from_a_file_is_drawn_and_nothing_around_it(preview: Preview) -> None:
+def test_geometry_file_clips_the_preview(preview: Preview) -> None:
     ring = [[13.9, 45.9], [14.5, 45.9], [13.9, 46.2], [13.9, 45.9]]
     outline = {"type": "Polygon", "coordinates": [ring]}
     (preview.kit.folder / "outline.json").write_text(json.dumps(outline))
@@ -174,7 +172,7 @@ def test_an_outline_from_a_file_is_drawn_and_nothing_around_it(preview: Preview)
     assert (alpha[-2, 1], alpha[1, -2]) == (255, 0)
 
 
-def test_an_own_evalscript_is_drawn_under_its_own_name(preview: Preview) -> None:
+def test_custom_evalscript_names_its_preview(preview: Preview) -> None:
     script = "function setup(){return{input:['B02'],output:{bands:1}}}\n"
     script = f"//VERSION=3\n{script}function evaluatePixel(s){{return [4 * s.B02]}}"
     (preview.kit.folder / "blue.js").write_text(script)
@@ -183,7 +181,7 @@ def test_an_own_evalscript_is_drawn_under_its_own_name(preview: Preview) -> None
     assert Image.open(told["made"][0]["paths"][0]).mode == "L"
 
 
-def test_an_empty_picture_is_not_kept_and_ends_with_1(preview: Preview) -> None:
+def test_empty_preview_exits_with_1(preview: Preview) -> None:
     words = ("--bbox", BOX, "--from", "2026-05-20", "--to", "2026-05-21", *SMALL, "-o", "x.png")
     code, out, err = preview(*words)
     assert code == 1
@@ -192,7 +190,7 @@ def test_an_empty_picture_is_not_kept_and_ends_with_1(preview: Preview) -> None:
     assert not (preview.kit.folder / "x.png").exists()
 
 
-def test_the_allowance_ends_it_with_7_before_anything_is_asked(preview: Preview) -> None:
+def test_exhausted_allowance_exits_with_7(preview: Preview) -> None:
     preview.kit.sections["preview"] = "monthly_units = 0.01"
     code, _, err = preview("--bbox", BOX, *DAY, *SMALL)
     assert code == 7
@@ -220,7 +218,7 @@ def test_the_allowance_ends_it_with_7_before_anything_is_asked(preview: Preview)
         (("--bbox", BOX, "--collection", "landsat"), "--collection: expected one of"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_2_and_a_word(
+def test_contradictory_arguments_exit_with_2(
     preview: Preview, words: tuple[str, ...], said: str
 ) -> None:
     code, _, err = preview(*words)
@@ -229,9 +227,7 @@ def test_what_cannot_be_meant_is_refused_with_2_and_a_word(
     assert preview.kit.sandbox.process_proxy.traffic.count() == 0
 
 
-def test_without_a_client_it_ends_with_6_and_says_how_to_give_one(
-    preview: Preview, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_client_exits_with_6(preview: Preview, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("S2MIRROR_CLIENT_ID")
     code, _, err = preview("--bbox", BOX, *DAY, *SMALL)
     assert code == 6
@@ -247,7 +243,7 @@ def test_without_a_client_it_ends_with_6_and_says_how_to_give_one(
         ("process_proxy", Answer(status=400, body=b'{"error":{"message":"bad"}}'), 3),
     ],
 )
-def test_refusals_end_with_the_promised_exit_codes(
+def test_error_responses_have_the_documented_exit_codes(
     preview: Preview, service: str, answer: Answer, code: int
 ) -> None:
     getattr(preview.kit.sandbox, service).inject(Fault(answer=answer, times=None))
@@ -255,7 +251,7 @@ def test_refusals_end_with_the_promised_exit_codes(
 
 
 @pytest.mark.long
-def test_status_tells_how_many_previews_there_are_and_what_they_cost(
+def test_status_reports_preview_count_and_cost(
     preview: Preview, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kit = preview.kit
@@ -277,7 +273,7 @@ def seen_by(kit: Kit, commands: list[tuple[str, ...]], capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_no_preview_command_shows_or_keeps_client_secret_or_token(
+def test_preview_commands_never_show_secrets(
     preview: Preview,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
@@ -308,7 +304,7 @@ def test_no_preview_command_shows_or_keeps_client_secret_or_token(
             assert not held or path.stat().st_mode & 0o777 == 0o600
 
 
-def test_pictures_of_one_name_that_are_written_at_once_are_each_whole(tmp_path: Path) -> None:
+def test_concurrent_writes_of_one_preview_stay_whole(tmp_path: Path) -> None:
     archive, pictures = Archive(tmp_path), [bytes([number]) * 50_000 for number in range(3)]
 
     def put_often(picture: bytes) -> None:
@@ -322,7 +318,7 @@ def test_pictures_of_one_name_that_are_written_at_once_are_each_whole(tmp_path: 
 
 
 @pytest.mark.long
-def test_three_commands_at_once_share_one_token(kit: Kit) -> None:
+def test_three_concurrent_commands_share_one_token(kit: Kit) -> None:
     kit.sandbox.publish(make_item(ProductSpec(tile="32TMT")))
     command = kit.command("preview", "--area", "zurich", *DAY, *SMALL)
     environment = kit.environment()

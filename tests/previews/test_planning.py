@@ -65,12 +65,12 @@ def entry(*areas: str) -> LedgerEntry:
     )
 
 
-def test_a_picture_has_the_size_that_was_asked_for() -> None:
+def test_preview_has_the_requested_size() -> None:
     (extent,) = extents_of(ISSUE, "EPSG:4326", Size(width=512, height=512))
     assert (extent.width, extent.height, extent.bbox) == (512, 512, ISSUE.bounds)
 
 
-def test_without_a_height_pixels_are_about_square_on_the_ground() -> None:
+def test_pixels_are_square_when_height_is_omitted() -> None:
     (extent,) = extents_of(ISSUE, "EPSG:4326", Size(width=512))
     across, up = unit_metres("EPSG:4326", 46.07)
     west, south, east, north = extent.bbox
@@ -80,7 +80,7 @@ def test_without_a_height_pixels_are_about_square_on_the_ground() -> None:
 
 
 @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", "utm"])
-def test_metres_per_pixel_hold_in_every_system(crs: str) -> None:
+def test_metres_per_pixel_apply_in_every_crs(crs: str) -> None:
     (extent,) = extents_of(ISSUE, crs, Size(width=1, metres_per_pixel=100))
     west, south, east, north = extent.bbox
     across, up = unit_metres(extent.crs, 46.07)
@@ -88,7 +88,7 @@ def test_metres_per_pixel_hold_in_every_system(crs: str) -> None:
     assert (north - south) * up / extent.height == pytest.approx(100, rel=0.01)
 
 
-def test_utm_is_the_zone_of_the_place() -> None:
+def test_utm_uses_the_zone_of_the_extent() -> None:
     assert extents_of(ISSUE, "utm", Size(width=100))[0].crs == "EPSG:32633"
     south = box(13.8, -46.2, 14.5, -45.8)
     assert extents_of(south, "utm", Size(width=100))[0].crs == "EPSG:32733"
@@ -100,9 +100,7 @@ def test_utm_is_the_zone_of_the_place() -> None:
     height=st.integers(1, 9000),
     crs=st.sampled_from(["EPSG:4326", "EPSG:3857", "utm"]),
 )
-def test_parts_keep_the_limit_and_lie_side_by_side_without_gap_or_overlap(
-    width: int, height: int, crs: str
-) -> None:
+def test_parts_cover_the_extent_without_overlap(width: int, height: int, crs: str) -> None:
     place = box(14.0, 46.0, 14.01, 46.01)
     parts = extents_of(place, crs, Size(width=width, height=height))
     assert all(max(part.width, part.height) <= LIMIT for part in parts)
@@ -112,13 +110,13 @@ def test_parts_keep_the_limit_and_lie_side_by_side_without_gap_or_overlap(
     assert sum(areas) == pytest.approx(whole.area)
 
 
-def test_an_area_over_the_antimeridian_is_drawn_on_either_side() -> None:
+def test_antimeridian_area_is_rendered_on_both_sides() -> None:
     split = MultiPolygon([box(179, -17, 180, -16), box(-180, -17, -179, -16)])
     east, west = extents_of(split, "EPSG:4326", Size(width=200))
     assert (east.bbox, west.bbox) == ((179, -17, 180, -16), (-180, -17, -179, -16))
 
 
-def test_what_is_too_coarse_or_falls_into_too_many_parts_is_refused() -> None:
+def test_too_coarse_or_too_many_parts_is_rejected() -> None:
     with pytest.raises(UsageError, match="1780 m per pixel; Sentinel Hub renders nothing coarser"):
         extents_of(ISSUE, "EPSG:4326", Size(width=32))
     with pytest.raises(UsageError, match="in 81 parts, more than 64"):
@@ -137,20 +135,20 @@ def test_what_is_too_coarse_or_falls_into_too_many_parts_is_refused() -> None:
         (10, 10, "scl", 0.005),
     ],
 )
-def test_units_are_reckoned_as_sentinel_hub_does(
+def test_units_are_calculated_as_sentinel_hub_does(
     width: int, height: int, name: str, units: float
 ) -> None:
     extent = Extent(crs="EPSG:4326", bbox=(0, 0, 1, 1), width=width, height=height)
     assert units_of(extent, script(name)) == pytest.approx(units, rel=1e-3)
 
 
-def test_floats_cost_twice_as_much() -> None:
+def test_float_output_costs_twice_as_much() -> None:
     extent = Extent(crs="EPSG:4326", bbox=(0, 0, 1, 1), width=512, height=512)
     text = "input: ['B04', 'B08', 'B11'], output: {bands: 1, sampleType: 'FLOAT32'}"
     assert units_of(extent, Script(name="own", text=text)) == 2.0
 
 
-def test_a_product_is_looked_for_around_its_datatakes_start() -> None:
+def test_product_is_searched_around_its_datatake_start() -> None:
     (task,) = preview_tasks(entry("alps"), {"alps": rule()}, {"alps": area()})
     (request,) = requests_of(task)
     assert (task.subject, task.name) == (product().id, "true-color")
@@ -158,13 +156,13 @@ def test_a_product_is_looked_for_around_its_datatakes_start() -> None:
     assert request.time_until == product().sensed_at + timedelta(minutes=45)
 
 
-def test_two_products_of_one_overpass_share_the_picture_of_their_area() -> None:
+def test_products_of_one_overpass_share_a_preview() -> None:
     rules, areas = {"alps": rule(per_area=True)}, {"alps": area()}
     (first,), (second,) = (preview_tasks(entry("alps"), rules, areas) for _ in range(2))
     assert first.subject == second.subject == "alps@20260601T120000"
 
 
-def test_two_areas_that_want_the_same_of_a_product_get_it_once_and_none_nothing() -> None:
+def test_same_preview_for_two_areas_is_planned_once() -> None:
     rules = {"alps": rule(), "lake": rule(), "sea": rule(source=PreviewSource.NONE)}
     areas = {name: area(name) for name in rules}
     assert len(preview_tasks(entry(*rules), rules, areas)) == 1
@@ -176,7 +174,7 @@ def test_two_areas_that_want_the_same_of_a_product_get_it_once_and_none_nothing(
     assert preview_tasks(entry("sea", "gone"), rules, areas) == ()
 
 
-def test_an_outline_is_clipped_and_parts_with_nothing_of_it_are_not_bought() -> None:
+def test_parts_outside_the_geometry_are_dropped() -> None:
     hook = from_wkt(
         "POLYGON((14 46, 14.1 46, 14.1 46.01, 14.01 46.01, 14.01 46.1, 14 46.1, 14 46))"
     )
@@ -189,13 +187,13 @@ def test_an_outline_is_clipped_and_parts_with_nothing_of_it_are_not_bought() -> 
     assert all("Polygon" in request.geometry_geojson for request in requests)
 
 
-def test_a_box_is_not_clipped() -> None:
+def test_box_is_not_clipped() -> None:
     around = (product().sensed_at, product().published_at)
     task = of_geometry("x", ISSUE, rule(size=Size(width=512)), "sentinel-2-l2a", around)
     assert [request.geometry_geojson for request in requests_of(task)] == [""]
 
 
-def test_a_format_without_transparency_gets_three_bands() -> None:
+def test_format_without_transparency_gets_three_bands() -> None:
     around = (product().sensed_at, product().published_at)
     jpeg = rule(form="jpeg", size=Size(width=512))
     (request,) = requests_of(of_geometry("x", ISSUE, jpeg, "sentinel-2-l2a", around))
@@ -208,7 +206,9 @@ def test_a_format_without_transparency_gets_three_bands() -> None:
     latitude=st.floats(-79, 79),
     crs=st.sampled_from(["EPSG:4326", "EPSG:3857", "EPSG:32633", "EPSG:32733"]),
 )
-def test_a_place_comes_back_from_every_map(longitude: float, latitude: float, crs: str) -> None:
+def test_projection_round_trip_returns_the_same_point(
+    longitude: float, latitude: float, crs: str
+) -> None:
     if crs.startswith("EPSG:32"):
         longitude = 15 + longitude / 60
         latitude = abs(latitude) if crs == "EPSG:32633" else -abs(latitude)
@@ -217,13 +217,13 @@ def test_a_place_comes_back_from_every_map(longitude: float, latitude: float, cr
     assert back == pytest.approx((longitude, latitude), abs=1e-6)
 
 
-def test_a_tile_lies_where_its_name_says_on_the_utm_map() -> None:
+def test_tile_grid_matches_the_utm_map() -> None:
     west, south, east, north = projected(ISSUE, "EPSG:32633").bounds
     assert 408_000 < west < east < 467_000
     assert 5_077_000 < south < north < 5_128_000
 
 
-def test_a_world_file_names_the_pixel_size_and_the_middle_of_the_first_pixel() -> None:
+def test_world_file_has_pixel_size_and_centre() -> None:
     bbox = (400_000, 5_000_000, 401_000, 5_002_000)
     extent = Extent(crs="EPSG:32633", bbox=bbox, width=10, height=20)
     lines = [float(line) for line in extent.world_file.split()]

@@ -73,7 +73,7 @@ def pixels(content: bytes) -> Any:  # noqa: ANN401 - an array
 
 @pytest.mark.parametrize("name", sorted(built_in_scripts()))
 @pytest.mark.parametrize("form", ["png", "jpeg", "tiff"])
-def test_every_evalscript_that_comes_along_draws_in_every_format(
+def test_every_shipped_evalscript_renders_in_every_format(
     sandbox: Sandbox, tmp_path: Path, name: str, form: str
 ) -> None:
     script = script_named(name, Path())
@@ -85,13 +85,11 @@ def test_every_evalscript_that_comes_along_draws_in_every_format(
     assert image.units == pytest.approx(sandbox.process.units_spent, rel=1e-3)
 
 
-def test_the_request_says_what_is_wanted_and_takes_the_offset_away(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_request_has_all_parameters_and_harmonizes_values(sandbox: Sandbox, tmp_path: Path) -> None:
     ring = [[8.5, 47.1], [8.8, 47.1], [8.5, 47.3], [8.5, 47.1]]
-    outline = {"type": "Polygon", "coordinates": [ring]}
+    geometry = {"type": "Polygon", "coordinates": [ring]}
     wanted = request(
-        geometry_geojson=json.dumps(outline),
+        geometry_geojson=json.dumps(geometry),
         max_cloud_cover_percent=60.0,
         mosaicking_order="leastCC",
     )
@@ -103,7 +101,7 @@ def test_the_request_says_what_is_wanted_and_takes_the_offset_away(
             "bounds": {
                 "bbox": [8.5, 47.1, 8.8, 47.3],
                 "properties": {"crs": "http://www.opengis.net/def/crs/EPSG/0/4326"},
-                "geometry": outline,
+                "geometry": geometry,
             },
             "data": [
                 {
@@ -128,7 +126,7 @@ def test_the_request_says_what_is_wanted_and_takes_the_offset_away(
     }
 
 
-def test_a_geotiff_lies_where_it_was_asked_for(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_geotiff_has_the_requested_bounds(sandbox: Sandbox, tmp_path: Path) -> None:
     bbox = (461_000.0, 5_216_000.0, 485_000.0, 5_238_000.0)
     extent = Extent(crs="EPSG:32632", bbox=bbox, width=24, height=22)
     image = hub(sandbox, tmp_path).render(request(extent=extent, form="tiff"), STOP)
@@ -138,9 +136,7 @@ def test_a_geotiff_lies_where_it_was_asked_for(sandbox: Sandbox, tmp_path: Path)
 
 
 @pytest.mark.parametrize("form", ["png", "jpeg", "tiff"])
-def test_an_empty_picture_is_recognised_and_has_cost_all_the_same(
-    sandbox: Sandbox, tmp_path: Path, form: str
-) -> None:
+def test_empty_image_is_recognised_and_charged(sandbox: Sandbox, tmp_path: Path, form: str) -> None:
     script = script_named("true-color", Path())
     wanted = request(
         form=form,
@@ -166,13 +162,13 @@ def test_an_empty_picture_is_recognised_and_has_cost_all_the_same(
         ("P", 0, False),
     ],
 )
-def test_only_a_png_that_shows_nothing_is_empty(mode: str, colour: Any, *, empty: bool) -> None:  # noqa: ANN401 - as Pillow takes it
+def test_only_blank_png_counts_as_empty(mode: str, colour: Any, *, empty: bool) -> None:  # noqa: ANN401 - as Pillow takes it
     out = io.BytesIO()
     Image.new(mode, (7, 5), colour).save(out, "PNG")
     assert is_empty(out.getvalue(), "png") is empty
 
 
-def test_one_pixel_is_not_nothing() -> None:
+def test_single_visible_pixel_is_not_empty() -> None:
     out = io.BytesIO()
     picture = Image.new("RGBA", (300, 200))
     picture.putpixel((299, 199), (0, 0, 0, 255))
@@ -192,17 +188,17 @@ def png(width: int, height: int, *, pixels: bytes, interlaced: bool = False) -> 
     )
 
 
-def test_a_small_file_that_would_unpack_to_gigabytes_is_not_unpacked() -> None:
+def test_png_of_gigabytes_of_pixels_is_rejected() -> None:
     with pytest.raises(ValueError, match="a PNG of 40000100000 B of pixels"):
         is_empty(png(100_000, 100_000, pixels=bytes(10_000)), "png")
 
 
-def test_a_png_of_a_kind_that_is_not_looked_into_is_kept() -> None:
+def test_interlaced_png_counts_as_not_empty() -> None:
     assert not is_empty(png(4, 4, pixels=b"", interlaced=True), "png")
 
 
 @pytest.mark.parametrize(("alpha", "empty"), [(0, True), (1, False)])
-def test_a_tiff_is_empty_where_its_last_band_says_so(*, alpha: int, empty: bool) -> None:
+def test_tiff_is_empty_by_its_alpha_band(*, alpha: int, empty: bool) -> None:
     pixels = np.full((3, 5, 4), 9, dtype="uint8")
     pixels[:, :, 3] = alpha
     assert is_empty(geotiff(pixels, FRAME.bbox, FRAME.crs), "tiff") is empty
@@ -216,7 +212,7 @@ class Leaving(StopFlag):
         return True
 
 
-def test_who_waits_for_a_busy_service_stops_when_told_to(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_waiting_for_busy_service_respects_stop_flag(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.process.refuse_next = 9
     with pytest.raises(Stopped):
         hub(sandbox, tmp_path).render(request(), Leaving())
@@ -233,7 +229,7 @@ def test_who_waits_for_a_busy_service_stops_when_told_to(sandbox: Sandbox, tmp_p
     ],
     ids=["a login page", "a cut PNG", "too few pixels", "nothing"],
 )
-def test_what_is_no_picture_is_never_taken_for_one(
+def test_response_without_image_is_never_accepted(
     sandbox: Sandbox, tmp_path: Path, answer: Answer
 ) -> None:
     sandbox.process_proxy.inject(Fault(answer=answer, times=None))
@@ -241,9 +237,7 @@ def test_what_is_no_picture_is_never_taken_for_one(
         hub(sandbox, tmp_path, tries=1).render(request(), STOP)
 
 
-def test_a_picture_that_was_cut_off_is_paid_for_and_not_asked_for_again(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_cut_image_is_charged_and_not_retried(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.process_proxy.inject(Fault(cut_after_bytes=100))
     with pytest.raises(PreviewUnavailable, match="cannot be used") as caught:
         hub(sandbox, tmp_path).render(request(), STOP)
@@ -251,9 +245,7 @@ def test_a_picture_that_was_cut_off_is_paid_for_and_not_asked_for_again(
     assert asked(sandbox) == 1
 
 
-def test_retry_after_is_taken_for_milliseconds_never_for_an_hour(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_retry_after_is_read_as_milliseconds(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.process.refuse_next = 2
     stop = Hurried()
     assert hub(sandbox, tmp_path).render(request(), stop).content
@@ -263,9 +255,7 @@ def test_retry_after_is_taken_for_milliseconds_never_for_an_hour(
     assert retry_after_seconds("9" * 40) == 31 * 86_400
 
 
-def test_a_service_that_wants_long_to_be_left_alone_is_left_alone_by_every_command(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_every_command_respects_a_long_retry_after(sandbox: Sandbox, tmp_path: Path) -> None:
     clock, stop = Clock(), Hurried()
     sandbox.process.refuse_next, sandbox.process.retry_after_ms = 1, 7_200_000
     with pytest.raises(PreviewUnavailable, match="RATE_LIMIT_EXCEEDED"):
@@ -279,7 +269,7 @@ def test_a_service_that_wants_long_to_be_left_alone_is_left_alone_by_every_comma
     assert command(sandbox, tmp_path, clock).render(request(), stop).content
 
 
-def test_a_token_endpoint_that_wants_to_be_left_alone_is_left_alone_by_every_command(
+def test_every_command_respects_the_token_endpoints_retry_after(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
     clock, stop = Clock(), Hurried()
@@ -299,7 +289,7 @@ def command(sandbox: Sandbox, folder: Path, clock: Clock) -> BackoffRenderer:
     return BackoffRenderer(hub(sandbox, folder), open_ledger(folder / "ledger.sqlite"), clock.now)
 
 
-def test_a_service_that_is_away_is_asked_again_ever_later_and_then_given_up(
+def test_unavailable_service_is_retried_with_growing_delays(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
     sandbox.process_proxy.inject(Fault(answer=Answer(status=503), times=None))
@@ -310,9 +300,7 @@ def test_a_service_that_is_away_is_asked_again_ever_later_and_then_given_up(
     assert stop.waits == sorted(stop.waits)
 
 
-def test_a_token_that_died_in_mid_run_is_renewed_once_and_the_picture_comes(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_rejected_token_is_renewed_once(sandbox: Sandbox, tmp_path: Path) -> None:
     renderer = hub(sandbox, tmp_path)
     renderer.render(request(), STOP)
     sandbox.identity.issued.clear()
@@ -321,9 +309,7 @@ def test_a_token_that_died_in_mid_run_is_renewed_once_and_the_picture_comes(
     assert asked(sandbox) == 3
 
 
-def test_a_client_that_is_revoked_in_mid_run_is_told_as_a_wrong_credential(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_revoked_client_is_a_credential_error(sandbox: Sandbox, tmp_path: Path) -> None:
     renderer = hub(sandbox, tmp_path)
     renderer.render(request(), STOP)
     sandbox.identity.revoked = True
@@ -331,9 +317,7 @@ def test_a_client_that_is_revoked_in_mid_run_is_told_as_a_wrong_credential(
         renderer.render(request(), STOP)
 
 
-def test_a_client_without_the_right_to_draw_is_told_so_and_not_asked_again(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_client_without_permission_is_not_retried(sandbox: Sandbox, tmp_path: Path) -> None:
     told = {"error": {"status": 403, "code": "COMMON_INSUFFICIENT_PERMISSIONS", "message": "no"}}
     answer = Answer(status=403, body=json.dumps(told).encode())
     sandbox.process_proxy.inject(Fault(answer=answer))
@@ -342,9 +326,7 @@ def test_a_client_without_the_right_to_draw_is_told_so_and_not_asked_again(
     assert asked(sandbox) == 1
 
 
-def test_a_wrong_request_is_told_with_the_parameter_and_not_tried_again(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_wrong_request_names_parameter_without_retry(sandbox: Sandbox, tmp_path: Path) -> None:
     wanted = request(extent=replace(FRAME, width=2501))
     with pytest.raises(PreviewError, match="output->width: must be from 1 to 2500") as caught:
         hub(sandbox, tmp_path).render(wanted, STOP)
@@ -352,9 +334,7 @@ def test_a_wrong_request_is_told_with_the_parameter_and_not_tried_again(
     assert asked(sandbox) == 1
 
 
-def test_an_evalscript_that_does_not_run_is_told_in_the_services_words(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_broken_evalscript_error_quotes_the_service(sandbox: Sandbox, tmp_path: Path) -> None:
     own = tmp_path / "own.js"
     own.write_text("//VERSION=3\nfunction setup( {")
     with pytest.raises(PreviewError, match=r"RENDERER_EXCEPTION: .*SyntaxError"):
@@ -370,7 +350,7 @@ def test_an_evalscript_that_does_not_run_is_told_in_the_services_words(
         (Answer(status=400, body=b"[1]"), "400; the request"),
     ],
 )
-def test_other_answers_say_what_came_and_what_to_do(
+def test_other_responses_have_status_and_advice(
     sandbox: Sandbox, tmp_path: Path, answer: Answer, words: str
 ) -> None:
     sandbox.process_proxy.inject(Fault(answer=answer))
@@ -378,7 +358,7 @@ def test_other_answers_say_what_came_and_what_to_do(
         hub(sandbox, tmp_path).render(request(), STOP)
 
 
-def test_a_netrc_file_does_not_take_the_place_of_the_token(
+def test_netrc_file_does_not_replace_the_token(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
@@ -388,7 +368,7 @@ def test_a_netrc_file_does_not_take_the_place_of_the_token(
     assert hub(sandbox, tmp_path).render(request(), STOP).content
 
 
-def test_who_waits_for_a_picture_stops_when_told_to(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_rendering_respects_the_stop_flag(sandbox: Sandbox, tmp_path: Path) -> None:
     stop = StopFlag()
     stop.set()
     with pytest.raises(Stopped):
@@ -396,7 +376,7 @@ def test_who_waits_for_a_picture_stops_when_told_to(sandbox: Sandbox, tmp_path: 
     assert asked(sandbox) == 0
 
 
-def test_without_rasterio_a_jpeg_is_refused_before_it_costs_anything(
+def test_jpeg_without_rasterio_fails_before_any_cost(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert rasterio.__version__
@@ -407,9 +387,7 @@ def test_without_rasterio_a_jpeg_is_refused_before_it_costs_anything(
 
 
 @pytest.mark.long
-def test_a_thousand_previews_in_an_hour_take_as_few_tokens_as_their_lives_need(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_thousand_previews_use_seven_tokens(sandbox: Sandbox, tmp_path: Path) -> None:
     clock = Clock()
     options = HubOptions(url=sandbox.process_url, ca_file=sandbox.ca_file)
     renderer = SentinelHub(options, tokens(sandbox, tmp_path, clock))

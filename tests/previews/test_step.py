@@ -57,7 +57,7 @@ def image(kit: Kit) -> Kit:
     return kit
 
 
-def test_each_archived_product_has_its_quicklook_as_preview_for_nothing(kit: Kit) -> None:
+def test_archived_product_gets_its_quicklook_as_preview(kit: Kit) -> None:
     made = with_picture(tiny())
     kit.sandbox.publish(made)
     assert kit.cycle().previews == 1
@@ -71,7 +71,7 @@ def test_each_archived_product_has_its_quicklook_as_preview_for_nothing(kit: Kit
 
 
 @pytest.mark.long
-def test_a_product_that_is_partial_by_choice_has_its_quicklook_too(kit: Kit) -> None:
+def test_partial_product_gets_its_quicklook_as_preview(kit: Kit) -> None:
     kit.areas = kit.areas.rstrip() + '\nbands = ["SCL"]\n'
     made = with_picture(tiny())
     kit.sandbox.publish(made)
@@ -81,7 +81,7 @@ def test_a_product_that_is_partial_by_choice_has_its_quicklook_too(kit: Kit) -> 
 
 
 @pytest.mark.long
-def test_a_quicklook_lies_on_its_tile(kit: Kit) -> None:
+def test_quicklook_has_the_extent_of_its_tile(kit: Kit) -> None:
     made = with_picture(tiny())
     kit.sandbox.publish(made)
     kit.cycle()
@@ -92,7 +92,7 @@ def test_a_quicklook_lies_on_its_tile(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_a_product_without_a_quicklook_is_archived_all_the_same(kit: Kit) -> None:
+def test_product_without_quicklook_is_archived(kit: Kit) -> None:
     made = tiny()
     files = {path: content for path, content in made.files.items() if "-ql" not in path}
     kit.sandbox.publish(replace(made, files=files))
@@ -118,7 +118,7 @@ def real_tci() -> bytes:
 
 @pytest.mark.parametrize("form", ["png", "jpeg", "tiff"])
 @pytest.mark.long
-def test_the_true_colour_band_is_made_smaller_and_keeps_its_place(kit: Kit, form: str) -> None:
+def test_true_colour_preview_keeps_its_extent(kit: Kit, form: str) -> None:
     kit.sections["preview"] = f'source = "tci"\nformat = "{form}"\nwidth = 61'
     made = tiny()
     kit.sandbox.publish(made)
@@ -140,7 +140,7 @@ def test_the_true_colour_band_is_made_smaller_and_keeps_its_place(kit: Kit, form
     assert (west > 150, east > 50) == (True, False)
 
 
-def test_drawn_previews_come_with_each_product_and_once_only(image: Kit) -> None:
+def test_rendered_preview_is_made_once_per_product(image: Kit) -> None:
     made = tiny()
     image.sandbox.publish([made, tiny(day=22)])
     assert image.cycle().previews == 2
@@ -154,7 +154,7 @@ def test_drawn_previews_come_with_each_product_and_once_only(image: Kit) -> None
 
 
 @pytest.mark.long
-def test_an_area_has_one_picture_per_overpass_whatever_tiles_it_has(image: Kit) -> None:
+def test_area_gets_one_preview_per_overpass(image: Kit) -> None:
     area = 'name = "both"\ntiles = ["32TMT", "32TNT"]\nstart = 2020-01-01\n'
     image.areas = f'[[area]]\n{area}preview_of = "area"\npreview_evalscript = "ndvi"\n'
     image.sections["preview"] = 'source = "process"\nwidth = 200\n'
@@ -165,7 +165,7 @@ def test_an_area_has_one_picture_per_overpass_whatever_tiles_it_has(image: Kit) 
 
 
 @pytest.mark.long
-def test_units_are_spent_only_where_an_area_wants_it(kit: Kit) -> None:
+def test_units_are_spent_only_for_configured_areas(kit: Kit) -> None:
     kit.areas = ZURICH + 'preview = "process"\n\n' + ZURICH.replace("zurich", "free").replace(
         "8.45, 47.2, 8.85, 47.4", "9.6, 46.6, 9.7, 46.7"
     )  # fmt: skip
@@ -178,7 +178,7 @@ def test_units_are_spent_only_where_an_area_wants_it(kit: Kit) -> None:
     assert asked(kit) == 1
 
 
-def test_an_empty_picture_is_not_kept_and_not_drawn_again(image: Kit) -> None:
+def test_empty_preview_is_neither_kept_nor_repeated(image: Kit) -> None:
     made = tiny()
     image.sections["preview"] = DRAWN + "max_cloud_cover_percent = 5"
     image.sandbox.publish(made)
@@ -192,7 +192,7 @@ def test_an_empty_picture_is_not_kept_and_not_drawn_again(image: Kit) -> None:
 
 
 @pytest.mark.long
-def test_the_months_allowance_is_never_passed_and_the_rest_waits_for_the_next(
+def test_monthly_allowance_defers_the_remaining_previews(
     image: Kit,
 ) -> None:
     image.sections["preview"] = DRAWN + "monthly_units = 0.05"
@@ -210,7 +210,7 @@ def test_the_months_allowance_is_never_passed_and_the_rest_waits_for_the_next(
     assert make_all_due(image.later(days=days + 32), STOP) == 1
 
 
-def test_what_is_reserved_by_two_at_once_never_passes_the_allowance(kit: Kit) -> None:
+def test_concurrent_reservations_never_exceed_the_allowance(kit: Kit) -> None:
     previews, allowance = kit.mirror().ledger.previews, Spending(requests=3, units=1.0)
     assert previews.reserve("2026-06", 0.6, allowance=allowance)
     assert not previews.reserve("2026-06", 0.6, allowance=allowance)
@@ -223,7 +223,7 @@ def test_what_is_reserved_by_two_at_once_never_passes_the_allowance(kit: Kit) ->
 
 
 @pytest.mark.long
-def test_what_the_service_says_it_cost_is_what_is_counted(image: Kit) -> None:
+def test_reported_cost_is_the_cost_counted(image: Kit) -> None:
     headers = {"X-ProcessingUnits-Spent": "0.75"}
     image.sandbox.process_proxy.inject(Fault(headers=headers))
     image.sandbox.publish(tiny())
@@ -233,7 +233,7 @@ def test_what_the_service_says_it_cost_is_what_is_counted(image: Kit) -> None:
 
 
 @pytest.mark.long
-def test_a_refused_request_costs_nothing(image: Kit) -> None:
+def test_refused_request_costs_nothing(image: Kit) -> None:
     refusal = Answer(status=400, body=b'{"error": {"message": "no"}}')
     image.sandbox.process_proxy.inject(Fault(answer=refusal))
     made = tiny()
@@ -267,7 +267,7 @@ def too_fast(kit: Kit) -> None:
     ],
 )
 @pytest.mark.long
-def test_when_nothing_can_be_bought_the_mirror_goes_on_and_free_previews_come(
+def test_exhausted_allowance_still_makes_free_previews(
     image: Kit, break_it: Callable[[Kit], None], kind: type[Exception]
 ) -> None:
     image.areas = ZURICH + "\n" + ZURICH.replace("zurich", "free").replace(
@@ -294,7 +294,7 @@ def test_when_nothing_can_be_bought_the_mirror_goes_on_and_free_previews_come(
 
 
 @pytest.mark.long
-def test_a_preview_that_cannot_be_made_is_given_up_with_its_reason(image: Kit) -> None:
+def test_impossible_preview_is_given_up_with_reason(image: Kit) -> None:
     image.sandbox.process_proxy.inject(Fault(cut_after_bytes=10, times=None))
     image.sections["preview"] = DRAWN + "max_attempts = 2"
     made = tiny()
@@ -310,7 +310,7 @@ def test_a_preview_that_cannot_be_made_is_given_up_with_its_reason(image: Kit) -
 
 
 @pytest.mark.long
-def test_republished_bytes_get_a_new_preview(image: Kit) -> None:
+def test_republished_product_gets_a_new_preview(image: Kit) -> None:
     made = tiny()
     image.sandbox.publish(made)
     image.cycle()
@@ -323,7 +323,7 @@ def test_republished_bytes_get_a_new_preview(image: Kit) -> None:
 
 
 @pytest.mark.long
-def test_another_evalscript_in_the_configuration_is_drawn_of_what_is_held_too(
+def test_new_evalscript_is_rendered_for_held_products(
     image: Kit,
 ) -> None:
     made = tiny()
@@ -335,7 +335,7 @@ def test_another_evalscript_in_the_configuration_is_drawn_of_what_is_held_too(
 
 
 @pytest.mark.long
-def test_an_area_is_drawn_on_schedule_from_the_images_of_the_days_before(image: Kit) -> None:
+def test_area_is_rendered_on_schedule(image: Kit) -> None:
     image.sections["preview"] = DRAWN + 'every = "7 d"\nwindow = "20 d"'
     mirror = image.later(days=0)
     recent = mirror.now().replace(microsecond=0)
@@ -348,7 +348,7 @@ def test_an_area_is_drawn_on_schedule_from_the_images_of_the_days_before(image: 
 
 
 @pytest.mark.long
-def test_previews_leave_the_reserve_of_disk_alone(image: Kit) -> None:
+def test_previews_respect_the_disk_reserve(image: Kit) -> None:
     image.sections["preview"] = 'source = "none"'
     image.sandbox.publish(tiny())
     image.cycle()
@@ -363,7 +363,7 @@ def test_previews_leave_the_reserve_of_disk_alone(image: Kit) -> None:
 
 
 @pytest.mark.long
-def test_a_new_ledger_version_makes_previews_of_what_was_held_before(kit: Kit) -> None:
+def test_ledger_migration_keeps_previews_of_held_products(kit: Kit) -> None:
     made = with_picture(tiny())
     kit.sandbox.publish(made)
     kit.sections["preview"] = 'source = "none"'

@@ -25,7 +25,7 @@ def asked(sandbox: Sandbox) -> int:
     return sandbox.identity_proxy.traffic.count()
 
 
-def test_twenty_threads_that_ask_at_once_get_one_token(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_twenty_threads_share_one_token(sandbox: Sandbox, tmp_path: Path) -> None:
     source, gate = tokens(sandbox, tmp_path), threading.Barrier(20)
 
     def ask(_: int) -> str:
@@ -55,9 +55,7 @@ with ThreadPoolExecutor(20) as pool:
 """
 
 
-def test_three_processes_of_twenty_threads_that_ask_at_once_get_one_token(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_three_processes_share_one_token(sandbox: Sandbox, tmp_path: Path) -> None:
     of = options(sandbox, tmp_path)
     words = [of.url, of.client_id, of.client_secret, str(of.cache_file), str(of.ca_file)]
     command = [sys.executable, "-c", CHILD, *words]
@@ -75,14 +73,12 @@ def test_three_processes_of_twenty_threads_that_ask_at_once_get_one_token(
     assert len(sandbox.identity.issued) == 1
 
 
-def test_the_next_command_uses_the_token_of_the_last_one(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_next_command_uses_the_cached_token(sandbox: Sandbox, tmp_path: Path) -> None:
     assert tokens(sandbox, tmp_path).token(STOP) == tokens(sandbox, tmp_path).token(STOP)
     assert asked(sandbox) == 1
 
 
-def test_a_token_is_renewed_a_minute_before_its_end_and_not_sooner(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_token_is_renewed_a_minute_before_expiry(sandbox: Sandbox, tmp_path: Path) -> None:
     clock = Clock()
     source = tokens(sandbox, tmp_path, clock)
     first = source.token(STOP)
@@ -93,9 +89,7 @@ def test_a_token_is_renewed_a_minute_before_its_end_and_not_sooner(
     assert len(sandbox.identity.issued) == 2
 
 
-def test_a_token_that_lives_shorter_than_a_minute_serves_for_half_its_life(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_short_lived_token_is_used_half_its_lifetime(sandbox: Sandbox, tmp_path: Path) -> None:
     clock = Clock()
     source = tokens(sandbox, tmp_path, clock)
     sandbox.identity.expires_in_seconds = 40
@@ -106,9 +100,7 @@ def test_a_token_that_lives_shorter_than_a_minute_serves_for_half_its_life(
     assert source.token(STOP) != first
 
 
-def test_the_jwt_has_the_last_word_when_expires_in_says_more(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_jwt_expiry_limits_expires_in(sandbox: Sandbox, tmp_path: Path) -> None:
     clock = Clock()
     source = tokens(sandbox, tmp_path, clock)
     sandbox.identity.claims["expires_in"] = 86_400
@@ -118,7 +110,7 @@ def test_the_jwt_has_the_last_word_when_expires_in_says_more(
 
 
 @pytest.mark.parametrize("skew_hours", [-30, -0.1, 30])
-def test_a_clock_that_differs_from_the_servers_by_hours_changes_nothing(
+def test_clock_skew_does_not_change_the_lifetime(
     sandbox: Sandbox, tmp_path: Path, skew_hours: float
 ) -> None:
     clock = Clock()
@@ -133,18 +125,14 @@ def test_a_clock_that_differs_from_the_servers_by_hours_changes_nothing(
     assert source.token(STOP) != first
 
 
-def test_after_the_clock_was_set_back_no_old_token_is_trusted(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_token_from_the_future_is_not_used(sandbox: Sandbox, tmp_path: Path) -> None:
     clock = Clock()
     first = tokens(sandbox, tmp_path, clock).token(STOP)
     clock.turn(days=-1)
     assert tokens(sandbox, tmp_path, clock).token(STOP) != first
 
 
-def test_a_token_that_a_service_refused_is_given_to_nobody_again(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_refused_token_is_never_returned_again(sandbox: Sandbox, tmp_path: Path) -> None:
     mine, theirs = tokens(sandbox, tmp_path), tokens(sandbox, tmp_path)
     first = mine.token(STOP)
     assert theirs.token(STOP) == first
@@ -163,7 +151,7 @@ def test_a_token_that_a_service_refused_is_given_to_nobody_again(
     ],
 )
 @pytest.mark.parametrize("in_body", [True, False])
-def test_a_refusal_says_which_credential_is_wrong_and_where_to_make_a_new_one(
+def test_refusal_names_credential_and_dashboard(
     sandbox: Sandbox, tmp_path: Path, wrong: dict[str, str], advice: str, *, in_body: bool
 ) -> None:
     source = tokens(sandbox, tmp_path, in_body=in_body, **wrong)
@@ -176,7 +164,7 @@ def test_a_refusal_says_which_credential_is_wrong_and_where_to_make_a_new_one(
 
 
 @pytest.mark.parametrize("in_body", [True, False])
-def test_the_client_may_say_who_it_is_in_the_form_or_by_basic_authentication(
+def test_client_authenticates_by_body_or_basic_header(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, in_body: bool
 ) -> None:
     # What breaks careless encoders.
@@ -185,9 +173,7 @@ def test_the_client_may_say_who_it_is_in_the_form_or_by_basic_authentication(
     assert sandbox.identity.is_valid(got)
 
 
-def test_a_revoked_client_is_not_asked_for_again_by_every_thread(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_revoked_client_is_requested_once_a_minute(sandbox: Sandbox, tmp_path: Path) -> None:
     clock = Clock()
     source = tokens(sandbox, tmp_path, clock)
     sandbox.identity.revoked = True
@@ -200,9 +186,7 @@ def test_a_revoked_client_is_not_asked_for_again_by_every_thread(
     assert sandbox.identity.is_valid(source.token(STOP))
 
 
-def test_a_busy_endpoint_is_asked_again_after_as_long_as_it_says(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_busy_endpoint_is_retried_after_its_delay(sandbox: Sandbox, tmp_path: Path) -> None:
     busy = Answer(status=429, headers={"Retry-After": "7"}, body=b'{"error":"rate"}')
     sandbox.identity_proxy.inject(Fault(answer=busy, times=2))
     stop = Hurried()
@@ -210,7 +194,7 @@ def test_a_busy_endpoint_is_asked_again_after_as_long_as_it_says(
     assert stop.waits == [7.0, 7.0]
 
 
-def test_an_endpoint_that_wants_an_hour_gets_it(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_retry_after_of_an_hour_is_respected(sandbox: Sandbox, tmp_path: Path) -> None:
     clock, stop = Clock(), Hurried()
     source = tokens(sandbox, tmp_path, clock)
     busy = Answer(status=429, headers={"Retry-After": "3600"})
@@ -224,15 +208,13 @@ def test_an_endpoint_that_wants_an_hour_gets_it(sandbox: Sandbox, tmp_path: Path
     assert source.token(stop)
 
 
-def test_a_server_error_is_told_as_one_and_not_as_a_missing_token(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_server_error_is_reported_with_its_status(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.identity_proxy.inject(Fault(answer=Answer(status=503, body=b"<html>"), times=None))
     stop = Hurried()
     with pytest.raises(TokenUnavailable) as caught:
         tokens(sandbox, tmp_path).token(stop)
     assert str(caught.value) == (
-        f"asking {sandbox.token_url} for a token: it answered 503; will be tried again"
+        f"requesting a token from {sandbox.token_url}: it answered 503; will be tried again"
     )
     assert asked(sandbox) == 5
     assert stop.waits == sorted(stop.waits)
@@ -261,7 +243,7 @@ def test_a_server_error_is_told_as_one_and_not_as_a_missing_token(
     ],
     ids=["404", "a redirect", "a login page", "a token that breaks headers", "400"],
 )
-def test_what_is_no_token_is_never_taken_for_one(
+def test_response_without_token_is_never_accepted(
     sandbox: Sandbox, tmp_path: Path, answer: Answer, kind: type[Exception], words: str
 ) -> None:
     sandbox.identity_proxy.inject(Fault(answer=answer, times=None))
@@ -270,7 +252,7 @@ def test_what_is_no_token_is_never_taken_for_one(
     assert words in str(caught.value)
 
 
-def test_an_endpoint_that_repeats_a_secret_is_not_quoted(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_repeated_secret_is_masked_in_the_error(sandbox: Sandbox, tmp_path: Path) -> None:
     said = json.dumps({"error": "x", "error_description": f"not {sandbox.client_secret}!"})
     sandbox.identity_proxy.inject(Fault(answer=Answer(status=401, body=said.encode())))
     with pytest.raises(CredentialError) as caught:
@@ -279,15 +261,13 @@ def test_an_endpoint_that_repeats_a_secret_is_not_quoted(sandbox: Sandbox, tmp_p
     assert "(x not ********!)" in str(caught.value)
 
 
-def test_an_unknown_authority_is_told_as_one(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_unknown_authority_error_names_ca_file(sandbox: Sandbox, tmp_path: Path) -> None:
     with pytest.raises(TokenError, match=r"set network\.ca_file") as caught:
         tokens(sandbox, tmp_path, ca_file=None).token(STOP)
     assert not caught.value.transient
 
 
-def test_the_token_file_is_its_owners_alone_and_names_no_credential(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_token_file_is_private_without_credentials(sandbox: Sandbox, tmp_path: Path) -> None:
     tokens(sandbox, tmp_path).token(STOP)
     files = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert files == {"ledger.token": 0o600, "ledger.token.lock": 0o600}
@@ -297,9 +277,7 @@ def test_the_token_file_is_its_owners_alone_and_names_no_credential(
 
 
 @pytest.mark.parametrize("harm", ["open", "damaged", "link", "foreign"])
-def test_a_token_file_that_cannot_be_trusted_is_replaced(
-    sandbox: Sandbox, tmp_path: Path, harm: str
-) -> None:
+def test_untrusted_token_file_is_replaced(sandbox: Sandbox, tmp_path: Path, harm: str) -> None:
     first = tokens(sandbox, tmp_path).token(STOP)
     path = tmp_path / "ledger.token"
     if harm == "open":
@@ -317,13 +295,13 @@ def test_a_token_file_that_cannot_be_trusted_is_replaced(
     assert tokens(sandbox, tmp_path).token(STOP) == second
 
 
-def test_a_closed_folder_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_unwritable_folder_is_reported(sandbox: Sandbox, tmp_path: Path) -> None:
     source = tokens(sandbox, tmp_path, cache_file=tmp_path / "nowhere" / "token")
-    with pytest.raises(LedgerError, match="cannot keep the OAuth token in"):
+    with pytest.raises(LedgerError, match="storing the OAuth token in"):
         source.token(STOP)
 
 
-def test_who_waits_for_a_token_stops_when_told_to(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_waiting_for_token_respects_stop_flag(sandbox: Sandbox, tmp_path: Path) -> None:
     stop = StopFlag()
     stop.set()
     with pytest.raises(Stopped):
@@ -331,7 +309,7 @@ def test_who_waits_for_a_token_stops_when_told_to(sandbox: Sandbox, tmp_path: Pa
     assert asked(sandbox) == 0
 
 
-def test_neither_secret_nor_token_is_seen_in_logs_and_reprs(
+def test_logs_and_reprs_show_no_secret(
     sandbox: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

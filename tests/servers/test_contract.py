@@ -1,11 +1,11 @@
-"""What CDSE's own kind of catalog and store does with every question that the mirror asks."""
+"""The port contracts on the catalog and store software that CDSE runs."""
 
 from collections.abc import Iterator, Mapping
 
 import invented
 import pytest
 from ceph import CephStore
-from contracts import CatalogContract, Register, StaticCatalog, StoreContract
+from contracts import CatalogContract, CatalogFixture, StoreContract, StoreFixture
 from pgstac import PgStac
 from services import COLLECTIONS
 
@@ -16,8 +16,8 @@ from s2mirror.sandbox import ProductSpec, make_item
 pytestmark = pytest.mark.servers
 
 
-class PgStacRegister:
-    """pgstac, three items on a page, and hands to fill it with."""
+class PgStacFixture:
+    """pgstac, three items on a page, with methods to put content into it."""
 
     def __init__(self, pgstac: PgStac) -> None:
         options = StacOptions(url=f"{pgstac.url}/", bucket="eodata", page_size=3, tries=1)
@@ -34,18 +34,18 @@ class PgStacRegister:
 
 
 class TestPgStac(CatalogContract):
-    # Nobody here can break a real catalog between two pages; the sandbox's proxy does.
-    test_a_listing_that_breaks_off_is_an_error_never_a_short_listing = None  # type: ignore[assignment]
+    # A real catalog cannot be interrupted between two pages; the sandbox's proxy is.
+    test_interrupted_listing_raises_an_error = None  # type: ignore[assignment]
 
     @pytest.fixture
-    def register(self, pgstac: PgStac) -> Iterator[Register]:
+    def subject(self, pgstac: PgStac) -> Iterator[CatalogFixture]:
         pgstac.clear()
-        yield PgStacRegister(pgstac)
+        yield PgStacFixture(pgstac)
         pgstac.clear()
 
 
-class CephShelf:
-    """A bucket of Ceph RGW, and hands to fill it with."""
+class CephFixture:
+    """A bucket of Ceph RGW, with methods to put content into it."""
 
     def __init__(self, ceph: CephStore) -> None:
         self._ceph = ceph
@@ -63,7 +63,7 @@ class CephShelf:
 
 class TestCeph(StoreContract):
     @pytest.fixture
-    def shelf(self, ceph: CephStore) -> Iterator[StaticCatalog]:
+    def subject(self, ceph: CephStore) -> Iterator[StoreFixture]:
         ceph.clear()
-        yield CephShelf(ceph)
+        yield CephFixture(ceph)
         ceph.clear()

@@ -1,6 +1,7 @@
-"""Columns of an item's properties. What comes from outside and is of a wrong kind leaves no value.
+"""Columns of the items' properties. A property of a wrong type becomes a null.
 
-What is as it should be goes to pyarrow as a whole; only where something is not, one by one.
+A column of the right type is passed to pyarrow as a whole; otherwise its values are converted one
+by one.
 """
 
 from collections.abc import Callable
@@ -10,12 +11,12 @@ from typing import Any, Final
 from s2mirror.times import parse_utc
 
 _TIMES: Final = ("datetime", "start_datetime", "end_datetime", "created", "updated", "published")
-"""Those that stac-geoparquet writes as text again when it makes items of rows; others stay text."""
+"""The times that stac-geoparquet converts back to text; other times stay text."""
 _NUMBERS: Final = (
     *("gsd", "eo:cloud_cover", "eo:snow_cover", "view:azimuth", "view:incidence_angle"),
     *("view:sun_azimuth", "view:sun_elevation"),
 )
-_WHOLE: Final = ("sat:relative_orbit", "sat:absolute_orbit")
+_INTEGERS: Final = ("sat:relative_orbit", "sat:absolute_orbit")
 _TEXTS: Final = (
     *("platform", "constellation", "grid:code", "processing:level", "processing:version"),
     "processing:datetime",
@@ -23,21 +24,21 @@ _TEXTS: Final = (
     *("product:timeliness_category", "sat:platform_international_designator"),
     *("eopf:datatake_id", "eopf:datastrip_id", "eopf:instrument_mode"),
 )
-_NOTHING: Final = type(None)
+_NULL: Final = type(None)
 _TOO_LARGE: Final = 1e300
-"""Beyond this a number is none: a whole one may be too large to become a float."""
+"""A larger number becomes a null: an integer may be too large for a float."""
 
 
-def _moment(pa: Any) -> Any:  # noqa: ANN401 - pyarrow has no types
-    """Return the kind of a column of times."""
+def _timestamp(pa: Any) -> Any:  # noqa: ANN401 - pyarrow has no types
+    """Return the type of a column of times."""
     return pa.timestamp("us", tz="UTC")
 
 
 def _times(pa: Any, values: list[object]) -> Any:  # noqa: ANN401 - pyarrow has no types
     try:
-        return pa.array(values, pa.string()).cast(_moment(pa))
+        return pa.array(values, pa.string()).cast(_timestamp(pa))
     except (pa.ArrowException, UnicodeError):
-        return pa.array([_time(value) for value in values], _moment(pa))
+        return pa.array([_time(value) for value in values], _timestamp(pa))
 
 
 def _time(value: object) -> datetime | None:
@@ -48,7 +49,7 @@ def _time(value: object) -> datetime | None:
 
 
 def _numbers(pa: Any, values: list[object]) -> Any:  # noqa: ANN401 - pyarrow has no types
-    if not set(map(type, values)) <= {float, _NOTHING}:
+    if not set(map(type, values)) <= {float, _NULL}:
         values = [_number(value) for value in values]
     return pa.array(values, pa.float64())
 
@@ -58,11 +59,11 @@ def _number(value: object) -> float | None:
     return float(value) if known and abs(value) < _TOO_LARGE else None  # type: ignore[arg-type]  # `known` says so
 
 
-def _wholes(pa: Any, values: list[object]) -> Any:  # noqa: ANN401 - pyarrow has no types
-    return pa.array([_whole(value) for value in values], pa.int64())
+def _integers(pa: Any, values: list[object]) -> Any:  # noqa: ANN401 - pyarrow has no types
+    return pa.array([_integer(value) for value in values], pa.int64())
 
 
-def _whole(value: object) -> int | None:
+def _integer(value: object) -> int | None:
     known = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 62
     return value if known else None  # type: ignore[return-value]  # `known` says so
 
@@ -74,7 +75,7 @@ def _texts(pa: Any, values: list[object]) -> Any:  # noqa: ANN401 - pyarrow has 
 
 
 def _all_printable(values: list[Any]) -> bool:
-    known = set(map(type, values)) <= {str, _NOTHING}
+    known = set(map(type, values)) <= {str, _NULL}
     return known and "".join(filter(None, values)).isprintable()
 
 
@@ -94,7 +95,7 @@ COLUMNS: Final[dict[str, Callable[[Any, list[Any]], Any]]] = {
     "instruments": _word_lists,
     **dict.fromkeys(_TIMES, _times),
     **dict.fromkeys(_NUMBERS, _numbers),
-    **dict.fromkeys(_WHOLE, _wholes),
+    **dict.fromkeys(_INTEGERS, _integers),
     **dict.fromkeys(_TEXTS, _texts),
 }
-"""Which properties have a column, and how it is made of their values."""
+"""The properties that have a column, with the function that makes it."""

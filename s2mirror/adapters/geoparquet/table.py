@@ -1,8 +1,8 @@
 """STAC GeoParquet: all items of a collection as one table, by pyarrow.
 
-The columns are built directly from the ledger's rows. rustac and stac-geoparquet take items as
-Python dictionaries, which for a hundred thousand items of fifty assets takes minutes; both read
-what is written here.
+The columns are built directly from the ledger's rows. rustac and stac-geoparquet expect items as
+Python dictionaries, which takes minutes for a hundred thousand items of fifty assets; both can read
+this file.
 """
 
 import json
@@ -66,12 +66,15 @@ def write_geoparquet(
     schema = _schema(pa, collection)
     draft = path.with_name(f"{path.name}.new")
     rows, done = iter(summaries), 0
-    with _explained(path), _removed_on_error(draft):
-        with parquet.ParquetWriter(draft, schema, compression="zstd") as file, _aside() as aside:
+    with _mapped_errors(path), _removed_on_error(draft):
+        with (
+            parquet.ParquetWriter(draft, schema, compression="zstd") as file,
+            _background() as background,
+        ):
             while count := len(batch := _gathered(islice(rows, _ROWS), collection, f"{root}/")):
                 columns = _columns(pa, batch, bucket, links)
                 arrays = [columns[name] for name in schema.names]
-                aside(file.write_batch, pa.record_batch(arrays, schema=schema))
+                background(file.write_batch, pa.record_batch(arrays, schema=schema))
                 done += count
         with draft.open("rb") as written:
             os.fsync(written.fileno())
@@ -80,18 +83,18 @@ def write_geoparquet(
 
 
 @contextmanager
-def _aside() -> Iterator[Callable[..., None]]:
-    """Give what makes one call at a time in a thread of its own, after the one before."""
-    under_way: list[Future[None]] = []
+def _background() -> Iterator[Callable[..., None]]:
+    """Yield a function that runs one call at a time in another thread."""
+    running: list[Future[None]] = []
 
     def call(function: Callable[..., None], *arguments: object) -> None:
-        while under_way:
-            under_way.pop().result()
-        under_way.append(pool.submit(function, *arguments))
+        while running:
+            running.pop().result()
+        running.append(pool.submit(function, *arguments))
 
     with ThreadPoolExecutor(1) as pool:
         yield call
-        for last in under_way:
+        for last in running:
             last.result()
 
 
@@ -116,7 +119,7 @@ def _pyarrow() -> tuple[Any, Any]:
 
 
 def _schema(pa: Any, collection: str) -> Any:  # noqa: ANN401 - pyarrow has no types
-    """Return the columns: what STAC has at an item's top, then its properties."""
+    """Return the columns: an item's top-level members, then its properties."""
     text, texts = pa.string(), pa.list_(pa.string())
     asset = pa.struct([("href", text), ("type", text), ("title", text), ("roles", texts)])
     box = pa.struct([(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
@@ -159,7 +162,7 @@ class _Batch:
 
 
 def _gathered(summaries: Iterable[ItemSummary], collection: str, root: str) -> _Batch:
-    """Take products apart one by one: what is not kept of one makes room for the next."""
+    """Collect the columns product by product, so that only one product is in memory as a whole."""
     batch = _Batch(
         collection=collection,
         properties={name: [] for name in COLUMNS},
@@ -177,9 +180,9 @@ def _gathered(summaries: Iterable[ItemSummary], collection: str, root: str) -> _
         for name, values in batch.properties.items():
             values.append(cells[name])
         folder = f"{root}{summary.path}/"
-        here = {asset_key(path): folder + path for path in summary.paths}
+        own = {asset_key(path): folder + path for path in summary.paths}
         for key, hrefs in batch.hrefs.items():
-            hrefs.append(here.get(key))
+            hrefs.append(own.get(key))
     return batch
 
 
@@ -224,19 +227,19 @@ def _asset(pa: Any, key: str, hrefs: list[str | None]) -> Any:  # noqa: ANN401 -
 
 @lru_cache(maxsize=256)
 def _same_for_all(key: str, count: int) -> list[Any]:
-    """Return what assets of one key have in common, as columns: made once, as that is slow."""
+    """Return the constant columns of the assets of one key. Making them is slow: once is enough."""
     pa, _ = _pyarrow()
-    facts = asset_facts(key, "")
-    roles = pa.scalar(list(facts["roles"]), pa.list_(pa.string()))
-    texts = (facts["type"], str(facts.get("title", key)))
+    attributes = asset_facts(key, "")
+    roles = pa.scalar(list(attributes["roles"]), pa.list_(pa.string()))
+    texts = (attributes["type"], str(attributes.get("title", key)))
     return [*(pa.repeat(pa.scalar(text), count) for text in texts), pa.repeat(roles, count)]
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _mapped_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise ArchiveError(
-            f"writing {path}: {error}; make room, or choose another place"
+            f"writing {path}: {error}; free some space, or choose another path"
         ) from error

@@ -11,8 +11,8 @@ from botocore.config import Config
 
 from s2mirror import USER_AGENT
 from s2mirror.adapters.objectstore.body import MinRate, read_body
-from s2mirror.adapters.objectstore.error_map import Refusals, retry_after_seconds
-from s2mirror.adapters.objectstore.keys import check_tree, sort_in
+from s2mirror.adapters.objectstore.error_map import ErrorMap, retry_after_seconds
+from s2mirror.adapters.objectstore.keys import add_object, check_tree
 from s2mirror.errors import StoreUnavailable
 from s2mirror.model import Listing, RemoteFile
 from s2mirror.rate_limit import RateLimiter
@@ -20,7 +20,7 @@ from s2mirror.rate_limit import RateLimiter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreOptions:
-    """Where the store is, and how to talk to it."""
+    """Address, keys and settings of the store."""
 
     endpoint: str
     bucket: str
@@ -31,14 +31,13 @@ class StoreOptions:
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 60.0
     min_rate_bytes_per_second: int = 10_000
-    """A connection that is slower than this …"""
     min_rate_period_seconds: float = 60.0
-    """… for so long is given up."""
+    """A connection below the minimum rate for this period is closed."""
     requests_per_minute: int = 2000
     ca_file: Path | None = None
 
     def __repr__(self) -> str:
-        """Show where, never with which key."""
+        """Show endpoint and bucket, never the keys."""
         return f"StoreOptions(endpoint={self.endpoint!r}, bucket={self.bucket!r})"
 
 
@@ -46,7 +45,7 @@ class S3Store:
     """The object store port on boto3. Any thread may use it.
 
     It sends no HEAD, one request per page of a listing and one per read, and retries nothing:
-    the caller counts tries.
+    the caller counts attempts.
     """
 
     def __init__(self, options: StoreOptions) -> None:
@@ -56,8 +55,8 @@ class S3Store:
             seconds=options.min_rate_period_seconds,
         )
         self._rate_limiter = RateLimiter(options.requests_per_minute)
-        self._refusals = Refusals(options.endpoint, self.probe)
-        # Pre-signed URLs are refused by CDSE; path style and header signatures are what it takes.
+        self._error_map = ErrorMap(options.endpoint, self.probe)
+        # CDSE refuses pre-signed URLs; it accepts path-style URLs and header signatures.
         self._client: Any = boto3.session.Session().client(
             "s3",
             endpoint_url=options.endpoint,
@@ -80,23 +79,23 @@ class S3Store:
         )
         events = self._client.meta.events
         events.register("before-call.s3", self._note_request)
-        events.register("after-call.s3", self._note_answer)
+        events.register("after-call.s3", self._note_response)
 
     def wait_seconds(self) -> float:
-        """Return how long to wait before the next request."""
+        """Return how long the next request should wait for the account's rate limit."""
         return self._rate_limiter.wait_seconds(time.monotonic())
 
     def _note_request(self, **_: object) -> None:
         self._rate_limiter.sent(time.monotonic())
 
-    def _note_answer(self, http_response: Any, **_: object) -> None:  # noqa: ANN401 - botocore's
+    def _note_response(self, http_response: Any, **_: object) -> None:  # noqa: ANN401 - botocore's
         if seconds := retry_after_seconds(http_response.headers):
             self._rate_limiter.hold(seconds, time.monotonic())
 
     def probe(self) -> None:
-        """List one object, to prove that endpoint, bucket and keys work together."""
+        """List one object, to check that endpoint, bucket and keys work together."""
         what = f"listing bucket {self._bucket!r}"
-        with self._refusals.explained(what):
+        with self._error_map.explained(what):
             _check_listing(self._client.list_objects_v2(Bucket=self._bucket, MaxKeys=1), what)
 
     def list_product(self, s3_prefix: str) -> Listing:
@@ -107,11 +106,11 @@ class S3Store:
             Bucket=self._bucket, Prefix=s3_prefix
         )
         what = f"listing {s3_prefix}"
-        with self._refusals.explained(what):
+        with self._error_map.explained(what):
             for page in pages:
                 _check_listing(page, what)
                 for found in page.get("Contents", []):
-                    sort_in(found, s3_prefix, files, folders)
+                    add_object(found, s3_prefix, files, folders)
         check_tree(s3_prefix, files, folders)
         return Listing(files=tuple(files), folders=tuple(folders))
 
@@ -119,16 +118,16 @@ class S3Store:
         """Yield the bytes of *file* from *start_byte*, of the version that was listed."""
         if start_byte >= file.size_bytes:
             return
-        wanted = {"Range": f"bytes={start_byte}-"} if start_byte else {}
-        with self._refusals.explained(f"reading {file.key}"):
-            answer = self._client.get_object(
-                Bucket=self._bucket, Key=file.key, IfMatch=f'"{file.etag}"', **wanted
+        range_header = {"Range": f"bytes={start_byte}-"} if start_byte else {}
+        with self._error_map.explained(f"reading {file.key}"):
+            response = self._client.get_object(
+                Bucket=self._bucket, Key=file.key, IfMatch=f'"{file.etag}"', **range_header
             )
-            yield from read_body(answer, file, start_byte, self._min_rate)
+            yield from read_body(response, file, start_byte, self._min_rate)
 
 
 def _check_listing(page: dict[str, Any], what: str) -> None:
     if "Name" not in page:
         raise StoreUnavailable(
-            f"{what}: the answer is no listing (a login or error page?); will be tried again"
+            f"{what}: the response is no listing (a login or error page?); will be tried again"
         )

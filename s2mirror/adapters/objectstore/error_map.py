@@ -1,4 +1,4 @@
-"""The one table from what a store answers, or how a connection breaks, to the mirror's errors."""
+"""The one table from a store's responses and a connection's failures to the mirror's errors."""
 
 import math
 import socket
@@ -34,7 +34,7 @@ from s2mirror.errors import (
 )
 
 Row = tuple[type[MirrorError], str]
-"""What an answer is taken for, and what a person is told to do about it."""
+"""The error that a response becomes, and the advice for the operator."""
 
 _AGAIN: Final = "will be tried again"
 _NEW_KEY: Final = (
@@ -53,7 +53,7 @@ BY_CODE: Final[Mapping[str, Row]] = {
     "UserSuspended": (KeyRefused, "the account is suspended; ask the provider, or use another key"),
     "RequestTimeTooSkewed": (
         CredentialError,
-        "this machine's clock is wrong; set it; work goes on by itself",
+        "this machine's clock is wrong; set it; downloads resume by themselves",
     ),
     "AuthorizationHeaderMalformed": (CredentialError, "check store.region"),
     "QuotaExceeded": (
@@ -69,7 +69,7 @@ BY_CODE: Final[Mapping[str, Row]] = {
     "InternalError": _TROUBLE,
     "NoSuchBucket": (StoreUnreachable, "check store.bucket and store.endpoint"),
 }
-"""An error's code says more than its status, so it is looked up first."""
+"""An error code is more specific than a status, so it is looked up first."""
 BY_STATUS: Final[Mapping[int, Row]] = {
     401: _KEY,
     404: (StoreChanged, "it is gone since it was listed; will be listed anew"),
@@ -88,12 +88,12 @@ REFUSED_BUCKET: Final[Row] = (
     KeyRefused,
     "the key may not list the bucket; check store.bucket and the key's rights",
 )
-"""A 403 without a code of its own: which of the two it is, a look at the bucket tells."""
+"""A 403 without a specific code: a listing of the bucket shows which of the two rows applies."""
 _UNTRUSTED: Final = (
     "this machine does not trust its certificate; "
     "set network.ca_file if it is signed by a CA of your own"
 )
-BY_BREAK: Final[Mapping[tuple[type[Exception], ...], Row]] = {
+BY_EXCEPTION: Final[Mapping[tuple[type[Exception], ...], Row]] = {
     (SSLError, ssl.SSLCertVerificationError): (StoreUnreachable, _UNTRUSTED),
     (
         EndpointConnectionError,
@@ -105,41 +105,41 @@ BY_BREAK: Final[Mapping[tuple[type[Exception], ...], Row]] = {
     (BotoCoreError, HTTPError, OSError): _TROUBLE,
     (KeyError, TypeError, ValueError): (
         StoreUnavailable,
-        "the answer is not an S3 store's (from a proxy perhaps?); will be tried again",
+        "the response is not an S3 store's (a proxy's perhaps?); will be tried again",
     ),
 }
-"""How a connection breaks, the narrowest kinds first."""
+"""The exceptions of a failed connection, the narrowest first."""
 _LONGEST_WAIT_SECONDS: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Refusals:
-    """Explains why a request failed."""
+class ErrorMap:
+    """Maps every failure of a request to the mirror's own errors."""
 
     endpoint: str
     probe: Callable[[], None]
-    """Raises what is wrong with the key, if anything is."""
+    """Raises an error if the key cannot list the bucket."""
 
     @contextmanager
     def explained(self, what: str) -> Iterator[None]:
-        """Turn whatever ends a request for *what* into the mirror's own errors."""
+        """Raise the mirror's own error for every failure of the request *what*."""
         try:
             yield
         except ClientError as error:
-            raise self._answered(error, what) from error
-        except tuple(kind for kinds in BY_BREAK for kind in kinds) as error:
+            raise self._from_response(error, what) from error
+        except tuple(kind for kinds in BY_EXCEPTION for kind in kinds) as error:
             raise self.broken(error, what) from error
 
     def broken(self, error: Exception, what: str) -> MirrorError:
-        """Return what the break of a connection, or an answer without sense, is taken for."""
-        kind, advice = next(row for kinds, row in BY_BREAK.items() if isinstance(error, kinds))
+        """Return the error for a failed connection or a malformed response."""
+        kind, advice = next(row for kinds, row in BY_EXCEPTION.items() if isinstance(error, kinds))
         said = repr(error) if isinstance(error, KeyError | TypeError | ValueError) else str(error)
         return kind(f"{what}: {self.endpoint}: {said}: {advice}")
 
     def refused(self, status: int, code: str, headers: Mapping[str, str], what: str) -> MirrorError:
-        """Return what an answer with an error's *status* is taken for; header names in lower case.
+        """Return the error for a response with *status*; header names are in lower case.
 
-        Asks the store whether the key can still list, where only that tells what a 403 means.
+        If a 403 can be about the object or the key, a probe of the bucket decides.
         """
         said = f"{what}: the S3 store answered {status} {code}"
         kind, advice = BY_CODE.get(code) or BY_STATUS.get(status) or OTHERWISE
@@ -149,14 +149,14 @@ class Refusals:
         error.retry_after_seconds = retry_after_seconds(headers)
         return error
 
-    def _answered(self, error: ClientError, what: str) -> MirrorError:
-        facts = error.response.get("ResponseMetadata", {})
+    def _from_response(self, error: ClientError, what: str) -> MirrorError:
+        metadata = error.response.get("ResponseMetadata", {})
         code = str(error.response.get("Error", {}).get("Code", ""))
-        status = int(facts.get("HTTPStatusCode", 0))
-        return self.refused(status, code, facts.get("HTTPHeaders", {}), what)
+        status = int(metadata.get("HTTPStatusCode", 0))
+        return self.refused(status, code, metadata.get("HTTPHeaders", {}), what)
 
     def _forbidden(self, what: str) -> Row:
-        """Tell a refused object from a refused key, by asking whether the key can still list."""
+        """Return whether a 403 is about the object or the key: a refused key cannot list either."""
         if what.startswith("listing bucket"):
             return REFUSED_BUCKET
         self.probe()
@@ -164,10 +164,10 @@ class Refusals:
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Return how long an answer asks to wait, at most an hour; None if it says nothing usable.
+    """Return how long a response asks to wait, at most an hour; None if it does not say.
 
     ``Retry-After`` has seconds or a date; ``x-ratelimit-reset``, which CDSE sends with every
-    answer, has seconds, and matters once nothing remains.
+    response, has seconds, and counts only if no requests remain.
     """
     seconds = _seconds(headers.get("retry-after", ""))
     if seconds is None and headers.get("x-ratelimit-remaining", "0").strip() == "0":

@@ -1,4 +1,4 @@
-"""What a listing may hold: no key, name or size that an honest store would not send."""
+"""Checks of a listing: it has no key, name or size that an honest store would not send."""
 
 from collections import Counter
 from pathlib import PurePosixPath
@@ -16,21 +16,21 @@ MAX_KEY_BYTES: Final = 1024
 """The longest key that S3 allows."""
 
 
-def sort_in(
+def add_object(
     found: dict[str, Any], s3_prefix: str, files: list[RemoteFile], folders: list[str]
 ) -> None:
-    """Add one listed object to *files* or *folders*. Raises HostileInput for what no SAFE has."""
+    """Add one listed object to *files* or *folders*. Raises HostileInput for an impossible one."""
     key, size_bytes = str(found["Key"]), int(found["Size"])
     if not key.startswith(s3_prefix) or len(key.encode()) > MAX_KEY_BYTES:
         raise HostileInput(
-            f"key {key[:300]!r} was listed for {s3_prefix}, to which it does not belong, or is "
-            f"longer than the {MAX_KEY_BYTES} B that S3 allows. Nothing was fetched"
+            f"listing {s3_prefix}: the key {key[:300]!r} does not belong to it, or is longer than "
+            f"the {MAX_KEY_BYTES} B that S3 allows. Nothing was downloaded"
         )
     path, number = key.removeprefix(s3_prefix), len(files) + len(folders) + 1
     if not 0 <= size_bytes <= MAX_FILE_BYTES or number > MAX_FILES:
         raise HostileInput(
-            f"{key} has {size_bytes} B, as object number {number} of its product; "
-            f"at most {MAX_FILE_BYTES} B and {MAX_FILES} objects are taken. Nothing was fetched"
+            f"listing {s3_prefix}: object number {number}, {key}, has {size_bytes} B; at most "
+            f"{MAX_FILES} objects of {MAX_FILE_BYTES} B are accepted. Nothing was downloaded"
         )
     if not path:
         return
@@ -50,6 +50,6 @@ def check_tree(s3_prefix: str, files: list[RemoteFile], folders: list[str]) -> N
     for name, times in names.items():
         if times > 1 or name in needed:
             raise HostileInput(
-                f"{s3_prefix}{name} was listed twice, or both as a file and as a folder; "
-                "no SAFE is like that. Nothing was fetched"
+                f"listing {s3_prefix}: {name} is listed twice, or both as a file and as a folder, "
+                "which no SAFE has. Nothing was downloaded"
             )

@@ -1,6 +1,6 @@
-"""Pictures: drawn by Sentinel Hub, or found in the products themselves."""
+"""Preview images: rendered by Sentinel Hub, or read from the products."""
 
-from s2mirror.adapters.previews.local import ProductPictures
+from s2mirror.adapters.previews.local import ProductImageReader
 from s2mirror.adapters.previews.process import HubOptions, SentinelHub
 
-__all__ = ["HubOptions", "ProductPictures", "SentinelHub"]
+__all__ = ["HubOptions", "ProductImageReader", "SentinelHub"]

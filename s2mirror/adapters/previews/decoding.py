@@ -1,4 +1,4 @@
-"""What is on a picture, as far as that decides whether it is kept."""
+"""Checks whether an image shows anything: an empty preview is not kept."""
 
 import struct
 import warnings
@@ -21,32 +21,32 @@ _CHANNELS: Final = {0: 1, 2: 3, 4: 2, 6: 4}
 _WITH_ALPHA: Final = (4, 6)
 
 
-def is_picture(content: bytes, form: str) -> bool:
-    """Tell whether *content* begins as a picture of that format does."""
+def is_image(content: bytes, form: str) -> bool:
+    """Return whether *content* has the signature of that format."""
     return content.startswith(SIGNATURES[form])
 
 
 def require_decoder(form: str) -> None:
-    """Raise PreviewError if an empty picture of that format could not be told from another."""
+    """Raise PreviewError if no library is installed that can decode that format."""
     if form != "png" and find_spec("rasterio") is None:
         raise PreviewError(
-            f"a preview as {form} needs rasterio, to see whether there is anything on it; "
-            'nothing was drawn. Run: pip install "s2mirror[preview]", or use the format "png"'
+            f"rendering a preview as {form} needs rasterio, to check whether it is empty; "
+            'nothing was requested. Run: pip install "s2mirror[preview]", or use the format "png"'
         )
 
 
 def is_empty(content: bytes, form: str) -> bool:
-    """Tell whether a picture shows nothing: all transparent, or all black.
+    """Return whether an image shows nothing: all transparent, or all black.
 
-    Raises ValueError for what is no picture of that format.
+    Raises ValueError for what is no image of that format.
     """
-    if not is_picture(content, form):
+    if not is_image(content, form):
         raise ValueError(f"it is no {form}")
     return _is_empty_png(content) if form == "png" else _is_empty_raster(content, form)
 
 
 def _is_empty_png(content: bytes) -> bool:
-    """Look at the filtered bytes alone: every filter leaves zeros as zeros, channel by channel."""
+    """Check the filtered bytes only: every filter keeps zeros as zeros, channel by channel."""
     header, packed = b"", []
     for kind, body in _chunks(content):
         if kind == b"IHDR":
@@ -80,7 +80,7 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _unpacked(packed: bytes, size_bytes: int) -> Any:  # noqa: ANN401 - an array of bytes
-    """Return exactly so many bytes, and never more: a small file may unpack to a very large one."""
+    """Return exactly *size_bytes*, never more: a small file may expand to a very large one."""
     if size_bytes > _MAX_PIXEL_BYTES:
         raise ValueError(f"a PNG of {size_bytes} B of pixels")
     try:
@@ -101,11 +101,11 @@ def _is_empty_raster(content: bytes, form: str) -> bool:
 
     warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # a JPEG never is
     try:
-        with MemoryFile(content, ext=FORMATS[form].suffix) as file, file.open() as picture:
-            if picture.width * picture.height * picture.count > _MAX_PIXEL_BYTES:
-                raise ValueError(f"a picture of {picture.width} by {picture.height} pixels")
-            pixels = picture.read()
+        with MemoryFile(content, ext=FORMATS[form].suffix) as file, file.open() as image:
+            if image.width * image.height * image.count > _MAX_PIXEL_BYTES:
+                raise ValueError(f"an image of {image.width} by {image.height} pixels")
+            pixels = image.read()
     except RasterioError as error:
         raise ValueError(f"it cannot be read: {error}") from error
-    has_alpha = picture.count in (2, 4)
+    has_alpha = image.count in (2, 4)
     return not (pixels[-1] if has_alpha else pixels).any()

@@ -1,9 +1,9 @@
-"""The pictures that products bring along: the quicklook, and the true-colour band."""
+"""The images that products contain: the quicklook, and the true-colour band."""
 
 from pathlib import Path
 from typing import Any, Final
 
-from s2mirror.adapters.previews.decoding import is_picture
+from s2mirror.adapters.previews.decoding import is_image
 from s2mirror.crs import check_crs
 from s2mirror.errors import PreviewError
 from s2mirror.model import Product
@@ -11,14 +11,14 @@ from s2mirror.preview_model import FORMATS, Extent, RenderedImage
 from s2mirror.tiles import WIDTH_METRES, tile_grid
 
 _QUICKLOOK_PIXELS: Final = 343
-"""It shows the whole tile, 320 m a pixel."""
+"""It covers the whole tile at 320 m per pixel."""
 _MAX_QUICKLOOK_BYTES: Final = 16 * 1024**2
 _TCI: Final = ("GRANULE/*/IMG_DATA/R10m/*_TCI_10m.jp2", "GRANULE/*/IMG_DATA/*_TCI.jp2")
 _DRIVERS: Final = {"png": "PNG", "jpeg": "JPEG", "tiff": "GTiff"}
 
 
-class ProductPictures:
-    """The port for pictures within products. It spends nothing."""
+class ProductImageReader:
+    """The product images port. It costs no processing units."""
 
     def quicklook(self, folder: Path, product: Product) -> RenderedImage:
         """Return the small JPEG of the product in *folder*."""
@@ -28,23 +28,27 @@ class ProductPictures:
                 content = file.read(_MAX_QUICKLOOK_BYTES + 1)
         except OSError as error:
             raise PreviewError(
-                f"{path.name} of {product.id} cannot be read: {error.strerror}; "
+                f"reading {path.name} of {product.id}: {error.strerror}; "
                 'the product has no quicklook. Set preview.source to "tci" or "process"'
             ) from error
-        if len(content) > _MAX_QUICKLOOK_BYTES or not is_picture(content, "jpeg"):
-            raise PreviewError(f"{path.name} of {product.id} is no JPEG of a quicklook's size")
-        return RenderedImage(content=content, form="jpeg", extent=_tile_frame(product))
+        if len(content) > _MAX_QUICKLOOK_BYTES or not is_image(content, "jpeg"):
+            raise PreviewError(
+                f"reading {path.name} of {product.id}: it is no JPEG of at most 16 MiB"
+            )
+        return RenderedImage(content=content, form="jpeg", extent=_tile_extent(product))
 
     def tci(self, folder: Path, *, longest_pixels: int, form: str) -> RenderedImage:
-        """Return the true-colour band of the product in *folder*, made smaller.
+        """Return the true-colour band of the product in *folder*, at a reduced size.
 
-        JPEG 2000 holds the picture at half, a quarter … of its size too: only what is needed is
-        decoded.
+        JPEG 2000 contains the image at half, a quarter … of its size too: only the needed
+        resolution is decoded.
         """
         rasterio = _rasterio()
         found = [path for pattern in _TCI for path in sorted(folder.glob(pattern))]
         if not found:
-            raise PreviewError(f"{folder.name} has no true-colour band (TCI); nothing was drawn")
+            raise PreviewError(
+                f"reading {folder.name}: it has no true-colour band (TCI); no preview was made"
+            )
         try:
             with rasterio.open(found[0], driver="JP2OpenJPEG") as band:
                 crs = check_crs(f"EPSG:{band.crs.to_epsg()}")
@@ -59,7 +63,7 @@ class ProductPictures:
                 is_empty=not pixels.any(),
             )
         except (rasterio.errors.RasterioError, AttributeError, ValueError) as error:
-            raise PreviewError(f"{found[0].name} cannot be made smaller: {error}") from error
+            raise PreviewError(f"reading {found[0].name} at a reduced size: {error}") from error
 
 
 def _rasterio() -> Any:  # noqa: ANN401 - the library has no types
@@ -70,32 +74,32 @@ def _rasterio() -> Any:  # noqa: ANN401 - the library has no types
         import rasterio.transform  # noqa: PLC0415 - likewise
     except ImportError as error:
         raise PreviewError(
-            'previews from the true-colour band need rasterio; run: pip install "s2mirror[preview]"'
+            'reading the true-colour band needs rasterio; run: pip install "s2mirror[preview]"'
             ', or set preview.source to "quicklook"'
         ) from error
     return rasterio
 
 
 def _encoded(rasterio: Any, pixels: Any, extent: Extent, form: str) -> bytes:  # noqa: ANN401 - see above
-    place = rasterio.transform.from_bounds(*extent.bbox, extent.width, extent.height)
-    how: dict[str, Any] = {
+    transform = rasterio.transform.from_bounds(*extent.bbox, extent.width, extent.height)
+    profile: dict[str, Any] = {
         "driver": _DRIVERS[form],
         "width": extent.width,
         "height": extent.height,
         "count": 3,
         "dtype": "uint8",
         "crs": extent.crs,
-        "transform": place,
+        "transform": transform,
     }
     if form == "tiff":
-        how |= {"compress": "deflate", "photometric": "rgb"}
+        profile |= {"compress": "deflate", "photometric": "rgb"}
     with rasterio.io.MemoryFile(ext=FORMATS[form].suffix) as file:
-        with file.open(**how) as picture:
-            picture.write(pixels)
+        with file.open(**profile) as image:
+            image.write(pixels)
         return bytes(file.read())
 
 
-def _tile_frame(product: Product) -> Extent:
+def _tile_extent(product: Product) -> Extent:
     epsg, west, north = tile_grid(product.tile)
     return Extent(
         crs=f"EPSG:{epsg}",

@@ -1,4 +1,4 @@
-"""Sentinel Hub's Process API: one request, one picture, and what it cost."""
+"""Sentinel Hub's Process API: one request, one image, and its cost."""
 
 import random
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ from s2mirror.preview_model import FORMATS, Extent, RenderedImage, RenderRequest
 from s2mirror.stop import StopFlag
 
 LONGEST_WAIT_SECONDS: Final = 60.0
-"""Who is told to wait longer than this gives up for now: the caller has other work."""
-_MAX_PICTURE_BYTES: Final = 256 * 1024**2
+"""A longer Retry-After ends the request: the caller has other work."""
+_MAX_IMAGE_BYTES: Final = 256 * 1024**2
 _CHUNK_BYTES: Final = 256 * 1024
 _UNAUTHORIZED: Final = 401
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubOptions:
-    """Where pictures are drawn, and how patiently to ask."""
+    """Address and settings of the Process API."""
 
     url: str
     timeout_seconds: float = 60.0
@@ -37,7 +37,7 @@ class HubOptions:
 
 
 class _Bearer(AuthBase):
-    """Sends the token. As an object, because of a plain header a ``.netrc`` file would win."""
+    """Sends the token. A ``.netrc`` file would replace a plain header, but not this object."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -48,24 +48,24 @@ class _Bearer(AuthBase):
 
 
 class SentinelHub:
-    """The painter port on the Process API. Any thread may use it."""
+    """The preview renderer port on the Process API. Any thread may use it."""
 
     def __init__(self, options: HubOptions, tokens: TokenSource) -> None:
         self._options = options
         self._tokens = tokens
 
     def render(self, request: RenderRequest, stop: StopFlag) -> RenderedImage:
-        """Return the picture that *request* asks for.
+        """Return the requested image.
 
-        Waits as long as the service says, or ever longer, and gives up after some tries. What was
-        drawn but did not arrive is not asked for again here: it has been paid for.
+        Waits as long as Retry-After says, or longer after each attempt, and gives up after some
+        attempts. An image that was charged but not received completely is not requested again.
         """
         require_decoder(request.form)
         attempt = 1
         while True:
             stop.raise_if_set()
             try:
-                return self._ask(request, stop)
+                return self._request(request, stop)
             except PreviewUnavailable as error:
                 if error.units:
                     raise
@@ -80,18 +80,18 @@ class SentinelHub:
             raise error
         stop.wait(wait_seconds)
 
-    def _ask(self, request: RenderRequest, stop: StopFlag) -> RenderedImage:
-        """Ask with a good token: one that the service does not take is renewed once."""
+    def _request(self, request: RenderRequest, stop: StopFlag) -> RenderedImage:
+        """Send one request; a token that the service refuses is renewed once."""
         token = self._tokens.token(stop)
-        answer = self._post(request, token)
-        if answer.status_code == _UNAUTHORIZED:
-            answer.close()
+        response = self._post(request, token)
+        if response.status_code == _UNAUTHORIZED:
+            response.close()
             self._tokens.refuse(token)
-            answer = self._post(request, self._tokens.token(stop))
-        with answer:
-            if not answer.ok or answer.is_redirect:
-                raise explain(self._options.url, answer)
-            return _drawing(answer, request)
+            response = self._post(request, self._tokens.token(stop))
+        with response:
+            if not response.ok or response.is_redirect:
+                raise explain(self._options.url, response)
+            return _image(response, request)
 
     def _post(self, request: RenderRequest, token: str) -> requests.Response:
         options = self._options
@@ -108,23 +108,24 @@ class SentinelHub:
             )
         except requests.exceptions.SSLError as error:
             raise PreviewError(
-                f"asking {options.url} for a preview: its certificate is not one that this machine "
-                "trusts; set network.ca_file if it is signed by a CA of your own"
+                f"requesting a preview from {options.url}: this machine does not trust its "
+                "certificate; set network.ca_file if it is signed by a CA of your own"
             ) from error
         except requests.RequestException as error:
             raise PreviewUnavailable(
-                f"asking {options.url} for a preview: {error}; will be tried again"
+                f"requesting a preview from {options.url}: {error}; will be tried again"
             ) from error
 
 
-def _drawing(answer: requests.Response, request: RenderRequest) -> RenderedImage:
-    units = _units(answer)
+def _image(response: requests.Response, request: RenderRequest) -> RenderedImage:
+    units = _units(response)
     try:
-        content = _content(answer)
+        content = _content(response)
         empty = is_empty(content, request.form)
     except (requests.RequestException, ValueError) as error:
         raise PreviewUnavailable(
-            f"a preview came from {answer.url}, but cannot be used: {error}; will be tried again",
+            f"requesting a preview from {response.url}: the image cannot be used: {error}; will be "
+            "tried again",
             units=units,
         ) from error
     return RenderedImage(
@@ -132,33 +133,33 @@ def _drawing(answer: requests.Response, request: RenderRequest) -> RenderedImage
     )
 
 
-def _content(answer: requests.Response) -> bytes:
+def _content(response: requests.Response) -> bytes:
     pieces, size_bytes = [], 0
-    for piece in answer.iter_content(_CHUNK_BYTES):
+    for piece in response.iter_content(_CHUNK_BYTES):
         size_bytes += len(piece)
-        if size_bytes > _MAX_PICTURE_BYTES:
-            raise ValueError(f"it has more than {_MAX_PICTURE_BYTES} B")
+        if size_bytes > _MAX_IMAGE_BYTES:
+            raise ValueError(f"it has more than {_MAX_IMAGE_BYTES} B")
         pieces.append(piece)
     return b"".join(pieces)
 
 
-def _units(answer: requests.Response) -> float:
-    """Return what the service says it cost; an odd header costs nothing."""
+def _units(response: requests.Response) -> float:
+    """Return the cost that the service reports; an invalid header counts as none."""
     try:
-        units = float(answer.headers.get("X-ProcessingUnits-Spent", ""))
+        units = float(response.headers.get("X-ProcessingUnits-Spent", ""))
     except ValueError:
         return 0.0
     return units if 0 <= units < 1e6 else 0.0  # noqa: PLR2004 - a hundred months' allowance
 
 
 def body_of(request: RenderRequest) -> dict[str, Any]:
-    """Return the JSON document that asks for a picture."""
-    chosen: dict[str, Any] = {
-        "timeRange": {"from": _stamp(request.time_from), "to": _stamp(request.time_until)},
+    """Return the JSON document of the request."""
+    data_filter: dict[str, Any] = {
+        "timeRange": {"from": _iso(request.time_from), "to": _iso(request.time_until)},
         "mosaickingOrder": request.mosaicking_order,
     }
     if request.max_cloud_cover_percent is not None:
-        chosen["maxCloudCoverage"] = request.max_cloud_cover_percent
+        data_filter["maxCloudCoverage"] = request.max_cloud_cover_percent
     form = {"type": FORMATS[request.form].media_type}
     return {
         "input": {
@@ -166,8 +167,8 @@ def body_of(request: RenderRequest) -> dict[str, Any]:
             "data": [
                 {
                     "type": request.collection,
-                    "dataFilter": chosen,
-                    # Takes the offset of baselines since 04.00 away, so that years compare.
+                    "dataFilter": data_filter,
+                    # Removes the offset of baselines since 04.00, so that years are comparable.
                     "processing": {"harmonizeValues": True},
                 }
             ],
@@ -190,5 +191,5 @@ def _bounds(extent: Extent, geometry_geojson: str) -> dict[str, Any]:
     return bounds | ({"geometry": loads(geometry_geojson)} if geometry_geojson else {})
 
 
-def _stamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _iso(instant: datetime) -> str:
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

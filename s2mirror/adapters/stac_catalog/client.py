@@ -1,4 +1,4 @@
-"""The catalog port on pystac-client: what is asked, and what an error there means."""
+"""The catalog port on pystac-client: its requests, and the errors of its responses."""
 
 import json
 from collections.abc import Collection, Iterator
@@ -22,14 +22,14 @@ from s2mirror.adapters.stac_catalog.transport import (
 from s2mirror.errors import CatalogError, CatalogUnavailable
 from s2mirror.model import CatalogQuery, Page
 
-# An item of 2026 has 65 kB, most of it about assets that the mirror finds by listing the store.
+# An item of 2026 has 65 kB, mostly about assets, which the mirror finds by listing the store.
 _FIELDS: Final = {
     "include": [
         *("id", "type", "stac_version", "collection", "geometry", "bbox", "properties", "links"),
         *("assets.safe_manifest", "assets.Product"),
     ]
 }
-_ID_ALONE: Final = {"include": ["id", "collection"]}
+_ID_ONLY: Final = {"include": ["id", "collection"]}
 
 
 class StacApiCatalog:
@@ -41,19 +41,19 @@ class StacApiCatalog:
     def collections(self) -> frozenset[str]:
         """Return the ids of the collections that the catalog has."""
         stac_io = StrictStacIO(self._options)
-        with _explained(self._options.url):
+        with _mapped_errors(self._options.url):
             pages = stac_io.get_pages(urljoin(self._options.url, "collections"))
             return frozenset(str(found["id"]) for page in pages for found in page["collections"])
 
     def server_time(self) -> datetime:
-        """Return what time the catalog's server says it is, to the second."""
+        """Return the time of the catalog's server, to the second."""
         stac_io = StrictStacIO(self._options)
         try:
-            answer = stac_io.session.get(self._options.url, timeout=self._options.timeout_seconds)
-            return parsedate_to_datetime(answer.headers["Date"])
+            response = stac_io.session.get(self._options.url, timeout=self._options.timeout_seconds)
+            return parsedate_to_datetime(response.headers["Date"])
         except (RequestException, KeyError, ValueError) as error:
             raise CatalogUnavailable(
-                f"cannot ask the catalog {self._options.url} for the time: {error}"
+                f"reading the time of the catalog {self._options.url}: {error}"
             ) from error
 
     def search(self, query: CatalogQuery) -> Iterator[Page]:
@@ -76,23 +76,23 @@ class StacApiCatalog:
             yield self._parsed(page, query)
 
     def _parsed(self, page: Json, query: CatalogQuery) -> Page:
-        """Return the products of a page. What cannot be used in its short form is asked for whole.
+        """Return the products of a page. An item that is unusable in short form is requested whole.
 
-        An item may have what the mirror needs in another place than most.
+        An item may contain what the mirror needs in another place than most items do.
         """
         where = {"collection": query.collection, "bucket": self._options.bucket}
         found = parse_page(page, **where)
         if not found.rejected:
             return found
-        doubtful = [item.id for item in found.rejected]
-        whole = {item.get("id"): item for item in self._items(query.collection, doubtful)}
+        unusable = [item.id for item in found.rejected]
+        whole = {item.get("id"): item for item in self._items(query.collection, unusable)}
         short = page["features"]
         features = [whole.get(i.get("id"), i) if isinstance(i, dict) else i for i in short]
         return parse_page({"features": features}, **where)
 
     def listed(self, collection: str, ids: Collection[str]) -> frozenset[str]:
         """Return those of *ids* that the catalog still lists."""
-        found = {str(item.get("id")) for item in self._items(collection, ids, _ID_ALONE)}
+        found = {str(item.get("id")) for item in self._items(collection, ids, _ID_ONLY)}
         return frozenset(found & set(ids))
 
     def _items(
@@ -113,7 +113,7 @@ class StacApiCatalog:
     def _pages(self, search: ItemSearch) -> Iterator[dict[str, Any]]:
         pages = search.pages_as_dicts()
         while True:
-            with _explained(self._options.url):
+            with _mapped_errors(self._options.url):
                 page = next(pages, None)
             if page is None:
                 return
@@ -134,7 +134,7 @@ def _filter(query: CatalogQuery) -> dict[str, Any] | None:
         conditions.append({"op": ">=", "args": [{"property": "published"}, bound]})
     if query.max_cloud_cover_percent is not None:
         limit, clouds = query.max_cloud_cover_percent, {"property": "eo:cloud_cover"}
-        # An item that does not say is neither above nor below: it would be sifted out silently.
+        # An item without cloud cover is neither above nor below the limit, and would be omitted.
         known = {"op": "<=", "args": [clouds, limit]}
         conditions.append({"op": "or", "args": [known, {"op": "isNull", "args": [clouds]}]})
     if not conditions:
@@ -149,8 +149,8 @@ def _order(query: CatalogQuery) -> list[dict[str, str]]:
 
 
 @contextmanager
-def _explained(url: str) -> Iterator[None]:
-    """Turn pystac-client's errors into ours."""
+def _mapped_errors(url: str) -> Iterator[None]:
+    """Raise the mirror's own errors for pystac-client's."""
     try:
         yield
     except APIError as error:
@@ -158,14 +158,14 @@ def _explained(url: str) -> Iterator[None]:
 
 
 def _catalog_error(url: str, status: int | None, text: str) -> CatalogError:
-    said = " ".join(text.split())[:SHOWN_CHARACTERS]
+    message = " ".join(text.split())[:SHOWN_CHARACTERS]
     if status is None:
-        return CatalogUnavailable(f"cannot reach the catalog {url}: {said}; will be tried again")
+        return CatalogUnavailable(f"cannot reach the catalog {url}: {message}; will be tried again")
     if status in BUSY:
         return CatalogUnavailable(
-            f"the catalog {url} answered {status}: {said}; will be tried again"
+            f"the catalog {url} answered {status}: {message}; will be tried again"
         )
     return CatalogError(
-        f"the catalog {url} answered {status}: {said}; "
+        f"the catalog {url} answered {status}: {message}; "
         "check catalog.url and the area's settings, or report it"
     )

@@ -1,7 +1,7 @@
-"""From a STAC item as CDSE serves it to a product.
+"""Converts a STAC item, as CDSE serves it, to a product.
 
-Items of every age must parse: those of 2026 have ``enclosure`` and ``_private``, older ones have
-neither. Where a property is missing, the product's own name says the same.
+Items of every age must be accepted: those of 2026 have ``enclosure`` and ``_private``, older ones
+have neither. Where a property is missing, the product's name contains the same value.
 """
 
 import re
@@ -21,14 +21,14 @@ _PLATFORM: Final = re.compile(r"sentinel-2[a-z]")
 _MAX_ID_SHOWN: Final = 120
 _MAX_REASON_SHOWN: Final = 500
 _MAX_BYTES: Final = 10**15
-"""A size or count beyond this is a mistake, and more than the ledger can hold is not far."""
+"""A larger size or count is a mistake, and the ledger's integers end at 9 * 10**18."""
 _MAX_ORBIT: Final = 999
 
 Json = Mapping[str, Any]
 
 
 def parse_page(page: Json, *, collection: str, bucket: str) -> Page:
-    """Return the products of a search answer, and what could not become one, with reasons."""
+    """Return the products of a search response, and the unusable items with reasons."""
     products, rejected, properties = [], [], {}
     for item in page["features"]:
         try:
@@ -45,7 +45,7 @@ def parse_page(page: Json, *, collection: str, bucket: str) -> Page:
 def parse_item(item: object, *, collection: str, bucket: str) -> Product:
     """Return the product that a STAC item describes.
 
-    Raises ItemRejected, saying what is missing or wrong.
+    Raises ItemRejected with the reason.
     """
     if not isinstance(item, dict):
         raise ItemRejected(f"it is {type(item).__name__}, not a STAC item")
@@ -121,11 +121,11 @@ def _relative_orbit(properties: Json, name: ProductName | None) -> int:
     return name.relative_orbit
 
 
-def _generated_at(properties: Json, name: ProductName | None, otherwise: datetime) -> datetime:
+def _generated_at(properties: Json, name: ProductName | None, default: datetime) -> datetime:
     text = properties.get("processing:datetime")
     if isinstance(text, str):
         return parse_utc(text)
-    return name.discriminator if name else otherwise
+    return name.discriminator if name else default
 
 
 def _number(value: object) -> float | None:
@@ -158,9 +158,9 @@ def _s3_prefix(item: Json, product_id: str, bucket: str) -> str:
             found_bucket, _, key = href.removeprefix("s3://").partition("/")
             prefix = key[: key.index(folder) + len(folder)] if folder in key else ""
             if found_bucket != bucket:
-                raise ItemRejected(f"it lies in bucket {found_bucket!r}, not in {bucket!r}")
+                raise ItemRejected(f"it is stored in bucket {found_bucket!r}, not in {bucket!r}")
             return check_relative_path(prefix.rstrip("/")) + "/"
-    raise ItemRejected("no link or asset of it leads to its folder in the S3 store")
+    raise ItemRejected("none of its links and assets points to its folder in the S3 store")
 
 
 def _hrefs(item: Json) -> Iterator[str]:
@@ -175,5 +175,5 @@ def _shown_id(item: object) -> str:
 
 
 def _storable(value: object) -> str:
-    """Return *value* as text that a database takes: JSON may hold half a surrogate pair."""
+    """Return *value* as text that a database accepts: JSON may contain a lone surrogate."""
     return str(value).encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""How an answer of the catalog is waited for, and doubted: the transport below pystac-client."""
+"""The transport below pystac-client: retries, and strict checks of every response."""
 
 import json
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ BUSY: Final = (
     HTTPStatus.SERVICE_UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT,
 )
-# CDSE's Sentinel Hub says milliseconds in Retry-After; nobody there waits longer than this.
+# A service that sends Retry-After in milliseconds, as Sentinel Hub does, would cause long waits.
 _MAX_WAIT_SECONDS: Final = 120.0
 SHOWN_CHARACTERS: Final = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StacOptions:
-    """Where the catalog is, and how to talk to it."""
+    """Address and settings of the catalog."""
 
     url: str
     bucket: str
@@ -44,7 +44,7 @@ class StacOptions:
 
 
 class StrictStacIO(StacApiIO):
-    """Reads one listing's pages, and turns every doubt about them into an error."""
+    """Reads the pages of one listing. Every doubt about a page is an error."""
 
     def __init__(self, options: StacOptions) -> None:
         super().__init__(timeout=options.timeout_seconds, max_retries=None)
@@ -55,7 +55,7 @@ class StrictStacIO(StacApiIO):
         self.session.mount("http://", adapter)
         self._home = urlsplit(options.url)[:2]
         self._max_pages = options.max_pages
-        self._asked: set[str] = set()
+        self._requested: set[str] = set()
 
     def request(
         self,
@@ -64,20 +64,20 @@ class StrictStacIO(StacApiIO):
         headers: dict[str, str] | None = None,
         parameters: dict[str, Any] | None = None,
     ) -> str:
-        """Ask for one page, but never the same twice, of another host, or without end."""
+        """Request one page; never the same page twice, another host's, or more than max_pages."""
         if urlsplit(href)[:2] != self._home:
             raise CatalogError(
                 f"the catalog's next page is on another host ({urlsplit(href).netloc}); "
                 "not followed. The listing is incomplete and will be tried again"
             )
-        question = json.dumps([method, href, parameters], sort_keys=True, default=str)
-        if question in self._asked:
+        request = json.dumps([method, href, parameters], sort_keys=True, default=str)
+        if request in self._requested:
             raise CatalogError(
                 "the catalog gave the same paging token twice; "
                 "the listing is incomplete and will be tried again"
             )
-        self._asked.add(question)
-        if len(self._asked) > self._max_pages:
+        self._requested.add(request)
+        if len(self._requested) > self._max_pages:
             raise CatalogError(
                 f"the listing has more than {self._max_pages} pages; "
                 "raise catalog.max_pages or split the area"
@@ -85,24 +85,24 @@ class StrictStacIO(StacApiIO):
         return super().request(href, method, headers, parameters)
 
     def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - pystac's own signature
-        """Read one page, and check that it is one."""
+        """Read one page, and check its structure."""
         try:
             page: object = super().read_json(source, *args, **kwargs)
         except (ValueError, RecursionError) as error:
             raise CatalogError(
-                "the catalog answered with something that is not JSON (a login or error page?); "
+                "the catalog sent a response that is not JSON (a login or error page?); "
                 "the listing is incomplete and will be tried again"
             ) from error
         if not isinstance(page, dict) or not _is_page(page):
             raise CatalogError(
-                f"the catalog answered with a foreign document: {str(page)[:SHOWN_CHARACTERS]}; "
+                f"the catalog sent a foreign document: {str(page)[:SHOWN_CHARACTERS]}; "
                 "the listing is incomplete and will be tried again"
             )
         return page
 
 
 def _is_page(page: dict[str, Any]) -> bool:
-    """Tell whether *page* is a whole page: items or collections, and no next page after none."""
+    """Return whether *page* is complete: items or collections; an empty page has no next one."""
     found, links = page.get("features"), page.get("links")
     if page.get("type") != "FeatureCollection":
         found = page.get("collections")
@@ -120,11 +120,11 @@ def _has_text(value: object, name: str) -> bool:
 
 
 class _CaFileAdapter(HTTPAdapter):
-    """Retries what is worth it, and trusts the operator's own CA if there is one."""
+    """Retries transient failures, and trusts the operator's own CA if one is configured."""
 
     def __init__(self, options: StacOptions) -> None:
         self._ca_file = options.ca_file
-        patience = _Patience(
+        retry = _Retry(
             total=options.tries - 1,
             allowed_methods=None,
             status_forcelist=[int(status) for status in BUSY],
@@ -133,22 +133,22 @@ class _CaFileAdapter(HTTPAdapter):
             backoff_max=_MAX_WAIT_SECONDS,
             raise_on_status=False,
         )
-        super().__init__(max_retries=patience)
+        super().__init__(max_retries=retry)
 
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:  # noqa: ANN401 - requests' own
-        """Send a request; TLS is always verified, by our CA file where one is set."""
+        """Send a request; TLS is always verified, with the CA file if one is set."""
         if self._ca_file is not None:
             kwargs["verify"] = str(self._ca_file)
         return super().send(request, *args, **kwargs)
 
 
-class _Patience(Retry):
-    """A retry that honours ``Retry-After``, in seconds or as a date, up to a limit."""
+class _Retry(Retry):
+    """A retry that respects ``Retry-After``, in seconds or as a date, up to a limit."""
 
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-        """Return how long the server asks us to wait, but never hours by a mistaken unit."""
+        """Return how long the server asks to wait, up to the limit."""
         try:
             asked = super().get_retry_after(response)
-        except Exception:  # noqa: BLE001 - urllib3 raises for a header in no known form
+        except Exception:  # noqa: BLE001 - urllib3 raises for an unknown form
             return None
         return None if asked is None else min(asked, _MAX_WAIT_SECONDS)

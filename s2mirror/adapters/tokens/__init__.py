@@ -1,4 +1,4 @@
-"""OAuth2 tokens by client credentials: one at a time, shared by threads and commands."""
+"""OAuth2 tokens by client credentials: one token at a time, shared by threads and commands."""
 
 from s2mirror.adapters.tokens.client import ClientTokens, TokenOptions
 

@@ -1,4 +1,4 @@
-"""What a token endpoint's refusals mean, and what to do about each."""
+"""The table from a token endpoint's error responses to errors with advice."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,14 +15,14 @@ _NEW_CLIENT: Final = f"make a new one at {_CLIENTS} (User settings, OAuth client
 _SHOWN: Final = 200
 _BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _WRONG: Final = frozenset({400, 401, 403})
-# Keycloak: 401 invalid_client for a client that is unknown, expired or switched off, 401
+# Keycloak returns 401 invalid_client for a client that is unknown, expired or disabled, and 401
 # unauthorized_client for a wrong secret.
 _ADVICE: Final[Mapping[str, str]] = {
     "invalid_client": "the client id (S2MIRROR_CLIENT_ID) is unknown, or the client has expired "
     f"or was revoked; {_NEW_CLIENT}",
     "unauthorized_client": "the client secret (S2MIRROR_CLIENT_SECRET) is wrong, or the client "
     f"may not have tokens this way; {_NEW_CLIENT}",
-    "invalid_grant": f"the client's account is not usable; sign in at {_CLIENTS} and look why",
+    "invalid_grant": f"the client's account is not usable; sign in at {_CLIENTS} and check it",
 }
 _OTHERWISE: Final = (
     "client id and secret (S2MIRROR_CLIENT_ID, S2MIRROR_CLIENT_SECRET) or endpoints.token_url "
@@ -38,42 +38,42 @@ class Busy(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
-def explain(url: str, answer: requests.Response, secrets: tuple[str, ...]) -> None:
-    """Return if *answer* may hold a token.
+def explain(url: str, response: requests.Response, secrets: tuple[str, ...]) -> None:
+    """Return if *response* can contain a token.
 
-    Raises Busy, CredentialError or TokenError for anything else; no message repeats a secret.
+    Raises Busy, CredentialError or TokenError otherwise; no message contains a secret.
     """
-    status, document = answer.status_code, _json(answer)
-    said = f"asking {url} for a token: it answered {status}{_words(document, secrets)}"
+    status, document = response.status_code, _json(response)
+    text = f"requesting a token from {url}: it answered {status}{_words(document, secrets)}"
     if status in _BUSY:
-        raise Busy(said, _retry_after_seconds(answer.headers.get("Retry-After", "")))
+        raise Busy(text, _retry_after_seconds(response.headers.get("Retry-After", "")))
     if status in _WRONG:
         advice = _ADVICE.get(str(document.get("error")), _OTHERWISE)
-        raise CredentialError(f"{said}: {advice}")
+        raise CredentialError(f"{text}: {advice}")
     if status != HTTPStatus.OK:
         raise no_endpoint(url, f"it answered {status}")
     if "access_token" not in document:
-        raise Busy(f"{said} without a token (a login page of a proxy?)", 0.0)
+        raise Busy(f"{text} without a token (a login page of a proxy?)", 0.0)
 
 
 def no_endpoint(url: str, why: str) -> TokenError:
-    """Return the error for an address that does not behave as a token endpoint does."""
+    """Return the error for an address that is not a token endpoint."""
     return TokenError(
-        f"asking {url} for a token: {why[:_SHOWN]}; this is no token endpoint. "
+        f"requesting a token from {url}: {why[:_SHOWN]}; this is no token endpoint. "
         "Check endpoints.token_url"
     )
 
 
-def _json(answer: requests.Response) -> dict[str, Any]:
+def _json(response: requests.Response) -> dict[str, Any]:
     try:
-        document = answer.json()
+        document = response.json()
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
 
 
 def _words(document: dict[str, Any], secrets: tuple[str, ...]) -> str:
-    """Return the endpoint's own words, without any secret that it may have repeated."""
+    """Return the endpoint's error message, with secrets masked."""
     words = " ".join(
         str(document[key]) for key in ("error", "error_description") if key in document
     )
@@ -84,12 +84,12 @@ def _words(document: dict[str, Any], secrets: tuple[str, ...]) -> str:
 
 
 def _retry_after_seconds(text: str) -> float:
-    """Return how long to wait: HTTP has seconds, or a date; 0 for anything else."""
+    """Return the value of Retry-After, which is a number of seconds or a date; else 0."""
     if text.isascii() and text.isdigit():
         return float(text[:9])
     try:
-        moment = parsedate_to_datetime(text)
+        instant = parsedate_to_datetime(text)
     except ValueError:
         return 0.0
-    zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    zoned = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
     return max(0.0, (zoned - datetime.now(UTC)).total_seconds())

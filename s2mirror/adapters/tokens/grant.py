@@ -1,4 +1,4 @@
-"""A token and how long it lives: by ``expires_in`` and by what the JWT says of itself."""
+"""A token and its lifetime, by ``expires_in`` and by the claims of the JWT."""
 
 import base64
 import json
@@ -8,49 +8,53 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-ASSUMED_LIFE: Final = timedelta(seconds=60)
-"""For a token that says nothing of its end."""
+ASSUMED_LIFETIME: Final = timedelta(seconds=60)
+"""For a token without an expiry time."""
 _FAR: Final = timedelta(days=365)
 _TEXT: Final = re.compile(r"[\x21-\x7e]{1,16384}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """An access token, with its life reckoned by this machine's clock."""
+    """An access token, with its lifetime measured by this machine's clock."""
 
     text: str
-    asked_at: datetime
+    requested_at: datetime
     expires_at: datetime
 
     def __repr__(self) -> str:
-        """Show when, never what."""
+        """Show the expiry time, never the token."""
         return f"Token(expires_at={self.expires_at})"
 
     def is_fresh(self, now: datetime, early: timedelta) -> bool:
-        """Tell whether it may still be used: not within *early* of its end, or of half its life.
+        """Return whether it may be used: not within *early* of its expiry, or half its lifetime.
 
-        One from the future shows that the clock was set back: its end is not known any more.
+        A request time in the future means that the clock was set back: the expiry is unknown.
         """
-        margin = min(early, (self.expires_at - self.asked_at) / 2)
-        return self.asked_at <= now < self.expires_at - margin
+        margin = min(early, (self.expires_at - self.requested_at) / 2)
+        return self.requested_at <= now < self.expires_at - margin
 
 
-def token_from(answer: Any, asked_at: datetime) -> Token:  # noqa: ANN401 - parsed JSON
-    """Return the token in an endpoint's answer. Raises ValueError if there is none.
+def token_from(response: Any, requested_at: datetime) -> Token:  # noqa: ANN401 - parsed JSON
+    """Return the token in an endpoint's response. Raises ValueError if there is none.
 
-    Its life counts from when it was asked for, by our clock: the server's may differ, so the
-    JWT's ``exp`` is measured from its own ``iat``. The shorter of the two lives is believed.
+    The lifetime counts from the request, by this machine's clock. The server's clock may differ, so
+    the JWT's ``exp`` is measured from its own ``iat``. The shorter of the two lifetimes is used.
     """
-    text = answer.get("access_token") if isinstance(answer, dict) else None
+    text = response.get("access_token") if isinstance(response, dict) else None
     if not isinstance(text, str) or not _TEXT.fullmatch(text):
         raise ValueError("it has no access_token")
-    lives = [life for life in _lives(answer, claims_of(text), asked_at) if life > timedelta()]
-    life = min([*lives, _FAR]) if lives else ASSUMED_LIFE
-    return Token(text=text, asked_at=asked_at, expires_at=asked_at + life)
+    lifetimes = [
+        lifetime
+        for lifetime in _lifetimes(response, claims_of(text), requested_at)
+        if lifetime > timedelta()
+    ]
+    lifetime = min([*lifetimes, _FAR]) if lifetimes else ASSUMED_LIFETIME
+    return Token(text=text, requested_at=requested_at, expires_at=requested_at + lifetime)
 
 
 def claims_of(text: str) -> dict[str, Any]:
-    """Return what a JWT says, unchecked: we only want to know when to renew it."""
+    """Return the claims of a JWT, unverified: they only decide when the token is renewed."""
     try:
         body = text.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
@@ -59,24 +63,20 @@ def claims_of(text: str) -> dict[str, Any]:
     return claims if isinstance(claims, dict) else {}
 
 
-def _lives(
-    answer: dict[str, Any], claims: dict[str, Any], asked_at: datetime
+def _lifetimes(
+    response: dict[str, Any], claims: dict[str, Any], requested_at: datetime
 ) -> Iterator[timedelta]:
-    told = _number(answer.get("expires_in"))
-    if told is not None:
-        yield timedelta(seconds=told)
+    expires_in = _number(response.get("expires_in"))
+    if expires_in is not None:
+        yield timedelta(seconds=expires_in)
     end, begin = _number(claims.get("exp")), _number(claims.get("iat"))
     if end is not None and begin is not None:
         yield timedelta(seconds=min(end - begin, _FAR.total_seconds()))
-    elif end is not None and told is None:
-        yield _moment(end) - asked_at
+    elif end is not None and expires_in is None:
+        yield datetime.fromtimestamp(end, UTC) - requested_at
 
 
 def _number(value: object) -> float | None:
-    """Return a number of seconds that this program can reckon with."""
+    """Return *value* as a number of seconds, if it is one that datetime accepts."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and 0 < value < 1e10 else None  # type: ignore[operator,arg-type]  # noqa: PLR2004 - see is_number; the year 2286
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
