@@ -106,6 +106,7 @@ def _ordered_records(job: Job, catalog: SandboxCatalog) -> list[Record]:
         record
         for record in catalog.all()
         if record.collection == job.collection
+        and record.geometry is not None
         and job.time_from <= record.sensed_at <= job.time_until
         and _cloud(record) <= job.max_cloud_percent
     ]

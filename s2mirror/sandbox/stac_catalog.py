@@ -25,7 +25,8 @@ class Record:
     id: str
     collection: str
     sensed_at: datetime
-    geometry: BaseGeometry
+    geometry: BaseGeometry | None
+    """None for an item without geometry, which every search area finds."""
     item: Mapping[str, Any]
     encoded: bytes
     """The item as the JSON that is served."""
@@ -33,11 +34,12 @@ class Record:
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> "Record":
         """Return the record of an item in its served form."""
+        properties, geometry = item["properties"], item["geometry"]
         return cls(
             id=item["id"],
             collection=item["collection"],
-            sensed_at=parse_utc(item["properties"]["datetime"]),
-            geometry=shape(item["geometry"]),
+            sensed_at=parse_utc(properties["datetime"] or properties["start_datetime"]),
+            geometry=shape(geometry) if geometry else None,
             item=item,
             encoded=json.dumps(item, separators=(",", ":")).encode(),
         )
@@ -178,7 +180,8 @@ def _matching(records: list[Record], query: Query) -> list[Record]:
     if query.filter:
         records = [record for record in records if query.filter.matches(record.item)]
     if query.area:
-        records = [record for record in records if query.area.intersects(record.geometry)]
+        area = query.area
+        records = [r for r in records if r.geometry is None or area.intersects(r.geometry)]
     return records
 
 

@@ -1,4 +1,4 @@
-"""Products whose catalog items say something else than they should."""
+"""Products with unusual catalog items."""
 
 import copy
 from collections.abc import Callable
