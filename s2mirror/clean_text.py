@@ -4,6 +4,7 @@ Identifiers and reasons come from services and file names. An escape sequence in
 repaint a terminal, a newline could forge a log line, and U+202E could reverse what is read.
 """
 
+import json
 from typing import Any, Final
 from unicodedata import category
 
@@ -31,6 +32,13 @@ def clean_value(value: Any) -> Any:  # noqa: ANN401 - JSON nests to any depth
     if isinstance(value, list | tuple):
         return [clean_value(inner) for inner in value]
     return value
+
+
+def escape_json(document: str) -> str:
+    """Return a JSON document with each invisible character in its texts as a JSON escape."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in document
+    )
 
 
 def _visible(char: str, keep: str) -> str:

@@ -7,7 +7,7 @@ import typer
 from s2mirror import __version__
 from s2mirror.cli.commands import PANELS, Command
 from s2mirror.cli.help import LazyGroup
-from s2mirror.cli.output import print_line
+from s2mirror.cli.output import print_line, print_text
 from s2mirror.errors import UsageError
 
 _EXIT_CODES: Final = (
@@ -46,7 +46,7 @@ def begin(
 def need_a_command(context: typer.Context) -> None:
     """Print the help of a group that is used without a command, and exit with 2."""
     if context.invoked_subcommand is None:
-        print_line(context.get_help())
+        print_text(context.get_help())
         raise typer.Exit(UsageError.exit_code)
 
 

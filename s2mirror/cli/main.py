@@ -40,7 +40,7 @@ def _stop_when_asked() -> None:
 
 
 def _exit_code(arguments: list[str]) -> int:
-    from s2mirror.errors import MirrorError, Stopped  # noqa: PLC0415 - a stop must work already
+    from s2mirror.errors import ConfigError, MirrorError, Stopped  # noqa: PLC0415 - see below
 
     try:
         return _run(arguments)
@@ -50,9 +50,12 @@ def _exit_code(arguments: list[str]) -> int:
     except Stopped as error:
         print_error(str(error))
         return STOPPED
+    except ConfigError as error:
+        for fault in error.faults:
+            print_error(fault)
+        return error.exit_code
     except MirrorError as error:
-        for line in str(error).splitlines():
-            print_error(line)
+        print_error(str(error))
         return error.exit_code
     except Exception:  # noqa: BLE001 - the last resort: no accident may look like success
         for line in traceback.format_exc().splitlines():
@@ -62,7 +65,8 @@ def _exit_code(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    import typer  # noqa: PLC0415 - see above
+    # Imports take time, in which a stop must work already.
+    import typer  # noqa: PLC0415
 
     from s2mirror.cli.app import app, usage_error  # noqa: PLC0415 - see above
 

@@ -1,11 +1,18 @@
-"""Printing: JSON for programs, lines and tables for people."""
+"""Printing: JSON for programs, lines and tables for people.
 
+Everything that a command prints passes here, and is cleaned here: ids, reasons and paths come from
+services and disks, and must neither repaint a terminal nor look like a second line.
+"""
+
+import json
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
+
+from s2mirror.clean_text import clean_text, escape_json
 
 _STEPS: Final = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _GAP: Final = "  "
@@ -18,20 +25,30 @@ def on_terminal() -> bool:
 
 
 def print_line(text: str) -> None:
-    """Print a line on stdout."""
-    print(text, flush=True)  # noqa: T201 - the one place for results
+    """Print one line on stdout."""
+    _print(clean_text(text))
+
+
+def print_text(text: str) -> None:
+    """Print lines of our own on stdout, such as a help."""
+    _print(clean_text(text, keep="\n"))
 
 
 def print_error(text: str) -> None:
-    """Print a line on stderr, apart from the results."""
-    print(f"s2mirror: {text}", file=sys.stderr, flush=True)  # noqa: T201 - and the one for errors
+    """Print one line on stderr, apart from the results."""
+    print(f"s2mirror: {clean_text(text)}", file=sys.stderr, flush=True)  # noqa: T201 - for errors
 
 
 def print_json(value: object) -> None:
-    """Print a value as one JSON document on stdout."""
-    from pydantic_core import to_json  # noqa: PLC0415 - as late as possible: it takes time
+    """Print a value as one JSON document on stdout; its texts are exact, as JSON escapes."""
+    from pydantic_core import to_jsonable_python  # noqa: PLC0415 - late, as it takes time
 
-    print_line(to_json(value, indent=2).decode())
+    document = to_jsonable_python(value)
+    _print(escape_json(json.dumps(document, indent=2, ensure_ascii=False)))
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - the one place for results
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -40,7 +57,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     A column whose name begins with ``>`` is aligned right. A terminal folds the last column.
     """
     lines = [[name.lstrip(">") for name in columns]]
-    lines += [["" if cell is None else str(cell) for cell in row] for row in rows]
+    lines += [["" if cell is None else clean_text(str(cell)) for cell in row] for row in rows]
     widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
     right = [name.startswith(">") for name in columns]
     for line in lines:
@@ -48,7 +65,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
             cell.rjust(width) if to_right else cell.ljust(width)
             for cell, width, to_right in zip(line, widths, right, strict=True)
         ]
-        print_line(_folded(head[:-1], head[-1]))
+        _print(_folded(head[:-1], head[-1]))
 
 
 def _folded(head: Sequence[str], last: str) -> str:

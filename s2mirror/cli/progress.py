@@ -17,6 +17,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from s2mirror.clean_text import clean_text
 from s2mirror.cli.output import format_size, on_terminal, print_line
 from s2mirror.ports import Progress as ProgressPort
 
@@ -105,7 +106,7 @@ class BarProgress:
                 self._bars.remove_task(task)
             self._done.append(self._sizes.pop(product_id, 0))
             self._update_total()
-        self._bars.console.print(f"{outcome:9} {product_id}", markup=False)
+        self._bars.console.print(clean_text(f"{outcome:9} {product_id}"), markup=False)
 
     def _update_total(self) -> None:
         """Include queued products, so that the time left is that of the whole run."""

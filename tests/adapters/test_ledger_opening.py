@@ -21,7 +21,9 @@ from s2mirror.adapters.ledger import open_ledger
 from s2mirror.adapters.ledger.connection import BUSY_SECONDS, Connection
 from s2mirror.adapters.ledger.opening import prepare
 from s2mirror.adapters.ledger.schema import MIGRATION_NAMES, m001_tables
-from s2mirror.errors import LedgerError
+from s2mirror.errors import LedgerError, UsageError
+from s2mirror.lifecycle import Event
+from s2mirror.model import Transition
 
 OPEN_AT_ONCE = """
 import sys
@@ -230,7 +232,9 @@ READ = """
 import os, sys
 from pathlib import Path
 from s2mirror.adapters.ledger import open_ledger
-from s2mirror.errors import LedgerError
+from s2mirror.errors import LedgerError, UsageError
+from s2mirror.lifecycle import Event
+from s2mirror.model import Transition
 from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
 from sqlite_utils import Database
 Database(memory=True)  # imports what another user may not find
@@ -384,3 +388,15 @@ def _filled_once(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     if not _FILLED:
         _FILLED.append(filled(tmp_path_factory.mktemp("whole") / "ledger.db"))
     return _FILLED[0]
+
+
+def test_text_that_sqlite_cannot_store_is_escaped(path: Path) -> None:
+    ledger = open_ledger(path)
+    record(ledger, product("x"))
+    with pytest.raises(UsageError, match="knows no product"):
+        ledger.products.get("half \udcff")
+    entry = ledger.products.get("x")
+    transition = Transition(event=Event.ENQUEUE, reason="half \udcff", attempts=0)
+    ledger.products.advance(entry, transition, now=entry.changed_at)
+    assert ledger.products.get("x").reason == r"half \udcff"
+    ledger.close()

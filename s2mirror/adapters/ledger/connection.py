@@ -53,19 +53,25 @@ class Connection:
     def query(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         """Run one statement and return its rows; a write is committed."""
         with self.explained():
-            cursor = self.sqlite.execute(sql, dict(params or {}))
+            cursor = self._run(sql, params)
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> int:
         """Run one statement and return how many rows it changed."""
         with self.explained():
-            return self.sqlite.execute(sql, dict(params or {})).rowcount
+            return self._run(sql, params).rowcount
 
     def execute_many(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run one statement for each of *rows*; call it inside :meth:`atomic`."""
         with self.explained():
             self.sqlite.executemany(sql, [dict(row) for row in rows])
+
+    def _run(self, sql: str, params: Mapping[str, Any] | None) -> sqlite3.Cursor:
+        try:
+            return self.sqlite.execute(sql, dict(params or {}))
+        except UnicodeEncodeError:  # half a surrogate pair, as in a file name that is not UTF-8
+            return self.sqlite.execute(sql, _storable(params or {}))
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
@@ -90,6 +96,14 @@ class Connection:
             yield
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise explain(self.path, error) from error
+
+
+def _storable(params: Mapping[str, Any]) -> Row:
+    """Return *params* with what SQLite cannot store written out as escapes."""
+    return {
+        name: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+        for name, value in params.items()
+    }
 
 
 @contextmanager
