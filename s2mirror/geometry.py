@@ -159,14 +159,13 @@ def bounding_box(geometry: BaseGeometry) -> tuple[float, float, float, float]:
     return min(eastern), south, max(western), north
 
 
-def bounding_boxes(footprints_wkb: Sequence[bytes]) -> list[tuple[float, float, float, float]]:
-    """Return the box of each footprint, as :func:`bounding_box` does."""
-    found = from_wkb(list(footprints_wkb))
-    boxes = [(float(w), float(s), float(e), float(n)) for w, s, e, n in bounds(found)]
-    return [
-        bounding_box(shape) if box[2] - box[0] >= _HALF_WORLD_DEGREES else box
-        for shape, box in zip(found, boxes, strict=True)
-    ]
+def coordinate_ranges(footprints_wkb: Sequence[bytes]) -> list[tuple[float, float, float, float]]:
+    """Return the smallest and largest coordinates of each footprint: west, south, east, north.
+
+    West is never above east: across the antimeridian they are -180 and 180.
+    """
+    found = bounds(from_wkb(list(footprints_wkb)))
+    return [(float(w), float(s), float(e), float(n)) for w, s, e, n in found]
 
 
 def meeting(area_wkb: bytes, footprints_wkb: Sequence[bytes]) -> list[bool]:

@@ -1,10 +1,12 @@
-"""Secrets, from the environment, from files, or from systemd; nowhere else."""
+"""Secrets, from the environment, from files or from systemd only."""
 
+import re
 import stat
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
@@ -15,6 +17,11 @@ _FIRST: Final = ("s3_access_key", "s3_secret_key")
 _SECOND: Final = ("s3_access_key_2", "s3_secret_key_2")
 _NAMES: Final = (*_FIRST, *_SECOND, "client_id", "client_secret")
 _OTHERS_MAY_READ: Final = stat.S_IRGRP | stat.S_IROTH
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
+"""How files begin that Windows shells and editors write as "Unicode"."""
+_INVISIBLE: Final = "\ufeff\u200b\u2060\u00a0"
+_QUOTES: Final = ('""', "''", "\u201c\u201d", "\u201e\u201c", "\u2018\u2019")
+_ASSIGNMENT: Final = re.compile(r"(export\s+)?[A-Z][A-Z0-9]*_[A-Z0-9_]+\s*[=:]")
 _S3_KEYS: Final = "https://eodata-s3keysmanager.dataspace.copernicus.eu"
 _CLIENTS: Final = "https://shapps.dataspace.copernicus.eu/dashboard"
 
@@ -84,64 +91,106 @@ class Reading:
 
 
 def read_secrets(environment: Mapping[str, str]) -> Reading:
-    """Look for each secret: in its variable, in the file its ``_FILE`` names, then in systemd's."""
-    found: dict[str, SecretStr] = {}
+    """Read each secret from its variable, from the file its ``_FILE`` names, or from systemd.
+
+    A second key pair of which both halves are blank counts as not given: Compose files pass
+    variables that are not set as empty ones.
+    """
+    texts: dict[str, _Found] = {}
+    secrets: dict[str, SecretStr] = {}
     faults, notes = [], []
     for name in _NAMES:
         try:
-            secret = _find(name, environment)
+            if (found := _find(name, environment)) is not None:
+                texts[name] = found
             notes += _open_to_others(name, environment)
         except _Refused as refusal:
             faults.append(Fault(*refusal.args))
-        else:
-            found |= {} if secret is None else {name: SecretStr(secret)}
-    return Reading(Secrets(**found), tuple(faults), tuple(notes))
+    if all(name in texts and not _trimmed(texts[name].text) for name in _SECOND):
+        texts = {name: found for name, found in texts.items() if name not in _SECOND}
+    for name, found in texts.items():
+        try:
+            secrets[name] = SecretStr(_cleaned(found, may_have_quotes=name == "client_secret"))
+        except _Refused as refusal:
+            faults.append(Fault(*refusal.args))
+    return Reading(Secrets(**secrets), tuple(faults), tuple(notes))
 
 
 class _Refused(Exception):
     """A secret that cannot be used: its place, and why."""
 
 
-def _find(name: str, environment: Mapping[str, str]) -> str | None:
+class _Found(NamedTuple):
+    """A secret as it was given, and where."""
+
+    place: str
+    text: str
+
+
+def _find(name: str, environment: Mapping[str, str]) -> _Found | None:
     here, file = variable(name), f"{variable(name)}_FILE"
     if here in environment and file in environment:
         raise _Refused(here, f"expected either this or {file}; got both")
     if here in environment:
-        return _one_line(here, environment[here])
+        return _Found(here, environment[here])
     if file in environment:
-        return _read(file, Path(environment[file]))
+        return _Found(file, _read(file, Path(environment[file])))
     if "CREDENTIALS_DIRECTORY" in environment:
         return _from_systemd(Path(environment["CREDENTIALS_DIRECTORY"]), credential(name))
     return None
 
 
-def _from_systemd(folder: Path, name: str) -> str | None:
+def _from_systemd(folder: Path, name: str) -> _Found | None:
     try:
         (folder / name).stat()
     except FileNotFoundError:
         return None
     except OSError:
-        pass  # there but not for us: reading says why
-    return _read(f"CREDENTIALS_DIRECTORY/{name}", folder / name)
+        pass  # it exists but is not readable: reading says why
+    place = f"CREDENTIALS_DIRECTORY/{name}"
+    return _Found(place, _read(place, folder / name))
 
 
 def _read(place: str, path: Path) -> str:
     try:
-        return _one_line(place, path.read_text("utf-8"))
+        content = path.read_bytes()
+        return content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8")
     except OSError as error:
         raise _Refused(place, f"expected a file to read; got {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise _Refused(place, f"expected a file of text; got {path}, which is not UTF-8") from error
 
 
-def _one_line(place: str, text: str) -> str:
-    """Return the secret without its line end; never quote it."""
-    secret = text.rstrip("\r\n")
-    if not secret.strip():
-        raise _Refused(place, "expected a secret; got nothing")
-    if not secret.isprintable():
-        raise _Refused(place, "expected a secret of one line; got several lines (not shown)")
+def _trimmed(text: str) -> str:
+    """Return *text* without what pasting adds around it: blanks, line ends, marks, quotes."""
+    bare = text.strip(string.whitespace + _INVISIBLE)
+    for opening, closing in _QUOTES:
+        if len(bare) > 1 and bare[0] == opening and bare[-1] == closing:
+            return bare[1:-1].strip(string.whitespace + _INVISIBLE)
+    return bare
+
+
+def _cleaned(found: _Found, *, may_have_quotes: bool) -> str:
+    """Return the secret alone; never quote it in an error."""
+    secret = _trimmed(found.text)
+    if not secret:
+        raise _Refused(found.place, "expected a secret; got nothing")
+    if odd := _oddity(secret, may_have_quotes=may_have_quotes):
+        raise _Refused(found.place, f"expected a secret alone on one line; got {odd} (not shown)")
     return secret
+
+
+def _oddity(secret: str, *, may_have_quotes: bool) -> str:
+    """Return what *secret* has that no secret of CDSE has; empty for nothing."""
+    oddities = {
+        "several lines": len(secret.splitlines()) > 1,
+        "a NAME=value pair; give the value alone": bool(_ASSIGNMENT.match(secret)),
+        "a blank within it": any(char.isspace() for char in secret),
+        "a character outside ASCII": not secret.isascii(),
+        "a control character": not secret.isprintable(),
+        "a quotation mark": not may_have_quotes and bool(set(secret) & set("\"'")),
+    }
+    return next((words for words, is_so in oddities.items() if is_so), "")
 
 
 def _open_to_others(name: str, environment: Mapping[str, str]) -> list[str]:

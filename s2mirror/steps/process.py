@@ -1,5 +1,6 @@
 """Runs the user's hook for archived products, and reads their processed markers."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -96,6 +97,5 @@ class Processor:
 
 
 def _filled(text: str, values: dict[str, str]) -> str:
-    for name, value in values.items():
-        text = text.replace(name, value)
-    return text
+    """Fill in the placeholders of *text* in one pass, so that none within a value is filled in."""
+    return re.sub("|".join(map(re.escape, values)), lambda found: values[found[0]], text)

@@ -1,14 +1,20 @@
 """Secrets come from the environment, files or systemd, and are seen by nobody."""
 
+import re
 from pathlib import Path
 
 import pytest
 from config_builders import ARCHIVE, AREA, faults, load
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from s2mirror.config import Secrets
+from s2mirror.config.credentials import read_secrets
 from s2mirror.errors import CredentialError
 
 PRECIOUS = "hunter2-and-more"
+ALONE = "expected a secret alone on one line; got {} (not shown)"
 
 
 def secret_file(folder: Path, text: str, *, mode: int = 0o600) -> Path:
@@ -86,8 +92,15 @@ def test_variable_and_file_for_one_secret_conflict(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (b" \n", "expected a secret; got nothing"),
-        (b"hunter2\nhunter3\n", "expected a secret of one line; got several lines (not shown)"),
-        (b"\xff\xfe", "expected a file of text; got {path}, which is not UTF-8"),
+        (b"hunter2\nhunter3\n", ALONE.format("several lines")),
+        (b"hunter2 hunter3", ALONE.format("a blank within it")),
+        (b"hunter2\xc2\xa0hunter3", ALONE.format("a blank within it")),
+        (b"hunter2\xe2\x80\x8bhunter3", ALONE.format("a character outside ASCII")),
+        (b"hunter2\x07hunter3", ALONE.format("a control character")),
+        (b'"hunter2', ALONE.format("a quotation mark")),
+        (b"S3_SECRET_KEY=hunter2", ALONE.format("a NAME=value pair; give the value alone")),
+        (b"\xff\xfe", "expected a secret; got nothing"),
+        (b"\x80hunter2", "expected a file of text; got {path}, which is not UTF-8"),
     ],
 )
 def test_invalid_secret_file_is_refused_unshown(tmp_path: Path, content: bytes, words: str) -> None:
@@ -188,3 +201,50 @@ def test_the_second_pair_comes_from_systemd_too(tmp_path: Path) -> None:
     names = ("s3-access-key", "s3-secret-key", "s3-access-key-2", "s3-secret-key-2")
     found = secrets(tmp_path, systemd(tmp_path, **dict(zip(names, "abcd", strict=True))))
     assert found.require_s3() == (("a", "b"), ("c", "d"))
+
+
+BLANKS = st.text(st.sampled_from(" \t\r\n\u00a0\ufeff\u200b"), max_size=4)
+KEYS = st.text(st.sampled_from("ABCdef019+/=-_"), min_size=1, max_size=40).filter(
+    lambda key: not re.match(r"[A-Z0-9]+_[A-Z0-9_]+=", key)
+)
+
+
+@given(KEYS, BLANKS, BLANKS, st.sampled_from(["{}", '"{}"', "'{}'", "\u201c{}\u201d", '" {} "']))
+def test_pasted_secrets_are_cleaned(key: str, before: str, after: str, form: str) -> None:
+    pasted = before + form.format(key) + after
+    reading = read_secrets({"S2MIRROR_S3_SECRET_KEY": pasted})
+    assert reading.faults == ()
+    assert reading.secrets.s3_secret_key == SecretStr(key)
+
+
+@given(st.text(min_size=1))
+def test_no_fault_shows_a_secret(text: str) -> None:
+    reading = read_secrets({"S2MIRROR_S3_SECRET_KEY": f"hunter2{text}hunter3"})
+    assert not any("hunter" in fault.told("environment") for fault in reading.faults)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_secret_file_may_have_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    path = secret_file(tmp_path, "")
+    path.write_bytes(f"{PRECIOUS}\r\n".encode(encoding))
+    found = secrets(tmp_path, {"S2MIRROR_S3_SECRET_KEY_FILE": str(path)})
+    assert found.s3_secret_key == SecretStr(PRECIOUS)
+
+
+@pytest.mark.parametrize("blank", ["", " \n", '""'])
+def test_blank_second_key_pair_counts_as_absent(tmp_path: Path, blank: str) -> None:
+    pair = {"S2MIRROR_S3_ACCESS_KEY": "a", "S2MIRROR_S3_SECRET_KEY": "b"}
+    second = {"S2MIRROR_S3_ACCESS_KEY_2": blank, "S2MIRROR_S3_SECRET_KEY_2": blank}
+    assert secrets(tmp_path, pair | second).require_s3() == (("a", "b"),)
+
+
+def test_blank_half_of_second_key_pair_is_refused(tmp_path: Path) -> None:
+    second = {"S2MIRROR_S3_ACCESS_KEY_2": "c", "S2MIRROR_S3_SECRET_KEY_2": ""}
+    assert faults(tmp_path, ARCHIVE + AREA, second) == [
+        "environment: S2MIRROR_S3_SECRET_KEY_2: expected a secret; got nothing"
+    ]
+
+
+def test_client_secret_may_hold_quotation_marks(tmp_path: Path) -> None:
+    found = secrets(tmp_path, {"S2MIRROR_CLIENT_SECRET": "ab'c\"d"})
+    assert found.client_secret == SecretStr("ab'c\"d")

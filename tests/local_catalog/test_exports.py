@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import geopandas
 import pystac
 import pytest
 from catalog_kit import dangling, folder_of, held, opened
@@ -152,6 +153,17 @@ def test_geoparquet_has_properties_geometries_and_paths(kit: Kit) -> None:
             path for path in product.files if is_asset(path)
         }
         assert row["assets"]["thumbnail"]["roles"] == ["thumbnail", "overview"]
+
+
+def test_bbox_filter_finds_scenes_across_the_antimeridian(kit: Kit) -> None:
+    kit.areas = '[[area]]\nname = "a"\ntiles = ["01WCP"]\nstart = 2020-01-01\n'
+    kit.sandbox.publish(product := tiny(20, tile="01WCP"))
+    kit.cycle()
+    assert kit.states() == {product.id: "archived"}
+    path = written(kit)
+    for west, east in ((178, 179.99), (-179.99, -178)):
+        box = geopandas.read_parquet(path, bbox=(west, 60, east, 75))
+        assert list(box["id"]) == [product.id]
 
 
 def test_only_lossless_times_are_typed(

@@ -49,6 +49,16 @@ def test_hook_with_exit_code_0_marks_product_processed(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+def test_placeholder_within_a_value_stays(kit: Kit) -> None:
+    kit.folder = kit.folder / "of-{area}"
+    kit.folder.mkdir()
+    notes = hook(kit, 'test -d "$1" && echo "$1" >> notes')
+    product = tiny()
+    kit.sandbox.publish(product)
+    assert kit.cycle().processed == [product.id]
+    assert notes.read_text() == f"{kit.archive / product.prefix.rstrip('/')}\n"
+
+
 def test_failed_hook_runs_again_later(kit: Kit) -> None:
     notes = hook(kit, 'echo x >> notes; echo "no licence for $2" >&2; exit 3')
     product = tiny()

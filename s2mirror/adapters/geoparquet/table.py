@@ -19,7 +19,7 @@ from typing import Any, Final
 from s2mirror import __version__
 from s2mirror.adapters.geoparquet.cells import COLUMNS
 from s2mirror.errors import ArchiveError, UsageError
-from s2mirror.geometry import bounding_boxes
+from s2mirror.geometry import coordinate_ranges
 from s2mirror.model import ItemSummary
 from s2mirror.stac import (
     asset_facts,
@@ -198,7 +198,8 @@ def _columns(
 ) -> dict[str, Any]:
     same, count = pa.scalar, len(batch)
     texts = pa.list_(pa.string())
-    sides = [pa.array(side) for side in zip(*bounding_boxes(batch.geometries), strict=True)]
+    # Readers filter rows by these as plain numbers, so west must not be above east.
+    sides = [pa.array(side) for side in zip(*coordinate_ranges(batch.geometries), strict=True)]
     assets = [_asset(pa, key, hrefs) for key, hrefs in batch.hrefs.items()]
     return {
         "type": pa.repeat(same("Feature"), count),
