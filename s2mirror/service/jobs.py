@@ -37,6 +37,8 @@ _DELETIONS_RETRY: Final = timedelta(minutes=1)
 """After the deletion feed could not be read, which makes health red."""
 _LEAST_OF_INTERVAL: Final = 0.5
 """The part of its interval that must have passed, by the monotonic clock."""
+_LEDGER_CHECK_EVERY: Final = timedelta(days=1)
+"""Opening a large ledger does not read all of it: that takes minutes."""
 _KEYS_EVERY: Final = timedelta(hours=1)
 _PREVIEW_EVERY: Final = timedelta(seconds=15)
 _ARCHIVE: Final = "archive"
@@ -132,6 +134,7 @@ class Jobs:
             _Job(self._log_key_expiry, "keys", _KEYS_EVERY, jitter),
             _Job(self._write_local_catalog, "local catalog", _LOCAL_CATALOG_EVERY),
             _Job(self._previews.run, "previews", _PREVIEW_EVERY),
+            _Job(self._mirror.ledger.check_whole, "ledger check", _LEDGER_CHECK_EVERY),
             _Job(self._report_health, "health", _HEALTH_EVERY),
         ]
 
