@@ -22,7 +22,8 @@ MirrorError
 ├── IntegrityError           transient: bytes differ from what was announced
 │   └── HostileInput             a name, key, document or size that no honest source sends
 ├── ArchiveError             exit 5: the disk, its capacity or the archive_id; pauses everything
-│   └── FileLost                 the bytes of one file cannot be read
+│   ├── FileLost                 the bytes of one file cannot be read
+│   └── PathRefused              transient: one path is a link or cannot be seen
 ├── LedgerError              exit 5: the ledger file cannot be used; pauses everything
 ├── AlreadyRunning           exit 4: another instance holds the lock
 ├── ItemRejected             a catalog item that cannot become a product
@@ -195,6 +196,13 @@ class ArchiveError(MirrorError):
 
 class FileLost(ArchiveError):
     """The bytes of a file cannot be read: it is gone, or its disk reports an error."""
+
+
+class PathRefused(ArchiveError):
+    """One path of the archive is a link, cannot be seen or is taken; its product waits."""
+
+    transient = True
+    pauses_everything = False
 
 
 class LedgerError(MirrorError):

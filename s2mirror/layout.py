@@ -42,8 +42,7 @@ def check_template(text: str) -> str:
 def product_path(template: str, product: Product) -> str:
     """Return a product's folder relative to the archive root.
 
-    Raises HostileInput if the outcome would leave the root, or lie in a hidden folder as the
-    archive's own workroom does, or in the local catalog.
+    Raises HostileInput for a path that is not a folder of that product alone.
     """
     values = {
         "s3_prefix": product.s3_prefix.rstrip("/"),
@@ -57,9 +56,25 @@ def product_path(template: str, product: Product) -> str:
         "month": f"{product.sensed_at:%m}",
         "day": f"{product.sensed_at:%d}",
     }
-    path = check_relative_path(_PLACEHOLDER.sub(lambda found: values[found[1]], template))
+    return check_product_path(
+        product.id, _PLACEHOLDER.sub(lambda found: values[found[1]], template)
+    )
+
+
+def check_product_path(product_id: str, text: str) -> str:
+    """Return *text* as a clean path below the root, if it is a folder of that product alone.
+
+    Raises HostileInput for a path that does not end in the product's own ``ID.SAFE``, is inside
+    another product, or is in a hidden folder or the local catalog.
+    """
+    path = check_relative_path(text)
+    *parents, name = path.split("/")
+    if name != f"{product_id}.SAFE":
+        raise HostileInput(f"{path!r} does not end in {product_id}.SAFE, so it is not its folder")
+    if inside := [parent for parent in parents if parent.endswith(".SAFE")]:
+        raise HostileInput(f"{path!r} is inside another product, {inside[0]}; not used")
     if path.startswith("."):
-        raise HostileInput(f"{product.id} would stand in the hidden folder {path!r}; not fetched")
+        raise HostileInput(f"{product_id} would be in the hidden folder {path!r}; not used")
     if path.startswith(f"{CATALOG_FOLDER}/"):
-        raise HostileInput(f"{product.id} would stand in the local catalog, {path!r}; not fetched")
+        raise HostileInput(f"{product_id} would be in the local catalog, {path!r}; not used")
     return path

@@ -96,6 +96,7 @@ def _values(
         "size_bytes": report.size_bytes,
         "bytes_read": not quick,
         "faults": faults,
+        "foreign": report.foreign,
         "queued_for_repair": queued,
     }
 
@@ -120,6 +121,8 @@ def _print_certificates(certificates: Sequence[Certificate]) -> None:
 def _print_audit(report: AuditReport, faults: list[Fault], queued: list[str]) -> None:
     for fault in faults:
         print_line(f"FAULT {fault.invariant}: {fault.product}: {fault.detail}")
+    for entry in report.foreign:
+        print_line(f"foreign: {entry.path}: {entry.detail}")
     products, files = format_count(report.products, "product"), format_count(report.files, "file")
     found = format_count(len(faults), "fault") if faults else "no fault"
     if report.products or faults:

@@ -33,6 +33,8 @@ class ArchiveSettings(Section):
     layout: fields.Layout = "cdse"
     reserve_bytes: fields.SizeBytes = Field(default=20 * GIB, alias="reserve")
     """Disk to keep free; downloads wait rather than touch it."""
+    foreign: Annotated[str, fields.choice("report", "ignore")] = "report"
+    """Whether audits and the log name entries of the archive that the mirror did not make."""
 
     @property
     def template(self) -> str:

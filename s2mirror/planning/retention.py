@@ -1,7 +1,7 @@
 """Which held products are removed, and the brake that stops a mass removal."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from heapq import heappush, heappushpop
 from typing import Final
@@ -41,6 +41,8 @@ class PrunePlan:
     removals: tuple[Removal, ...]
     kept: dict[str, str]
     brake: str = ""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Reasons, by product id, why the archive did not move a released product."""
 
 
 def plan_prune(

@@ -2,12 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from s2mirror.adapters.ledger.state_values import DELETIONS_READ_AT
-from s2mirror.errors import OutsideError, QuotaError, StoreUnreachable
-from s2mirror.lifecycle import PENDING, TROUBLED, State
-from s2mirror.model import Rejected
+from s2mirror.errors import (
+    HostileInput,
+    OutsideError,
+    PathRefused,
+    QuotaError,
+    StoreUnreachable,
+)
+from s2mirror.lifecycle import PENDING, TROUBLED, Event, State
+from s2mirror.model import LedgerEntry, Rejected, Transition
 from s2mirror.planning.downloads import DownloadPlan
 from s2mirror.planning.retention import PrunePlan, Removal
 from s2mirror.planning.searches import Search
@@ -107,10 +114,24 @@ def prepare(mirror: Mirror) -> None:
     cleared = clear_leftovers(mirror.ledger, mirror.archive, keep, now=now)
     if recovered or cleared:
         log.info("mirror.recovered", products=recovered, leftovers=cleared)
+    if mirror.settings.archive.foreign == "report":
+        for found in mirror.archive.foreign_entries():
+            log.warning("archive.foreign", path=found.path, reason=found.detail)
     for entry in mirror.ledger.products.in_state(State.VERIFIED):
-        path = publish(entry, mirror.ledger, mirror.archive, mirror.template, now=now)
-        log.info("product.published", product=entry.product.id, path=path)
+        _publish_verified(mirror, entry, now)
     begin_local_catalog(mirror)
+
+
+def _publish_verified(mirror: Mirror, entry: LedgerEntry, now: datetime) -> None:
+    """Publish a product; if only its own path is refused, let it wait with the reason."""
+    try:
+        path = publish(entry, mirror.ledger, mirror.archive, mirror.template, now=now)
+    except (PathRefused, HostileInput) as error:
+        transition = Transition(event=Event.INTERRUPT, reason=str(error))
+        mirror.ledger.products.advance(entry, transition, now=now)
+        log.warning("product.delayed", product=entry.product.id, reason=str(error))
+    else:
+        log.info("product.published", product=entry.product.id, path=path)
 
 
 def run_cycle(
@@ -150,6 +171,8 @@ def prune(mirror: Mirror, *, confirmed: bool = False, unclaimed: bool = False) -
     """Prune released products, update the local catalog, and compact the history."""
     mirror.require_archive()
     plan = mirror.pruner().prune(now=mirror.now(), confirmed=confirmed, unclaimed=unclaimed)
+    for product_id, why in plan.refused.items():
+        log.warning("product.not_pruned", product=product_id, reason=why)
     update_whole_local_catalog(mirror)
     mirror.ledger.compact_history(mirror.now() - mirror.settings.ledger.history_keep)
     return plan

@@ -219,6 +219,7 @@ class Mirror:
             template=self.template,
             workers=workers,
             mirror_runs=mirror_runs,
+            report_foreign=self.settings.archive.foreign == "report",
             also=partial(self.local_catalog_updater().faults, mirror_runs=mirror_runs),
         )
 
@@ -275,7 +276,10 @@ def mirror_on(ledger: Ledger, settings: Settings) -> Mirror:
 
 def _static_catalog(settings: Settings) -> StaticCatalog | None:
     options, root = settings.local_catalog, settings.archive.root
-    return StaticCatalog(options.folder_in(root)) if options.enabled else None
+    if not options.enabled:
+        return None
+    folder = options.folder_in(root)
+    return StaticCatalog(folder, archive_root=root if folder.is_relative_to(root) else None)
 
 
 def refuse_network_file_system(path: Path) -> None:

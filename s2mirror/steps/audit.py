@@ -10,17 +10,19 @@ idempotent  no product in the tree is about to be downloaded again
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from s2mirror import manifest
-from s2mirror.adapters.archive import Archive, file_bytes, file_digest
+from s2mirror.adapters.archive import Archive, ForeignEntry, Tree
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.errors import FileLost, MirrorError
+from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
+from s2mirror.errors import FileLost, HostileInput, MirrorError, PathRefused
 from s2mirror.layout import product_path
 from s2mirror.lifecycle import IN_PROGRESS, TROUBLED, WAITING, State
 from s2mirror.manifest import parse_manifest, required_folders
-from s2mirror.model import LedgerEntry, VerifiedFile
+from s2mirror.model import LedgerEntry, Product, VerifiedFile
 from s2mirror.steps.file_selection import required
 
 
@@ -42,6 +44,8 @@ class AuditReport:
     files: int
     size_bytes: int
     faults: tuple[Fault, ...]
+    foreign: tuple[ForeignEntry, ...]
+    """What the mirror did not make and leaves alone; no fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,8 @@ class Auditor:
     """Reads and hashes files in parallel."""
     mirror_runs: Callable[[], bool]
     """Whether a mirror runs: then it may be moving products at this time."""
+    report_foreign: bool
+    """Whether foreign products in the tree are reported."""
     also: Callable[[], Iterable[Fault]] = tuple
     """Further checks."""
 
@@ -63,8 +69,11 @@ class Auditor:
     ) -> AuditReport:
         """Compare ledger and disk. Without *read_bytes*, only sizes are compared.
 
-        *on_file* is called with each file once it was checked.
+        *on_file* is called with each file once it was checked. Raises ArchiveError if the disk of
+        the archive is not mounted: then nothing can be said about its products.
         """
+        if (archive_id := self.ledger.state.get(ARCHIVE_ID)) is not None:
+            self.archive.require(archive_id)
         faults = list(self._homeless())
         products = files = size_bytes = 0
         for entry in self.ledger.products.in_tree():
@@ -73,11 +82,16 @@ class Auditor:
             faults += self._faults_of(entry, verified, read_bytes=read_bytes, on_file=on_file)
             files += len(verified)
             size_bytes += sum(file.size_bytes for file in verified)
-        faults += self._unknown_folders()
+        unknown, foreign = self._unknown_folders()
+        faults += unknown
         faults += self._loose_ends()
         faults += self.also()
         return AuditReport(
-            products=products, files=files, size_bytes=size_bytes, faults=tuple(faults)
+            products=products,
+            files=files,
+            size_bytes=size_bytes,
+            faults=tuple(faults),
+            foreign=tuple(foreign),
         )
 
     def _faults_of(
@@ -112,8 +126,7 @@ class Auditor:
         on_file: Callable[[VerifiedFile], None],
     ) -> Iterator[Fault]:
         name = entry.product.id
-        if not self.archive.holds(entry.path or ""):
-            detail = f"the ledger says {entry.state}, but {entry.path} does not exist"
+        if detail := self._folder_fault(entry):
             yield Fault(invariant="ledger", product=name, detail=detail)
             return
         details = list(self._manifest_faults(entry, verified))
@@ -123,16 +136,30 @@ class Auditor:
                 details.append(detail)
             on_file(file)
         folder = self.archive.folder(entry.path or "")
-        needed = sorted(required_folders(file.path for file in verified))
-        details += [f"the folder {n} is missing" for n in needed if not (folder / n).is_dir()]
+        for needed in sorted(required_folders(file.path for file in verified)):
+            if self.archive.tree.lacks(folder / needed):
+                details.append(f"the folder {needed} is missing")
+            elif refusal := self.archive.tree.refusal(folder / needed):
+                details.append(refusal)
         yield from (Fault(invariant="proven", product=name, detail=d) for d in details)
+
+    def _folder_fault(self, entry: LedgerEntry) -> str:
+        """Return why a product cannot be checked in its folder, or an empty text."""
+        path = entry.path or ""
+        try:
+            folder = self.archive.own_folder(entry.product.id, path)
+        except (HostileInput, PathRefused) as error:
+            return str(error)
+        if self.archive.lacks(path):
+            return f"the ledger says {entry.state}, but {path} does not exist"
+        return self.archive.tree.refusal(folder)
 
     def _file_fault(self, entry: LedgerEntry, file: VerifiedFile, read_bytes: bool) -> str:  # noqa: FBT001 - passed through an executor
         """Return the fault of one file, or an empty text."""
         path = self.archive.folder(entry.path or "") / file.path
         try:
-            return _difference(path, file, read_bytes=read_bytes)
-        except FileLost as error:
+            return _difference(self.archive.tree, path, file, read_bytes=read_bytes)
+        except (FileLost, PathRefused) as error:
             return str(error)
 
     def _manifest_faults(
@@ -145,7 +172,7 @@ class Auditor:
             return
         try:
             path = self.archive.folder(entry.path or "") / manifest.NAME
-            promised = parse_manifest(path.read_bytes())
+            promised = parse_manifest(self.archive.tree.read_bytes(path))
         except (MirrorError, OSError) as error:
             yield f"{manifest.NAME} cannot be read: {error}"
             return
@@ -159,11 +186,27 @@ class Auditor:
             detail = f"it is {entry.state}, but the ledger has no folder for it"
             yield Fault(invariant="ledger", product=entry.product.id, detail=detail)
 
-    def _unknown_folders(self) -> Iterator[Fault]:
-        for path in self.archive.product_paths():
-            if not self._is_known(path):
+    def _unknown_folders(self) -> tuple[list[Fault], list[ForeignEntry]]:
+        """Return the folders of known products that are not held, and foreign entries.
+
+        Other programs put products of their own into the tree, such as Sen2Cor's output beside its
+        input: of those, the ledger does not even know the name.
+        """
+        unread: list[OSError] = []
+        faults, foreign = [], self.archive.foreign_entries()
+        for path in self.archive.product_paths(on_error=unread.append):
+            if self._is_known(path):
+                continue
+            if self.ledger.products.known([PurePath(path).stem]):
                 detail = "this folder is in the tree, but no held product of the ledger has it"
-                yield Fault(invariant="whole", product=path, detail=detail)
+                faults.append(Fault(invariant="whole", product=path, detail=detail))
+            else:
+                detail = "the ledger knows no product of this name; the mirror leaves it alone"
+                foreign.append(ForeignEntry(path=path, detail=detail))
+        for error in unread:
+            detail = f"it cannot be read: {error.strerror}; check its owner and mode"
+            foreign.append(ForeignEntry(path=str(error.filename), detail=detail))
+        return faults, sorted(foreign) if self.report_foreign else []
 
     def _is_known(self, path: str) -> bool:
         """Return whether the ledger knows a folder, or a running mirror is moving it."""
@@ -174,7 +217,7 @@ class Auditor:
 
     def _being_published(self) -> set[str]:
         entries = self.ledger.products.in_state(State.VERIFIED)
-        return {product_path(self.template, entry.product) for entry in entries}
+        return {self._path_of(entry.product) for entry in entries}
 
     def _loose_ends(self) -> Iterator[Fault]:
         for entry in self.ledger.products.in_state(*TROUBLED):
@@ -186,23 +229,28 @@ class Auditor:
                 detail = f"it is {entry.state}, but no mirror runs; the next start resumes it"
                 yield Fault(invariant="accounted", product=entry.product.id, detail=detail)
         for entry in self.ledger.products.in_state(*WAITING):
-            if entry.path is None and self.archive.holds(
-                path := product_path(self.template, entry.product)
-            ):
+            path = self._path_of(entry.product) if entry.path is None else ""
+            if path and self.archive.holds(path):
                 detail = f"it is {entry.state}, but {path} exists already"
                 yield Fault(invariant="idempotent", product=entry.product.id, detail=detail)
 
+    def _path_of(self, product: Product) -> str:
+        """Return the path that a product will have; "" if it can have none."""
+        with suppress(HostileInput):
+            return product_path(self.template, product)
+        return ""
 
-def _difference(path: Path, file: VerifiedFile, *, read_bytes: bool) -> str:
+
+def _difference(tree: Tree, path: Path, file: VerifiedFile, *, read_bytes: bool) -> str:
     """Return how a file differs from its file list, or an empty text. Raises FileLost."""
-    size_bytes = file_bytes(path)
+    size_bytes = tree.file_bytes(path)
     if size_bytes is None:
         return f"{file.path} is missing"
     if size_bytes != file.size_bytes:
         return f"{file.path} has {size_bytes} B instead of {file.size_bytes} B"
     if not read_bytes:
         return ""
-    found = file_digest(path, file.digest.algorithm)
+    found = tree.file_digest(path, file.digest.algorithm)
     if found == file.digest.hexdigest:
         return ""
     wanted = f"{file.digest.algorithm} {file.digest.hexdigest}"

@@ -139,7 +139,9 @@ class Certifier:
         elif now != entry:
             self._count(month, product, now)
         else:
-            month.missing[product.id] = f"the ledger says {now.state}, but it is not on disk"
+            refusal = self.archive.tree.refusal(self.archive.folder(now.path or ""))
+            what = "it is not on disk" if self.archive.lacks(now.path or "") else refusal
+            month.missing[product.id] = f"the ledger says {now.state}, but {what}"
 
 
 def _unseen(products: Iterable[Product], seen: set[str]) -> Iterator[Product]:

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.area import WatchArea
+from s2mirror.errors import HostileInput, PathRefused
 from s2mirror.lifecycle import Event
 from s2mirror.model import DeletedPolicy, LedgerEntry, SupersedePolicy, Transition
 from s2mirror.planning.retention import (
@@ -74,10 +75,24 @@ class Pruner:
         """
         plan = self.plan(now=now, unclaimed=unclaimed)
         if confirmed or not plan.brake:
-            for removal in plan.removals:
-                self._remove(removal, now)
+            plan = self._remove_all(plan, now)
         self.archive.empty_trash(self.trash_keep, now=now)
         return plan
+
+    def _remove_all(self, plan: PrunePlan, now: datetime) -> PrunePlan:
+        """Remove what the plan releases; return the plan with what the archive refused to move."""
+        removed, refused = [], {}
+        for removal in plan.removals:
+            try:
+                self._remove(removal, now)
+            except (PathRefused, HostileInput) as error:
+                self.ledger.removals.end(removal.entry.product.id)
+                refused[removal.entry.product.id] = str(error)
+            else:
+                removed.append(removal)
+        return replace(
+            plan, removals=tuple(removed), refused=refused, kept={**plan.kept, **refused}
+        )
 
     def _remove(self, removal: Removal, now: datetime) -> None:
         """Move one held product to the trash and record the reason.
@@ -87,6 +102,7 @@ class Pruner:
         """
         entry = removal.entry
         path = entry.path or ""
+        self.archive.check_movable(entry.product.id, path)
         transition = Transition(event=removal.event, reason=removal.reason)
         self.ledger.removals.begin(entry.product.id, transition)
         if removal.event is Event.WITHDRAW and self.deleted is DeletedPolicy.TOMBSTONE:

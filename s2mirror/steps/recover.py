@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from pathlib import Path
 
-from s2mirror.adapters.archive import Archive, file_bytes, file_digest
+from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.errors import FileLost
+from s2mirror.errors import FileLost, HostileInput, PathRefused
 from s2mirror.layout import product_path
 from s2mirror.lifecycle import HELD, Event, State
 from s2mirror.model import LedgerEntry, Transition, VerifiedFile
@@ -61,13 +60,13 @@ def _settle_verified(
     The folder in the tree may also be the old version, with the new one's staged bytes missing:
     only its digests tell.
     """
-    if archive.stage(entry.product.id).folder.is_dir():
+    if not archive.tree.lacks(archive.stage(entry.product.id).folder):
         return
-    path, verified_files = (
-        product_path(template, entry.product),
-        ledger.file_lists.newest(entry.product.id),
-    )
-    if verified_files and archive.holds(path) and _is_whole(archive.folder(path), verified_files):
+    path = ""
+    with suppress(HostileInput):
+        path = product_path(template, entry.product)
+    files = ledger.file_lists.newest(entry.product.id)
+    if files and path and archive.holds(path) and _is_whole(archive, path, files):
         ledger.file_lists.publish(entry.product.id)
         reason = "published just before a stop"
         transition = Transition(event=Event.PUBLISH, reason=reason, attempts=0, path=path)
@@ -76,11 +75,12 @@ def _settle_verified(
         ledger.products.advance(entry, _interrupt(), now=now)
 
 
-def _is_whole(folder: Path, verified_files: Sequence[VerifiedFile]) -> bool:
-    with suppress(FileLost):
+def _is_whole(archive: Archive, path: str, verified_files: Sequence[VerifiedFile]) -> bool:
+    tree, folder = archive.tree, archive.folder(path)
+    with suppress(FileLost, PathRefused):
         return all(
-            file_bytes(path := folder / file.path) == file.size_bytes
-            and file_digest(path, file.digest.algorithm) == file.digest.hexdigest
+            tree.file_bytes(own := folder / file.path) == file.size_bytes
+            and tree.file_digest(own, file.digest.algorithm) == file.digest.hexdigest
             for file in verified_files
         )
     return False
@@ -90,7 +90,7 @@ def _settle_removal(
     entry: LedgerEntry, transition: Transition, ledger: Ledger, archive: Archive, now: datetime
 ) -> None:
     """Record a removal if the folder is gone; otherwise the prune step decides again."""
-    if entry.state in HELD and not archive.holds(entry.path or ""):
+    if entry.state in HELD and archive.lacks(entry.path or ""):
         ledger.record_removal(entry, transition, now=now)
     else:
         ledger.removals.end(entry.product.id)

@@ -176,7 +176,7 @@ def test_product_path_inside_the_catalog_is_refused(kit: Kit) -> None:
     (held_product,) = held(kit, 20)
     known = kit.mirror().ledger.products.get(held_product.id).product
     hostile = replace(known, s3_prefix=f"catalog/{known.id}.SAFE/")
-    with pytest.raises(HostileInput, match="would stand in the local catalog"):
+    with pytest.raises(HostileInput, match="would be in the local catalog"):
         product_path("{s3_prefix}", hostile)
 
 

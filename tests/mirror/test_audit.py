@@ -68,8 +68,7 @@ def test_product_pruned_during_audit_is_no_fault(kit: Kit, held: SandboxProduct)
 
 
 def test_unknown_folder_is_named_while_mirror_runs(kit: Kit, held: SandboxProduct) -> None:
-    folder = kit.archive / held.prefix
-    folder.with_name("S2X.SAFE").mkdir()
+    kit.archive.joinpath("elsewhere", f"{held.id}.SAFE").mkdir(parents=True)
     assert found(kit, mirror_runs=True) == ["whole"]
 
 

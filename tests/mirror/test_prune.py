@@ -204,18 +204,27 @@ def test_only_the_processed_marker_is_removed(kit: Kit) -> None:
     kit.assert_invariants()
 
 
-@pytest.mark.long
 def test_product_replaced_by_link_is_not_pruned(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"\ntrash_keep = "0 s"'
-    product = tiny()
-    hold_processed(kit, product)
-    folder, elsewhere = kit.archive / product.prefix, kit.folder / "elsewhere"
+    linked, other = tiny(20), tiny(22)
+    hold_processed(kit, linked, other)
+    folder, elsewhere = kit.archive / linked.prefix, kit.folder / "elsewhere"
     folder.rename(elsewhere)
     folder.symlink_to(elsewhere)
-    assert kit.cycle().exit_code == 0
-    assert (elsewhere / "manifest.safe").is_file()
-    assert pruned(kit) == [product.id]
-    assert trash(kit) == []
+    result = kit.cycle()
+    assert pruned(kit) == [other.id]
+    assert result.pruned is not None
+    assert f"{folder} is a link" in result.pruned.kept[linked.id]
+    assert kit.mirror().ledger.removals.pending() == {}
+    assert (elsewhere / "manifest.safe").read_bytes() == linked.files["manifest.safe"]
+    faults = kit.faults()
+    assert len(faults) == 2
+    assert faults[0].startswith(f"ledger: {linked.id}: {folder} is a link")
+    assert f"the ledger says processed, but {folder} is a link" in faults[1]
+    folder.unlink()
+    elsewhere.rename(folder)
+    kit.cycle()
+    assert pruned(kit) == [linked.id, other.id]
     kit.assert_invariants()
 
 

@@ -3,26 +3,28 @@
 from s2mirror.adapters.archive.archive import Archive
 from s2mirror.adapters.archive.catalog_files import GEOPARQUET, CollectionExtent, joined
 from s2mirror.adapters.archive.filesystem import NETWORK_KINDS, filesystem_kind
-from s2mirror.adapters.archive.stage import Part, Stage, file_bytes, file_digest
+from s2mirror.adapters.archive.stage import Part, Stage
 from s2mirror.adapters.archive.static_catalog import (
     ItemDocument,
     ItemPath,
     StaticCatalog,
     item_path_of,
 )
+from s2mirror.adapters.archive.tree import Tree
+from s2mirror.adapters.archive.work_folder import ForeignEntry
 
 __all__ = [
     "GEOPARQUET",
     "NETWORK_KINDS",
     "Archive",
     "CollectionExtent",
+    "ForeignEntry",
     "ItemDocument",
     "ItemPath",
     "Part",
     "Stage",
     "StaticCatalog",
-    "file_bytes",
-    "file_digest",
+    "Tree",
     "filesystem_kind",
     "item_path_of",
     "joined",

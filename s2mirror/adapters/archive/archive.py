@@ -4,8 +4,9 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -15,17 +16,27 @@ from s2mirror.adapters.archive.filesystem import (
     link_or_copy,
     make_folder,
     sync_folder,
-    write_durably,
 )
 from s2mirror.adapters.archive.stage import Stage
-from s2mirror.errors import ArchiveError
-from s2mirror.layout import CATALOG_FOLDER
+from s2mirror.adapters.archive.tree import Tree
+from s2mirror.adapters.archive.work_folder import (
+    ARCHIVE_ID_FILE,
+    QUARANTINE,
+    STAGE_SUFFIXES,
+    STAGING,
+    TRASH,
+    WORK_FOLDER,
+    ForeignEntry,
+    foreign_entries,
+    is_staged_product,
+    trash_name,
+    trashed_at,
+)
+from s2mirror.errors import ArchiveError, HostileInput, PathRefused
+from s2mirror.layout import CATALOG_FOLDER, check_product_path
 from s2mirror.naming import check_product_id, check_relative_path
 
-WORK_FOLDER: Final = ".s2mirror"
-ARCHIVE_ID_FILE: Final = "archive.json"
 TOMBSTONE_SUFFIX: Final = ".deleted"
-_STAMP: Final = "%Y%m%dT%H%M%SZ"
 
 
 class Archive:
@@ -33,22 +44,24 @@ class Archive:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._work = root / WORK_FOLDER
-        self._staging = self._work / "staging"
-        self._quarantine = self._work / "quarantine"
-        self._trash = self._work / "trash"
+        self.work = root / WORK_FOLDER
+        self.tree = Tree(root)
+        self._staging = self.work / STAGING
+        self._quarantine = self.work / QUARANTINE
+        self._trash = self.work / TRASH
         # Removing an emptied month folder must not race with publishing into it.
         self._tree_lock = threading.Lock()
 
     def archive_id(self) -> str | None:
         """Return the archive's id; None if it has no archive_id file."""
-        try:
-            return str(json.loads((self._work / ARCHIVE_ID_FILE).read_bytes())["archive_id"])
-        except FileNotFoundError:
+        path = self.work / ARCHIVE_ID_FILE
+        if not self.tree.exists(path):
             return None
+        try:
+            return str(json.loads(self.tree.read_bytes(path))["archive_id"])
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise ArchiveError(
-                f"the archive_id file {self._work / ARCHIVE_ID_FILE} cannot be read: {error}; "
+                f"the archive_id file {path} cannot be read: {error}; "
                 "restore it from a backup, or remove it if this folder is not an archive"
             ) from error
 
@@ -56,10 +69,9 @@ class Archive:
         """Create the work folder and the archive_id file; return the new id."""
         archive_id = uuid4().hex
         with explained(f"creating the archive {self.root}"):
-            make_folder(self._work)
-            write_durably(
-                self._work / ARCHIVE_ID_FILE, json.dumps({"archive_id": archive_id}).encode()
-            )
+            make_folder(self.root)
+            content = json.dumps({"archive_id": archive_id}).encode()
+            self.tree.write_durably(self.work / ARCHIVE_ID_FILE, content)
         return archive_id
 
     def require(self, archive_id: str) -> None:
@@ -94,41 +106,73 @@ class Archive:
         """
         return self.root / check_relative_path(path)
 
+    def own_folder(self, product_id: str, path: str) -> Path:
+        """Return the folder of a product, to be moved or removed.
+
+        The ledger's word alone is not enough for that: raises PathRefused for a path that is not a
+        folder of this product alone, and HostileInput for one that would leave the root.
+        """
+        folder, name = self.folder(path), check_product_id(product_id)
+        try:
+            check_product_path(name, path)
+        except HostileInput as error:
+            raise PathRefused(
+                f"the ledger has a path for {product_id} that cannot be right: {error}. Nothing "
+                "was moved; restore the ledger from a backup, or rebuild it from the archive"
+            ) from error
+        return folder
+
+    def check_movable(self, product_id: str, path: str) -> None:
+        """Raise PathRefused unless a product's folder can be moved out of the tree."""
+        self.tree.status(self.own_folder(product_id, path))
+
     def holds(self, path: str) -> bool:
-        """Return whether a product's folder exists in the tree."""
-        return self.folder(path).is_dir()
+        """Return whether a product's folder certainly exists in the tree."""
+        with suppress(PathRefused):
+            return self.tree.is_folder(self.folder(path))
+        return False
+
+    def lacks(self, path: str) -> bool:
+        """Return whether a product's folder certainly does not exist: what is not seen may."""
+        return self.tree.lacks(self.folder(path))
 
     def has_processed_marker(self, path: str, suffix: str) -> bool:
         """Return whether a processed marker exists: the product's name plus *suffix*."""
-        return self._beside(path, suffix).is_file()
+        with suppress(PathRefused):
+            return self.tree.is_file(self._beside(path, suffix))
+        return False
 
     def drop_processed_marker(self, path: str, suffix: str) -> None:
         """Remove the processed marker of a product, if it exists."""
         with explained(f"removing the processed marker of {path}"):
-            self._beside(path, suffix).unlink(missing_ok=True)
+            self.tree.remove_file(self._beside(path, suffix))
 
     def put_file(self, path: str, content: bytes) -> None:
         """Write or replace a small file beside the products, atomically and durably."""
         target = self.root / check_relative_path(path)
         with explained(f"writing {target}"):
-            make_folder(target.parent)
-            write_durably(target, content)
+            self.tree.write_durably(target, content)
 
     def put_tombstone(self, path: str, text: str) -> None:
         """Write a small file in place of a product: its name plus ``.deleted``."""
         with explained(f"writing the tombstone of {path}"):
-            tombstone = self._beside(path, TOMBSTONE_SUFFIX)
             self._require_disk()
-            make_folder(tombstone.parent)
-            write_durably(tombstone, text.encode())
+            self.tree.write_durably(self._beside(path, TOMBSTONE_SUFFIX), text.encode())
 
     def _beside(self, path: str, suffix: str) -> Path:
         folder = self.folder(path)
         return folder.with_name(folder.name + suffix)
 
-    def product_paths(self) -> Iterator[str]:
-        """Yield every ``.SAFE`` folder in the tree, relative to the root."""
-        for folder, names, _ in os.walk(self.root):
+    def foreign_entries(self) -> list[ForeignEntry]:
+        """Return what the mirror did not put into its work folder."""
+        return list(foreign_entries(self.tree, self.work))
+
+    def product_paths(self, on_error: Callable[[OSError], None] = lambda _: None) -> Iterator[str]:
+        """Yield every ``.SAFE`` folder in the tree, and every link of such a name.
+
+        *on_error* is called for each folder that cannot be read.
+        """
+        for folder, names, _ in os.walk(self.root, onerror=on_error):
             if Path(folder) == self.root:
                 names[:] = [name for name in names if name not in (WORK_FOLDER, CATALOG_FOLDER)]
             for name in [n for n in names if n.endswith(".SAFE")]:
@@ -138,51 +182,56 @@ class Archive:
     def stage(self, product_id: str) -> Stage:
         """Return the staging folders of a product."""
         name = check_product_id(product_id)
-        return Stage(self._staging / f"{name}.SAFE", self._staging / f"{name}.part")
+        whole, parts = (self._staging / f"{name}{suffix}" for suffix in STAGE_SUFFIXES)
+        return Stage(self.tree, whole, parts)
 
     def staged_ids(self) -> frozenset[str]:
         """Return the ids of all products with staged files."""
-        if not self._staging.is_dir():
-            return frozenset()
-        return frozenset(path.stem for path in self._staging.iterdir())
+        return frozenset(
+            Path(entry.name).stem
+            for entry in self.tree.entries(self._staging)
+            if is_staged_product(entry)
+        )
 
     def discard_stage(self, product_id: str) -> None:
         """Remove the staged files of a product."""
-        stage = self._staging / check_product_id(product_id)
+        name = check_product_id(product_id)
         with explained(f"removing the staged files of {product_id}"):
-            for suffix in (".SAFE", ".part"):
-                if (folder := stage.with_name(stage.name + suffix)).exists():
-                    shutil.rmtree(folder)
+            for suffix in STAGE_SUFFIXES:
+                # A link in the place of the folder is foreign: reported, and left alone.
+                with suppress(PathRefused):
+                    self.tree.remove_tree(self._staging / f"{name}{suffix}")
 
     def publish(self, product_id: str, path: str) -> None:
         """Move a complete product from staging into the tree: one durable rename."""
-        stage, target = self.stage(product_id), self.folder(path)
+        stage, target = self.stage(product_id), self.own_folder(product_id, path)
         stage.sync()
         with explained(f"publishing {product_id}"), self._tree_lock:
             self._require_disk()
-            make_folder(target.parent)
-            self._beside(path, TOMBSTONE_SUFFIX).unlink(missing_ok=True)
-            stage.folder.rename(target)
+            self.tree.make_folder(target.parent)
+            self.tree.remove_file(self._beside(path, TOMBSTONE_SUFFIX))
+            self.tree.rename(stage.folder, target)
             sync_folder(target.parent)
 
     def quarantine(self, product_id: str) -> None:
         """Move the staged files of a product to quarantine."""
-        self._move(self.stage(product_id).folder, self._quarantine / f"{product_id}.SAFE")
+        folder = self.stage(product_id).folder
+        self._move(folder, self._quarantine / f"{product_id}.SAFE")
         self.discard_stage(product_id)
 
     def quarantine_archived(self, product_id: str, path: str) -> None:
         """Move a damaged product from the tree to quarantine."""
-        name = check_product_id(product_id)
-        self._move(self.folder(path), self._quarantine / f"{name}.SAFE")
+        folder = self.own_folder(product_id, path)
+        self._move(folder, self._quarantine / f"{product_id}.SAFE")
 
     def reuse(self, product_id: str, path: str) -> bool:
         """Move a product back to staging, where its files are verified one by one.
 
         Searches quarantine, then the tree at *path*. Returns whether anything was found.
         """
-        stage = self.stage(product_id)
-        for found in (self._quarantine / f"{check_product_id(product_id)}.SAFE", self.folder(path)):
-            if found.is_dir() and not stage.folder.exists():
+        stage, own = self.stage(product_id), self.own_folder(product_id, path)
+        for found in (self._quarantine / f"{product_id}.SAFE", own):
+            if self.tree.is_folder(found) and not self.tree.exists(stage.folder):
                 self._move(found, stage.folder)
                 return True
         return False
@@ -195,20 +244,25 @@ class Archive:
         """
         stage, folder = self.stage(product_id), self.folder(path)
         with explained(f"staging held files of {product_id}"):
-            return [name for name in names if link_or_copy(folder / name, stage.folder / name)]
+            return [n for n in names if self._stage_held_file(folder / n, stage.folder / n)]
+
+    def _stage_held_file(self, source: Path, target: Path) -> bool:
+        if not self.tree.is_file(source) or self.tree.exists(target):
+            return False
+        self.tree.make_folder(target.parent, durable=False)
+        link_or_copy(source, target)
+        return True
 
     def discard(self, product_id: str, path: str, *, now: datetime) -> None:
         """Move a product from the tree to the trash, which :meth:`empty_trash` empties."""
-        folder, name = self.folder(path), check_product_id(product_id)
-        self._move(folder, self._trash / f"{now.astimezone(UTC):{_STAMP}}_{name}.SAFE")
+        folder = self.own_folder(product_id, path)
+        self._move(folder, self._trash / trash_name(product_id, now))
         with explained(f"removing empty folders above {folder}"), self._tree_lock:
             self._remove_empty(folder.parent)
 
     def trash(self) -> dict[str, datetime]:
         """Return the products in the trash: folder name to the time of their removal."""
-        if not self._trash.is_dir():
-            return {}
-        found = {path.name: _trashed_at(path.name) for path in sorted(self._trash.iterdir())}
+        found = {entry.name: trashed_at(entry) for entry in self.tree.entries(self._trash)}
         return {name: at for name, at in found.items() if at is not None}
 
     def empty_trash(self, keep: timedelta, *, now: datetime) -> int:
@@ -216,49 +270,29 @@ class Archive:
         due = [name for name, at in self.trash().items() if now - at >= keep]
         with explained("emptying the trash"):
             for name in due:
-                _remove(self._trash / name)
+                self.tree.remove_tree(self._trash / name)
         return len(due)
 
     def _move(self, source: Path, target: Path) -> None:
         with explained(f"moving {source} to {target}"), self._tree_lock:
             self._require_disk()
-            if not source.exists():
+            if not self.tree.exists(source):
                 return
-            make_folder(target.parent)
-            if target.exists():
-                shutil.rmtree(target)
-            source.rename(target)
+            self.tree.make_folder(target.parent)
+            self.tree.remove_tree(target)
+            self.tree.rename(source, target)
             sync_folder(target.parent)
             sync_folder(source.parent)
 
     def _require_disk(self) -> None:
         """Raise ArchiveError if the disk is not mounted: what cannot be seen is not gone."""
-        if not self._work.is_dir():
+        if not self.tree.is_folder(self.work):
             raise ArchiveError(
-                f"{self._work} is missing: is the archive's disk mounted? "
+                f"{self.work} is missing: is the archive's disk mounted? "
                 "Nothing is written or removed until it is mounted"
             )
 
     def _remove_empty(self, folder: Path) -> None:
         """Remove *folder* and its parents up to the root, while they are empty."""
-        while folder != self.root:
-            if folder.is_dir():
-                if any(folder.iterdir()):
-                    return
-                folder.rmdir()
+        while folder != self.root and self.tree.remove_empty_folder(folder):
             folder = folder.parent
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder with its contents; of a link, only the link."""
-    if folder.is_symlink():
-        folder.unlink()
-    else:
-        shutil.rmtree(folder)
-
-
-def _trashed_at(name: str) -> datetime | None:
-    try:
-        return datetime.strptime(name.partition("_")[0], _STAMP).replace(tzinfo=UTC)
-    except ValueError:
-        return None

@@ -1,13 +1,13 @@
 """The files of a static STAC catalog: written atomically, and empty if damaged."""
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from s2mirror.adapters.archive.filesystem import make_folder, sync_folder, write_whole
+from s2mirror.adapters.archive.filesystem import sync_folder
+from s2mirror.adapters.archive.tree import Tree
 from s2mirror.stac import Box, catalog
 
 LIST: Final = "catalog.json"
@@ -23,21 +23,17 @@ def link(rel: str, href: str, *, title: str = "") -> dict[str, str]:
     return {"rel": rel, "href": href, "type": kind, **({"title": title} if title else {})}
 
 
-def write_list(
-    folder: Path, title: str, above: Iterable[Mapping[str, str]], below: Iterable[Mapping[str, str]]
-) -> None:
+def write_list(tree: Tree, folder: Path, title: str, links: Iterable[Mapping[str, str]]) -> None:
     """Write a catalog's list of links; the caller syncs its folder."""
     name = title.replace(", ", "-").replace(" ", "-")
-    write(folder / LIST, catalog(name, title, [*above, *below]))
+    write(tree, folder / LIST, catalog(name, title, list(links)))
 
 
-def write(path: Path, document: Mapping[str, Any]) -> None:
+def write(tree: Tree, path: Path, document: Mapping[str, Any]) -> None:
     """Write a document unless the same is stored already; the caller syncs its folder."""
     data = json.dumps(document, separators=(",", ":")).encode()
-    if path.is_file() and path.read_bytes() == data:
-        return
-    make_folder(path.parent)
-    write_whole(path, data)
+    if not tree.is_file(path) or path.read_bytes() != data:
+        tree.write_whole(path, data)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -57,26 +53,22 @@ def leads_to(path: Path, href: str) -> bool:
         return False
 
 
-def items_in(folder: Path) -> list[str]:
+def items_in(tree: Tree, folder: Path) -> list[str]:
     """Return the names of the items in a folder."""
-    if not folder.is_dir():
-        return []
-    names = (entry.name for entry in os.scandir(folder))
+    names = (entry.name for entry in tree.entries(folder))
     return sorted(name[:-5] for name in names if name.endswith(".json") and name != LIST)
 
 
-def folders_in(folder: Path, with_file: str = LIST) -> set[str]:
+def folders_in(tree: Tree, folder: Path, with_file: str = LIST) -> set[str]:
     """Return the names of the folders that have a list."""
-    if not folder.is_dir():
-        return set()
-    names = (entry.name for entry in os.scandir(folder) if entry.is_dir())
-    return {name for name in names if (folder / name / with_file).is_file()}
+    names = (e.name for e in tree.entries(folder) if e.is_dir(follow_symlinks=False))
+    return {name for name in names if tree.is_file(folder / name / with_file)}
 
 
-def remove_folder(folder: Path) -> None:
+def remove_folder(tree: Tree, folder: Path) -> None:
     """Remove a folder with its lists, unless it has files of others."""
     for name in (LIST, COLLECTION, GEOPARQUET):
-        (folder / name).unlink(missing_ok=True)
+        tree.remove_file(folder / name)
     with suppress(OSError):
         folder.rmdir()
     sync_folder(folder.parent)

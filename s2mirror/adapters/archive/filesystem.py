@@ -47,6 +47,11 @@ def explained(what: str) -> Iterator[None]:
         raise kind(f"{what}: {error}: {advice}") from error
 
 
+def no_follow(path: str, flags: int) -> int:
+    """Open a file for ``open(…, opener=…)``, unless its last component is a link."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in *folder* survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -65,23 +70,6 @@ def make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def make_below(anchor: Path, folder: Path) -> None:
-    """Create *folder* and its parents below *anchor*; *anchor* itself is never created.
-
-    *anchor* is on the archive's disk: if it is missing, the disk is not mounted, and new folders
-    would be hidden under the mount point. Raises ArchiveError then.
-    """
-    if folder.is_dir():
-        return
-    if not anchor.is_dir():
-        raise ArchiveError(
-            f"{anchor} is missing: is the archive's disk mounted? Nothing is written until it is"
-        )
-    for missing in reversed([folder, *folder.parents]):
-        if missing.is_relative_to(anchor) and missing != anchor:
-            missing.mkdir(exist_ok=True)
-
-
 def write_durably(path: Path, data: bytes) -> None:
     """Replace the file at *path* atomically and durably."""
     write_whole(path, data)
@@ -95,7 +83,7 @@ def write_whole(path: Path, data: bytes) -> None:
     """
     draft = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{DRAFT_SUFFIX}")
     try:
-        with draft.open("wb") as file:
+        with open(draft, "wb", opener=no_follow) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -106,21 +94,14 @@ def write_whole(path: Path, data: bytes) -> None:
         raise
 
 
-def link_or_copy(source: Path, target: Path) -> bool:
-    """Make *target* a hard link to *source*, or its copy; return whether it was made.
-
-    An existing target is kept.
-    """
-    if source.is_symlink() or not source.is_file() or target.exists():
-        return False
-    target.parent.mkdir(parents=True, exist_ok=True)
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make *target* a hard link to *source*, or its copy."""
     try:
         os.link(source, target)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
         _copy_durably(source, target)
-    return True
 
 
 def _copy_durably(source: Path, target: Path) -> None:

@@ -40,6 +40,7 @@ from s2mirror.adapters.archive.filesystem import (
     make_folder,
     sync_folder,
 )
+from s2mirror.adapters.archive.tree import Tree
 from s2mirror.model import Product
 from s2mirror.naming import check_product_id
 from s2mirror.stac import collection
@@ -88,15 +89,17 @@ def item_path_of(product: Product) -> ItemPath:
 class StaticCatalog:
     """A catalog in a folder of its own. One process at a time may change it, by one thread."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, archive_root: Path | None = None) -> None:
+        """With *archive_root*, the catalog is inside that archive: *folder* must not be a link."""
         self.folder = folder
+        self._tree = Tree(archive_root or folder)
         self.lock = threading.Lock()
         """Held from reading which products changed until their items are recorded as written."""
 
     @property
     def exists(self) -> bool:
         """Whether there is a catalog."""
-        return (self.folder / LIST).is_file()
+        return self._tree.is_file(self.folder / LIST)
 
     def item_folder(self, partition: Partition) -> Path:
         """Return the folder of a partition's items."""
@@ -105,8 +108,9 @@ class StaticCatalog:
     def update(self, put: Mapping[ItemPath, ItemDocument], drop: Collection[ItemPath] = ()) -> None:
         """Write items and remove others; no list ever leads to a missing item."""
         with explained(f"writing the catalog in {self.folder}"):
+            self._make_own_folder()
             for item_path, document in put.items():
-                write(self._path(item_path), document.document)
+                write(self._tree, self._path(item_path), document.document)
             for partition in sorted({item_path.partition for item_path in (*put, *drop)}):
                 gone = {item_path.name for item_path in drop if item_path.partition == partition}
                 extents = [each.extent for at, each in put.items() if at.partition == partition]
@@ -137,28 +141,38 @@ class StaticCatalog:
     def set_extent(self, name: str, extent: CollectionExtent) -> None:
         """Replace a collection's extent, which otherwise only grows."""
         with explained(f"writing the catalog in {self.folder}"):
-            self._list_collection(name, folders_in(self.folder / name), extent)
+            self._list_collection(name, folders_in(self._tree, self.folder / name), extent)
 
     def geoparquet_path(self, name: str) -> Path:
         """Return the path of a collection's items as one GeoParquet file."""
-        return self.folder / name / GEOPARQUET
+        path = self.folder / name / GEOPARQUET
+        self._tree.status(path)
+        return path
 
     def link_geoparquet(self, name: str) -> None:
         """List the GeoParquet file among its collection's assets."""
         with explained(f"writing the catalog in {self.folder}"):
             if extent := extent_of(read(self.folder / name / COLLECTION)):
-                self._list_collection(name, folders_in(self.folder / name), extent)
+                self._list_collection(name, folders_in(self._tree, self.folder / name), extent)
 
     def rewrite_lists(self) -> None:
         """Write every list again, and remove the drafts of interrupted writes."""
         with explained(f"writing the catalog in {self.folder}"):
-            make_folder(self.folder)
-            for draft in self.folder.rglob(f"*.json*{DRAFT_SUFFIX}"):
-                draft.unlink()
+            self._make_own_folder()
+            for folder, names in list(self._tree.walk(self.folder)):
+                for name in names:
+                    if ".json" in name and name.endswith(DRAFT_SUFFIX):
+                        self._tree.remove_file(folder / name)
             for path in sorted(self.folder.glob(f"*/*/*/{LIST}")):
                 name, month, tile = path.parts[-4:-1]
                 self._relist(Partition(collection=name, month=month, tile=tile), set(), None)
-            self._list_root(folders_in(self.folder, COLLECTION))
+            self._list_root(folders_in(self._tree, self.folder, COLLECTION))
+
+    def _make_own_folder(self) -> None:
+        # The root of an archive is never created: if it is missing, its disk is not mounted.
+        if self._tree.root == self.folder:
+            make_folder(self.folder)
+        self._tree.make_folder(self.folder)
 
     def _path(self, item_path: ItemPath) -> Path:
         return self.item_folder(item_path.partition) / f"{item_path.name}.json"
@@ -172,22 +186,22 @@ class StaticCatalog:
         """
         folder = self.item_folder(partition)
         month, home = folder.parent, folder.parent.parent
-        names = [name for name in items_in(folder) if name not in gone]
+        names = [name for name in items_in(self._tree, folder) if name not in gone]
         if names:
             self._list_items(partition, names)
             sync_folder(folder)
         tiles = {partition.tile}
         if not names or not leads_to(month / LIST, f"./{partition.tile}/{LIST}"):
-            tiles = folders_in(month) - (set() if names else {partition.tile})
+            tiles = folders_in(self._tree, month) - (set() if names else {partition.tile})
             if tiles:
                 self._list_tiles(partition, tiles)
-        months = folders_in(home) - (set() if tiles else {partition.month})
+        months = folders_in(self._tree, home) - (set() if tiles else {partition.month})
         before = extent_of(read(home / COLLECTION))
         wanted = joined([before, extent])
         listed = leads_to(home / COLLECTION, f"./{partition.month}/{LIST}")
         if months and wanted and (wanted != before or listed is not bool(tiles)):
             self._list_collection(partition.collection, months, wanted)
-        names_above = folders_in(self.folder, COLLECTION)
+        names_above = folders_in(self._tree, self.folder, COLLECTION)
         if not months:
             names_above.discard(partition.collection)
         if leads_to(self.folder / LIST, f"./{partition.collection}/{COLLECTION}") is not bool(
@@ -195,17 +209,17 @@ class StaticCatalog:
         ):
             self._list_root(names_above)
         for name in gone:
-            (folder / f"{name}.json").unlink(missing_ok=True)
+            self._tree.remove_file(folder / f"{name}.json")
         for kept, item_path in ((names, folder), (tiles, month), (months, home)):
-            if not kept and item_path.is_dir():
-                remove_folder(item_path)
+            if not kept and self._tree.is_folder(item_path):
+                remove_folder(self._tree, item_path)
 
     def _list_items(self, partition: Partition, names: list[str]) -> None:
         title = f"{partition.collection}, {partition.month}, tile {partition.tile}"
         above = [link("root", f"../../../{LIST}"), link("parent", f"../{LIST}")]
         above.append(link("collection", f"../../{COLLECTION}"))
         below = [link("item", f"./{name}.json") for name in names]
-        write_list(self.item_folder(partition), title, above, below)
+        write_list(self._tree, self.item_folder(partition), title, [*above, *below])
 
     def _list_tiles(self, partition: Partition, tiles: Collection[str]) -> None:
         above = [link("root", f"../../{LIST}"), link("parent", f"../{COLLECTION}")]
@@ -214,7 +228,7 @@ class StaticCatalog:
             f"{partition.collection}, {partition.month}",
             self.item_folder(partition).parent,
         )
-        write_list(folder, title, above, below)
+        write_list(self._tree, folder, title, [*above, *below])
         sync_folder(folder)
 
     def _list_collection(
@@ -223,17 +237,19 @@ class StaticCatalog:
         folder = self.folder / name
         links = [link("root", f"../{LIST}"), link("parent", f"../{LIST}")]
         links += [link("child", f"./{month}/{LIST}", title=month) for month in sorted(months)]
-        assets = {"geoparquet": _GEOPARQUET_ASSET} if (folder / GEOPARQUET).is_file() else {}
+        assets = (
+            {"geoparquet": _GEOPARQUET_ASSET} if self._tree.is_file(folder / GEOPARQUET) else {}
+        )
         bbox, start = extent
         document = collection(name, links, bbox=bbox, start=start, assets=assets)
-        write(folder / COLLECTION, document)
+        write(self._tree, folder / COLLECTION, document)
         sync_folder(folder)
 
     def _list_root(self, names: Collection[str]) -> None:
-        make_folder(self.folder)
+        self._make_own_folder()
         below = [link("child", f"./{name}/{COLLECTION}", title=name) for name in sorted(names)]
         title = "Sentinel-2 products held by this archive"
-        write_list(self.folder, title, [link("root", f"./{LIST}")], below)
+        write_list(self._tree, self.folder, title, [link("root", f"./{LIST}"), *below])
         sync_folder(self.folder)
 
     def _linked(self, partition: Partition) -> set[str]:

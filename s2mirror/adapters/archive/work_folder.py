@@ -1,0 +1,98 @@
+"""The names in the archive's work folder, and which of them the mirror did not make."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePath
+from typing import Final
+
+from s2mirror.adapters.archive.filesystem import DRAFT_SUFFIX
+from s2mirror.adapters.archive.tree import Tree
+from s2mirror.errors import HostileInput, PathRefused
+from s2mirror.naming import check_product_id
+
+WORK_FOLDER: Final = ".s2mirror"
+ARCHIVE_ID_FILE: Final = "archive.json"
+STAGING: Final = "staging"
+QUARANTINE: Final = "quarantine"
+TRASH: Final = "trash"
+STAGE_SUFFIXES: Final = (".SAFE", ".part")
+_STAMP: Final = "%Y%m%dT%H%M%SZ"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class ForeignEntry:
+    """A file, folder or link in the archive that the mirror did not make and leaves alone."""
+
+    path: str
+    """Relative to the archive root."""
+    detail: str
+
+
+def foreign_entries(tree: Tree, work: Path) -> Iterator[ForeignEntry]:
+    """Yield every entry of the work folder that the mirror did not make."""
+    tests = {STAGING: is_staged_product, QUARANTINE: _is_quarantined, TRASH: _is_trashed}
+    for entry in _entries(tree, work):
+        if entry.name in tests:
+            if not entry.is_dir(follow_symlinks=False):
+                yield _foreign(tree, work, entry)
+        elif entry.name != ARCHIVE_ID_FILE and not entry.name.endswith(DRAFT_SUFFIX):
+            yield _foreign(tree, work, entry)
+    for name, is_own in tests.items():
+        for entry in _entries(tree, work / name):
+            if not is_own(entry):
+                yield _foreign(tree, work / name, entry)
+
+
+def is_staged_product(entry: os.DirEntry[str]) -> bool:
+    """Return whether the mirror made this entry of the staging folder."""
+    path = PurePath(entry.name)
+    return (
+        path.suffix in STAGE_SUFFIXES
+        and entry.is_dir(follow_symlinks=False)
+        and _is_product_id(path.stem)
+    )
+
+
+def trash_name(product_id: str, now: datetime) -> str:
+    """Return the name in the trash of a product that is removed now."""
+    return f"{now.astimezone(UTC):{_STAMP}}_{product_id}.SAFE"
+
+
+def trashed_at(entry: os.DirEntry[str]) -> datetime | None:
+    """Return when the mirror moved a product to the trash; None if it was not the mirror."""
+    stamp, _, name = entry.name.partition("_")
+    if not name.endswith(".SAFE") or not entry.is_dir(follow_symlinks=False):
+        return None
+    try:
+        return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _is_trashed(entry: os.DirEntry[str]) -> bool:
+    return trashed_at(entry) is not None
+
+
+def _is_quarantined(entry: os.DirEntry[str]) -> bool:
+    return is_staged_product(entry) and entry.name.endswith(".SAFE")
+
+
+def _is_product_id(text: str) -> bool:
+    with suppress(HostileInput):
+        return check_product_id(text) == text
+    return False
+
+
+def _entries(tree: Tree, folder: Path) -> list[os.DirEntry[str]]:
+    with suppress(PathRefused):
+        return tree.entries(folder)
+    return []
+
+
+def _foreign(tree: Tree, folder: Path, entry: os.DirEntry[str]) -> ForeignEntry:
+    kind = "a link" if entry.is_symlink() else "not made by the mirror"
+    path = (folder / entry.name).relative_to(tree.root).as_posix()
+    return ForeignEntry(path=path, detail=f"it is {kind}; the mirror leaves it alone")
