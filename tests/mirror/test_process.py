@@ -50,9 +50,9 @@ def test_hook_with_exit_code_0_marks_product_processed(kit: Kit) -> None:
 
 
 def test_placeholder_within_a_value_stays(kit: Kit) -> None:
+    notes = hook(kit, 'test -d "$1" && echo "$1" >> notes')
     kit.folder = kit.folder / "of-{area}"
     kit.folder.mkdir()
-    notes = hook(kit, 'test -d "$1" && echo "$1" >> notes')
     product = tiny()
     kit.sandbox.publish(product)
     assert kit.cycle().processed == [product.id]
