@@ -27,6 +27,9 @@ MirrorError
 ├── LedgerError              exit 5: the ledger file cannot be used; pauses everything
 ├── AlreadyRunning           exit 4: another instance holds the lock
 ├── ItemRejected             a catalog item that cannot become a product
+├── ResourceError            the machine lacks memory, threads or files; pauses everything
+├── UnexpectedError          probably a bug in s2mirror; transient; no product is to blame
+├── RepeatedError            exit 70: the same with several products; pauses everything
 ├── Stopped                  the operator or the system stopped the mirror; pauses everything
 └── IllegalTransition        a bug in s2mirror
 
@@ -221,6 +224,28 @@ class AlreadyRunning(MirrorError):
 
 class ItemRejected(MirrorError):
     """A catalog item that cannot become a product; it is recorded and stops nothing."""
+
+
+class ResourceError(MirrorError):
+    """The machine has no memory, threads or open files left; no product is to blame."""
+
+    pauses_everything = True
+    counts_as_attempt = False
+
+
+class UnexpectedError(MirrorError):
+    """An error that s2mirror does not expect, with one product."""
+
+    transient = True
+    counts_as_attempt = False
+
+
+class RepeatedError(MirrorError):
+    """The same unexpected error with several products: the next one would probably meet it too."""
+
+    exit_code = 70
+    pauses_everything = True
+    counts_as_attempt = False
 
 
 class Stopped(MirrorError):

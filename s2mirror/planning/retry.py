@@ -34,7 +34,9 @@ def after_error(
     """
     reason = str(error)
     if error.pauses_everything:
-        return Transition(event=Event.INTERRUPT, reason=reason)
+        asked = error.retry_after_seconds
+        after = now + timedelta(seconds=asked) if asked else None
+        return Transition(event=Event.INTERRUPT, reason=reason, next_attempt_at=after)
     if not error.counts_as_attempt:
         after = _next_after(error, 1, policy, now, jitter)
         return Transition(event=Event.INTERRUPT, reason=reason, next_attempt_at=after)

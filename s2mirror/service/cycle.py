@@ -7,7 +7,9 @@ from typing import Final
 
 from s2mirror.adapters.ledger.state_values import DELETIONS_READ_AT
 from s2mirror.errors import (
+    CatalogError,
     HostileInput,
+    MirrorError,
     OutsideError,
     PathRefused,
     QuotaError,
@@ -28,6 +30,7 @@ from s2mirror.service.local_catalog import (
 from s2mirror.service.logs import log
 from s2mirror.service.previews import make_all_due
 from s2mirror.service.store_failover import log_key_expiry
+from s2mirror.service.unexpected import resources_explained
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.connections import Connections
 from s2mirror.steps.poll import PollResult
@@ -190,6 +193,11 @@ def poll_all(
         except OutsideError as error:
             log.warning("search.failed", search=search.key, reason=str(error))
             result.poll_errors.append(error)
+        except MirrorError:
+            raise
+        except Exception as error:  # noqa: BLE001 - no response of the catalog may stop the downloads
+            log.exception("search.crashed", search=search.key)
+            result.poll_errors.append(_unexpected(f"listing the catalog for {search.key}", error))
         else:
             log.info(
                 "search.listed", search=search.key, items=poll.listed_count, new=len(poll.new_ids)
@@ -204,6 +212,18 @@ def check_deletions(mirror: Mirror, result: CycleResult) -> None:
     except OutsideError as error:
         log.warning("deletions.failed", reason=str(error))
         result.poll_errors.append(error)
+    except MirrorError:
+        raise
+    except Exception as error:  # noqa: BLE001 - no response of the feed may stop the downloads
+        log.exception("deletions.crashed")
+        result.poll_errors.append(_unexpected("reading the feed of deletions", error))
+
+
+def _unexpected(what: str, error: Exception) -> CatalogError:
+    return CatalogError(
+        f"{what}: unexpected error {error!r}, probably a bug in s2mirror. Downloads continue. "
+        "Please report it with the traceback that the log has"
+    )
 
 
 def read_deletions(mirror: Mirror) -> list[str]:
@@ -230,7 +250,8 @@ def deliver(
     products = mirror.ledger.products
     if products.next_due_at(areas) is None:
         return
-    connections = Connections(mirror.settings.store.connections)
+    with resources_explained():
+        connections = Connections(mirror.settings.store.connections)
     counter = _Counter(progress)
     worker = DownloadWorker(
         mirror=mirror,

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from s2mirror.errors import MirrorError, StoreBusy
-from s2mirror.lifecycle import Event
+from s2mirror.lifecycle import IN_PROGRESS, Event
 from s2mirror.model import LedgerEntry
 from s2mirror.planning.retry import after_error
 from s2mirror.ports import Progress
 from s2mirror.service.local_catalog import update_local_catalog
 from s2mirror.service.logs import log
+from s2mirror.service.unexpected import resource_error, resources_explained
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.fetch import Fetcher
 from s2mirror.steps.publish import publish
@@ -39,7 +40,7 @@ class DownloadWorker:
     """Called after each product that was published or delayed."""
     archived: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
-    _problem: MirrorError | None = None
+    _problem: Exception | None = None
 
     def deliver_due(self, workers: int) -> None:
         """Deliver every product that is due now, *workers* at a time.
@@ -47,18 +48,24 @@ class DownloadWorker:
         Raises the error that stopped the work, if every product would meet it.
         """
         threads = [threading.Thread(target=self._loop, name=f"fetch-{n}") for n in range(workers)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
+        started = []
+        try:
+            for thread in threads:
+                thread.start()
+                started.append(thread)
+        except RuntimeError as error:  # the machine has no thread left
+            self._problem = self._problem or error
+        for thread in started:
             thread.join()
         if self._problem is not None:
-            raise self._problem
+            with resources_explained():
+                raise self._problem
 
     def _loop(self) -> None:
         try:
             while self._problem is None and self.deliver_one():
                 pass
-        except MirrorError as error:
+        except Exception as error:  # noqa: BLE001 - deliver_due raises it in its caller's thread
             self._problem = self._problem or error
         finally:
             self.mirror.ledger.close()
@@ -80,18 +87,17 @@ class DownloadWorker:
             self.fetcher.fetch(entry, self.stop)
             self._publish(entry.product.id, started)
         except MirrorError as error:
-            self._record(entry.product.id, error)
-            if error.pauses_everything:
-                raise
-        except Exception as error:  # noqa: BLE001 - a bug that one product meets must not stop the line
+            self._record(entry.product.id, resource_error(error) or error)
+        except Exception as error:  # noqa: BLE001 - a bug with one product must not stop the others
             log.exception("product.crashed", product=entry.product.id)
-            self._record(entry.product.id, _bug(error))
+            self._record(entry.product.id, self.mirror.unexpected.record(entry.product.id, error))
         return True
 
     def _publish(self, product_id: str, started: float) -> None:
         mirror = self.mirror
         verified = mirror.ledger.products.get(product_id)
         path = publish(verified, mirror.ledger, mirror.archive, mirror.template, now=mirror.now())
+        mirror.unexpected.forget(product_id)
         self.archived.append(product_id)
         self.progress.ended(product_id, "archived")
         seconds = round(time.monotonic() - started, 1)
@@ -100,20 +106,29 @@ class DownloadWorker:
         self.on_progress()
 
     def _record(self, product_id: str, error: MirrorError) -> None:
-        """Move a product to its state after *error*: first its files, then its ledger row."""
+        """Move a product to its state after *error*: first its files, then its ledger row.
+
+        Raises *error* if the next product would meet it too.
+        """
         mirror = self.mirror
         if mirror.throttle.slow and error.transient and error.counts_as_attempt:
             # On a throttled account connections break often; no product is to blame for that.
             error = StoreBusy(str(error), retry_after_seconds=error.retry_after_seconds)
         entry = mirror.ledger.products.get(product_id)
-        now = mirror.now()
+        if entry.state in IN_PROGRESS:  # else it was published before the error
+            self._advance(entry, error)
+        self.on_progress()
+        if error.pauses_everything:
+            raise error
+
+    def _advance(self, entry: LedgerEntry, error: MirrorError) -> None:
+        mirror, now, product_id = self.mirror, self.mirror.now(), entry.product.id
         transition = after_error(error, entry, mirror.retry_policy, now=now, jitter=mirror.jitter())
         if transition.event is Event.CORRUPT:
             mirror.archive.quarantine(product_id)
         mirror.ledger.products.advance(entry, transition, now=now)
         self.progress.ended(product_id, transition.event)
         self._log(entry, transition.event, error)
-        self.on_progress()
 
     def _log(self, entry: LedgerEntry, event: Event, error: MirrorError) -> None:
         if error.pauses_everything:
@@ -122,10 +137,3 @@ class DownloadWorker:
         if event is not Event.INTERRUPT:
             self.failed.append(entry.product.id)
         log.warning(_LOG_EVENTS[event], product=entry.product.id, reason=str(error))
-
-
-def _bug(error: Exception) -> MirrorError:
-    return MirrorError(
-        f"s2mirror met an error that it did not expect: {error!r}; please report it. "
-        "`s2mirror requeue` tries the product again"
-    )

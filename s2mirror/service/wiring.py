@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from s2mirror.service.options import (
     watch_area,
 )
 from s2mirror.service.store_failover import open_store
+from s2mirror.service.unexpected import UnexpectedErrors
 from s2mirror.steps.audit import Auditor
 from s2mirror.steps.certify import Certifier
 from s2mirror.steps.claim import Claimer
@@ -68,6 +69,8 @@ class Mirror:
     """Shared by every connection of the process."""
     static_catalog: StaticCatalog | None
     """The local catalog's files; None if it is not enabled."""
+    unexpected: UnexpectedErrors = field(default_factory=UnexpectedErrors)
+    """Shared by every worker of the process."""
     now: Callable[[], datetime] = utc_now
     jitter: Callable[[], float] = random.random
     """A random number in [0, 1), which spreads the waits between attempts."""

@@ -18,6 +18,7 @@ from s2mirror.stop import StopFlag
 
 FETCH: Final = "fetch"
 PROCESS: Final = "process"
+UNEXPECTED: Final = "unexpected"
 _MARKER_SCAN_SHARE: Final = 50
 """Scanning for processed markers takes at most this fraction (1/50) of the time."""
 
@@ -145,6 +146,7 @@ class Workers:
                 self._problems.clear(FETCH)
         finally:
             self._busy.discard(name)
+            self._problems.update(UNEXPECTED, self._mirror.unexpected.note)
         if not delivered:
             # A product is due, but disk, quota or timetable defer it.
             self._wait(self._due, self._intervals.idle_seconds)

@@ -44,8 +44,12 @@ class Connections:
             threading.Thread(target=self._run, name=f"s3-{number}", daemon=True)
             for number in range(how_many)
         ]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except RuntimeError:
+            self.close()
+            raise
 
     def submit(self, priority: Priority, work: Callable[[], Result]) -> Future[Result]:
         """Run *work* in a connection's thread, in the order of priorities."""

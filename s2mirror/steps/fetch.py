@@ -175,7 +175,9 @@ class Fetcher:
                 return [future.result() for future in finished]
             except Exception as error:
                 receiver.stop_receiving.set()
-                raise _cause(error, [*futures, *finished]) from error
+                if (cause := _cause(error, [*futures, *finished])) is error:
+                    raise  # with its own cause
+                raise cause from error
             finally:
                 self._count(receiver)
 

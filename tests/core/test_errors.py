@@ -38,7 +38,7 @@ def test_drawn_tree_is_the_tree_of_classes() -> None:
 @pytest.mark.parametrize(("name", "base", "note"), list(drawn()))
 def test_drawn_notes_say_what_the_attributes_say(name: str, base: str, note: str) -> None:
     kind, parent = CLASSES[name], CLASSES.get(base, MirrorError)
-    code = re.search(r"exit (\d)", note)
+    code = re.search(r"exit (\d+)", note)
     assert kind.exit_code == (int(code[1]) if code else parent.exit_code)
     assert kind.transient == ("transient" in note or parent.transient or name == "Stopped")
     assert kind.pauses_everything == ("pauses everything" in note or parent.pauses_everything)

@@ -313,22 +313,6 @@ def named(product: SandboxProduct, name: str) -> SandboxProduct:
     return replace(product, id=name, item=item)
 
 
-def test_unexpected_error_fails_its_product_only(kit: Kit) -> None:
-    first, second = tiny(27), tiny(25)
-    kit.sandbox.publish([first, second])
-    kit.sections["download"] += "\nparallel_products = 1"
-
-    def trip() -> None:
-        raise KeyError("a bug")
-
-    result = kit.cycle(progress=OnFirstByte(trip))
-    assert (result.exit_code, result.failed, result.archived) == (1, [first.id], [second.id])
-    assert kit.entry(first).reason.startswith(
-        "s2mirror met an error that it did not expect: KeyError('a bug'); please report it"
-    )
-    kit.assert_invariants()
-
-
 def test_product_deleted_during_download_fails_with_reason(kit: Kit) -> None:
     kit.sections["download"] = "tries_per_file = 1\nmax_attempts = 2"
     kit.sections["store"] = "connections = 1"
