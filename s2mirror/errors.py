@@ -23,7 +23,7 @@ MirrorError
 │   └── HostileInput             a name, key, document or size that no honest source sends
 ├── ArchiveError             exit 5: the disk, its capacity or the archive_id; pauses everything
 │   ├── FileLost                 the bytes of one file cannot be read
-│   └── PathRefused              transient: one path is a link or cannot be seen
+│   └── PathRefused              transient: one path cannot be used; pauses its product only
 ├── LedgerError              exit 5: the ledger file cannot be used; pauses everything
 ├── AlreadyRunning           exit 4: another instance holds the lock
 ├── ItemRejected             a catalog item that cannot become a product
