@@ -17,6 +17,7 @@ from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
 from s2mirror.adapters.ledger import open_ledger
+from s2mirror.adapters.ledger.row_checksums import reseal
 from s2mirror.adapters.stac_catalog import parse_page
 from s2mirror.area import WatchArea
 from s2mirror.geometry import from_bbox, pack, unpack
@@ -127,9 +128,10 @@ SELECT printf('S2C_MSIL2A_20160101T000000_N0512_R065_T32TMT_%015d', n), collecti
        strftime('%Y-%m-%dT%H:%M:%S', 1451624400 + n * 30, 'unixepoch') || '.000000+00:00',
        generated_at, cloud_cover_percent, size_bytes, s3_prefix, datatake_id, datastrip_id,
        revision, footprint_wkb, 'pruned', reason, priority, attempts, next_attempt_at, changed_at,
-       NULL
+       NULL, checksums
   FROM numbers, product WHERE product.id = :first
 """
+SEAL = reseal("product")
 FILL_MEMBERS = """
 INSERT INTO membership SELECT 'area', id FROM product WHERE id <> :first ORDER BY id
 """
@@ -156,7 +158,7 @@ def fill(path: Path, size: int) -> None:
     for row in extras:
         connection.execute(f"DROP {row['type']} {row['name']}")
     params = {"size": size, "first": found[0].id}
-    for sql in (FILL_PRODUCTS, FILL_MEMBERS, FILL_TALLY):
+    for sql in (FILL_PRODUCTS, SEAL, FILL_MEMBERS, FILL_TALLY):
         named = {name: value for name, value in params.items() if f":{name}" in sql}
         connection.execute(sql, named)
     for row in extras:

@@ -20,6 +20,7 @@ from s2mirror import Mirror
 from s2mirror.adapters.archive import Archive, ItemPath, StaticCatalog, item_path_of
 from s2mirror.adapters.geoparquet import write_geoparquet
 from s2mirror.adapters.ledger import ArchiveQuery, Ledger, open_ledger
+from s2mirror.adapters.ledger.row_checksums import reseal
 from s2mirror.adapters.stac_catalog import parse_page
 from s2mirror.lifecycle import Event
 from s2mirror.model import Digest, Product, Transition, VerifiedFile
@@ -115,7 +116,10 @@ SELECT printf('S2C_MSIL2A_20160101T000000_N0512_R065_T32TMT_%015d', n), collecti
        published_at, generated_at, cloud_cover_percent, size_bytes, s3_prefix, datatake_id,
        datastrip_id, revision, footprint_wkb,
        CASE WHEN n <= :held THEN 'archived' ELSE 'pruned' END, reason, priority, attempts,
-       next_attempt_at, changed_at, CASE WHEN n <= :held THEN path || n ELSE NULL END{more}
+       next_attempt_at, changed_at,
+       CASE WHEN n <= :held
+            THEN printf('Sentinel-2/S2C_MSIL2A_20160101T000000_N0512_R065_T32TMT_%015d.SAFE', n) END
+       {more}
   FROM numbers JOIN product ON product.id = json_extract(:firsts, printf('$[%d]', n % :kinds))
 """
 COPY = """
@@ -127,7 +131,7 @@ INSERT INTO {into}
 COLUMNS = "at, event, from_state, to_state, reason"
 COPIES = (
     ("item", "item SELECT p.id, t.properties"),
-    ("file_list", "file_list SELECT p.id, t.kind, t.document"),
+    ("file_list", "file_list SELECT p.id, t.kind, t.document, t.checksums"),
     (
         "history",
         f"history (product_id, {COLUMNS}) SELECT p.id, t.{COLUMNS.replace(', ', ', t.')}",
@@ -153,6 +157,8 @@ def fill(folder: Path, *, held: int, gone: int) -> None:
     connection.execute(MULTIPLY.format(more=more), params)
     for table, into in COPIES:
         connection.execute(COPY.format(into=into, table=table), of)
+    for table in ("product", "file_list"):
+        connection.execute(reseal(table))
     for row in extras:
         connection.execute(row["sql"])
     connection.execute("ANALYZE")

@@ -5,6 +5,8 @@ from typing import Any
 
 from shapely.geometry import box
 
+from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.ledger.row_checksums import reseal
 from s2mirror.geometry import pack
 from s2mirror.model import Product, RemoteFile
 
@@ -40,3 +42,14 @@ def product(product_id: str = ID, *, hours_ago: float = 0, **facts: Any) -> Prod
 def remote_file(path: str, size_bytes: int) -> RemoteFile:
     """Return a file as a store would list it."""
     return RemoteFile(path=path, key=f"p/{path}", size_bytes=size_bytes, etag="e")
+
+
+def overwrite(
+    ledger: Ledger, changes: str, where: str = "true", *, table: str = "product", **values: object
+) -> None:
+    """Change rows as no step does, with the checksums of a proper change."""
+    for sql in (
+        f"UPDATE {table} SET {changes} WHERE {where}",  # noqa: S608 - of the tests themselves
+        reseal(table),
+    ):
+        ledger.connection.execute(sql, {name: values[name] for name in values if f":{name}" in sql})

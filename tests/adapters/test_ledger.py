@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from adapters_builders import queued, record, step
-from builders import NOW, product
+from builders import NOW, overwrite, product
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -211,21 +211,21 @@ def test_the_path_of_a_product_is_known_as_long_as_it_stands(ledger: Ledger) -> 
 def test_what_stands_is_found_however_much_it_is_and_once_each(ledger: Ledger) -> None:
     names = [f"x{number:04}" for number in range(1001)]
     record(ledger, *(product(name) for name in names))
-    ledger.connection.execute("UPDATE product SET state = 'archived', path = 'T/' || id")
-    ledger.connection.execute("UPDATE product SET state = 'queued' WHERE id = 'x0007'")
+    overwrite(ledger, "state = 'archived', path = 'T/' || id || '.SAFE'")
+    overwrite(ledger, "state = 'queued'", "id = 'x0007'")
     held = [name for name in names if name != "x0007"]
     assert [entry.product.id for entry in ledger.products.in_tree()] == names
     assert [entry.product.id for entry in ledger.products.held()] == held
-    assert list(ledger.products.archived()) == [(name, f"T/{name}") for name in held]
+    assert list(ledger.products.archived()) == [(name, f"T/{name}.SAFE") for name in held]
     assert ledger.products.to_process(1, now=NOW) is not None
     assert ledger.products.to_process(0, now=NOW) is None
-    assert ledger.products.stands("T/x1000")
-    assert not ledger.products.stands("T/x1001")
+    assert ledger.products.stands("T/x1000.SAFE")
+    assert not ledger.products.stands("T/x1001.SAFE")
 
 
 def test_a_held_product_without_a_folder_is_found(ledger: Ledger) -> None:
     record(ledger, product("x"), product("y"))
-    ledger.connection.execute("UPDATE product SET state = 'archived' WHERE id = 'y'")
+    overwrite(ledger, "state = 'archived'", "id = 'y'")
     assert [entry.product.id for entry in ledger.products.homeless()] == ["y"]
 
 
@@ -340,7 +340,7 @@ def held(ledger: Ledger, name: str) -> None:
     record(ledger, product(name))
     for transition in (
         *(Transition(event=event) for event in (Event.ENQUEUE, Event.CLAIM, Event.VERIFY)),
-        Transition(event=Event.PUBLISH, path=name),
+        Transition(event=Event.PUBLISH, path=f"{name}.SAFE"),
     ):
         ledger.products.advance(ledger.products.get(name), transition, now=NOW)
     ledger.file_lists.put_staged(name, [PROVEN])

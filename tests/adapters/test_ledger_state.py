@@ -1,4 +1,4 @@
-"""State values: each comes back as it was, and a damaged one is named."""
+"""State values: each comes back as it was, and an unreadable one is named."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -74,16 +74,15 @@ def test_state_value_comes_back_as_it_was(ledger: Ledger, key: StateValue[Any]) 
         (state_values.THROTTLING, '{"at":"x"}', "it has the fields at"),
     ],
 )
-def test_damaged_state_value_is_named(
+def test_unreadable_state_value_is_named(
     ledger: Ledger, key: StateValue[Any], damaged: str, why: str
 ) -> None:
     store(ledger, key, damaged)
     with pytest.raises(LedgerError) as caught:
         ledger.state.get(key)
     assert str(caught.value) == (
-        f"ledger {ledger.connection.path}: the state value {key.name!r} is damaged ({why}); "
-        "restore a copy of the ledger, or move it aside and run `s2mirror sync`, which makes a new "
-        "one from the archive"
+        f"ledger {ledger.connection.path}: the state value {key.name!r} cannot be read ({why}); "
+        "another version of s2mirror wrote it. Install that version again"
     )
 
 
@@ -100,6 +99,5 @@ def test_any_text_is_a_value_or_refused(ledger: Ledger, key: StateValue[Any], te
 
 
 def store(ledger: Ledger, key: StateValue[Any], text: str) -> None:
-    """Store any text under a key, as damage would."""
-    sql = "INSERT OR REPLACE INTO state_value (name, value) VALUES (:name, :value)"
-    ledger.connection.execute(sql, {"name": key.name, "value": text})
+    """Store any text under a key, as another version might."""
+    ledger.state.set(StateValue(key.name, str, str), text)

@@ -6,6 +6,7 @@ from shutil import rmtree
 from typing import Any
 
 import pytest
+from builders import overwrite
 from discovery_kit import DAY, HOUR, NOW, product
 from kit import SENSED_AT, ZURICH, Kit, tiny
 from shapely.geometry import box
@@ -280,12 +281,8 @@ def test_products_in_back_off_block_no_queue(kit: Kit) -> None:
         )
         mirror.enqueuer().enqueue(["zurich"], now=mirror.now())
     later = format_utc(mirror.now() + DAY)
-    assert (
-        mirror.ledger.connection.execute(
-            "UPDATE product SET next_attempt_at = :later WHERE state = 'queued'", {"later": later}
-        )
-        == 500
-    )
+    assert mirror.ledger.products.counts()[State.QUEUED][0] == 500
+    overwrite(mirror.ledger, "next_attempt_at = :later", "state = 'queued'", later=later)
     mirror.ledger.products.record([fresh], {fresh.id: ("zurich",)}, priorities={}, now=mirror.now())
     plan = mirror.enqueuer().enqueue(["zurich"], now=mirror.now())
     assert fresh.id in {started.product.id for started in plan.start}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import overwrite
 from kit import ZURICH, Kit, small
 
 from s2mirror.sandbox import Answer, Fault, SandboxProduct
@@ -271,7 +272,5 @@ def test_missing_selected_file_in_ledger_is_a_fault(kit: Kit) -> None:
     kit.sandbox.publish(product)
     kit.cycle()
     claimed = to_text(WANTED | chosen(bands=["B11"]))
-    kit.mirror().ledger.connection.execute(
-        "UPDATE selection SET document = :claimed", {"claimed": claimed}
-    )
+    overwrite(kit.mirror().ledger, "document = :claimed", table="selection", claimed=claimed)
     assert any("B11_20m.jp2 has another digest in its file list" in fault for fault in kit.faults())

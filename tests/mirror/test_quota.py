@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from builders import overwrite
 from kit import SENSED_AT, ZURICH, Kit
 from kit import tiny as made
 from volumes import bytes_of, honest, limit
@@ -69,9 +70,7 @@ def test_failed_product_is_not_a_quota_deferral(kit: Kit) -> None:
     kit.cycle()
     mirror = kit.mirror()
     assert mirror.ledger.products.claim(mirror.now()) is None, "it is not even in the queue"
-    mirror.ledger.connection.execute(
-        "UPDATE product SET state = 'failed', reason = 'x' WHERE state = 'archived'"
-    )
+    overwrite(mirror.ledger, "state = 'failed', reason = 'x'", "state = 'archived'")
     assert kit.cycle().exit_code == 1
 
 
@@ -184,9 +183,7 @@ def test_queue_of_bad_products_blocks_no_good_one(
     mirror.ledger.products.record(bad, wanted, priorities={}, now=mirror.now())
     first = mirror.enqueuer().enqueue(["zurich"], now=mirror.now())
     assert good.id not in {entry.product.id for entry in first.new}
-    mirror.ledger.connection.execute(
-        "UPDATE product SET next_attempt_at = :later WHERE state = 'queued'",
-        {"later": "2999-01-01T00:00:00.000000+00:00"},
-    )
+    later = "2999-01-01T00:00:00.000000+00:00"
+    overwrite(mirror.ledger, "next_attempt_at = :later", "state = 'queued'", later=later)
     second = mirror.enqueuer().enqueue(["zurich"], now=mirror.now())
     assert good.id in {entry.product.id for entry in second.new}

@@ -283,12 +283,12 @@ def test_untrusted_token_file_is_replaced(sandbox: Sandbox, tmp_path: Path, harm
     if harm == "open":
         path.chmod(0o644)
     elif harm == "damaged":
-        path.write_text('{"whose": ["')
+        path.write_text('{"owner": ["')
     elif harm == "link":
         path.rename(tmp_path / "elsewhere")
         path.symlink_to(tmp_path / "elsewhere")
     else:
-        path.write_text(path.read_text().replace('"whose": "', '"whose": "0'))
+        path.write_text(path.read_text().replace('"owner": "', '"owner": "0'))
     second = tokens(sandbox, tmp_path).token(STOP)
     assert second != first
     assert path.stat(follow_symlinks=False).st_mode & 0o777 == 0o600

@@ -1,22 +1,23 @@
 """What stands in the archive, with everything that is known of it; and what changed there."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from s2mirror.adapters.ledger.connection import Connection, Row
-from s2mirror.adapters.ledger.file_lists import files_in, paths_in
+from s2mirror.adapters.ledger.file_lists import HELD_DOCUMENT, files_in, held_document, paths_in
 from s2mirror.adapters.ledger.items import unpacked
-from s2mirror.adapters.ledger.reading import PRODUCT_FIELDS, TIMES
+from s2mirror.adapters.ledger.row_checksums import checked
+from s2mirror.adapters.ledger.rows import path_of, product_of
 from s2mirror.lifecycle import State
-from s2mirror.model import ArchivedProduct, ItemSummary, Product
+from s2mirror.model import ArchivedProduct, ItemSummary
 from s2mirror.times import format_utc, parse_utc
 
 _AT_ONCE: Final = 500
-_ROW: Final = """
-SELECT p.*, item.properties, file_list.document AS files,
+_ROW: Final = f"""
+SELECT p.*, {checked("product", "p")}, item.properties, {HELD_DOCUMENT} AS files,
        (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'claim') AS fetched_at,
        (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'verify') AS verified_at,
        (SELECT json_group_array(json_array(preview.name, image.value))
@@ -27,8 +28,9 @@ SELECT p.*, item.properties, file_list.document AS files,
   LEFT JOIN file_list ON file_list.product_id = p.id AND file_list.kind = 'held'
 """
 _THESE: Final = f"{_ROW} WHERE p.id IN (SELECT value FROM json_each(:ids)) AND p.path IS NOT NULL"
-_BRIEF: Final = """
-SELECT p.id, p.path, p.s3_prefix, p.footprint_wkb, item.properties, file_list.document AS files,
+_SUMMARY: Final = f"""
+SELECT p.id, p.path, p.s3_prefix, p.footprint_wkb, {checked("product", "p")}, item.properties,
+       {HELD_DOCUMENT} AS files,
        (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'claim') AS fetched_at,
        (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'verify') AS verified_at
   FROM product AS p
@@ -101,7 +103,7 @@ class ArchivedProducts:
     def find(self, ids: Iterable[str]) -> dict[str, ArchivedProduct]:
         """Return by id what stands of *ids*."""
         rows = self._connection.query(_THESE, {"ids": json.dumps(list(ids))})
-        return {row["id"]: _holding(row) for row in rows}
+        return {row["id"]: self._product(row) for row in rows}
 
     def selected(self, query: ArchiveQuery) -> Iterator[ArchivedProduct]:
         """Yield what is selected, oldest sensing first, a few hundred at a time."""
@@ -115,22 +117,40 @@ class ArchivedProducts:
         ids = self.ids(query)
         for at in range(0, len(ids), _AT_ONCE):
             some = {"ids": json.dumps(ids[at : at + _AT_ONCE])}
-            rows = {row["id"]: row for row in self._connection.query(_BRIEF, some)}
-            yield from (self._brief(rows[name]) for name in ids[at : at + _AT_ONCE] if name in rows)
+            rows = {row["id"]: row for row in self._connection.query(_SUMMARY, some)}
+            yield from (
+                self._summary(rows[name]) for name in ids[at : at + _AT_ONCE] if name in rows
+            )
 
-    def _brief(self, row: Row) -> ItemSummary:
+    def _summary(self, row: Row) -> ItemSummary:
         properties = unpacked(row["properties"])
         return ItemSummary(
             id=row["id"],
-            path=row["path"],
+            path=str(path_of(self._connection.path, row)),
             s3_prefix=row["s3_prefix"],
             footprint_wkb=row["footprint_wkb"],
             properties=properties,
             product=None if properties else self.find([row["id"]])[row["id"]].product,
-            paths=paths_in(row["files"]) if row["files"] else (),
+            paths=paths_in(document) if (document := self._document(row)) else (),
             fetched_at=_maybe(row["fetched_at"]),
             verified_at=_maybe(row["verified_at"]),
         )
+
+    def _product(self, row: Row) -> ArchivedProduct:
+        document = self._document(row)
+        return ArchivedProduct(
+            product=product_of(self._connection.path, row),
+            state=State(row["state"]),
+            path=str(path_of(self._connection.path, row)),
+            properties=unpacked(row["properties"]),
+            files=files_in(document) if document else (),
+            fetched_at=_maybe(row["fetched_at"]),
+            verified_at=_maybe(row["verified_at"]),
+            previews=tuple((name, path) for name, path in json.loads(row["previews"])),
+        )
+
+    def _document(self, row: Row) -> bytes | None:
+        return held_document(self._connection.path, row["id"], row["files"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,21 +192,6 @@ class Changes:
     def forget(self) -> None:
         """Forget all changes: nobody wants to know."""
         self._connection.execute("DELETE FROM change")
-
-
-def _holding(row: Mapping[str, Any]) -> ArchivedProduct:
-    values = {name: row[name] for name in PRODUCT_FIELDS}
-    values |= {name: parse_utc(values[name]) for name in TIMES}
-    return ArchivedProduct(
-        product=Product(**values),
-        state=State(row["state"]),
-        path=row["path"],
-        properties=unpacked(row["properties"]),
-        files=files_in(row["files"]) if row["files"] else (),
-        fetched_at=_maybe(row["fetched_at"]),
-        verified_at=_maybe(row["verified_at"]),
-        previews=tuple((name, path) for name, path in json.loads(row["previews"])),
-    )
 
 
 def _maybe(text: str | None) -> datetime | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from s2mirror.adapters.ledger.row_checksums import register
 from s2mirror.errors import LedgerError
 
 BUSY_SECONDS: Final = 30
@@ -147,6 +148,7 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
 def _opened(name: str, *, uri: bool = False) -> sqlite3.Connection:
     # Without isolation level each statement outside a transaction is committed by itself.
     connection = sqlite3.connect(name, timeout=BUSY_SECONDS, uri=uri, isolation_level=None)
+    register(connection)
     # Damaged text must come back, to be named, instead of ending the query.
     connection.text_factory = partial(str, encoding="utf-8", errors="replace")
     return connection

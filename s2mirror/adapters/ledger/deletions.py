@@ -6,33 +6,41 @@ from datetime import datetime
 from typing import Final
 
 from s2mirror.adapters.ledger.connection import Connection, Row
+from s2mirror.adapters.ledger.row_checksums import checked, insert, require_intact, update
 from s2mirror.adapters.ledger.schema import sql_states
 from s2mirror.adapters.ledger.state_values import DELETIONS_READ_UNTIL, StateValues
 from s2mirror.lifecycle import HELD, State
 from s2mirror.model import Deletion
 from s2mirror.times import format_utc, parse_utc
 
-RECORD: Final = """
-INSERT INTO deletion (product_id, deleted_at, cause, listed)
-VALUES (:product_id, :deleted_at, :cause, 1)
+_NEW: Final = {
+    "product_id": ":product_id",
+    "deleted_at": ":deleted_at",
+    "cause": ":cause",
+    "listed": "1",
+}
+RECORD: Final = f"""
+{insert("deletion", _NEW)}
 ON CONFLICT (product_id) DO UPDATE
-   SET deleted_at = excluded.deleted_at, cause = excluded.cause, listed = 1
+   SET deleted_at = excluded.deleted_at, cause = excluded.cause, listed = 1,
+       checksums = excluded.checksums
 """
-SET_LISTED: Final = """
-UPDATE deletion SET listed = :listed WHERE product_id IN (SELECT value FROM json_each(:ids))
-"""
-_DOUBTFUL: Final = """
-SELECT product_id, product.collection FROM deletion JOIN product ON product.id = product_id
+SET_LISTED: Final = update(
+    "deletion", {"listed": ":listed"}, "product_id IN (SELECT value FROM json_each(:ids))"
+)
+_DOUBTFUL: Final = f"""
+SELECT product_id, product.collection, {checked("deletion")}
+  FROM deletion JOIN product ON product.id = product_id
  WHERE listed AND product.published_at <= deleted_at ORDER BY product_id
 """
 # What was published anew since is there again. Text in the ledger sorts as time does.
 _OF_HELD: Final = f"""
-SELECT deletion.* FROM deletion JOIN product ON product.id = product_id
+SELECT deletion.*, {checked("deletion")} FROM deletion JOIN product ON product.id = product_id
  WHERE product.state IN {sql_states(HELD)} AND product.published_at <= deleted_at
    AND NOT listed
 """
-_OF_ABSENT: Final = """
-SELECT deletion.* FROM deletion JOIN product ON product.id = product_id
+_OF_ABSENT: Final = f"""
+SELECT deletion.*, {checked("deletion")} FROM deletion JOIN product ON product.id = product_id
  WHERE product.state IN (SELECT value FROM json_each(:states))
    AND product.path IS NULL AND product.published_at <= deleted_at AND NOT listed
 """
@@ -60,6 +68,7 @@ class Deletions:
         """
         found: dict[str, list[str]] = {}
         for row in self._connection.query(_DOUBTFUL):
+            require_intact(self._connection.path, "deletion", row)
             found.setdefault(row["collection"], []).append(row["product_id"])
         return found
 
@@ -69,12 +78,12 @@ class Deletions:
 
     def of_held(self) -> dict[str, Deletion]:
         """Return by product id what was deleted upstream of the products that are held."""
-        return {row["product_id"]: _deletion(row) for row in self._connection.query(_OF_HELD)}
+        return {row["product_id"]: self._deletion(row) for row in self._connection.query(_OF_HELD)}
 
     def of_absent(self, states: Collection[State]) -> list[Deletion]:
         """Return what was deleted upstream of the products in *states* that have no folder."""
         params = {"states": json.dumps(list(states))}
-        return [_deletion(row) for row in self._connection.query(_OF_ABSENT, params)]
+        return [self._deletion(row) for row in self._connection.query(_OF_ABSENT, params)]
 
     def read_until(self) -> datetime | None:
         """Return how far the feed has been read; None if never."""
@@ -84,8 +93,10 @@ class Deletions:
         """Remember how far the feed has been read."""
         StateValues(self._connection).set(DELETIONS_READ_UNTIL, until)
 
-
-def _deletion(row: Row) -> Deletion:
-    return Deletion(
-        product_id=row["product_id"], deleted_at=parse_utc(row["deleted_at"]), cause=row["cause"]
-    )
+    def _deletion(self, row: Row) -> Deletion:
+        require_intact(self._connection.path, "deletion", row)
+        return Deletion(
+            product_id=row["product_id"],
+            deleted_at=parse_utc(row["deleted_at"]),
+            cause=row["cause"],
+        )

@@ -9,28 +9,51 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 
-from s2mirror.adapters.ledger.connection import Connection
+from s2mirror.adapters.ledger.connection import Connection, Row
+from s2mirror.adapters.ledger.row_checksums import (
+    checked,
+    damaged,
+    insert,
+    is_intact,
+    require_intact,
+    update,
+)
 from s2mirror.model import Digest, Listing, VerifiedFile
 from s2mirror.selection import WHOLE, Selection, to_text
 
-PUT: Final = """
-INSERT INTO file_list (product_id, kind, document) VALUES (:id, :kind, :document)
-ON CONFLICT (product_id, kind) DO UPDATE SET document = excluded.document
-"""
-_GET: Final = "SELECT document FROM file_list WHERE product_id = :id AND kind = :kind"
-_PUBLISH: Final = (
-    "UPDATE OR REPLACE file_list SET kind = 'held' WHERE product_id = :id AND kind = 'staged'"
-)
-_PUT_STAGED_SELECTION: Final = """
-INSERT INTO selection (product_id, kind, document, whole_bytes)
-VALUES (:id, 'staged', :document, :whole_bytes)
+PUT: Final = f"""
+{insert("file_list", {"product_id": ":id", "kind": ":kind", "document": ":document"})}
 ON CONFLICT (product_id, kind) DO UPDATE
-   SET document = excluded.document, whole_bytes = excluded.whole_bytes
+   SET document = excluded.document, checksums = excluded.checksums
 """
-_PUBLISH_SELECTION: Final = (
-    "UPDATE OR REPLACE selection SET kind = 'held' WHERE product_id = :id AND kind = 'staged'"
+_GET: Final = f"""
+SELECT product_id, document, {checked("file_list")}
+  FROM file_list WHERE product_id = :id AND kind = :kind
+"""
+HELD_DOCUMENT: Final = f"""
+CASE WHEN {is_intact("file_list")} THEN file_list.document
+     WHEN file_list.document IS NOT NULL THEN 'damaged' END
+"""
+"""For queries that join the file list of what is held; :func:`held_document` checks it."""
+_STAGED: Final = "product_id = :id AND kind = 'staged'"
+_PUBLISH: Final = update("file_list", {"kind": "'held'"}, _STAGED, verb="UPDATE OR REPLACE")
+_SELECTED: Final = {
+    "product_id": ":id",
+    "kind": "'staged'",
+    "document": ":document",
+    "whole_bytes": ":whole_bytes",
+}
+_PUT_STAGED_SELECTION: Final = f"""
+{insert("selection", _SELECTED)}
+ON CONFLICT (product_id, kind) DO UPDATE
+   SET document = excluded.document, whole_bytes = excluded.whole_bytes,
+       checksums = excluded.checksums
+"""
+_PUBLISH_SELECTION: Final = update(
+    "selection", {"kind": "'held'"}, _STAGED, verb="UPDATE OR REPLACE"
 )
 _DROP_LISTING: Final = "DELETE FROM file_list WHERE product_id = :id AND kind = 'listing'"
 
@@ -80,6 +103,7 @@ class FileLists:
     def publish(self, product_id: str) -> None:
         """Make what is known of the staged files the proof of what is held."""
         with self._connection.atomic():
+            self._get(product_id, "staged")  # a damaged one must not be passed over
             self._connection.execute(_PUBLISH, {"id": product_id})
             self._connection.execute(_PUBLISH_SELECTION, {"id": product_id})
             self._connection.execute(_DROP_LISTING, {"id": product_id})
@@ -103,7 +127,21 @@ class FileLists:
 
     def _get(self, product_id: str, kind: str) -> bytes | None:
         rows = self._connection.query(_GET, {"id": product_id, "kind": kind})
-        return rows[0]["document"] if rows else None
+        return document_of(self._connection.path, rows[0]) if rows else None
+
+
+def document_of(path: Path, row: Row) -> bytes:
+    """Return the document of a row of the file_list table. Raises LedgerError if it is damaged."""
+    require_intact(path, "file_list", row)
+    document: bytes = row["document"]
+    return document
+
+
+def held_document(path: Path, product_id: str, found: bytes | str | None) -> bytes | None:
+    """Return what ``HELD_DOCUMENT`` has found. Raises LedgerError if it is damaged."""
+    if isinstance(found, str):
+        raise damaged(path, "file_list", product_id, "row")
+    return found
 
 
 def files_in(document: bytes) -> tuple[VerifiedFile, ...]:

@@ -55,8 +55,11 @@ class Items:
 
 
 def unpacked(document: bytes | None) -> dict[str, Any]:
-    """Return the properties in a row's document; empty for none."""
-    found: dict[str, Any] = json.loads(zlib.decompress(document)) if document else {}
+    """Return the properties in a row's document; empty for none, or for damaged ones."""
+    try:
+        found: dict[str, Any] = json.loads(zlib.decompress(document)) if document else {}
+    except (zlib.error, ValueError):
+        return {}
     return found
 
 

@@ -12,6 +12,7 @@ from s2mirror.adapters.ledger.deletions import Deletions
 from s2mirror.adapters.ledger.file_lists import FileLists
 from s2mirror.adapters.ledger.forecast import ForecastInputs
 from s2mirror.adapters.ledger.items import Items
+from s2mirror.adapters.ledger.mending import DamagedRow, Mended, damaged_rows, mend
 from s2mirror.adapters.ledger.opening import check_whole, connect
 from s2mirror.adapters.ledger.previews import Previews
 from s2mirror.adapters.ledger.products import Products
@@ -101,6 +102,24 @@ class Ledger:
         with self.connection.atomic():
             for statement in FORGET_SEARCHES:
                 self.connection.execute(statement, {"keys": keys})
+
+    def damaged_rows(self) -> tuple[DamagedRow, ...]:
+        """Return every row that steers removal or verification and is not as it was written.
+
+        Whatever reads such a row raises LedgerError with the same names. Reads all products.
+        """
+        return damaged_rows(self.connection)
+
+    def mend(self) -> Mended:
+        """Restore damaged rows; forget those that cannot be restored, to be found again by a sync.
+
+        For ``audit --repair``, with the instance lock held, before anything else is repaired. A
+        restored row has exactly the values that were written. A forgotten product has no row any
+        more, and all searches begin anew: the next sync discovers it, and verifies its files in the
+        archive instead of downloading them. A product that was pruned, superseded or withdrawn
+        stays so. Of a forgotten file list or selection, the audit itself says what is missing.
+        """
+        return mend(self.connection)
 
     def check_whole(self) -> None:
         """Read the whole file; raise LedgerError if it is damaged anywhere."""

@@ -7,76 +7,90 @@ from datetime import datetime
 from typing import Any, Final
 
 from s2mirror import lifecycle
-from s2mirror.adapters.ledger.reading import (
-    PRODUCT_FIELDS,
-    TIMES,
-    ProductReader,
-    claimants,
-)
+from s2mirror.adapters.ledger.reading import ProductReader, claimants
+from s2mirror.adapters.ledger.row_checksums import insert, is_intact, recomputed, update
+from s2mirror.adapters.ledger.rows import PRODUCT_FIELDS, TIMES, check_path
 from s2mirror.adapters.ledger.schema import sql_states
 from s2mirror.errors import IllegalTransition
 from s2mirror.lifecycle import WAITING, Event, State
 from s2mirror.model import ASKED_FOR, LedgerEntry, Product, Transition
 from s2mirror.times import format_utc
 
-INSERT: Final = f"""
-INSERT INTO product ({", ".join(PRODUCT_FIELDS)},
-                     state, reason, priority, attempts, next_attempt_at, changed_at)
-VALUES ({", ".join(f":{name}" for name in PRODUCT_FIELDS)},
-        'discovered', '', :priority, 0, :now, :now)
-ON CONFLICT (id) DO NOTHING
-"""
+_NEW: Final = {
+    **{name: f":{name}" for name in PRODUCT_FIELDS},
+    "state": "'discovered'",
+    "reason": "''",
+    "priority": ":priority",
+    "attempts": "0",
+    "next_attempt_at": ":now",
+    "changed_at": ":now",
+}
+INSERT: Final = f"{insert('product', _NEW)} ON CONFLICT (id) DO NOTHING"
 JOIN_AREA: Final = """
 INSERT INTO membership (area, product_id) VALUES (:area, :product_id) ON CONFLICT DO NOTHING
 """
-RAISE: Final = """
-UPDATE product SET priority = :priority WHERE id = :product_id AND priority < :priority
-"""
+RAISE: Final = update(
+    "product", {"priority": ":priority"}, "id = :product_id AND priority < :priority"
+)
 REWEIGH: Final = f"""
-UPDATE product
-   SET priority = (SELECT max(coalesce(value, 0))
-                     FROM membership LEFT JOIN json_each(:priorities) ON key = area
-                    WHERE product_id = product.id)
- WHERE state IN {sql_states(WAITING)}
-   AND EXISTS (SELECT 1 FROM membership WHERE product_id = product.id)
+UPDATE product SET priority = wanted.priority,
+                   checksums = {recomputed("product", {"priority": "wanted.priority"})}
+  FROM (SELECT p.id, max(coalesce(value, 0)) AS priority
+          FROM product AS p JOIN membership ON product_id = p.id
+               LEFT JOIN json_each(:priorities) ON key = area
+         WHERE p.state IN {sql_states(WAITING)} GROUP BY p.id) AS wanted
+ WHERE wanted.id = product.id AND {is_intact("product")}
 """
 # One statement, so two workers can never claim the same product.
-CLAIM: Final = """
-UPDATE product
-   SET state = 'downloading', changed_at = :now
- WHERE id = (SELECT id FROM product
-              WHERE state = 'queued' AND next_attempt_at <= :now AND :only IN ('', id)
-                AND (:areas = '[]' OR EXISTS (
-                  SELECT 1 FROM membership
-                   WHERE product_id = product.id
-                     AND area IN (SELECT value FROM json_each(:areas))))
-              ORDER BY priority DESC, sensed_at DESC LIMIT 1)
-RETURNING id
-"""
-ADVANCE: Final = """
-UPDATE product
-   SET state = :to_state, reason = :reason, changed_at = :now, next_attempt_at = :next_attempt_at,
-       attempts = coalesce(:attempts, attempts),
-       path = CASE WHEN :leaves THEN NULL ELSE coalesce(:path, path) END,
-       size_bytes = coalesce(:size_bytes, size_bytes)
- WHERE id = :id AND state = :from_state
-"""
-REVISE: Final = f"""
-UPDATE product SET {", ".join(f"{name} = :{name}" for name in PRODUCT_FIELDS if name != "id")}
- WHERE id = :id AND state = :state
-"""
-PUBLISHED: Final = """
-UPDATE product SET published_at = :published_at WHERE id = :id AND published_at < :published_at
-"""
-RETRY_LATER: Final = """
-UPDATE product SET reason = :reason, attempts = :attempts, next_attempt_at = :next_attempt_at
- WHERE id = :id AND state = :state
-"""
+CLAIM: Final = (
+    update(
+        "product",
+        {"state": "'downloading'", "changed_at": ":now"},
+        f"""
+        id = (SELECT id FROM product
+               WHERE state = 'queued' AND next_attempt_at <= :now AND :only IN ('', id)
+                 AND (:areas = '[]' OR EXISTS (
+                   SELECT 1 FROM membership
+                    WHERE product_id = product.id
+                      AND area IN (SELECT value FROM json_each(:areas))))
+                 AND {is_intact("product")}
+               ORDER BY priority DESC, sensed_at DESC LIMIT 1)
+        """,
+    )
+    + " RETURNING id"
+)
+ADVANCE: Final = update(
+    "product",
+    {
+        "state": ":to_state",
+        "reason": ":reason",
+        "changed_at": ":now",
+        "next_attempt_at": ":next_attempt_at",
+        "attempts": "coalesce(:attempts, attempts)",
+        "path": "CASE WHEN :leaves THEN NULL ELSE coalesce(:path, path) END",
+        "size_bytes": "coalesce(:size_bytes, size_bytes)",
+    },
+    "id = :id AND state = :from_state",
+)
+REVISE: Final = update(
+    "product",
+    {name: f":{name}" for name in PRODUCT_FIELDS if name != "id"},
+    "id = :id AND state = :state",
+)
+PUBLISHED: Final = update(
+    "product", {"published_at": ":published_at"}, "id = :id AND published_at < :published_at"
+)
+RETRY_LATER: Final = update(
+    "product",
+    {"reason": ":reason", "attempts": ":attempts", "next_attempt_at": ":next_attempt_at"},
+    "id = :id AND state = :state",
+)
 # A row of a later time than now was written while this machine's clock was ahead.
-DUE_AFTER_ALL: Final = """
-UPDATE product SET next_attempt_at = :now, changed_at = :now
- WHERE state = 'queued' AND changed_at > :now
-"""
+DUE_AFTER_ALL: Final = update(
+    "product",
+    {"next_attempt_at": ":now", "changed_at": ":now"},
+    "state = 'queued' AND changed_at > :now",
+)
 LOG: Final = """
 INSERT INTO history (product_id, at, event, from_state, to_state, reason)
 VALUES (:id, :now, :event, :from_state, :to_state, :reason)
@@ -151,6 +165,7 @@ class Products(ProductReader):
         Raises IllegalTransition if the life table has no such road, or if the product has left
         the state that *entry* has.
         """
+        check_path(self._connection.path, entry.product.id, transition.path)
         to_state = lifecycle.advance(entry.state, transition.event)
         step = _step(entry, transition, to_state, now)
         change = step | {
@@ -162,6 +177,7 @@ class Products(ProductReader):
         }
         with self._connection.atomic():
             if self._connection.execute(ADVANCE, change) != 1:
+                self.get(entry.product.id)  # a damaged row is the reason
                 raise IllegalTransition(
                     f"{entry.product.id} is no longer {entry.state}; "
                     f"it cannot {transition.event} now"

@@ -1,24 +1,22 @@
 """Products in the ledger, to look at."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import fields
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from s2mirror.adapters.ledger.connection import Connection, Row
+from s2mirror.adapters.ledger.row_checksums import checked
+from s2mirror.adapters.ledger.rows import HELD_SELECTION, entry_of, path_of
 from s2mirror.errors import UsageError
 from s2mirror.lifecycle import HELD, State
 from s2mirror.model import ASKED_FOR, CatalogQuery, HistoryEntry, LedgerEntry, Product
-from s2mirror.selection import from_text
 from s2mirror.times import format_utc, parse_utc
 
-TIMES: Final = ("sensed_at", "published_at", "generated_at")
-PRODUCT_FIELDS: Final = tuple(field.name for field in fields(Product))
-
-_ROW: Final = """
-SELECT p.*, (SELECT json_group_array(area) FROM membership WHERE product_id = p.id) AS areas,
-       (SELECT document FROM selection WHERE product_id = p.id AND kind = 'held') AS selection
+_ROW: Final = f"""
+SELECT p.*, {checked("product", "p")},
+       (SELECT json_group_array(area) FROM membership WHERE product_id = p.id) AS areas,
+       {HELD_SELECTION} AS selection
   FROM product AS p
 """
 _ONE: Final = f"{_ROW} WHERE p.id = :id"
@@ -31,8 +29,9 @@ _HOMELESS: Final = f"""{_ROW}
  WHERE p.state IN (SELECT value FROM json_each(:states)) AND p.path IS NULL
 """
 _STANDS: Final = "SELECT 1 FROM product WHERE path = :path"
-_ARCHIVED: Final = """
-SELECT id, path FROM product WHERE path > :after AND state = 'archived' ORDER BY path LIMIT 500
+_ARCHIVED: Final = f"""
+SELECT id, path, {checked("product")} FROM product
+ WHERE path > :after AND state = 'archived' ORDER BY path LIMIT 500
 """
 _TO_PROCESS: Final = f"""{_ROW}
  WHERE p.state = 'archived' AND p.next_attempt_at <= :now AND p.attempts < :max_attempts
@@ -106,6 +105,10 @@ class ProductReader:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    def _entries(self, sql: str, params: Mapping[str, Any] | None = None) -> list[LedgerEntry]:
+        rows = self._connection.query(sql, params)
+        return [entry_of(self._connection.path, row) for row in rows]
+
     def known(self, ids: Iterable[str]) -> dict[str, str]:
         """Return the revision of each of *ids* that the ledger has already."""
         rows = self._connection.query(_KNOWN, {"ids": json.dumps(list(ids))})
@@ -123,22 +126,22 @@ class ProductReader:
             raise UsageError(
                 f"the ledger knows no product {product_id!r}; `s2mirror list` shows those it has"
             )
-        return _entry(rows[0])
+        return entry_of(self._connection.path, rows[0])
 
     def find(self, ids: Iterable[str]) -> dict[str, LedgerEntry]:
         """Return by id those of *ids* that the ledger has."""
         rows = self._connection.query(_FIND, {"ids": json.dumps(list(ids))})
-        return {row["id"]: _entry(row) for row in rows}
+        return {row["id"]: entry_of(self._connection.path, row) for row in rows}
 
     def waiting(self, areas: Collection[str], limit: int) -> list[LedgerEntry]:
         """Return the newest discovered products of *areas*, at most *limit* of each."""
         params = {"areas": json.dumps(list(areas)), "limit": limit}
-        return [_entry(row) for row in self._connection.query(_WAITING, params)]
+        return self._entries(_WAITING, params)
 
     def due(self, areas: Collection[str], *, now: datetime) -> list[LedgerEntry]:
         """Return the queued products that are due, of *areas* or asked for; without, of any."""
         params = {"areas": claimants(areas), "now": format_utc(now)}
-        return [_entry(row) for row in self._connection.query(_DUE, params)]
+        return self._entries(_DUE, params)
 
     def versions(self, entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
         """Return every product that is of the same tile and datatake as one of *entries*."""
@@ -146,23 +149,20 @@ class ProductReader:
             [p.tile, format_utc(p.sensed_at), p.collection, p.platform]
             for p in (entry.product for entry in entries)
         ]
-        rows = self._connection.query(_VERSIONS, {"images": json.dumps(images)})
-        return [_entry(row) for row in rows]
+        return self._entries(_VERSIONS, {"images": json.dumps(images)})
 
     def of_area(self, area: str) -> Iterator[Product]:
         """Yield every product that *area* claims, a few at a time."""
         for row in _paged(self._connection, _OF_AREA, "id", area=area):
-            yield _entry(row).product
+            yield entry_of(self._connection.path, row).product
 
     def unclaimed(self, areas: Collection[str]) -> list[LedgerEntry]:
         """Return the products in the archive tree that none of *areas* claims."""
-        rows = self._connection.query(_UNCLAIMED, {"areas": json.dumps(list(areas))})
-        return [_entry(row) for row in rows]
+        return self._entries(_UNCLAIMED, {"areas": json.dumps(list(areas))})
 
     def in_state(self, *states: State) -> list[LedgerEntry]:
         """Return all products in any of *states*, by priority, then newest sensing first."""
-        rows = self._connection.query(_IN_STATE, {"states": json.dumps(states)})
-        return [_entry(row) for row in rows]
+        return self._entries(_IN_STATE, {"states": json.dumps(states)})
 
     def in_tree(self) -> "ProductsInTree":
         """Return all products with a folder in the archive tree, whatever their state."""
@@ -174,8 +174,7 @@ class ProductReader:
 
     def homeless(self) -> list[LedgerEntry]:
         """Return the products that are held, it says, but of which it knows no folder."""
-        rows = self._connection.query(_HOMELESS, {"states": json.dumps(list(HELD))})
-        return [_entry(row) for row in rows]
+        return self._entries(_HOMELESS, {"states": json.dumps(list(HELD))})
 
     def stands(self, path: str) -> bool:
         """Tell whether a product has the folder *path* in the archive tree."""
@@ -183,23 +182,23 @@ class ProductReader:
 
     def rivals(self) -> list[LedgerEntry]:
         """Return the held products of which another version of the same image is held too."""
-        return [_entry(row) for row in self._connection.query(_RIVALS) if row["state"] in HELD]
+        return [entry for entry in self._entries(_RIVALS) if entry.state in HELD]
 
     def archived(self) -> Iterator[tuple[str, str]]:
         """Yield id and path of every product that waits to be processed."""
         for row in _paged(self._connection, _ARCHIVED, "path"):
-            yield row["id"], row["path"]
+            yield row["id"], str(path_of(self._connection.path, row))
 
     def to_process(self, max_attempts: int, *, now: datetime) -> LedgerEntry | None:
         """Return the archived product to hand over now; None if none is due."""
         params = {"max_attempts": max_attempts, "now": format_utc(now)}
         rows = self._connection.query(_TO_PROCESS, params)
-        return _entry(rows[0]) if rows else None
+        return entry_of(self._connection.path, rows[0]) if rows else None
 
     def listed(self, *, state: str, area: str, tile: str, limit: int) -> list[LedgerEntry]:
         """Return at most *limit* products, newest sensing first; an empty filter fits all."""
         params = {"state": state, "area": area, "tile": tile, "limit": limit}
-        return [_entry(row) for row in self._connection.query(_LISTED, params)]
+        return self._entries(_LISTED, params)
 
     def history(self, product_id: str) -> list[HistoryEntry]:
         """Return every transition of a product, oldest first."""
@@ -267,7 +266,7 @@ class ProductsInTree:
         """Look through them as they are now."""
         for row in _paged(self._connection, _STANDING, "path"):
             if row["state"] in self._states:
-                yield _entry(row)
+                yield entry_of(self._connection.path, row)
 
 
 def _paged(connection: Connection, sql: str, key: str, **params: str) -> Iterator[Row]:
@@ -281,19 +280,3 @@ def _paged(connection: Connection, sql: str, key: str, **params: str) -> Iterato
 def claimants(areas: Collection[str]) -> str:
     """Return who may claim a product, as JSON: areas and the person at the keyboard, or anybody."""
     return json.dumps([*areas, ASKED_FOR] if areas else [])
-
-
-def _entry(row: dict[str, Any]) -> LedgerEntry:
-    values = {name: row[name] for name in PRODUCT_FIELDS}
-    values |= {name: parse_utc(values[name]) for name in TIMES}
-    return LedgerEntry(
-        product=Product(**values),
-        state=State(row["state"]),
-        reason=row["reason"],
-        attempts=row["attempts"],
-        next_attempt_at=parse_utc(row["next_attempt_at"]),
-        changed_at=parse_utc(row["changed_at"]),
-        path=row["path"],
-        areas=tuple(sorted(json.loads(row["areas"]))),
-        selection=from_text(row["selection"] or "[]"),
-    )

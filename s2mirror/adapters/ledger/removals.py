@@ -2,15 +2,17 @@
 
 from typing import Final
 
-from s2mirror.adapters.ledger.connection import Connection
+from s2mirror.adapters.ledger.connection import Connection, Row
+from s2mirror.adapters.ledger.row_checksums import checked, insert, require_intact
 from s2mirror.lifecycle import Event
 from s2mirror.model import Transition
 
-BEGIN: Final = """
-INSERT INTO removal (product_id, event, reason) VALUES (:product_id, :event, :reason)
-ON CONFLICT (product_id) DO UPDATE SET event = excluded.event, reason = excluded.reason
+BEGIN: Final = f"""
+{insert("removal", {"product_id": ":product_id", "event": ":event", "reason": ":reason"})}
+ON CONFLICT (product_id) DO UPDATE
+   SET event = excluded.event, reason = excluded.reason, checksums = excluded.checksums
 """
-_PENDING: Final = "SELECT product_id, event, reason FROM removal"
+_PENDING: Final = f"SELECT product_id, event, reason, {checked('removal')} FROM removal"
 
 
 class Removals:
@@ -34,6 +36,9 @@ class Removals:
     def pending(self) -> dict[str, Transition]:
         """Return by product id what has begun and is not recorded yet."""
         return {
-            row["product_id"]: Transition(event=Event(row["event"]), reason=row["reason"])
-            for row in self._connection.query(_PENDING)
+            row["product_id"]: self._transition(row) for row in self._connection.query(_PENDING)
         }
+
+    def _transition(self, row: Row) -> Transition:
+        require_intact(self._connection.path, "removal", row)
+        return Transition(event=Event(row["event"]), reason=row["reason"])

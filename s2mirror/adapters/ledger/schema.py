@@ -1,7 +1,8 @@
 """The ledger's tables, indexes and triggers.
 
 A migration is never edited once it is released: a change is a new migration at the end, and its
-number is its place.
+number is its place. ``row_checksums`` explains the columns named ``checksums``. There are no CHECK
+constraints: for one damaged row, SQLite refuses the whole file, where a checksum names the row.
 """
 
 from collections.abc import Collection, Iterator
@@ -43,7 +44,8 @@ _PRODUCTS: Final = (
       attempts INTEGER NOT NULL,
       next_attempt_at TEXT NOT NULL,
       changed_at TEXT NOT NULL,
-      path TEXT
+      path TEXT,
+      checksums BLOB NOT NULL
     ) STRICT
     """,
     "CREATE INDEX product_order ON product (state, priority DESC, sensed_at DESC)",
@@ -119,8 +121,9 @@ _FILES: Final = (
     """
     CREATE TABLE file_list (
       product_id TEXT NOT NULL,
-      kind TEXT NOT NULL CHECK (kind IN ('listing', 'staged', 'held')),
+      kind TEXT NOT NULL,
       document BLOB NOT NULL,
+      checksums BLOB NOT NULL,
       PRIMARY KEY (product_id, kind)
     ) STRICT
     """,
@@ -128,11 +131,12 @@ _FILES: Final = (
     """
     CREATE TABLE selection (
       product_id TEXT NOT NULL,
-      kind TEXT NOT NULL CHECK (kind IN ('asked', 'staged', 'held')),
+      kind TEXT NOT NULL,
       document TEXT NOT NULL,
       whole_bytes INTEGER,
+      checksums BLOB NOT NULL,
       PRIMARY KEY (product_id, kind)
-    ) STRICT, WITHOUT ROWID
+    ) STRICT
     """,
     "CREATE INDEX selection_document ON selection (document, kind)",
     "CREATE TABLE transfer (hour TEXT PRIMARY KEY, size_bytes INTEGER NOT NULL) STRICT",
@@ -144,17 +148,25 @@ _REMOVALS: Final = (
       product_id TEXT PRIMARY KEY,
       deleted_at TEXT NOT NULL,
       cause TEXT NOT NULL,
-      listed INTEGER NOT NULL DEFAULT 1
+      listed INTEGER NOT NULL,
+      checksums BLOB NOT NULL
     ) STRICT
     """,
     """
     CREATE TABLE removal (
       product_id TEXT PRIMARY KEY REFERENCES product (id),
       event TEXT NOT NULL,
-      reason TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID
+      reason TEXT NOT NULL,
+      checksums BLOB NOT NULL
+    ) STRICT
     """,
-    "CREATE TABLE state_value (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+    """
+    CREATE TABLE state_value (
+      name TEXT PRIMARY KEY,
+      value TEXT NOT NULL,
+      checksums BLOB NOT NULL
+    ) STRICT
+    """,
 )
 _LOCAL_CATALOG: Final = (
     "CREATE TABLE item (product_id TEXT PRIMARY KEY, properties BLOB NOT NULL) STRICT",
@@ -182,7 +194,7 @@ _PREVIEWS: Final = (
     CREATE TABLE preview (
       subject TEXT NOT NULL,
       name TEXT NOT NULL,
-      outcome TEXT NOT NULL CHECK (outcome IN ('made', 'empty', 'failed')),
+      outcome TEXT NOT NULL,
       paths TEXT NOT NULL,
       reason TEXT NOT NULL,
       made_at TEXT NOT NULL,
@@ -238,6 +250,17 @@ _OF_MEMBERSHIP: Final = """
 SELECT {row}.area, state, {sign}1, {sign}coalesce(size_bytes, 0)
   FROM product WHERE id = {row}.product_id
 """
+
+RECOUNT: Final = (
+    "DELETE FROM tally",
+    """
+    INSERT INTO tally (area, state, products, size_bytes)
+    SELECT '', state, count(*), coalesce(sum(size_bytes), 0) FROM product GROUP BY state
+     UNION ALL
+    SELECT area, state, count(*), coalesce(sum(size_bytes), 0)
+      FROM product JOIN membership ON product_id = id GROUP BY area, state
+    """,
+)
 
 
 def _tally() -> Iterator[str]:

@@ -2,21 +2,28 @@
 
 from typing import Final
 
-from s2mirror.adapters.ledger.connection import Connection
+from s2mirror.adapters.ledger.connection import Connection, Row
+from s2mirror.adapters.ledger.row_checksums import checked, insert, is_intact, require_intact
 from s2mirror.selection import Selection, from_text, to_text
 
-ASK: Final = """
-INSERT INTO selection (product_id, kind, document) VALUES (:id, 'asked', :document)
-ON CONFLICT (product_id, kind) DO UPDATE SET document = excluded.document
+ASK: Final = f"""
+{insert("selection", {"product_id": ":id", "kind": "'asked'", "document": ":document"})}
+ON CONFLICT (product_id, kind) DO UPDATE
+   SET document = excluded.document, checksums = excluded.checksums
 """
-_ASKED: Final = "SELECT document FROM selection WHERE product_id = :id AND kind = 'asked'"
-_ALL_ASKED: Final = "SELECT product_id, document FROM selection WHERE kind = 'asked'"
-_WHOLE_BYTES: Final = "SELECT whole_bytes FROM selection WHERE product_id = :id AND kind = 'held'"
-_SHARE: Final = """
+_ALL_ASKED: Final = f"""
+SELECT product_id, document, {checked("selection")} FROM selection WHERE kind = 'asked'
+"""
+_ASKED: Final = f"{_ALL_ASKED} AND product_id = :id"
+_WHOLE_BYTES: Final = f"""
+SELECT product_id, whole_bytes, {checked("selection")}
+  FROM selection WHERE product_id = :id AND kind = 'held'
+"""
+_SHARE: Final = f"""
 SELECT sum(size_bytes) AS held_bytes, sum(whole_bytes) AS whole_bytes
   FROM (SELECT product.size_bytes, whole_bytes
           FROM selection JOIN product ON product.id = product_id
-         WHERE document = :document AND kind = 'held' LIMIT 200)
+         WHERE document = :document AND kind = 'held' AND {is_intact("selection")} LIMIT 200)
 """
 _PARTIAL: Final = """
 SELECT count(*) AS products FROM selection JOIN product ON product.id = product_id
@@ -37,17 +44,25 @@ class Selections:
     def asked(self, product_id: str) -> Selection | None:
         """Return which files a person asked for; None if nobody did."""
         rows = self._connection.query(_ASKED, {"id": product_id})
-        return from_text(rows[0]["document"]) if rows else None
+        return self._selection(rows[0]) if rows else None
 
     def all_asked(self) -> dict[str, Selection]:
         """Return by product id which files persons asked for."""
         rows = self._connection.query(_ALL_ASKED)
-        return {row["product_id"]: from_text(row["document"]) for row in rows}
+        return {row["product_id"]: self._selection(row) for row in rows}
+
+    def _selection(self, row: Row) -> Selection:
+        require_intact(self._connection.path, "selection", row)
+        return from_text(row["document"])
 
     def whole_bytes(self, product_id: str) -> int | None:
         """Return what all files of a held product would have; None if that is not known."""
         rows = self._connection.query(_WHOLE_BYTES, {"id": product_id})
-        return rows[0]["whole_bytes"] if rows else None
+        if not rows:
+            return None
+        require_intact(self._connection.path, "selection", rows[0])
+        whole_bytes: int | None = rows[0]["whole_bytes"]
+        return whole_bytes
 
     def share(self, selection: Selection) -> float:
         """Return which part of a product *selection* was, of products held so; 1 if of none."""

@@ -11,14 +11,15 @@ from datetime import datetime
 from typing import Any, Final, Generic, TypeVar, get_type_hints
 
 from s2mirror.adapters.ledger.connection import Connection
+from s2mirror.adapters.ledger.row_checksums import checked, insert, require_intact
 from s2mirror.errors import LedgerError
 from s2mirror.times import format_utc, parse_utc
 
-SET: Final = """
-INSERT INTO state_value (name, value) VALUES (:name, :value)
-ON CONFLICT (name) DO UPDATE SET value = excluded.value
+SET: Final = f"""
+{insert("state_value", {"name": ":name", "value": ":value"})}
+ON CONFLICT (name) DO UPDATE SET value = excluded.value, checksums = excluded.checksums
 """
-_GET: Final = "SELECT value FROM state_value WHERE name = :name"
+_GET: Final = f"SELECT name, value, {checked('state_value')} FROM state_value WHERE name = :name"
 T = TypeVar("T")
 
 
@@ -42,13 +43,13 @@ class StateValues:
         rows = self._connection.query(_GET, {"name": key.name})
         if not rows:
             return None
+        require_intact(self._connection.path, "state_value", rows[0])
         try:
             return key.decode(rows[0]["value"])
         except (ValueError, TypeError, RecursionError) as error:
             raise LedgerError(
-                f"ledger {self._connection.path}: the state value {key.name!r} is damaged "
-                f"({error}); restore a copy of the ledger, or move it aside and run "
-                "`s2mirror sync`, which makes a new one from the archive"
+                f"ledger {self._connection.path}: the state value {key.name!r} cannot be read "
+                f"({error}); another version of s2mirror wrote it. Install that version again"
             ) from error
 
     def set(self, key: StateValue[T], value: T) -> None:

@@ -1,0 +1,71 @@
+"""Rows of the ledger as values: each is checked before anything is decided by it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final
+
+from s2mirror.adapters.ledger.row_checksums import damaged, is_intact, require_intact
+from s2mirror.errors import HostileInput, LedgerError
+from s2mirror.layout import check_product_path
+from s2mirror.lifecycle import State
+from s2mirror.model import LedgerEntry, Product
+from s2mirror.selection import from_text
+from s2mirror.times import parse_utc
+
+TIMES: Final = ("sensed_at", "published_at", "generated_at")
+PRODUCT_FIELDS: Final = tuple(field.name for field in fields(Product))
+HELD_SELECTION: Final = f"""
+(SELECT CASE WHEN {is_intact("selection")} THEN document ELSE 'damaged' END
+   FROM selection WHERE product_id = p.id AND kind = 'held')
+"""
+
+
+def entry_of(path: Path, row: Mapping[str, Any]) -> LedgerEntry:
+    """Return a row of the product table in the ledger at *path* as an entry.
+
+    Raises LedgerError for a damaged row, and for a path that is not the product's own folder.
+    """
+    product = product_of(path, row)
+    if row["selection"] == "damaged":
+        raise damaged(path, "selection", product.id, "row")
+    return LedgerEntry(
+        product=product,
+        state=State(row["state"]),
+        reason=row["reason"],
+        attempts=row["attempts"],
+        next_attempt_at=parse_utc(row["next_attempt_at"]),
+        changed_at=parse_utc(row["changed_at"]),
+        path=path_of(path, row),
+        areas=tuple(sorted(json.loads(row["areas"]))),
+        selection=from_text(row["selection"] or "[]"),
+    )
+
+
+def product_of(path: Path, row: Mapping[str, Any]) -> Product:
+    """Return what a row of the product table says of its product. Raises LedgerError."""
+    require_intact(path, "product", row)
+    values = {name: row[name] for name in PRODUCT_FIELDS}
+    return Product(**values | {name: parse_utc(values[name]) for name in TIMES})
+
+
+def path_of(path: Path, row: Mapping[str, Any]) -> str | None:
+    """Return the folder that a row of the product table has, if any. Raises LedgerError."""
+    require_intact(path, "product", row)
+    folder: str | None = row["path"]
+    check_path(path, row["id"], folder)
+    return folder
+
+
+def check_path(path: Path, product_id: str, folder: str | None) -> None:
+    """Raise LedgerError for a folder that a removal of this product must never touch."""
+    if folder is None:
+        return
+    try:
+        check_product_path(product_id, folder)
+    except HostileInput as error:
+        raise LedgerError(
+            f"ledger {path}: the stored path of {product_id} is {folder!r}, which is not this "
+            "product's own folder in the archive; run `s2mirror audit --repair`"
+        ) from error
