@@ -24,7 +24,7 @@ _EMPTY_LIST: Final = (
 
 
 def like_ceph(app: "WSGIApplication") -> "WSGIApplication":
-    """Return *app* with the refusals of CDSE's store."""
+    """Return *app* that refuses requests as CDSE's store does."""
 
     def gated(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if code := _refusal(environ):

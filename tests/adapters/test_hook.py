@@ -70,7 +70,7 @@ def test_flood_of_output_takes_no_memory(tmp_path: Path) -> None:
     assert int(seen.read_text().split()[1]) < 30_000
 
 
-def test_hook_is_killed_before_the_mirror_when_memory_is_short() -> None:
+def test_hook_is_killed_before_the_mirror() -> None:
     assert run("read score < /proc/self/oom_score_adj; exit $((score - 500))") == ""
 
 

@@ -64,13 +64,13 @@ def test_twenty_threads_never_claim_the_same_product(ledger: Ledger) -> None:
     assert sorted(claimed) == sorted(f"p{n}" for n in range(60))
 
 
-def test_the_two_states_in_claim_are_the_claim_row_of_the_life_table() -> None:
+def test_claim_statement_matches_the_life_table() -> None:
     to_state, from_state = re.findall(r"state = '(\w+)'", CLAIM)
     claims = {pair: target for pair, target in TRANSITIONS.items() if pair[1] is Event.CLAIM}
     assert claims == {(State(from_state), Event.CLAIM): State(to_state)}
 
 
-def test_the_highest_priority_goes_first_then_the_newest_acquisition(ledger: Ledger) -> None:
+def test_highest_priority_then_newest_is_claimed(ledger: Ledger) -> None:
     old, new, urgent = (
         product("old", hours_ago=9), product("new", hours_ago=1), product("urgent", hours_ago=99),
     )  # fmt: skip
@@ -84,7 +84,7 @@ def test_the_highest_priority_goes_first_then_the_newest_acquisition(ledger: Led
     assert claimed[-1] is None
 
 
-def test_an_area_of_higher_priority_raises_the_products_that_it_joins(ledger: Ledger) -> None:
+def test_higher_area_priority_raises_its_products(ledger: Ledger) -> None:
     known, other = product("known", hours_ago=9), product("other", hours_ago=1)
     queued(ledger, known, other)
     ledger.products.record([], {"known": ["flood"]}, priorities={"flood": 5}, now=NOW)
@@ -94,7 +94,7 @@ def test_an_area_of_higher_priority_raises_the_products_that_it_joins(ledger: Le
     assert entry.product.id == "known"
 
 
-def test_what_waits_takes_the_priorities_that_areas_have_now(ledger: Ledger) -> None:
+def test_waiting_products_take_current_area_priorities(ledger: Ledger) -> None:
     queued(ledger, product("was-first", hours_ago=1), areas=("alps", "gone"))
     queued(ledger, product("now-first", hours_ago=9), areas=("flood",))
     record(ledger, product("nobodys"), areas=())
@@ -104,7 +104,7 @@ def test_what_waits_takes_the_priorities_that_areas_have_now(ledger: Ledger) -> 
     assert entry.product.id == "now-first"
 
 
-def test_a_product_in_its_back_off_is_not_claimed_before_its_time(ledger: Ledger) -> None:
+def test_product_in_back_off_is_not_claimed(ledger: Ledger) -> None:
     queued(ledger, product("x"))
     assert ledger.products.claim(NOW) is not None
     step(ledger, "x", Event.INTERRUPT, next_attempt_at=NOW + MINUTE, attempts=1)
@@ -156,7 +156,7 @@ def test_the_ledger_knows_pruned_products_for_ever(ledger: Ledger) -> None:
     assert dict(ledger.products.known(["x", "y"])) == {"x": "aa"}
 
 
-def test_an_unknown_product_is_named_with_where_to_look(ledger: Ledger) -> None:
+def test_unknown_product_error_names_the_list_command(ledger: Ledger) -> None:
     with pytest.raises(UsageError) as caught:
         ledger.products.get("x")
     assert str(caught.value) == (
@@ -164,7 +164,7 @@ def test_an_unknown_product_is_named_with_where_to_look(ledger: Ledger) -> None:
     )
 
 
-def test_a_product_that_has_moved_on_cannot_be_advanced_from_where_it_was(ledger: Ledger) -> None:
+def test_outdated_entry_cannot_be_advanced(ledger: Ledger) -> None:
     record(ledger, product("x"))
     before = ledger.products.get("x")
     step(ledger, "x", Event.ENQUEUE)
@@ -174,7 +174,7 @@ def test_a_product_that_has_moved_on_cannot_be_advanced_from_where_it_was(ledger
     assert len(ledger.products.history("x")) == 2
 
 
-def test_a_road_that_the_life_table_lacks_changes_nothing(ledger: Ledger) -> None:
+def test_illegal_transition_changes_nothing(ledger: Ledger) -> None:
     record(ledger, product("x"))
     with pytest.raises(IllegalTransition, match="cannot prune a product that is discovered"):
         step(ledger, "x", Event.PRUNE)
@@ -182,7 +182,7 @@ def test_a_road_that_the_life_table_lacks_changes_nothing(ledger: Ledger) -> Non
     assert len(ledger.products.history("x")) == 1
 
 
-def test_every_step_is_in_the_history_with_its_reason(ledger: Ledger) -> None:
+def test_history_has_every_transition_with_reason(ledger: Ledger) -> None:
     queued(ledger, product("x"))
     ledger.products.claim(NOW)
     step(ledger, "x", Event.CORRUPT, reason="B02 differs", attempts=1)
@@ -197,7 +197,7 @@ def test_every_step_is_in_the_history_with_its_reason(ledger: Ledger) -> None:
     assert ledger.products.get("x").attempts == 0
 
 
-def test_the_path_of_a_product_is_known_as_long_as_it_stands(ledger: Ledger) -> None:
+def test_path_is_known_while_the_folder_exists(ledger: Ledger) -> None:
     queued(ledger, product("x"))
     ledger.products.claim(NOW)
     step(ledger, "x", Event.VERIFY)
@@ -208,7 +208,7 @@ def test_the_path_of_a_product_is_known_as_long_as_it_stands(ledger: Ledger) -> 
     assert list(ledger.products.in_tree()) == []
 
 
-def test_what_stands_is_found_however_much_it_is_and_once_each(ledger: Ledger) -> None:
+def test_each_archived_product_is_found_once(ledger: Ledger) -> None:
     names = [f"x{number:04}" for number in range(1001)]
     record(ledger, *(product(name) for name in names))
     overwrite(ledger, "state = 'archived', path = 'T/' || id || '.SAFE'")
@@ -267,7 +267,7 @@ def test_a_watermark_never_moves_back(ledger: Ledger) -> None:
     assert cursors.watermark("other") is None
 
 
-def test_a_failed_listing_keeps_the_watermark_and_says_why(ledger: Ledger) -> None:
+def test_failed_listing_keeps_watermark_with_its_error(ledger: Ledger) -> None:
     ledger.cursors.fail("s", "the catalog is busy", now=NOW)
     assert ledger.cursors.watermark("s") is None
     ledger.cursors.complete("s", watermark=NOW, listed_count=5, new_count=2, now=NOW)
@@ -279,7 +279,7 @@ def test_a_failed_listing_keeps_the_watermark_and_says_why(ledger: Ledger) -> No
     assert ledger.cursors.all()[0].error is None
 
 
-def test_a_rejected_item_is_kept_once_with_its_newest_reason(ledger: Ledger) -> None:
+def test_rejected_item_keeps_its_newest_reason(ledger: Ledger) -> None:
     bad = Rejected(id="x", collection="sentinel-2-l2a", reason="no time")
     ledger.cursors.reject([bad], now=NOW)
     ledger.cursors.reject([replace(bad, reason="no tile")], now=NOW)
@@ -373,7 +373,7 @@ def test_a_failed_write_leaves_nothing_of_its_transaction(ledger: Ledger) -> Non
     assert ledger.products.history("x") == []
 
 
-def test_who_looks_first_and_then_writes_has_looked_at_what_is_there(ledger: Ledger) -> None:
+def test_read_before_write_is_never_outdated(ledger: Ledger) -> None:
     def count(_: int) -> None:
         for _ in range(30):
             with ledger.connection.atomic():
@@ -384,7 +384,7 @@ def test_who_looks_first_and_then_writes_has_looked_at_what_is_there(ledger: Led
     assert ledger.state.get(COUNT) == {"n": 120}
 
 
-def test_a_reader_beside_a_writer_is_never_kept_waiting(ledger: Ledger, path: Path) -> None:
+def test_readers_never_wait_for_a_writer(ledger: Ledger, path: Path) -> None:
     record(ledger, product("p"))
     with ledger.connection.atomic():
         ledger.state.set(ARCHIVE_ID, "open")
@@ -398,7 +398,7 @@ def test_a_reader_beside_a_writer_is_never_kept_waiting(ledger: Ledger, path: Pa
     assert done.stdout.split() == ["1"] * 30, done.stderr
 
 
-def test_a_second_hand_marks_while_the_first_one_works(ledger: Ledger, path: Path) -> None:
+def test_second_process_marks_while_first_works(ledger: Ledger, path: Path) -> None:
     queued(ledger, product("x"), product("y"))
     other = open_ledger(path, create=False)
     assert ledger.products.claim(NOW) is not None
@@ -411,7 +411,7 @@ def test_a_second_hand_marks_while_the_first_one_works(ledger: Ledger, path: Pat
     st.datetimes(datetime(2015, 1, 1), datetime(2100, 1, 1)),  # noqa: DTZ001 - hypothesis wants naive bounds
     st.datetimes(datetime(2015, 1, 1), datetime(2100, 1, 1)),  # noqa: DTZ001 - same
 )
-def test_times_sort_in_the_ledger_as_they_do_in_the_world(one: datetime, other: datetime) -> None:
+def test_stored_times_sort_chronologically(one: datetime, other: datetime) -> None:
     first, second = one.replace(tzinfo=UTC), other.replace(tzinfo=UTC)
     assert (format_utc(first) < format_utc(second)) == (first < second)
     assert parse_utc(format_utc(first)) == first

@@ -224,7 +224,7 @@ def test_foreign_entries_are_reported_and_kept(tmp_path: Path, place: str) -> No
     assert contents(folder) == before
 
 
-def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+def test_file_in_place_of_folder_is_refused(tmp_path: Path) -> None:
     archive = Archive(tmp_path / "archive")
     archive.create()
     begin(archive)

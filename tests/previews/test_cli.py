@@ -1,4 +1,4 @@
-"""``s2mirror preview``: a picture now, of a product, an area, or any place."""
+"""``s2mirror preview``: previews of a product, an area or a box."""
 
 import json
 import logging
@@ -69,9 +69,9 @@ def test_one_command_renders_a_true_colour_bbox(preview: Preview) -> None:
     seen = np.asarray(Image.open(path))
     assert seen.shape == (512, 512, 4)
     assert (seen[:, :, 3] == 255).all()
-    with rasterio.open(path) as picture:
-        assert picture.crs.to_epsg() == 4326
-        assert tuple(picture.bounds) == pytest.approx([float(part) for part in BOX.split(",")])
+    with rasterio.open(path) as raster:
+        assert raster.crs.to_epsg() == 4326
+        assert tuple(raster.bounds) == pytest.approx([float(part) for part in BOX.split(",")])
 
 
 @pytest.mark.long
@@ -80,9 +80,9 @@ def test_one_command_renders_a_true_colour_bbox(preview: Preview) -> None:
 def test_preview_has_the_requested_extent_and_crs(preview: Preview, form: str, crs: str) -> None:
     options = ("--metres-per-pixel", "900", "--crs", crs)
     assert preview("--bbox", BOX, *DAY, *options, "-o", f"x.{form}")[0] == 0
-    with rasterio.open(preview.kit.folder / f"x.{form}") as picture:
+    with rasterio.open(preview.kit.folder / f"x.{form}") as raster:
         west, south, east, north = rasterio.warp.transform_bounds(
-            picture.crs, "EPSG:4326", *picture.bounds
+            raster.crs, "EPSG:4326", *raster.bounds
         )
     assert (west, south, east, north) == pytest.approx(
         [float(part) for part in BOX.split(",")], abs=0.02
@@ -109,8 +109,8 @@ def test_large_preview_is_split_into_parts(preview: Preview) -> None:
     assert [path.rpartition(".true-color")[2] for path in made["paths"]] == [".png", "-2.png"]
     edges = []
     for path in made["paths"]:
-        with rasterio.open(path) as picture:
-            edges += [picture.bounds.left, picture.bounds.right]
+        with rasterio.open(path) as raster:
+            edges += [raster.bounds.left, raster.bounds.right]
     assert edges[1] == pytest.approx(edges[2])
     assert told["spent"]["requests"] == 2
 
@@ -164,9 +164,9 @@ def test_product_preview_works_from_every_source(preview: Preview) -> None:
 
 def test_geometry_file_clips_the_preview(preview: Preview) -> None:
     ring = [[13.9, 45.9], [14.5, 45.9], [13.9, 46.2], [13.9, 45.9]]
-    outline = {"type": "Polygon", "coordinates": [ring]}
-    (preview.kit.folder / "outline.json").write_text(json.dumps(outline))
-    words = ("--geometry", "outline.json", *DAY, *SMALL, "-o", "x.png")
+    polygon = {"type": "Polygon", "coordinates": [ring]}
+    (preview.kit.folder / "polygon.json").write_text(json.dumps(polygon))
+    words = ("--geometry", "polygon.json", *DAY, *SMALL, "-o", "x.png")
     assert preview(*words)[0] == 0
     alpha = np.asarray(Image.open(preview.kit.folder / "x.png"))[:, :, 3]
     assert (alpha[-2, 1], alpha[1, -2]) == (255, 0)
@@ -305,15 +305,15 @@ def test_preview_commands_never_show_secrets(
 
 
 def test_concurrent_writes_of_one_preview_stay_whole(tmp_path: Path) -> None:
-    archive, pictures = Archive(tmp_path), [bytes([number]) * 50_000 for number in range(3)]
+    archive, images = Archive(tmp_path), [bytes([number]) * 50_000 for number in range(3)]
 
-    def put_often(picture: bytes) -> None:
+    def put_often(image: bytes) -> None:
         for _ in range(30):
-            archive.put_file("previews/x.png", picture)
-            assert (tmp_path / "previews/x.png").read_bytes() in pictures
+            archive.put_file("previews/x.png", image)
+            assert (tmp_path / "previews/x.png").read_bytes() in images
 
-    with ThreadPoolExecutor(len(pictures)) as pool:
-        list(pool.map(put_often, pictures))
+    with ThreadPoolExecutor(len(images)) as pool:
+        list(pool.map(put_often, images))
     assert [path.name for path in (tmp_path / "previews").iterdir()] == ["x.png"]
 
 

@@ -1,4 +1,4 @@
-"""The Process API as the mirror uses it: what it asks, what it makes of answers and refusals."""
+"""The Process API as the mirror uses it: requests, responses and errors."""
 
 import io
 import json
@@ -130,9 +130,9 @@ def test_geotiff_has_the_requested_bounds(sandbox: Sandbox, tmp_path: Path) -> N
     bbox = (461_000.0, 5_216_000.0, 485_000.0, 5_238_000.0)
     extent = Extent(crs="EPSG:32632", bbox=bbox, width=24, height=22)
     image = hub(sandbox, tmp_path).render(request(extent=extent, form="tiff"), STOP)
-    with MemoryFile(image.content) as file, file.open() as picture:
-        assert picture.crs.to_epsg() == 32632
-        assert tuple(picture.bounds) == bbox
+    with MemoryFile(image.content) as file, file.open() as raster:
+        assert raster.crs.to_epsg() == 32632
+        assert tuple(raster.bounds) == bbox
 
 
 @pytest.mark.parametrize("form", ["png", "jpeg", "tiff"])
@@ -170,9 +170,9 @@ def test_only_blank_png_counts_as_empty(mode: str, colour: Any, *, empty: bool) 
 
 def test_single_visible_pixel_is_not_empty() -> None:
     out = io.BytesIO()
-    picture = Image.new("RGBA", (300, 200))
-    picture.putpixel((299, 199), (0, 0, 0, 255))
-    picture.save(out, "PNG")
+    drawn = Image.new("RGBA", (300, 200))
+    drawn.putpixel((299, 199), (0, 0, 0, 255))
+    drawn.save(out, "PNG")
     assert not is_empty(out.getvalue(), "png")
 
 

@@ -86,9 +86,9 @@ def test_quicklook_has_the_extent_of_its_tile(kit: Kit) -> None:
     kit.sandbox.publish(made)
     kit.cycle()
     (preview,) = of(kit.mirror(), made).values()
-    with rasterio.open(kit.archive / preview.paths[0]) as picture:
-        assert picture.crs.to_epsg() == 32632
-        assert tuple(picture.bounds) == pytest.approx(tile_bounds())
+    with rasterio.open(kit.archive / preview.paths[0]) as raster:
+        assert raster.crs.to_epsg() == 32632
+        assert tuple(raster.bounds) == pytest.approx(tile_bounds())
 
 
 @pytest.mark.long
@@ -132,11 +132,11 @@ def test_true_colour_preview_keeps_its_extent(kit: Kit, form: str) -> None:
     mirror.ledger.connection.execute("DELETE FROM preview")
     assert make_all_due(mirror, STOP) == 1
     (preview,) = of(mirror, made).values()
-    with rasterio.open(kit.archive / preview.paths[0]) as picture:
-        assert (picture.width, picture.height, picture.count) == (61, 61, 3)
-        assert picture.crs.to_epsg() == 32632
-        assert tuple(picture.bounds) == pytest.approx(tile_bounds())
-        west, east = picture.read(1)[30, 5], picture.read(1)[30, 55]
+    with rasterio.open(kit.archive / preview.paths[0]) as raster:
+        assert (raster.width, raster.height, raster.count) == (61, 61, 3)
+        assert raster.crs.to_epsg() == 32632
+        assert tuple(raster.bounds) == pytest.approx(tile_bounds())
+        west, east = raster.read(1)[30, 5], raster.read(1)[30, 55]
     assert (west > 150, east > 50) == (True, False)
 
 
@@ -160,8 +160,8 @@ def test_area_gets_one_preview_per_overpass(image: Kit) -> None:
     image.sections["preview"] = 'source = "process"\nwidth = 200\n'
     image.sandbox.publish([tiny(), tiny(tile="32TNT"), tiny(day=22)])
     assert image.cycle().previews == 2
-    pictures = sorted(path.name for path in (image.archive / "previews/both").rglob("*.png"))
-    assert pictures == ["20260522T102031_l2a.ndvi.png", "20260527T102031_l2a.ndvi.png"]
+    images = sorted(path.name for path in (image.archive / "previews/both").rglob("*.png"))
+    assert images == ["20260522T102031_l2a.ndvi.png", "20260527T102031_l2a.ndvi.png"]
 
 
 @pytest.mark.long

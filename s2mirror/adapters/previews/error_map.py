@@ -53,7 +53,7 @@ def _body(response: requests.Response) -> bytes:
 
 
 def _words(body: bytes) -> str:
-    """Return the service's message: in ``error``, or at the top level for some refusals."""
+    """Return the service's message: in ``error``, or at the top level for some errors."""
     try:
         document: Any = json.loads(body)
     except ValueError:
