@@ -2,16 +2,12 @@
 
 import re
 import warnings
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import mgrs
-import utm
-from shapely import Polygon, segmentize
-from shapely.geometry import box
-from shapely.geometry.base import BaseGeometry
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
 
-from s2mirror.geometry import repaired
-
+# The libraries of the grid and of geometries take long to import: functions import them on use.
 _TILE: Final = re.compile(r"T?(?P<tile>(0?[1-9]|[1-5]\d|60)[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])")
 # A tile begins at the north-west corner of its square, moved outwards onto a 60 m grid, and has
 # 10980 pixels of 10 m: T32TMT has ULX 399960, ULY 5300040; T51CVP has 399960, 1400020.
@@ -43,6 +39,8 @@ def tile_grid(tile: str) -> tuple[int, int, int]:
 
     Raises ValueError for a square that does not exist.
     """
+    import mgrs  # noqa: PLC0415 - see above
+
     name = normal_tile(tile)
     try:
         with warnings.catch_warnings():
@@ -64,8 +62,12 @@ def tile_grid(tile: str) -> tuple[int, int, int]:
     return epsg, int(west), int(north)
 
 
-def tile_polygon(tile: str) -> BaseGeometry:
+def tile_polygon(tile: str) -> "BaseGeometry":
     """Return the WGS 84 geometry of a tile. Raises ValueError for a square that does not exist."""
+    from shapely import Polygon, box, segmentize  # noqa: PLC0415 - see above
+
+    from s2mirror.geometry import repaired  # noqa: PLC0415 - see above
+
     epsg, west, north = tile_grid(tile)
     square = segmentize(box(west, north - WIDTH_METRES, west + WIDTH_METRES, north), _STEP_METRES)
     corners = [_to_latlon(epsg, x, y) for x, y in square.exterior.coords]
@@ -74,6 +76,8 @@ def tile_polygon(tile: str) -> BaseGeometry:
 
 
 def _to_latlon(epsg: int, x: float, y: float) -> tuple[float, float]:
+    import utm  # noqa: PLC0415 - see above
+
     northern = epsg < _EPSG_SOUTH
     latitude, longitude = utm.to_latlon(x, y, epsg % 100, northern=northern, strict=False)
     return float(latitude), float(longitude)

@@ -20,7 +20,7 @@ class Command:
 PANELS: Final = MappingProxyType(
     {
         "Everyday": (
-            Command("check", "Check configuration, disk, clock, services and keys.", "setup:check"),
+            Command("check", "Check configuration, disk, clock, services and keys.", "check:check"),
             Command("plan", "Show what the next sync would do, and what is deferred.", "sync:plan"),
             Command("sync", "Run one cycle: poll, download, verify, process, prune.", "sync:sync"),
             Command("run", "Run the daemon until SIGTERM.", "run:run"),
@@ -31,7 +31,7 @@ PANELS: Final = MappingProxyType(
             Command("show", "Show one product with its history.", "products:show"),
             Command("preview", "Make previews of products, an area or a box.", "preview:command"),
             Command("forecast", "Estimate when backfill, quota and disk end.", "forecast:forecast"),
-            Command("health", "Report whether the daemon works.", "status:health"),
+            Command("health", "Report whether the daemon works.", "health:health"),
             Command(
                 "export",
                 "Export what the archive holds for other programs.",
@@ -73,7 +73,7 @@ PANELS: Final = MappingProxyType(
             ),
         ),
         "Set up": (
-            Command("init", "Write a commented configuration file.", "setup:init"),
+            Command("init", "Write a commented configuration file.", "init:init"),
             Command("demo", "Run a demonstration without network or account.", "demo:demo"),
             Command("version", "Print the version.", "version:version"),
         ),

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from s2mirror.adapters.ledger import Ledger, open_ledger
+from s2mirror.adapters.ledger import Ledger
 from s2mirror.cli.context import config_path
 from s2mirror.cli.output import print_error
 from s2mirror.config import Settings, load_settings
+from s2mirror.service.ledger_file import open_local_ledger
 
 
 def read_settings(given: Path | None, *, late_geometry: bool = False) -> Settings:
@@ -22,7 +23,7 @@ def read_settings(given: Path | None, *, late_geometry: bool = False) -> Setting
 def shared_ledger(given: Path | None) -> Iterator[tuple[Settings, Ledger]]:
     """Open the ledger for commands that read or mark: a daemon may run beside them."""
     settings = read_settings(given, late_geometry=True)
-    ledger = open_ledger(settings.ledger.path, create=False)
+    ledger = open_local_ledger(settings.ledger.path, create=False)
     try:
         yield settings, ledger
     finally:

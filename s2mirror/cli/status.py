@@ -1,10 +1,9 @@
-"""``status`` and ``health``: the state of the mirror and of its daemon."""
+"""``status``: the state of the mirror."""
 
 from dataclasses import asdict
 
-from s2mirror.adapters.lock import holder_pid
 from s2mirror.cli.context import ConfigOption, JsonOption
-from s2mirror.cli.ledgers import read_settings
+from s2mirror.cli.health import failover_text
 from s2mirror.cli.mirrors import shared_mirror
 from s2mirror.cli.output import (
     format_count,
@@ -14,22 +13,12 @@ from s2mirror.cli.output import (
     print_line,
     print_table,
 )
-from s2mirror.config import Settings
-from s2mirror.errors import MirrorError
 from s2mirror.lifecycle import HELD
 from s2mirror.planning.bandwidth import Allowance
-from s2mirror.service.archive_identity import archive_problem
-from s2mirror.service.health import read_health
 from s2mirror.service.previews import PreviewStatus
-from s2mirror.service.report import AreaStatus, QuotaStatus, Status, quota_note
+from s2mirror.service.quota import QuotaStatus
+from s2mirror.service.report import AreaStatus, Status
 from s2mirror.service.report import status as status_of
-from s2mirror.service.store_failover import (
-    FailoverStatus,
-    failover_status,
-    key_expiry_notes,
-    key_problems,
-)
-from s2mirror.service.wiring import open_mirror, utc_now
 
 
 def status(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
@@ -62,7 +51,7 @@ def _print_status(found: Status) -> None:
         f"received  {format_size(found.received_24h_bytes)} in 24 h, "
         f"{format_size(found.received_30d_bytes)} in 30 days"
     )
-    print_line(f"store     {found.store.endpoint}{_failover(found.store)}")
+    print_line(f"store     {found.store.endpoint}{failover_text(found.store)}")
     print_line(f"previews  {_previews(found.previews)}")
     print_line(f"quota     {_account(found.quota)}")
     if found.bandwidth.bytes_per_second is not None:
@@ -78,13 +67,6 @@ def _print_status(found: Status) -> None:
     print_line("")
     _print_searches(found)
     _print_problems(found)
-
-
-def _failover(store: FailoverStatus) -> str:
-    """Return since when and why the preferred endpoint and key pair are not used, else ""."""
-    if store.preferred:
-        return ""
-    return f" with key pair {store.key} since {format_time(store.since)} UTC: {store.why}"
 
 
 def _previews(found: PreviewStatus) -> str:
@@ -165,54 +147,3 @@ def _print_problems(found: Status) -> None:
         print_line(f"{format_count(found.found_late, 'product')} found late, by a sweep only")
     for item in found.rejected:
         print_line(f"unusable item: {item.id}: {item.reason}")
-
-
-def health(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
-    """Report whether the daemon works.
-
-    Exit code 0: it does; 1: it does not. For the health check of a container or a monitor.
-    """
-    settings = read_settings(config)
-    problems, notes = _problems_and_notes(settings)
-    if as_json:
-        print_json({"ok": not problems, "problems": problems, "notes": notes})
-    else:
-        summary = "healthy" if not problems else "not healthy: " + "; ".join(problems)
-        print_line("; ".join([summary, *notes]))
-    return 1 if problems else 0
-
-
-def _problems_and_notes(settings: Settings) -> tuple[list[str], list[str]]:
-    """Return what stops the mirror, and what soon may."""
-    now = utc_now()
-    problems = [*_problems(settings), *key_problems(settings, now=now)]
-    notes = [note.text for note in key_expiry_notes(settings, now=now)]
-    return problems, [*(text for text in notes if text not in problems), *_degradations(settings)]
-
-
-def _degradations(settings: Settings) -> list[str]:
-    """Return notes on a store failover and on a used quota."""
-    try:
-        mirror = open_mirror(settings, create=False)
-        store, quota = failover_status(settings, mirror.ledger), quota_note(mirror)
-        mirror.ledger.close()
-    except MirrorError:  # _problems reports it
-        return []
-    failover = [] if store.preferred else [f"the store is {store.endpoint}{_failover(store)}"]
-    return [*failover, *([quota] if quota else [])]
-
-
-def _problems(settings: Settings) -> list[str]:
-    try:
-        mirror = open_mirror(settings, create=False)
-        found = read_health(mirror.ledger, now=mirror.now())
-        archive = archive_problem(mirror.ledger, mirror.archive)
-        mirror.ledger.close()
-    except MirrorError as error:
-        return [str(error)]
-    problems = [archive] if archive else []
-    if found is None:
-        return [*problems, "the daemon has never run; start it with `s2mirror run`"]
-    if holder_pid(settings.ledger.path) is None:
-        problems.append("the daemon does not run")
-    return list(dict.fromkeys([*problems, *found.problems]))

@@ -25,17 +25,15 @@ from s2mirror.model import Product
 from s2mirror.planning.searches import Search, plan_query, plan_searches
 from s2mirror.preview_model import PreviewSource
 from s2mirror.service.archive_identity import require_identity
+from s2mirror.service.clients import stac_options, store_options, store_targets
+from s2mirror.service.key_expiry import key_expiries, key_expiry_notes, key_problems
+from s2mirror.service.ledger_file import refuse_network_file_system
 from s2mirror.service.options import (
-    key_expiries,
-    stac_options,
-    store_options,
-    store_targets,
     watch_area,
 )
 from s2mirror.service.previews import preview_rules
-from s2mirror.service.store_failover import key_expiry_notes, key_problems
 from s2mirror.service.sync_plan import existing
-from s2mirror.service.wiring import refuse_network_file_system, utc_now
+from s2mirror.service.wiring import utc_now
 from s2mirror.stop import StopFlag
 
 MAX_CLOCK_SKEW: Final = timedelta(minutes=5)

@@ -22,6 +22,7 @@ from s2mirror.planning.retention import PrunePlan, Removal
 from s2mirror.planning.searches import Search
 from s2mirror.ports import Progress
 from s2mirror.service.delivery import DownloadWorker
+from s2mirror.service.key_expiry import new_key_warnings
 from s2mirror.service.local_catalog import (
     begin_local_catalog,
     finish_local_catalog,
@@ -29,7 +30,6 @@ from s2mirror.service.local_catalog import (
 )
 from s2mirror.service.logs import log
 from s2mirror.service.previews import make_all_due
-from s2mirror.service.store_failover import log_key_expiry
 from s2mirror.service.unexpected import resources_explained
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.connections import Connections
@@ -106,7 +106,8 @@ def prepare(mirror: Mirror) -> None:
     released = rescope(mirror.ledger, mirror.areas)
     if released:
         log.info("areas.changed", released=released)
-    log_key_expiry(mirror.settings, mirror.ledger, now=now)
+    for text in new_key_warnings(mirror.settings, mirror.ledger, now=now):
+        log.warning("key.expiry_noted", reason=text)
     if mirror.ledger.products.in_state(State.DOWNLOADING):
         # A kill loses the bytes received since the last count: this estimate replaces them.
         mirror.ledger.add_transfer(mirror.settings.store.connections * _UNCOUNTED_BYTES, now=now)

@@ -9,7 +9,6 @@ from s2mirror.planning.bandwidth import mean_rate
 from s2mirror.planning.downloads import ASSUMED_BYTES
 from s2mirror.planning.forecast import AreaLoad, Conditions, Forecast, forecast, usual_rate
 from s2mirror.planning.quota import WINDOW
-from s2mirror.service.report import quota_status
 from s2mirror.service.sync_plan import existing
 from s2mirror.service.wiring import Mirror
 
@@ -101,7 +100,7 @@ def _assumptions(mirror: Mirror, *, measured: bool) -> Iterator[str]:
     yield "products of unknown size have the median size of the others"
     if not all(_is_swept(mirror, search.key) for search in mirror.searches):
         yield "the catalog is not completely listed yet: there will be more to download"
-    if quota_status(mirror).limit_bytes is not None:
+    if mirror.settings.quota.per_30_days is not None:
         yield "no other program uses the account's quota"
 
 

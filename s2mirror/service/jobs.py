@@ -18,11 +18,11 @@ from s2mirror.planning.searches import Search
 from s2mirror.service.archive_identity import archive_problem
 from s2mirror.service.cycle import prune, read_deletions
 from s2mirror.service.health import Problems
+from s2mirror.service.key_expiry import new_key_warnings
 from s2mirror.service.local_catalog import complete_local_catalog
 from s2mirror.service.log_output import LOG_OUTPUT, Losses
 from s2mirror.service.logs import log
 from s2mirror.service.previews import PreviewJob
-from s2mirror.service.store_failover import log_key_expiry
 from s2mirror.service.throttled_account import throttling_note
 from s2mirror.service.wiring import Mirror, utc_now
 from s2mirror.service.workers import Workers
@@ -204,7 +204,9 @@ class Jobs:
             log.info("products.withdrawn", products=len(withdrawn))
 
     def _log_key_expiry(self) -> None:
-        log_key_expiry(self._mirror.settings, self._mirror.ledger, now=self._mirror.now())
+        mirror = self._mirror
+        for text in new_key_warnings(mirror.settings, mirror.ledger, now=mirror.now()):
+            log.warning("key.expiry_noted", reason=text)
 
     def _write_local_catalog(self) -> None:
         complete_local_catalog(self._mirror, self._stop)

@@ -6,7 +6,6 @@ from functools import lru_cache
 
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.ledger.state_values import PREVIEW_RULES
-from s2mirror.adapters.previews import ProductImageReader
 from s2mirror.config import Area, Settings
 from s2mirror.errors import MirrorError, QuotaError, Stopped
 from s2mirror.planning.preview_extents import Size
@@ -62,6 +61,8 @@ def preview_maker(mirror: Mirror) -> PreviewMaker:
         from s2mirror.service.preview_client import new_renderer  # noqa: PLC0415 - see there
 
         return new_renderer(settings, mirror.ledger, mirror.now)
+
+    from s2mirror.adapters.previews import ProductImageReader  # noqa: PLC0415 - takes time
 
     return PreviewMaker(
         ledger=mirror.ledger,

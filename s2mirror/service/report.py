@@ -9,16 +9,16 @@ from typing import Final
 from s2mirror.adapters.ledger import Cursor
 from s2mirror.adapters.ledger.state_values import CertificateRecord
 from s2mirror.adapters.lock import holder_pid
-from s2mirror.lifecycle import HELD, PENDING, TROUBLED, WAITING, State
+from s2mirror.lifecycle import HELD, PENDING, TROUBLED, State
 from s2mirror.model import Rejected
 from s2mirror.planning.bandwidth import Allowance, allowance_at
-from s2mirror.planning.downloads import ASSUMED_BYTES
-from s2mirror.planning.quota import WINDOW, backfill_at, spent_bytes
 from s2mirror.service.archive_identity import archive_problem
 from s2mirror.service.certificates import last_summary
 from s2mirror.service.health import Health, read_health
+from s2mirror.service.key_expiry import key_expiry_notes
 from s2mirror.service.previews import PreviewStatus, current_preview_status
-from s2mirror.service.store_failover import FailoverStatus, failover_status, key_expiry_notes
+from s2mirror.service.quota import QuotaStatus, quota_status
+from s2mirror.service.store_failover import FailoverStatus, failover_status
 from s2mirror.service.sync_plan import existing
 from s2mirror.service.throttled_account import throttling_note
 from s2mirror.service.wiring import Mirror
@@ -38,18 +38,6 @@ class AreaStatus:
     configured: bool = True
     certified: CertificateRecord | None = None
     """The result of the last certificate of completeness; None if there was none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuotaStatus:
-    """The status of the account's download quota of thirty days."""
-
-    limit_bytes: int | None
-    spent_bytes: int
-    left_bytes: int | None
-    left_for_backfill_bytes: int | None
-    more_at: datetime | None
-    """When there is quota for the backfill again; None if there is some now, or never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +109,7 @@ def status(mirror: Mirror) -> Status:
         health=read_health(ledger, now=now),
         products={state: counts.get(state, (0, 0))[0] for state in State},
         held_bytes=sum(counts.get(state, (0, 0))[1] for state in HELD),
-        quota=quota_status(mirror),
+        quota=quota_status(mirror.settings, ledger, now=now),
         throttled=throttling_note(ledger, now=now),
         bandwidth=allowance_at(mirror.settings.download.hours, now),
         deferrals=tuple(_deferrals(mirror)),
@@ -138,33 +126,6 @@ def status(mirror: Mirror) -> Status:
         previews=current_preview_status(mirror),
         rejected=tuple(mirror.unusable()),
         next_due_at=ledger.products.next_due_at(mirror.area_names),
-    )
-
-
-def quota_status(mirror: Mirror) -> QuotaStatus:
-    """Return the status of the account's download quota."""
-    now, policy = mirror.now(), mirror.claimer.capacity_probe.quota
-    hours = mirror.ledger.transfers(WINDOW, now=now)
-    spent = spent_bytes(hours, now)
-    return QuotaStatus(
-        limit_bytes=policy.limit_bytes,
-        spent_bytes=spent,
-        left_bytes=policy.left_bytes(spent, fresh=True),
-        left_for_backfill_bytes=policy.left_bytes(spent, fresh=False),
-        more_at=backfill_at(policy, hours, ASSUMED_BYTES, now=now),
-    )
-
-
-def quota_note(mirror: Mirror) -> str:
-    """Return a note when the quota defers products, else an empty text."""
-    counts = mirror.ledger.products.counts()
-    waits = any(counts.get(state, (0, 0))[0] for state in WAITING)
-    more_at = quota_status(mirror).more_at
-    if more_at is None or not waits:
-        return ""
-    return (
-        "the account's download quota for the backfill is used up (quota.per_30_days); "
-        f"downloads resume from about {more_at:%Y-%m-%d %H:%M} UTC"
     )
 
 

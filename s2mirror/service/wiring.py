@@ -6,16 +6,12 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from s2mirror.adapters.archive import NETWORK_KINDS, Archive, StaticCatalog, filesystem_kind
-from s2mirror.adapters.deletions import ODataDeletions
-from s2mirror.adapters.ledger import Ledger, open_ledger
-from s2mirror.adapters.objectstore import FailoverStore
-from s2mirror.adapters.stac_catalog import StacApiCatalog
+from s2mirror.adapters.archive import Archive, StaticCatalog
+from s2mirror.adapters.ledger import Ledger
 from s2mirror.area import WatchArea, check_area_names
 from s2mirror.config import Settings
-from s2mirror.errors import LedgerError
 from s2mirror.model import Rejected
 from s2mirror.planning.retention import Brake
 from s2mirror.planning.retry import RetryPolicy
@@ -23,14 +19,12 @@ from s2mirror.planning.searches import Search
 from s2mirror.planning.sweeps import SweepPolicy
 from s2mirror.ports import ObjectStore, Progress
 from s2mirror.service.archive_identity import ensure_identity
+from s2mirror.service.ledger_file import open_local_ledger
 from s2mirror.service.options import (
     new_claimer,
     new_throttle,
-    odata_options,
-    stac_options,
     watch_area,
 )
-from s2mirror.service.store_failover import open_store
 from s2mirror.service.unexpected import UnexpectedErrors
 from s2mirror.steps.audit import Auditor
 from s2mirror.steps.certify import Certifier
@@ -48,6 +42,10 @@ from s2mirror.steps.rescope import searches_for
 from s2mirror.steps.throttle import Throttle
 from s2mirror.steps.withdraw import Withdrawer
 from s2mirror.stop import StopFlag
+
+if TYPE_CHECKING:
+    from s2mirror.adapters.objectstore import FailoverStore
+    from s2mirror.adapters.stac_catalog import StacApiCatalog
 
 
 def utc_now() -> datetime:
@@ -119,9 +117,11 @@ class Mirror:
             quarantine_wait=download.quarantine_retry,
         )
 
-    def stac_catalog(self) -> StacApiCatalog:
+    def stac_catalog(self) -> "StacApiCatalog":
         """Return a client of the STAC catalog."""
-        return StacApiCatalog(stac_options(self.settings))
+        from s2mirror.service import clients  # noqa: PLC0415 - see there
+
+        return clients.stac_catalog(self.settings)
 
     def poller(self) -> Poller:
         """Return the poll step."""
@@ -138,9 +138,11 @@ class Mirror:
             now=self.now,
         )
 
-    def store(self, stop: StopFlag) -> FailoverStore:
+    def store(self, stop: StopFlag) -> "FailoverStore":
         """Return a client of the S3 store. Raises CredentialError if a key is missing."""
-        return open_store(self.settings, self.ledger, self.now, stop)
+        from s2mirror.service import clients  # noqa: PLC0415 - see there
+
+        return clients.open_store(self.settings, self.ledger, self.now, stop)
 
     def fetcher(self, store: ObjectStore, connections: Connections, progress: Progress) -> Fetcher:
         """Return the fetch step."""
@@ -193,7 +195,9 @@ class Mirror:
 
     def withdrawer(self) -> Withdrawer:
         """Return the withdraw step."""
-        feed = ODataDeletions(odata_options(self.settings))
+        from s2mirror.service import clients  # noqa: PLC0415 - see there
+
+        feed = clients.deletion_feed(self.settings)
         return Withdrawer(
             feed=feed, catalog=self.stac_catalog(), ledger=self.ledger, archive=self.archive
         )
@@ -254,8 +258,7 @@ def open_mirror(settings: Settings, *, create: bool) -> Mirror:
     With *create*, what is missing is created, and the archive's identity is recorded in the ledger;
     without, the ledger must exist and the archive is not read. Raises LedgerError or ArchiveError.
     """
-    refuse_network_file_system(settings.ledger.path)
-    mirror = mirror_on(open_ledger(settings.ledger.path, create=create), settings)
+    mirror = mirror_on(open_local_ledger(settings.ledger.path, create=create), settings)
     if create:
         ensure_identity(mirror.ledger, mirror.archive)
     return mirror
@@ -283,13 +286,3 @@ def _static_catalog(settings: Settings) -> StaticCatalog | None:
         return None
     folder = options.folder_in(root)
     return StaticCatalog(folder, archive_root=root if folder.is_relative_to(root) else None)
-
-
-def refuse_network_file_system(path: Path) -> None:
-    """Raise LedgerError if *path* is on a file system on which SQLite's locks fail."""
-    kind = filesystem_kind(path)
-    if kind in NETWORK_KINDS:
-        raise LedgerError(
-            f"ledger {path} is on a network file system ({kind}), on which SQLite's locks fail and "
-            "the file can be damaged; set ledger.path to a local disk. The archive may stay on it"
-        )

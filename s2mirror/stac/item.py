@@ -6,11 +6,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
-from shapely.geometry import mapping
-
 from s2mirror import __version__
 from s2mirror.checksum import multihash
-from s2mirror.geometry import bounding_box, unpack
 from s2mirror.model import ArchivedProduct, Product
 from s2mirror.stac.assets import asset_facts, asset_grid, asset_key, preview_facts
 from s2mirror.tiles import tile_grid
@@ -49,6 +46,10 @@ def item(
     *folder* is where its files are, as they are to be named from the item: a path, relative or
     absolute, without a slash at its end.
     """
+    from shapely.geometry import mapping  # noqa: PLC0415 - writers of items use it, others do not
+
+    from s2mirror.geometry import bounding_box, unpack  # noqa: PLC0415 - likewise
+
     footprint = unpack(archived.product.footprint_wkb)
     properties = item_properties(archived, bucket=bucket)
     assets = assets_of(archived, folder=folder)

@@ -1,16 +1,14 @@
-"""``init``, ``check``: commands for before the first run."""
+"""``init``: write a configuration file."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from s2mirror.cli.context import CONFIG_NAME, ConfigOption, JsonOption
-from s2mirror.cli.ledgers import read_settings
-from s2mirror.cli.output import format_count, print_json, print_line
+from s2mirror.cli.context import CONFIG_NAME
+from s2mirror.cli.output import print_line
 from s2mirror.config import example_text
 from s2mirror.errors import UsageError
-from s2mirror.service.checkup import Check, checkup
 
 
 def init(
@@ -35,25 +33,3 @@ def init(
         ) from error
     print_line(f"wrote {path}; set archive.root and your areas in it, then run `s2mirror check`")
     return 0
-
-
-def check(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
-    """Check configuration, disk, clock, services and keys.
-
-    Nothing is changed. Exit code: that of the worst finding.
-    """
-    settings = read_settings(config)
-    done = [Check(name="configuration", detail=format_count(len(settings.area), "area"))]
-    if not as_json:
-        _print_check(done[0])
-    for result in checkup(settings):
-        done.append(result)
-        if not as_json:
-            _print_check(result)
-    if as_json:
-        print_json(done)
-    return max(result.exit_code for result in done)
-
-
-def _print_check(result: Check) -> None:
-    print_line(f"{'FAIL' if result.exit_code else 'ok':5} {result.name:14} {result.detail}")

@@ -1,0 +1,105 @@
+"""The clients of the services outside, made from the settings.
+
+Their libraries take longer to import than many a command takes to run, so this module is imported
+where a service is asked.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from s2mirror.adapters.deletions import ODataDeletions, ODataOptions
+from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.ledger.state_values import STORE_TARGET, TargetRecord
+from s2mirror.adapters.objectstore import FailoverStore, StoreOptions, StoreTarget, StoreTargets
+from s2mirror.adapters.stac_catalog import StacApiCatalog, StacOptions
+from s2mirror.config import Settings
+from s2mirror.service.logs import log
+from s2mirror.service.store_failover import failover_status
+from s2mirror.stop import StopFlag
+
+
+def stac_catalog(settings: Settings) -> StacApiCatalog:
+    """Return the client of the STAC catalog."""
+    return StacApiCatalog(stac_options(settings))
+
+
+def deletion_feed(settings: Settings) -> ODataDeletions:
+    """Return the client of the deletion feed."""
+    return ODataDeletions(odata_options(settings))
+
+
+def open_store(
+    settings: Settings, ledger: Ledger, now: Callable[[], datetime], stop: StopFlag
+) -> FailoverStore:
+    """Return the store, which begins with the endpoint that was used last.
+
+    Raises CredentialError if a key is missing.
+    """
+
+    def on_failover(target: StoreTarget, why: str) -> None:
+        log.warning("store.failover", endpoint=target.endpoint, key_pair=target.key, reason=why)
+        record = TargetRecord(endpoint=target.endpoint, key=target.key, since=now(), why=why)
+        ledger.state.set(STORE_TARGET, record)
+        # This may run in any of the connection threads, none of which needs the ledger again.
+        ledger.close()
+
+    started_with = failover_status(settings, ledger).endpoint
+    return FailoverStore(
+        store_options(settings),
+        store_targets(settings, started_with=started_with),
+        on_failover,
+        stop,
+    )
+
+
+def stac_options(settings: Settings) -> StacOptions:
+    """Return the options of the STAC catalog's client."""
+    catalog = settings.catalog
+    return StacOptions(
+        url=catalog.url.rstrip("/") + "/",
+        bucket=settings.store.bucket,
+        timeout_seconds=catalog.timeout.total_seconds(),
+        page_size=catalog.page_size,
+        max_pages=catalog.max_pages,
+        tries=catalog.tries,
+        ca_file=settings.network.ca_file,
+    )
+
+
+def odata_options(settings: Settings) -> ODataOptions:
+    """Return the options of the deletion feed's client."""
+    return ODataOptions(
+        url=settings.endpoints.odata_url.rstrip("/") + "/",
+        timeout_seconds=settings.catalog.timeout.total_seconds(),
+        ca_file=settings.network.ca_file,
+    )
+
+
+def store_options(settings: Settings) -> StoreOptions:
+    """Return the options of the store's client. Raises CredentialError if a key is missing."""
+    (access_key, secret_key), *_ = settings.secrets.require_s3()
+    store = settings.store
+    return StoreOptions(
+        endpoint=store.endpoint,
+        bucket=store.bucket,
+        access_key=access_key,
+        secret_key=secret_key,
+        region=store.region,
+        connections=store.connections,
+        connect_timeout_seconds=store.connect_timeout.total_seconds(),
+        read_timeout_seconds=store.read_timeout.total_seconds(),
+        min_rate_bytes_per_second=store.min_rate_bytes_per_second,
+        min_rate_period_seconds=store.min_rate_period.total_seconds(),
+        requests_per_minute=store.requests_per_minute,
+        ca_file=settings.network.ca_file,
+    )
+
+
+def store_targets(settings: Settings, *, started_with: str = "") -> StoreTargets:
+    """Return every endpoint and key pair. Raises CredentialError if a key is missing."""
+    return StoreTargets(
+        endpoints=settings.store.endpoints,
+        keys=settings.secrets.require_s3(),
+        started_with=started_with,
+        prefer_again_seconds=settings.store.prefer_again.total_seconds(),
+    )
