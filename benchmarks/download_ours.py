@@ -25,7 +25,7 @@ from s2mirror.model import RemoteFile, Transition
 from s2mirror.sandbox import make_item
 from s2mirror.service.delivery import DownloadWorker
 from s2mirror.service.wiring import Mirror, open_mirror
-from s2mirror.steps.connections import Connections, Turn
+from s2mirror.steps.connections import Connections, Priority
 from s2mirror.stop import StopFlag
 
 CONFIG = """
@@ -97,11 +97,11 @@ def only_bytes(mirror: Mirror, store, connections: Connections) -> None:  # noqa
     found = []
     for entry in mirror.ledger.products.listed(state="", area="", tile="", limit=100):
         product, stage = entry.product, mirror.archive.stage(entry.product.id)
-        listing = connections.submit(Turn.AHEAD, partial(store.list_product, product.s3_prefix))
+        listing = connections.submit(Priority.AHEAD, partial(store.list_product, product.s3_prefix))
         files = sorted(listing.result().files, key=lambda file: file.size_bytes, reverse=True)
         found += [(stage, file) for file in files]
     futures = [
-        connections.submit(Turn.FILE, partial(_only_bytes_of, store, stage, file))
+        connections.submit(Priority.FILE, partial(_only_bytes_of, store, stage, file))
         for stage, file in found
     ]
     for future in futures:
