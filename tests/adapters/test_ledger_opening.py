@@ -5,8 +5,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import pytest
@@ -28,6 +29,7 @@ from s2mirror.model import Transition
 OPEN_AT_ONCE = """
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from s2mirror.adapters.ledger import open_ledger
 from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
 print("ready", flush=True)
@@ -231,6 +233,7 @@ def files_beside(path: Path) -> list[str]:
 READ = """
 import os, sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from s2mirror.adapters.ledger import open_ledger
 from s2mirror.errors import LedgerError, UsageError
 from s2mirror.lifecycle import Event
@@ -270,10 +273,17 @@ def asked(program: subprocess.Popen[str]) -> str:
     return program.stdout.readline().strip()
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users may enter; those of ``tmp_path`` are closed to them."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to act as another user")
-def test_group_member_reads_what_daemon_writes(path: Path) -> None:
-    for folder in (path.parent, *path.parents[1:3]):
-        folder.chmod(folder.stat().st_mode | 0o055)
+def test_group_member_reads_what_daemon_writes(open_folder: Path) -> None:
+    path = open_folder / "ledger.db"
     daemon = open_ledger(path)
     daemon.close()
     path.chmod(0o640)

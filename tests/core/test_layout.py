@@ -24,7 +24,7 @@ def test_a_template_may_use_every_field() -> None:
         "{platform}/{level}/{baseline}/{orbit}/{year}{month}{day}/{name}.SAFE"
     )
     assert product_path(template, product()) == (f"sentinel-2c/L2A/N0512/R065/20260527/{NAME}.SAFE")
-    for field in FIELDS - {"name"}:
+    for field in FIELDS - {"name", "s3_prefix"}:
         assert product_path(check_template(f"{{{field}}}/{{name}}.SAFE"), product())
 
 
@@ -62,8 +62,8 @@ def test_no_prefix_leaves_the_archive(prefix: str) -> None:
 
 
 def test_braces_in_product_values_are_kept() -> None:
-    named = product(s3_prefix="{tile}/x.SAFE/")
-    assert product_path(check_template("cdse"), named) == "{tile}/x.SAFE"
+    named = product(s3_prefix=f"{{tile}}/{NAME}.SAFE/")
+    assert product_path(check_template("cdse"), named) == f"{{tile}}/{NAME}.SAFE"
 
 
 def test_no_product_path_is_hidden() -> None:

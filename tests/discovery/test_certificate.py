@@ -118,10 +118,12 @@ def test_product_being_replaced_is_waiting(kit: Kit) -> None:
 
 
 def test_waiting_and_troubled_products_have_reasons(kit: Kit) -> None:
+    kit.sections["download"] = "tries_per_file = 1\nmax_attempts = 1"
     late, bad = tiny(20), tiny(27)
     kit.sandbox.publish([late, bad])
     kit.sandbox.s3_proxy.inject(Fault(path=f"{bad.id}.*_10m", flip_byte=3, times=None))
-    busy = Answer(status=503)
+    body = b"<?xml version='1.0'?><Error><Code>SlowDown</Code></Error>"
+    busy = Answer(status=503, body=body)
     kit.sandbox.s3_proxy.inject(Fault(path=f"{late.id}.*manifest", answer=busy, times=None))
     kit.cycle()
     (month,) = certificate(kit).months

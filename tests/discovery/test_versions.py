@@ -16,6 +16,7 @@ from s2mirror.lifecycle import Event, State
 from s2mirror.model import LedgerEntry, SupersedePolicy, Transition
 from s2mirror.planning.supersede import plan_supersede, waiting_for_better
 from s2mirror.sandbox import NORTH_HALF, SOUTH_HALF, Fault, SandboxProduct
+from s2mirror.service.cycle import prune
 from s2mirror.times import format_utc
 
 POLICIES = tuple(str(policy) for policy in SupersedePolicy)
@@ -117,8 +118,7 @@ def test_brake_stops_mass_replacement_until_confirmed(kit: Kit) -> None:
     assert result.pruned is not None
     assert "more than prune.max_products = 1" in result.pruned.brake
     assert held(kit) == {found.id for found in (*olds, *new_products)}
-    mirror = kit.mirror()
-    mirror.pruner().prune(now=mirror.now(), confirmed=True)
+    prune(kit.mirror(), confirmed=True)
     assert held(kit) == {found.id for found in new_products}
     kit.assert_invariants()
 

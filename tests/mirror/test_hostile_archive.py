@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from builders import overwrite
 from kit import Kit, tiny
 from unprivileged import unreadable
 
@@ -60,8 +61,7 @@ def test_link_planted_before_publishing_is_refused(kit: Kit) -> None:
     moved.parent.mkdir(exist_ok=True)
     link.rename(moved)
     link.symlink_to(folder)
-    mirror = kit.mirror()
-    mirror.ledger.connection.execute("UPDATE product SET state = 'verified', path = NULL", {})
+    overwrite(kit.mirror().ledger, "state = 'verified', path = NULL")
     kit.cycle()
     assert (folder / "manifest.safe").read_text() == "theirs"
     assert (moved / "manifest.safe").read_bytes() == product.files["manifest.safe"]

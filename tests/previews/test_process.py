@@ -262,7 +262,7 @@ def test_every_command_respects_a_long_retry_after(sandbox: Sandbox, tmp_path: P
         command(sandbox, tmp_path, clock).render(request(), stop)
     for _ in range(2):
         clock.turn(minutes=39)
-        with pytest.raises(PreviewUnavailable, match="left alone until 2026-06-01 14:00 UTC"):
+        with pytest.raises(PreviewUnavailable, match="no request before 2026-06-01 14:00 UTC"):
             command(sandbox, tmp_path, clock).render(request(), stop)
     assert (asked(sandbox), stop.waits) == (1, [])
     clock.turn(minutes=43)
@@ -277,7 +277,7 @@ def test_every_command_respects_the_token_endpoints_retry_after(
     sandbox.identity_proxy.inject(Fault(answer=busy, times=1))
     with pytest.raises(TokenUnavailable, match="answered 429"):
         command(sandbox, tmp_path, clock).render(request(), stop)
-    with pytest.raises(PreviewUnavailable, match="left alone until 2026-06-01 13:00 UTC"):
+    with pytest.raises(PreviewUnavailable, match="no request before 2026-06-01 13:00 UTC"):
         command(sandbox, tmp_path, clock).render(request(), stop)
     assert sandbox.identity_proxy.traffic.count() == 1
     clock.turn(minutes=61)
