@@ -47,7 +47,7 @@ def test_daemon_defers_products_until_quota_is_available(daemon: Running, kit: K
     newest = {product.id for product in old[2:]}
     wait_until(lambda: held_ids(kit) == newest, "as many as the account allows")
     wait_until(lambda: daemon.log("products.deferred"), "a log line")
-    assert "of the account's volume" in daemon.log("products.deferred")[0]["reason"]
+    assert "of the account's quota" in daemon.log("products.deferred")[0]["reason"]
     kit.sandbox.publish(new)
     wait_until(lambda: held_ids(kit) == newest | {new.id}, "the newest, from the reserve")
     assert received_bytes(kit) <= 7 * size_bytes // 2

@@ -171,7 +171,7 @@ def test_container_is_healthy_only_with_the_right_key(
     engine: Engine, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     service = Service(engine, tmp_path, sandbox)
-    service.give(sandbox.access_key, "not the secret")
+    service.give(sandbox.access_key, "not-the-secret")
     service.start()
     assert wait_for(lambda: "the key pair is wrong" in service.ask("health").stdout)
     assert wait_for(lambda: service.healthcheck() == 1)
