@@ -58,7 +58,7 @@ def test_daemon_defers_products_until_quota_is_available(daemon: Running, kit: K
     status = kit.json("status")
     assert status["quota"]["left_for_backfill_bytes"] < size_bytes
     assert [group["products"] for group in status["deferrals"]] == [2]
-    assert "(quota.per_30_days); some is free again from about" in status["deferrals"][0]["reason"]
+    assert "(quota.per_30_days); more is available from about" in status["deferrals"][0]["reason"]
     forecast = kit.json("forecast")["forecast"]
     assert sum(area["products"] for area in forecast["areas"]) == 2
     assert forecast["done_at"] > (now + timedelta(days=29)).isoformat()
