@@ -32,7 +32,7 @@ test: $(VENV)/.ready-dev ## Run the quick tests (under three minutes)
 	@$(BIN)/python -m pytest -n $(WORKERS) -m "not long and not servers" $(ARGS)
 
 test-slow: $(VENV)/.ready-dev ## Run only the long tests and the tests against real servers (root, Debian)
-	@$(BIN)/python -m pytest -n $(WORKERS) -m "long and not servers" $(ARGS) || $(NONE_IS_FINE)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "long and not servers" $(ARGS) || $(NONE_IS_FINE)
 	@S2MIRROR_REQUIRE_SERVERS=1 $(BIN)/python -m pytest -m servers $(ARGS) || $(NONE_IS_FINE)
 
 test-all: test test-slow ## Run all tests: test, then test-slow
