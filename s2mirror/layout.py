@@ -17,7 +17,7 @@ PRESETS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 CATALOG_FOLDER: Final = "catalog"
-"""Where the local catalog stands in the archive, apart from all products."""
+"""The archive's folder for the local catalog; no product may be inside it."""
 FIELDS: Final = frozenset(
     {"s3_prefix", "name", "tile", "level", "platform", "baseline", "orbit", "year", "month", "day"}
 )

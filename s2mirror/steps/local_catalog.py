@@ -34,7 +34,7 @@ _MARK: Final = "s2mirror:source"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalCatalogUpdater:
-    """Writes the items of what stands in the archive."""
+    """Exports the items of archived products."""
 
     ledger: Ledger
     archive: Archive

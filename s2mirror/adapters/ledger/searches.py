@@ -141,7 +141,7 @@ class Cursors:
         )
 
     def move(self, search: str, watermark: datetime) -> None:
-        """Move a search's watermark, never back, while its listing goes on."""
+        """Advance a search's watermark while its listing continues; it never decreases."""
         self._connection.execute(
             MOVE_WATERMARK, {"search": search, "watermark": format_utc(watermark)}
         )
