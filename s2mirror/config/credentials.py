@@ -181,7 +181,7 @@ def _cleaned(found: _Found, *, may_have_quotes: bool) -> str:
 
 
 def _oddity(secret: str, *, may_have_quotes: bool) -> str:
-    """Return each oddity of *secret*, such as a blank within it, or an empty text."""
+    """Return the first oddity of *secret*, such as a blank within it, or an empty text."""
     oddities = {
         "several lines": len(secret.splitlines()) > 1,
         "a NAME=value pair; give the value alone": bool(_ASSIGNMENT.match(secret)),
