@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,15 @@ with InstanceLock(Path(sys.argv[1])):
 @pytest.fixture
 def ledger_path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "ledger.db"
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that every user may enter; pytest's own folders are private."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
 
 
 @contextmanager
@@ -159,14 +169,12 @@ def test_old_pid_in_file_is_not_believed(ledger_path: Path, lock_file: Path) -> 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to act as another user")
-def test_other_users_see_holder_without_opening_file(ledger_path: Path) -> None:
-    ledger_path.parent.mkdir()
+def test_other_users_see_holder_without_opening_file(public_folder: Path) -> None:
+    ledger_path = public_folder / "ledger.db"
     look = (
         "import os, sys; from pathlib import Path; from s2mirror.adapters.lock import holder_pid;"
         "os.setuid(65534); print(holder_pid(Path(sys.argv[1])))"
     )
-    for folder in (ledger_path.parent, *ledger_path.parents[1:4]):
-        folder.chmod(folder.stat().st_mode | 0o055)
     with InstanceLock(ledger_path):
         command = [sys.executable, "-c", look, str(ledger_path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
