@@ -1,6 +1,6 @@
-"""The mirror from Python: what is held, as pystac items; say what is done; wait for more.
+"""The Python interface: list held products as pystac items, mark them, and wait for new ones.
 
-It works beside a running daemon, from any number of processes, and needs no account.
+It works beside a running daemon, in any number of processes, and needs no account.
 
     >>> from s2mirror import Mirror
     >>> with Mirror("s2mirror.toml") as mirror:
@@ -44,11 +44,12 @@ _BOX_NUMBERS: Final = 4
 
 
 class Mirror:
-    """An archive and its ledger, to look at and to mark.
+    """An archive and its ledger: read its products, and mark them as processed.
 
     *config* is the path of the configuration file. Raises :class:`~s2mirror.errors.ConfigError` if
-    that cannot be used, :class:`~s2mirror.errors.LedgerError` if the mirror has never run, or its
-    ledger cannot be used. Any thread may use it; each must :meth:`close` it.
+    the configuration is not valid, and :class:`~s2mirror.errors.LedgerError` if there is no ledger
+    yet, because the mirror has never run, or if it cannot be used. Any thread may use a Mirror;
+    each must :meth:`close` it.
     """
 
     def __init__(self, config: str | Path = "s2mirror.toml") -> None:
@@ -80,30 +81,30 @@ class Mirror:
         end: Moment | None = None,
         collections: Sequence[str] = (),
     ) -> Iterator[pystac.Item]:
-        """Yield what the archive holds, oldest sensing first.
+        """Yield the held products as items, oldest sensing first.
 
-        *area* is where footprints must be: a name stands for the products that this area wants,
-        a geometry for all whose footprints meet it. *tile* is one tile of the Sentinel-2 grid, as
-        ``"32TMT"``. *start* and *end* are the first and last sensing time, both included; a day
-        as *end* is wanted as a whole. *collections* are such as ``"sentinel-2-l2a"``. What is not
-        given lets everything through.
+        *area* selects by place: the name of an area gives the products which that area wants, a
+        geometry gives all whose footprints intersect it. *tile* is one tile of the Sentinel-2 grid,
+        such as ``"32TMT"``. *start* and *end* are the first and last sensing time, both included; a
+        day as *end* includes the whole day. *collections* are names such as ``"sentinel-2-l2a"``. A
+        filter that is not given selects everything.
 
-        Each item has CDSE's own properties, and of each asset the absolute path of the file,
+        Each item has CDSE's properties, and for each asset the absolute path of the file,
         ``file:size`` in bytes, and for images the grid (``proj:code``, ``proj:shape`` as rows and
-        columns, ``proj:transform`` in metres) and the numbers that turn pixels into reflectances
-        (``raster:scale``, ``raster:offset``). Its ``get_collection()`` reads the local
-        catalog, or CDSE's where ``local_catalog.enabled`` is false.
+        columns, ``proj:transform`` in metres) and the factors that convert pixels to reflectances
+        (``raster:scale``, ``raster:offset``). Its ``get_collection()`` reads the local catalog, or
+        CDSE's catalog if ``local_catalog.enabled`` is false.
 
-        Raises :class:`~s2mirror.errors.UsageError` for an area, tile or time that is none.
+        Raises :class:`~s2mirror.errors.UsageError` for an invalid area, tile or time.
         """
         query = self._query(area, tile, start, end, collections)
         return map(self._item, self._ledger.archived_products.selected(query))
 
     def mark_processed(self, *items: str | pystac.Item) -> None:
-        """Say that you are done with these products, by id or as items, so that they may be pruned.
+        """Mark products, given by id or as items, as processed, so that they may be pruned.
 
-        To say it twice does no harm. Raises :class:`~s2mirror.errors.UsageError` for the first
-        that the mirror does not hold; those before it are marked.
+        A second mark changes nothing. Raises :class:`~s2mirror.errors.UsageError` for the first
+        product that is not held; the products before it are marked.
         """
         for each in items:
             name = each if isinstance(each, str) else each.id
@@ -122,12 +123,12 @@ class Mirror:
         tile: str = "",
         collections: Sequence[str] = (),
     ) -> Iterator[pystac.Item]:
-        """Yield every product that is not marked as processed, those that come later included.
+        """Yield every product that is not marked as processed, including those archived later.
 
-        Each is yielded once, as soon as it is in the archive; so a consumer that marks what it has
-        done and begins anew, after a crash perhaps, misses nothing and repeats at most one. Ends
-        when nothing has come for *timeout_seconds*; None waits for ever, 0 does not wait. The
-        filters are those of :meth:`items`.
+        Each product is yielded once, as soon as it is in the archive. A consumer that marks each
+        product when it is done, and starts again after a crash, misses no product and repeats at
+        most one. Ends when no product has arrived for *timeout_seconds*; None waits forever, 0 does
+        not wait. The filters are those of :meth:`items`.
 
         Raises :class:`~s2mirror.errors.UsageError` as :meth:`items` does.
         """
@@ -135,7 +136,7 @@ class Mirror:
         return self._waiting(query, timeout_seconds)
 
     def close(self) -> None:
-        """Close this thread's connection to the ledger; it opens again when needed."""
+        """Close this thread's connection to the ledger; the next call opens it again."""
         self._ledger.close()
 
     def _waiting(self, query: ArchiveQuery, timeout_seconds: float | None) -> Iterator[pystac.Item]:
@@ -147,7 +148,7 @@ class Mirror:
                 for found in self._ledger.archived_products.find([name]).values():
                     yield self._item(found)
                     waited_from = time.monotonic()
-            # What is processed and fetched anew is new again.
+            # A product that was processed and downloaded again is new again.
             seen = set(there)
             waited_seconds = time.monotonic() - waited_from
             if timeout_seconds is not None and waited_seconds >= timeout_seconds:
@@ -193,13 +194,13 @@ class Mirror:
 
 
 def _area_wkb(area: Sequence[float] | Mapping[str, Any]) -> bytes:
-    """Return an area as WKB. Raises ValueError for what is none."""
+    """Return an area as WKB. Raises ValueError for an invalid one."""
     try:
         if isinstance(area, Mapping):
             return pack(united(area))
         if len(area) == _BOX_NUMBERS:
             return pack(from_bbox(*(float(number) for number in area)))
     except Exception as error:
-        # shapely raises many kinds of error on what is no geometry.
+        # shapely raises many kinds of errors for an invalid geometry.
         raise ValueError(f"the area is no GeoJSON with polygons: {error}") from error
     raise ValueError(f"an area is a name, GeoJSON or [west, south, east, north]; got {area!r}")

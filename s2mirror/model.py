@@ -1,4 +1,4 @@
-"""The words of the mirror: frozen values, units in their names, times UTC-aware."""
+"""The values of the mirror: frozen, with units in their names and aware UTC times."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class _Timed:
 
 
 ASKED_FOR: Final = "(asked for)"
-"""The area of what a person wants although no area does. No area can be named so."""
+"""Stands in for the area of products that a person requested by id. No area can have this name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +49,13 @@ class Product(_Timed):
     """End of ESA's processing; ranks two products of one baseline."""
     cloud_cover_percent: float | None
     size_bytes: int | None
-    """What the catalog says; the S3 listing has the last word."""
+    """As the catalog states it; the S3 listing is authoritative."""
     s3_prefix: str
     """Key prefix inside the bucket, ending in ``.SAFE/``; always taken from the item."""
     datatake_id: str
     datastrip_id: str
     revision: str
-    """The catalog's checksum of ``manifest.safe``; another one is other bytes. May be empty."""
+    """The catalog's checksum of ``manifest.safe``; it changes with the bytes. May be empty."""
     footprint_wkb: bytes
     """WGS 84 footprint, longitudes within ±180, split at the antimeridian."""
 
@@ -76,17 +76,17 @@ class Page:
     products: tuple[Product, ...]
     rejected: tuple[Rejected, ...]
     properties: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What each item says beyond that, by product id, as the catalog wrote it."""
+    """The properties of each item, by product id, as the catalog returned them."""
 
     @property
     def item_count(self) -> int:
-        """How many items the page held, usable or not."""
+        """The number of items of the page, usable or not."""
         return len(self.products) + len(self.rejected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogQuery(_Timed):
-    """What to ask the catalog for; a bound that is None is not sent."""
+    """A query to the catalog; a bound that is None is not sent."""
 
     collection: str
     geometry_geojson: str
@@ -123,7 +123,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest:
-    """What a file's bytes must hash to. ``hexdigest`` is lower case."""
+    """The expected hash of a file's bytes. ``hexdigest`` is lower case."""
 
     algorithm: str
     """A hashlib name: ``sha3_256`` or ``md5``."""
@@ -132,7 +132,7 @@ class Digest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedFile:
-    """One file of a product as it was proven when fetched."""
+    """One file of a product, as it was verified after its download."""
 
     path: str
     size_bytes: int
@@ -151,10 +151,10 @@ class LedgerEntry(_Timed):
     next_attempt_at: datetime
     changed_at: datetime
     path: str | None
-    """Where the folder stands, relative to the archive root; None while it does not."""
+    """The folder, relative to the archive root; None while there is none."""
     areas: tuple[str, ...]
     selection: Selection = WHOLE
-    """What of it stands in the folder: all, or what was chosen."""
+    """Which files the folder has: all, or the selected ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,37 +170,37 @@ class HistoryEntry(_Timed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition(_Timed):
-    """What is to become of a product."""
+    """An event of a product, and the values that change with it."""
 
     event: Event
     reason: str = ""
     attempts: int | None = None
     """Failed attempts so far; None leaves the count."""
     next_attempt_at: datetime | None = None
-    """Not before then; None means at once."""
+    """The earliest time of the next attempt; None means at once."""
     path: str | None = None
-    """Where the folder stands now, relative to the archive root; None leaves it."""
+    """The new folder, relative to the archive root; None leaves it."""
     size_bytes: int | None = None
-    """What the product really has, once that is known; None leaves it."""
+    """The true size of the product, once it is known; None leaves it."""
 
 
 class SweepKind(StrEnum):
-    """How much of the catalog a sweep lists anew."""
+    """Which part of the catalog a sweep lists again."""
 
     FULL = "full"
     """The whole configured period. The first one is the backfill."""
     RECENT = "recent"
-    """What was sensed in the last weeks: late arrivals are likely there."""
+    """The sensing times of the last weeks, in which late items are likely."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepState(_Timed):
-    """How far the sweeps of one kind have come for one search."""
+    """The progress of the sweeps of one kind for one search."""
 
     kind: SweepKind
     under_way: bool
     reached: datetime | None
-    """Everything sensed after this has been listed by the sweep under way; None: nothing yet."""
+    """The present sweep has listed everything sensed after this time; None: nothing yet."""
     completed_at: datetime | None
     """When a sweep of this kind was last complete; None if never."""
     found_late: int
@@ -208,25 +208,25 @@ class SweepState(_Timed):
 
 
 class SupersedePolicy(StrEnum):
-    """What becomes of an older version of an image when a newer one is held."""
+    """What happens to an older version of an image when a newer one is held."""
 
     ALL = "all"
-    """Every version stays."""
+    """All versions are kept."""
     NEWEST = "newest"
-    """The older one goes at once."""
+    """The older version is removed at once."""
     REPLACE_AFTER_GRACE = "replace-after-grace"
-    """The older one goes some time later."""
+    """The older version is removed after a period of grace."""
 
 
 class DeletedPolicy(StrEnum):
-    """What becomes of a held product that was deleted upstream."""
+    """What happens to a held product that was deleted upstream."""
 
     KEEP = "keep"
-    """It stays; the ledger knows that upstream has it no more."""
+    """The product is kept; the ledger records the deletion."""
     TOMBSTONE = "tombstone"
-    """It goes to the trash, and a small file in its place says why."""
+    """The product is moved to the trash; a small file in its place states why."""
     TRASH = "trash"
-    """It goes to the trash."""
+    """The product is moved to the trash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,26 +241,26 @@ class Deletion(_Timed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchivedProduct(_Timed):
-    """A product that stands in the archive, with all that is known of it."""
+    """A held product, with everything that the ledger knows about it."""
 
     product: Product
     state: State
     path: str
     """Its folder, relative to the archive root."""
     properties: Mapping[str, Any]
-    """What the catalog says of it; empty if that was not kept."""
+    """The catalog's properties; empty if they were not stored."""
     files: tuple[VerifiedFile, ...]
     fetched_at: datetime | None
-    """When its download began."""
+    """Start of its download."""
     verified_at: datetime | None
-    """When every byte of it was proven."""
+    """The time when every byte was verified."""
     previews: tuple[tuple[str, str], ...] = ()
-    """Name and path of each image that was drawn of it, relative to the archive root."""
+    """Name and path, relative to the archive root, of each of its previews."""
 
 
 @dataclass(slots=True, kw_only=True)
 class ItemSummary:
-    """A product that stands in the archive, in short: there may be many. Not to be changed."""
+    """A held product in few values, as there may be many. Do not change it."""
 
     id: str
     path: str
@@ -268,12 +268,12 @@ class ItemSummary:
     s3_prefix: str
     footprint_wkb: bytes
     properties: Mapping[str, Any]
-    """What the catalog says of it; empty if that was not kept."""
+    """The catalog's properties; empty if they were not stored."""
     product: Product | None
-    """What the ledger knows of it, where that was not kept."""
+    """The ledger's values, if the catalog's properties were not stored."""
     paths: Sequence[str]
     """Its files, relative to its folder."""
     fetched_at: datetime | None
-    """When its download began."""
+    """Start of its download."""
     verified_at: datetime | None
-    """When every byte of it was proven."""
+    """The time when every byte was verified."""

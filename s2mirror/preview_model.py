@@ -1,4 +1,4 @@
-"""Pictures of products and areas: where they lie, how they are asked for, what came of it."""
+"""Previews of products and areas: sources, extents, render requests and results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from typing import Final
 from s2mirror.model import _Timed
 
 MAX_SIDE_PIXELS: Final = 2500
-"""The largest image that Sentinel Hub draws at once."""
+"""Longest side of an image that Sentinel Hub renders in one request."""
 _ALPHA: Final = "const ALPHA = true;"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """How an image is written down, and what the file beside it that places it is called."""
+    """An image format, and the suffix of the world file beside the image."""
 
     media_type: str
     suffix: str
@@ -39,34 +39,34 @@ FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
 
 
 class PreviewSource(StrEnum):
-    """Where previews come from."""
+    """The source of previews."""
 
     NONE = "none"
-    """There are none."""
+    """No previews."""
     QUICKLOOK = "quicklook"
-    """The small JPEG that comes with each product."""
+    """The small JPEG that is part of each product."""
     TCI = "tci"
-    """The product's own true-colour band, made smaller."""
+    """The product's own true-colour band, scaled down."""
     PROCESS = "process"
-    """Drawn by Sentinel Hub, for processing units."""
+    """Rendered by Sentinel Hub; costs processing units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """An evalscript, and the name that its images carry."""
+    """An evalscript, and the name of its images."""
 
     name: str
     text: str
 
     def without_alpha(self) -> "Script":
-        """Return the script for a format without transparency, if it has the switch for that."""
+        """Return the script with transparency switched off, if it has a switch for that."""
         text = self.text.replace(_ALPHA, _ALPHA.replace("true", "false"))
         return Script(name=self.name, text=text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """Where an image lies: west, south, east, north in units of ``crs``, north up."""
+    """The map extent of an image: west, south, east, north in units of ``crs``, north up."""
 
     crs: str
     """``EPSG:…``."""
@@ -78,7 +78,7 @@ class Extent:
 
     @property
     def world_file(self) -> str:
-        """The six lines that place an image: pixel size, rotation, middle of the first pixel."""
+        """The six lines of a world file: pixel size, rotation, centre of the first pixel."""
         west, south, east, north = self.bbox
         across, down = (east - west) / self.width, (south - north) / self.height
         lines = (across, 0.0, 0.0, down, west + across / 2, north + down / 2)
@@ -87,11 +87,11 @@ class Extent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderRequest(_Timed):
-    """One image to be drawn by a service."""
+    """A request for one image, sent to a rendering service."""
 
     extent: Extent
     geometry_geojson: str
-    """Draw nothing outside of this, in units of the frame's system; empty: all of the frame."""
+    """Only this area is rendered, in units of the extent's ``crs``; empty: the whole extent."""
     collection: str
     time_from: datetime
     time_until: datetime
@@ -104,30 +104,30 @@ class RenderRequest(_Timed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedImage:
-    """A image, and what it cost."""
+    """An image, and its cost."""
 
     content: bytes
     form: str
     """A key of ``FORMATS``."""
     extent: Extent
     is_empty: bool = False
-    """Whether there is nothing on it: no data, or nothing but transparency."""
+    """Whether the image shows nothing: no data, or only transparent pixels."""
     units: float = 0.0
     """Processing units."""
 
 
 class Outcome(StrEnum):
-    """What came of the wish for a preview."""
+    """The result of making a preview."""
 
     MADE = "made"
     EMPTY = "empty"
-    """It was drawn, nothing was on it, and it was not kept."""
+    """Rendered, but it shows nothing; not stored."""
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview(_Timed):
-    """What the ledger knows of one preview."""
+    """One preview, as the ledger records it."""
 
     subject: str
     """A product's id, or ``AREA@STAMP``."""
@@ -135,7 +135,7 @@ class Preview(_Timed):
     """``quicklook``, ``tci``, or the evalscript's."""
     outcome: Outcome
     paths: tuple[str, ...]
-    """Where its images stand, relative to the archive root; more than one if it was split."""
+    """Paths of its images, relative to the archive root; more than one if it was split."""
     reason: str
     made_at: datetime
     units: float
@@ -143,7 +143,7 @@ class Preview(_Timed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """What previews have cost in a month."""
+    """The cost of the previews of one month."""
 
     requests: int
     units: float

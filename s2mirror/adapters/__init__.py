@@ -1,1 +1,1 @@
-"""The outside, one room each: catalog, store, archive, ledger. They never import each other."""
+"""The adapters, one package per port: catalog, store, archive, ledger, …."""

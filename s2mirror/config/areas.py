@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
     from s2mirror.geometry import Shape
 else:
-    # Validators alone decide what a geometry is. Its library takes longer to import than a command
-    # that only reads the ledger takes to run, so it is imported where a geometry is read.
+    # The geometry library takes longer to import than a command that only reads the ledger takes to
+    # run, so it is imported where a geometry is read.
     Shape = Any
 
 GEOMETRY_KEYS: Final = ("bbox", "geojson", "wkt", "tiles")
-"""The keys of which an area has exactly one."""
+"""The keys for the geometry; an area has exactly one of them."""
 
 
 class LateShape:
-    """The geometry of an area, read when it is asked for. Raises ConfigError if it is faulty."""
+    """The geometry of an area, read on first use. Raises ConfigError if it is faulty."""
 
     repairs: tuple[str, ...] = ()
 
@@ -68,7 +68,7 @@ def _from_wkt(value: object, _: ValidationInfo) -> Any:  # noqa: ANN401 - likewi
 
 
 def _now_or_late(read: Callable[[object, ValidationInfo], Any]) -> PlainValidator:
-    """Read a geometry, or have it read later if the context says so."""
+    """Return a validator that reads a geometry at once, or late if the context requests that."""
 
     def validate(value: object, info: ValidationInfo) -> Any:  # noqa: ANN401 - likewise
         late = fields.reads_geometry_late(info)
@@ -101,7 +101,7 @@ Tile = Annotated[str, PlainValidator(_tile)]
 
 
 class Area(BaseModel):
-    """One watch area. A filter that is None or empty lets everything through."""
+    """One watch area. A filter that is None or empty selects everything."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -110,7 +110,8 @@ class Area(BaseModel):
     geojson: Annotated[Shape | None, _now_or_late(_from_geojson)] = None
     wkt: Annotated[Shape | None, _now_or_late(_from_wkt)] = None
     tiles: Annotated[frozenset[Tile], Field(min_length=1)] = frozenset()
-    """MGRS tiles (``32TMT``) when the area was given by tiles; match these, not the geometry."""
+    """MGRS tiles (``32TMT``) if the area is given by tiles; products are matched by these, not by
+    the geometry."""
     collections: Annotated[
         tuple[Collection, ...], Field(min_length=1), AfterValidator(_once_each)
     ] = ("sentinel-2-l2a",)
@@ -128,26 +129,26 @@ class Area(BaseModel):
     """As ``NN.NN``."""
     min_overlap_percent: fields.Percent = 0.0
     priority: Annotated[int, fields.whole(-1000, 1000)] = 0
-    """Higher goes first."""
+    """Products of higher priority are downloaded first."""
     share: Annotated[int, fields.whole(1, 1000)] = 1
-    """Of what areas of the same priority get together, in bytes."""
+    """The share, in bytes, among areas of the same priority."""
     interval: fields.OwnInterval = None
-    """How often to poll, if not as often as ``catalog.interval``."""
+    """Time between polls; None for ``catalog.interval``."""
     bands: frozenset[Annotated[str, fields.choice(*BANDS)]] = frozenset()
-    """Empty, with the next two: every file."""
+    """Every file, if this and the next two are empty."""
     resolutions: frozenset[Annotated[str, fields.choice(*RESOLUTIONS)]] = frozenset()
     files: frozenset[fields.Text] = frozenset()
     """Patterns for paths below the product folder."""
     prune_after: fields.OverrideOrNever = None
-    """A timedelta, ``"never"``, or None for what ``prune.after`` says."""
+    """A timedelta, ``"never"``, or None for ``prune.after``."""
     keep_newest: Annotated[int | None, fields.whole(1)] = None
-    """None for what ``prune.keep_newest`` says."""
+    """None for ``prune.keep_newest``."""
     preview: previews.OwnSource = None
-    """None for what ``preview.source`` says."""
+    """None for ``preview.source``."""
     preview_of: previews.OwnOf = None
-    """None for what ``preview.of`` says."""
+    """None for ``preview.of``."""
     preview_evalscript: previews.OwnEvalscript = None
-    """None for what ``preview.evalscript`` says."""
+    """None for ``preview.evalscript``."""
 
     @field_validator("end")
     @classmethod
@@ -161,7 +162,7 @@ class Area(BaseModel):
 
     @cached_property
     def geometry(self) -> "BaseGeometry":
-        """Where: valid, of polygons alone, within ±180°, without overlapping parts."""
+        """The geometry: valid polygons within ±180° that do not overlap."""
         given = self.bbox or self.geojson or self.wkt
         if given:
             return given.geometry
@@ -171,11 +172,11 @@ class Area(BaseModel):
 
     @property
     def selection(self) -> Selection:
-        """Which files of each product."""
+        """The files to download of each product."""
         return chosen(bands=self.bands, resolutions=self.resolutions, files=self.files)
 
     @property
     def repairs(self) -> dict[str, tuple[str, ...]]:
-        """Words on each repair of the geometry, by the key that holds it."""
+        """A note on each repair of the geometry, by its key."""
         given = {"bbox": self.bbox, "geojson": self.geojson, "wkt": self.wkt}
         return {key: shape.repairs for key, shape in given.items() if shape and shape.repairs}

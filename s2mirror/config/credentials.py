@@ -1,4 +1,4 @@
-"""Secrets, from the environment, from files or from systemd only."""
+"""Secrets, read from the environment, from files or from systemd."""
 
 import re
 import stat
@@ -18,7 +18,7 @@ _SECOND: Final = ("s3_access_key_2", "s3_secret_key_2")
 _NAMES: Final = (*_FIRST, *_SECOND, "client_id", "client_secret")
 _OTHERS_MAY_READ: Final = stat.S_IRGRP | stat.S_IROTH
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
-"""How files begin that Windows shells and editors write as "Unicode"."""
+"""Byte order marks of files that Windows programs save as "Unicode"."""
 _INVISIBLE: Final = "\ufeff\u200b\u2060\u00a0"
 _QUOTES: Final = ('""', "''", "\u201c\u201d", "\u201e\u201c", "\u2018\u2019")
 _ASSIGNMENT: Final = re.compile(r"(export\s+)?[A-Z][A-Z0-9]*_[A-Z0-9_]+\s*[=:]")
@@ -27,7 +27,7 @@ _CLIENTS: Final = "https://shapps.dataspace.copernicus.eu/dashboard"
 
 
 class Secrets(BaseModel):
-    """The keys of the operator's account, as far as they were given; hidden in ``repr``."""
+    """The keys of the operator's account, as far as given; ``repr`` hides them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,9 +39,9 @@ class Secrets(BaseModel):
     client_secret: SecretStr | None = None
 
     def require_s3(self) -> tuple[tuple[str, str], ...]:
-        """Return access key and secret key of each pair for the S3 store: one, or two.
+        """Return access key and secret key of each key pair for the S3 store: one or two pairs.
 
-        Raises CredentialError if the first pair, or one half of the second, is not there.
+        Raises CredentialError if the first pair, or one half of the second, is missing.
         """
         first = self._pair(*_FIRST, _S3_KEYS)
         if all(getattr(self, name) is None for name in _SECOND):
@@ -49,7 +49,7 @@ class Secrets(BaseModel):
         return first, self._pair(*_SECOND, _S3_KEYS)
 
     def require_client(self) -> tuple[str, str]:
-        """Return id and secret of the OAuth client, or raise CredentialError."""
+        """Return id and secret of the OAuth client. Raises CredentialError if one is missing."""
         return self._pair("client_id", "client_secret", _CLIENTS)
 
     def _pair(self, first: str, second: str, maker: str) -> tuple[str, str]:
@@ -61,12 +61,12 @@ class Secrets(BaseModel):
 
 
 def variable(name: str) -> str:
-    """Return the environment variable of the secret *name*."""
+    """Return the name of the environment variable of the secret *name*."""
     return f"S2MIRROR_{name.upper()}"
 
 
 def credential(name: str) -> str:
-    """Return the systemd credential of the secret *name*."""
+    """Return the name of the systemd credential of the secret *name*."""
     return name.replace("_", "-")
 
 
@@ -83,7 +83,7 @@ def _how_to_give(missing: list[str], maker: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The outcome of looking for secrets. No field holds one but ``secrets``."""
+    """The secrets that were found, and the faults. Only the field ``secrets`` contains secrets."""
 
     secrets: Secrets
     faults: tuple[Fault, ...]
@@ -93,8 +93,8 @@ class Reading:
 def read_secrets(environment: Mapping[str, str]) -> Reading:
     """Read each secret from its variable, from the file its ``_FILE`` names, or from systemd.
 
-    A second key pair of which both halves are blank counts as not given: Compose files pass
-    variables that are not set as empty ones.
+    A second key pair whose halves are both blank counts as not given: Compose files pass unset
+    variables as empty ones.
     """
     texts: dict[str, _Found] = {}
     secrets: dict[str, SecretStr] = {}
@@ -117,11 +117,11 @@ def read_secrets(environment: Mapping[str, str]) -> Reading:
 
 
 class _Refused(Exception):
-    """A secret that cannot be used: its place, and why."""
+    """A secret that cannot be used, with its place and the reason."""
 
 
 class _Found(NamedTuple):
-    """A secret as it was given, and where."""
+    """A secret as given, with its place."""
 
     place: str
     text: str
@@ -146,7 +146,7 @@ def _from_systemd(folder: Path, name: str) -> _Found | None:
     except FileNotFoundError:
         return None
     except OSError:
-        pass  # it exists but is not readable: reading says why
+        pass  # it exists but is not readable: reading it raises the reason
     place = f"CREDENTIALS_DIRECTORY/{name}"
     return _Found(place, _read(place, folder / name))
 
@@ -162,7 +162,7 @@ def _read(place: str, path: Path) -> str:
 
 
 def _trimmed(text: str) -> str:
-    """Return *text* without what pasting adds around it: blanks, line ends, marks, quotes."""
+    """Return *text* without surrounding blanks, line ends, byte order marks and quotes."""
     bare = text.strip(string.whitespace + _INVISIBLE)
     for opening, closing in _QUOTES:
         if len(bare) > 1 and bare[0] == opening and bare[-1] == closing:
@@ -171,7 +171,7 @@ def _trimmed(text: str) -> str:
 
 
 def _cleaned(found: _Found, *, may_have_quotes: bool) -> str:
-    """Return the secret alone; never quote it in an error."""
+    """Return the bare secret. No error quotes it."""
     secret = _trimmed(found.text)
     if not secret:
         raise _Refused(found.place, "expected a secret; got nothing")
@@ -181,7 +181,7 @@ def _cleaned(found: _Found, *, may_have_quotes: bool) -> str:
 
 
 def _oddity(secret: str, *, may_have_quotes: bool) -> str:
-    """Return the first oddity of *secret*, such as a blank within it, or an empty text."""
+    """Return what is unusual about *secret*, such as a blank within it, or an empty text."""
     oddities = {
         "several lines": len(secret.splitlines()) > 1,
         "a NAME=value pair; give the value alone": bool(_ASSIGNMENT.match(secret)),

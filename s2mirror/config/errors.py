@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: each fault with its place, in our own words."""
+"""Faults of a configuration, each with its place."""
 
 import json
 import re
@@ -24,18 +24,18 @@ SECRETS_BELONG: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing to mend: where it is, what was expected and what came."""
+    """One fault: its place, the expected value and the given one."""
 
     place: str
     words: str
 
-    def told(self, source: str) -> str:
-        """Return the line that the operator reads; *source* is the file, or the environment."""
+    def message(self, source: str) -> str:
+        """Return the error line; *source* is the file, or the environment."""
         return ": ".join(part for part in (source, self.place, self.words) if part)
 
 
 def shown(value: object) -> str:
-    """Return *value* as it would stand in a TOML file, shortened; a table shows no content."""
+    """Return *value* as TOML, shortened; the content of a table is not shown."""
     text = _toml(value)
     return text if len(text) <= _LONGEST_ECHO else f"{text[:_LONGEST_ECHO]}…"
 
@@ -55,28 +55,28 @@ def _toml(value: object) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a hint at the known word nearest to *word*, or nothing."""
+    """Return a hint at the known word most similar to *word*, or an empty text."""
     near = get_close_matches(word, sorted(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def item_path_of(location: Iterable[str | int]) -> str:
-    """Return a location as the TOML file has it: ``area[1].bbox``."""
+    """Return a location as a path in the TOML file, such as ``area[1].bbox``."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     return "".join(parts).removeprefix(".")
 
 
 def keys_of(table: type[BaseModel]) -> dict[str, Any]:
-    """Return the fields of *table* by their key in the TOML file."""
+    """Return the fields of *table* by their keys in the TOML file."""
     return {field.alias or name: field for name, field in table.model_fields.items()}
 
 
 def faults_in(error: ValidationError, table: type[BaseModel]) -> Iterator[Fault]:
-    """Give every fault that pydantic found in a document for *table*, in our words."""
+    """Yield a fault for each error that pydantic found in a document for *table*."""
     for found in error.errors(include_url=False):
         location = found["loc"]
         if found["type"] == "too_short" and found["input"]:
-            continue  # not empty: its elements are faulty, and pydantic counts the good ones only
+            continue  # pydantic counts only valid elements; the faulty ones have their own faults
         if found["type"] == "extra_forbidden":
             yield unknown_key(
                 item_path_of(location[:-1]), str(location[-1]), _at(table, location[:-1])
@@ -93,7 +93,7 @@ def faults_in(error: ValidationError, table: type[BaseModel]) -> Iterator[Fault]
 
 
 def unknown_key(where: str, key: str, table: type[BaseModel]) -> Fault:
-    """Name a key that nothing reads; a silent typo is worse than a refusal."""
+    """Return the fault of an unknown key, with a hint at a similar known one."""
     if _LIKE_A_SECRET.search(key):
         return Fault(where, f"key {key!r}: {SECRETS_BELONG}")
     return Fault(where, f"unknown key {key!r}{did_you_mean(key, keys_of(table))}")

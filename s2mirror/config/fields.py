@@ -1,4 +1,4 @@
-"""Kinds of values in the TOML file. Each checker says what it expected and what came."""
+"""Types of the values in the TOML file. Each error names the expected and the given value."""
 
 import ipaddress
 import re
@@ -35,7 +35,7 @@ def unexpected(expected: str, value: object, why: str = "") -> ValueError:
 
 
 def whole(low: int, high: int | None = None) -> BeforeValidator:
-    """Check for a whole number from *low* to *high*, both included."""
+    """Return a validator of whole numbers from *low* to *high*, both included."""
     limits = f"of at least {low}" if high is None else f"from {low} to {high}"
 
     def check(value: object) -> int:
@@ -48,7 +48,7 @@ def whole(low: int, high: int | None = None) -> BeforeValidator:
 
 
 def is_number(value: object) -> bool:
-    """Tell whether *value* is a finite number; TOML's true, nan and inf are not."""
+    """Return whether *value* is a finite number; TOML's true, nan and inf are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE
 
 
@@ -98,7 +98,7 @@ def _size_or_unlimited(value: object) -> int | None:
 
 
 def pattern(regex: str, expected: str) -> BeforeValidator:
-    """Check for text that *regex* matches as a whole."""
+    """Return a validator of text that *regex* matches completely."""
     compiled = re.compile(regex)
 
     def check(value: object) -> str:
@@ -110,7 +110,7 @@ def pattern(regex: str, expected: str) -> BeforeValidator:
 
 
 def choice(*words: str) -> BeforeValidator:
-    """Check for one of *words*, with a hint at the nearest."""
+    """Return a validator of *words*; its error hints at the most similar word."""
 
     def check(value: object) -> str:
         if not isinstance(value, str) or value not in words:
@@ -152,7 +152,7 @@ def _text(value: object) -> str:
 
 
 def _path(value: object, info: ValidationInfo) -> Path:
-    """Return an absolute path; what is relative begins at the configuration file's folder."""
+    """Return an absolute path; a relative one starts at the folder of the configuration file."""
     try:
         path = Path(_text(str(value) if isinstance(value, Path) else value)).expanduser()
     except RuntimeError:
@@ -161,13 +161,13 @@ def _path(value: object, info: ValidationInfo) -> Path:
 
 
 def folder_of(info: ValidationInfo) -> Path:
-    """Return the folder where relative paths of this configuration begin."""
+    """Return the folder at which relative paths of this configuration start."""
     folder: Path = (info.context or {}).get("folder", Path())
     return folder
 
 
 def reads_geometry_late(info: ValidationInfo) -> bool:
-    """Return whether geometries are to be read only when somebody asks for them."""
+    """Return whether geometries are read only on first use."""
     return bool((info.context or {}).get("late_geometry"))
 
 
@@ -205,7 +205,7 @@ def _argument(value: object) -> str:
 
 
 def _moment(value: object, at_day: time) -> datetime:
-    """Return a UTC instant; a plain date stands for *at_day* of that day."""
+    """Return a UTC instant; a plain date means *at_day* of that day."""
     found = _read_date(value)
     if not isinstance(found, datetime):
         return datetime.combine(found, at_day, UTC)

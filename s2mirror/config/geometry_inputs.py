@@ -1,4 +1,4 @@
-"""The geometry of an area, from each of the four ways to write one down."""
+"""The geometry of an area, from a bounding box, GeoJSON, WKT or tiles."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from s2mirror.tiles import normal_tile, tile_polygon
 
 _WGS84: Final = ("CRS84", "EPSG::4326", "EPSG:4326")
 _UNREADABLE: Final = (
-    # What shapely raises on documents that are no geometry.
+    # The errors that shapely raises for invalid documents.
     *(AttributeError, KeyError, NotImplementedError, RecursionError, TypeError, ValueError),
     ShapelyError,
 )
@@ -27,7 +27,7 @@ _POLYGON: Final = "a geometry that encloses an area (Polygon or MultiPolygon)"
 
 
 def geometry_of_bbox(value: object) -> Shape:
-    """Return the area of a bounding box; one with west > east crosses the antimeridian."""
+    """Return the polygon of a bounding box; one with west > east crosses the antimeridian."""
     if not isinstance(value, list | tuple) or len(value) != 4 or not all(map(is_number, value)):  # noqa: PLR2004
         raise unexpected(_BBOX, value)
     west, south, east, north = value
@@ -45,13 +45,13 @@ def geometry_of_bbox(value: object) -> Shape:
 
 
 def _check_crossing(west: float, east: float, value: object) -> None:
-    """Refuse a box with west > east that is not over the antimeridian of ±180°."""
+    """Raise unless a box with west > east crosses the antimeridian at ±180°."""
     if west >= 180 or east <= -180:  # noqa: PLR2004 - degrees of longitude
         raise unexpected("west and east within ±180° where west is east of east", value)
 
 
 def geometry_of_geojson(value: object, folder: Path) -> Shape:
-    """Return the union of the polygons in a GeoJSON object or the file that *value* names."""
+    """Return the union of the polygons in a GeoJSON object, or in a file if *value* is a path."""
     document = value if isinstance(value, dict) else _read_json(value, folder)
     _check_crs(document)
     try:
@@ -109,7 +109,7 @@ def geometry_of_wkt(value: object) -> Shape:
 
 
 def checked_tile(value: object) -> str:
-    """Return an MGRS tile as ``32TMT`` if the grid has it."""
+    """Return an MGRS tile in the form ``32TMT``. Raises if the grid does not have it."""
     try:
         name = normal_tile(value if isinstance(value, str) else "")
         tile_polygon(name)
@@ -141,7 +141,7 @@ def _kinds(parts: list[BaseGeometry]) -> str:
 
 
 def _remarks(parts: list[BaseGeometry]) -> list[str]:
-    """Say what was left out or may be meant otherwise."""
+    """Return notes on parts that were left out, or that may be an error."""
     remarks = []
     if any(make_valid(part).area == 0 for part in parts):
         remarks.append("points, lines and empty geometries in it were left out")
@@ -162,7 +162,7 @@ def _check_coordinates(parts: list[BaseGeometry], value: object) -> None:
 
 
 def _check_range(longitudes: Iterable[float], latitudes: Iterable[float]) -> None:
-    """Refuse what is nowhere on the globe, and say so where the two were surely swapped."""
+    """Raise for coordinates out of range, with a hint if longitude and latitude were swapped."""
     longitudes, latitudes = list(longitudes), list(latitudes)
     bad = next((number for number in latitudes if abs(number) > 90), None)  # noqa: PLR2004
     if bad is not None:

@@ -1,4 +1,4 @@
-"""Reads the configuration and says everything that is wrong with it at once."""
+"""Reads the configuration, and reports all of its faults at once."""
 
 import os
 import tomllib
@@ -20,7 +20,7 @@ from s2mirror.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration that holds, and words on what was repaired or should be looked at."""
+    """A valid configuration, and notes on values that were repaired or may be an error."""
 
     settings: Settings
     notes: tuple[str, ...]
@@ -29,11 +29,11 @@ class Loaded:
 def load_settings(
     path: Path, *, environment: Mapping[str, str] = os.environ, late_geometry: bool = False
 ) -> Loaded:
-    """Return the settings in the TOML file *path* with the secrets that *environment* leads to.
+    """Return the settings in the TOML file *path*, with the secrets found by *environment*.
 
-    With *late_geometry* the geometry of an area is read, and its faults found, only when it is
-    used: for commands that read the ledger and never use one. Raises ConfigError with every fault
-    at once, each as ``FILE: place: expected …; got …``.
+    With *late_geometry*, the geometry of an area is read and checked on first use only: for
+    commands that only read the ledger. Raises ConfigError with every fault at once, each as ``FILE:
+    place: expected …; got …``.
     """
     return parse_settings(
         _read(path), source=path, environment=environment, late_geometry=late_geometry
@@ -47,12 +47,12 @@ def parse_settings(
     environment: Mapping[str, str],
     late_geometry: bool = False,
 ) -> Loaded:
-    """Return the settings in a parsed TOML *document*; *source* places it and its faults."""
+    """Return the settings in a parsed TOML *document*; *source* is its path."""
     reading = read_secrets(environment)
     context = {"folder": source.absolute().parent, "late_geometry": late_geometry}
     outcome = _validated(document, context, reading.secrets)
-    faults = [fault.told(str(source)) for fault in _faults(document, outcome)]
-    faults += [fault.told("environment") for fault in reading.faults]
+    faults = [fault.message(str(source)) for fault in _faults(document, outcome)]
+    faults += [fault.message("environment") for fault in reading.faults]
     if faults or isinstance(outcome, list):
         raise ConfigError(*faults)
     return Loaded(outcome, (*_repairs(outcome.area), *reading.notes))
@@ -80,7 +80,7 @@ def _faults(document: Mapping[str, Any], outcome: Settings | list[Fault]) -> Ite
 
 
 def _faults_between(areas: object) -> Iterator[Fault]:
-    """Give the faults that no single value of an area shows."""
+    """Yield the faults in the combination of an area's values."""
     seen: dict[str, int] = {}
     for index, area in enumerate(areas if isinstance(areas, list) else ()):
         if not isinstance(area, dict):
@@ -94,7 +94,7 @@ def _faults_between(areas: object) -> Iterator[Fault]:
 
 
 def _faults_in_choice(index: int, area: Mapping[str, Any]) -> Iterator[Fault]:
-    """Say so unless exactly one key gives the geometry; a misspelt one has its own fault."""
+    """Yield a fault unless exactly one key gives the geometry; a misspelt key has its own fault."""
     given = [key for key in GEOMETRY_KEYS if key in area]
     misspelt = any(
         get_close_matches(key, GEOMETRY_KEYS) for key in set(area) - set(Area.model_fields)
@@ -111,7 +111,7 @@ def _repairs(areas: tuple[Area, ...]) -> Iterator[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return the TOML document in *path*, or raise ConfigError saying what to do."""
+    """Return the TOML document in *path*. Raises ConfigError if it cannot be read."""
     try:
         return tomllib.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:

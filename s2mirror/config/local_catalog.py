@@ -7,18 +7,18 @@ from s2mirror.layout import CATALOG_FOLDER
 
 
 class LocalCatalogSettings(fields.Section):
-    """The STAC catalog of what the archive holds."""
+    """Options of the STAC catalog of the archive."""
 
     enabled: fields.Flag = True
     folder: fields.AnyPath | None = None
-    """None for the folder ``catalog`` of the archive."""
+    """None for the folder ``catalog`` in the archive."""
     geoparquet_every: fields.DurationOrNever = None
-    """How often all items are written to one GeoParquet file per collection; None for never."""
+    """Time between exports of all items, to one GeoParquet file per collection; None for never."""
 
     def folder_in(self, root: Path) -> Path:
-        """Return where the catalog stands.
+        """Return the folder of the catalog.
 
-        Raises ValueError if that is among the products: neither may be within the other.
+        Raises ValueError if it contains the folder of the products, or is within it.
         """
         own = root / CATALOG_FOLDER
         folder = self.folder or own

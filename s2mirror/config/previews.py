@@ -1,4 +1,4 @@
-"""How previews are made, and how tokens for them are had."""
+"""The options of previews, and of the tokens for them."""
 
 import re
 from collections.abc import Mapping
@@ -28,13 +28,13 @@ _OF: Final = ("product", "area")
 
 
 def built_in_scripts() -> dict[str, str]:
-    """Return where the evalscripts that come with s2mirror are, by name."""
+    """Return the paths of the evalscripts that s2mirror includes, by name."""
     found = files("s2mirror").joinpath("evalscripts").iterdir()
     return {Path(str(path)).stem: str(path) for path in found if path.name.endswith(".js")}
 
 
 def script_named(value: object, folder: Path) -> Script:
-    """Return the evalscript of that name, or the one in a file. Raises ValueError for neither."""
+    """Return an included evalscript by name, or one from a file. Raises ValueError for neither."""
     known = built_in_scripts()
     text = value if isinstance(value, str) else ""
     if text in known:
@@ -55,7 +55,7 @@ def script_named(value: object, folder: Path) -> Script:
 
 
 def crs_named(value: object) -> str:
-    """Return a system by its EPSG code, or ``utm``. Raises ValueError for one we do not know."""
+    """Return an EPSG code, or ``utm``. Raises ValueError for an unknown system."""
     if value == OWN_UTM:
         return OWN_UTM
     try:
@@ -103,7 +103,7 @@ ORDERS: Final = ("mostRecent", "leastRecent", "leastCC")
 
 
 class PreviewSettings(fields.Section):
-    """Which previews there are, where from, and what they may cost."""
+    """The source, kind and allowed cost of previews."""
 
     source: Source = PreviewSource.QUICKLOOK
     of: Of = "product"
@@ -126,7 +126,7 @@ class PreviewSettings(fields.Section):
 
 
 class TokenSettings(fields.Section):
-    """How OAuth2 tokens are had."""
+    """The source of OAuth2 tokens."""
 
     client_auth: Annotated[str, fields.choice("body", "basic")] = "body"
     renew_before: fields.Duration = timedelta(seconds=60)
@@ -137,13 +137,13 @@ class TokenSettings(fields.Section):
 def overridden(
     preview: PreviewSettings, given: Mapping[str, object], folder: Path
 ) -> PreviewSettings:
-    """Return *preview* with some options changed, checked as those in the file are.
+    """Return *preview* with some options changed, with the same checks as those of the file.
 
-    Paths begin at *folder*. Raises UsageError with every fault.
+    Relative paths start at *folder*. Raises UsageError with every fault.
     """
     try:
         checked = PreviewSettings.model_validate(given, context={"folder": folder})
     except ValidationError as error:
-        faults = (fault.told("") for fault in faults_in(error, PreviewSettings))
+        faults = (fault.message("") for fault in faults_in(error, PreviewSettings))
         raise UsageError("\n".join(faults)) from error
     return preview.model_copy(update={name: getattr(checked, name) for name in given})

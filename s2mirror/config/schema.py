@@ -1,4 +1,4 @@
-"""Every option of the mirror, as frozen values. ``example.toml`` says why each is there."""
+"""Every option of the mirror, as frozen values. ``example.toml`` explains each option."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -21,18 +21,18 @@ from s2mirror.timetable import Timetable
 
 _CDSE = "dataspace.copernicus.eu"
 _STANDS_IN = {f"https://eodata.{_CDSE}": (f"https://eodata.ams.{_CDSE}",)}
-"""CDSE's store stands in two clouds; the second name always leads to the same one of them."""
+"""CDSE's store has two clouds; the second host name always resolves to the same one of them."""
 
 
 class ArchiveSettings(Section):
-    """Where products stand on disk."""
+    """Where products are stored on disk."""
 
     root: fields.OwnFolder = Field(
         description='the folder of the archive, such as "/srv/sentinel-2"'
     )
     layout: fields.Layout = "cdse"
     reserve_bytes: fields.SizeBytes = Field(default=20 * GIB, alias="reserve")
-    """Disk to keep free; downloads wait rather than touch it."""
+    """Disk space to keep free; downloads that would need it wait."""
     foreign: Annotated[str, fields.choice("report", "ignore")] = "report"
     """Whether audits and the log name entries of the archive that the mirror did not make."""
 
@@ -43,11 +43,11 @@ class ArchiveSettings(Section):
 
 
 class LedgerSettings(Section):
-    """Where the ledger stands."""
+    """Where the ledger is stored."""
 
     path: fields.AnyPath = Field(default=Path("s2mirror.sqlite"), validate_default=True)
     history_keep: fields.PositiveDuration = timedelta(days=365)
-    """How long the history of products that are gone is kept; the products stay known."""
+    """How long the history of removed products is kept; the products themselves stay known."""
 
 
 class CatalogSettings(Section):
@@ -71,10 +71,10 @@ class StoreSettings(Section):
 
     endpoint: fields.Url = f"https://eodata.{_CDSE}"
     fallback_endpoints: tuple[fields.Url, ...] | None = None
-    """Asked, in this order, while the endpoint cannot be reached; None for CDSE's second cloud."""
+    """Used, in this order, while the endpoint cannot be reached; None for CDSE's second cloud."""
     prefer_again: fields.PositiveDuration = timedelta(minutes=15)
     key_expires: fields.Day = None
-    """The last day of the key pair; None to be warned of none."""
+    """The last day on which the key pair is valid; None for no warning."""
     key_2_expires: fields.Day = None
     bucket: fields.Text = "eodata"
     region: fields.Text = "default"
@@ -83,7 +83,8 @@ class StoreSettings(Section):
     read_timeout: fields.PositiveDuration = timedelta(seconds=60)
     min_rate_bytes_per_second: fields.SizeBytes = Field(default=10_000, alias="min_rate")
     min_rate_period: fields.PositiveDuration = timedelta(seconds=60)
-    """A connection slower than that for so long is cut, and the file goes on on another."""
+    """A connection below ``min_rate`` for this long is closed; its file continues on another
+    one."""
     requests_per_minute: Annotated[int, fields.whole(1)] = 2000
 
     @property
@@ -95,7 +96,7 @@ class StoreSettings(Section):
 
 
 class EndpointSettings(Section):
-    """The services beside catalog and store."""
+    """The endpoints of the other services."""
 
     token_url: fields.Url = (
         f"https://identity.{_CDSE}/auth/realms/CDSE/protocol/openid-connect/token"
@@ -105,14 +106,14 @@ class EndpointSettings(Section):
 
 
 class NetworkSettings(Section):
-    """What every connection shares."""
+    """Options of all connections."""
 
     ca_file: fields.ExistingFile = None
     """Certificates of a private authority, PEM; None for the system's own."""
 
 
 class DownloadSettings(Section):
-    """How products are fetched, and fetched again."""
+    """How products are downloaded and retried."""
 
     parallel_products: Annotated[int, fields.whole(1, 64)] = 2
     tries_per_file: Annotated[int, fields.whole(1, 100)] = 3
@@ -123,7 +124,7 @@ class DownloadSettings(Section):
     quarantine_retry: fields.DurationOrNever = timedelta(days=7)
     """After this time in quarantine, a product is tried again."""
     timetable: tuple[TimetableHours, ...] = ()
-    """Hours of less than full speed; the first that fit decide."""
+    """Hours with a limited rate; the first entry that matches applies."""
     time_zone: Zone = ZoneInfo("UTC")
 
     @property
@@ -142,12 +143,12 @@ class DownloadSettings(Section):
 
 
 class QuotaSettings(Section):
-    """The account's volume per thirty days, and how it is shared out."""
+    """The account's download quota per 30 days, and the part reserved for new images."""
 
     per_30_days: fields.SizeOrUnlimited = 12 * 10**12
     """None: no limit."""
     reserve_percent: fields.Percent = 10.0
-    """This part is kept for what was sensed within *fresh*."""
+    """This part is reserved for products sensed within *fresh*."""
     fresh: fields.PositiveDuration = timedelta(days=7)
 
 
@@ -164,7 +165,7 @@ class ProcessSettings(Section):
 
 
 class SupersedeSettings(Section):
-    """What becomes of an older version when a newer one of the same image is held."""
+    """What happens to an older version when a newer one of the same image is held."""
 
     policy: Annotated[SupersedePolicy, fields.choice(*SupersedePolicy)] = (
         SupersedePolicy.REPLACE_AFTER_GRACE
@@ -173,19 +174,19 @@ class SupersedeSettings(Section):
 
 
 class DeletedSettings(Section):
-    """What becomes of a held product that was deleted upstream."""
+    """What happens to a held product that was deleted upstream."""
 
     policy: Annotated[DeletedPolicy, fields.choice(*DeletedPolicy)] = DeletedPolicy.KEEP
     interval: fields.PositiveDuration = timedelta(days=1)
 
 
 class PruneSettings(Section):
-    """What may be deleted, and how much at once."""
+    """Which products may be removed, and how many at once."""
 
     after: fields.DurationOrNever = None
-    """How long a processed product stays; None for ever."""
+    """How long a processed product is kept; None for ever."""
     keep_newest: Annotated[int | None, fields.whole(1)] = None
-    """Per area: processed products beyond the newest this many go. None: no such limit."""
+    """Of each area, only this many of the newest processed products are kept; None for no limit."""
     require_processed: fields.Flag = True
     trash_keep: fields.Duration = timedelta(days=7)
     staging_keep: fields.Duration = timedelta(days=7)
@@ -195,19 +196,19 @@ class PruneSettings(Section):
 
 
 class LogSettings(Section):
-    """How the mirror speaks."""
+    """How the mirror logs."""
 
     level: Annotated[str, fields.choice("debug", "info", "warning", "error")] = "info"
     format: Annotated[str, fields.choice("auto", "json", "text")] = "auto"
 
 
 def _section() -> Any:  # noqa: ANN401 - stands for a field of any section's type
-    """Return a field whose absence in the file is an empty table."""
+    """Return a field with an empty table as its default."""
     return Field(default_factory=dict, validate_default=True)
 
 
 class Settings(Section):
-    """The whole configuration: one TOML file, plus the secrets from elsewhere."""
+    """The whole configuration: the TOML file, and the secrets."""
 
     archive: ArchiveSettings = _section()
     ledger: LedgerSettings = _section()
@@ -242,11 +243,11 @@ class Settings(Section):
         return area.interval or self.catalog.interval
 
     def prune_after(self, area: Area) -> timedelta | None:
-        """Return how long a processed product of *area* stays; None for ever."""
+        """Return how long a processed product of *area* is kept; None for ever."""
         if area.prune_after is None:
             return self.prune.after
         return area.prune_after if isinstance(area.prune_after, timedelta) else None
 
     def keep_newest(self, area: Area) -> int | None:
-        """Return how many of the newest products of *area* stay; None for no such limit."""
+        """Return how many of the newest products of *area* are kept; None for no limit."""
         return area.keep_newest or self.prune.keep_newest

@@ -1,4 +1,4 @@
-"""The timetable as people write it: ``"Mon-Fri 07:00-19:00 20 MB/s"``."""
+"""The text form of the timetable: ``"Mon-Fri 07:00-19:00 20 MB/s"``."""
 
 import re
 from datetime import time
@@ -36,7 +36,7 @@ def _hours(value: object) -> Hours:
 
 
 def _time(text: str) -> time:
-    """Return a wall clock's time; 24:00 is the midnight that ends the day."""
+    """Return a time of day; 24:00 is the midnight at the end of the day."""
     return time() if text == "24:00" else time.fromisoformat(text)
 
 

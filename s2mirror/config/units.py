@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: ``"15 min"``, ``"200 GiB"``."""
+"""The text forms of durations and sizes: ``"15 min"``, ``"200 GiB"``."""
 
 import re
 from collections.abc import Mapping

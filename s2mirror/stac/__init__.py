@@ -1,4 +1,4 @@
-"""The archive in STAC's words: items, collections and catalogs of what stands on this disk."""
+"""The archive as STAC: items, collections and catalogs of the held products."""
 
 from s2mirror.stac.assets import asset_facts, asset_key, asset_keys
 from s2mirror.stac.catalogs import Box, catalog, collection, collection_link, month_extent

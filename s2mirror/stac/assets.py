@@ -1,6 +1,6 @@
-"""Which files of a SAFE are assets, under which keys, and what can be said of each.
+"""The assets of a product: which files, under which keys, with which fields.
 
-Keys, titles and roles are those of CDSE's own items, so that what reads those reads these.
+Keys, titles and roles are those of CDSE's items, so that programs for those can read these.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _METADATA: Final = MappingProxyType(
 _MASKS: Final = MappingProxyType({"MSK_CLDPRB": "CLD", "MSK_SNWPRB": "SNW"})
 _SIZES: Final = MappingProxyType({10: 10_980, 20: 5_490, 60: 1_830})
 _FIRST_OFFSET_BASELINE: Final = "04.00"
-"""Since this baseline 1000 is added to every reflectance, so that none is below zero."""
+"""From this baseline on, 1000 is added to every reflectance, so that none is negative."""
 _BANDS: Final[Mapping[str, tuple[str, str, float, int]]] = MappingProxyType(
     {
         "B01": ("Coastal aerosol (band 1)", "coastal", 0.443, 60),
@@ -69,9 +69,9 @@ _SCENE_CLASSES: Final = (
 
 
 def asset_key(path: str) -> str:
-    """Return the key of a file's asset, ``""`` for a file that is none.
+    """Return the key of a file's asset, or ``""`` if the file is not an asset.
 
-    Images are told by the end of their names, which is the same in all of ESA's naming conventions.
+    Images are recognized by the end of their names, which all of ESA's naming conventions share.
     """
     if "/IMG_DATA/" in path and (key := _BY_TAIL.get(path[-_TAIL_CHARACTERS:])):
         return key
@@ -88,7 +88,7 @@ def _image_key(path: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _other_key(path: str) -> str:
-    """Return the key of another file, by its name with a slash before it unless it lies on top."""
+    """Return the key of a file by the end of its path; files at the top have no slash."""
     if path.endswith("-ql.jpg"):
         return "" if path.startswith("/") else "thumbnail"
     name = path.removeprefix("/")
@@ -109,13 +109,13 @@ def asset_keys(collection: str) -> tuple[str, ...]:
     bands = (f"{name}_{gsd}m" for name, (*_, own) in _BANDS.items() for gsd in _SIZES if gsd >= own)
     maps = (f"{name}_{gsd}m" for name in ("AOT", "SCL", "TCI", "WVP") for gsd in _SIZES)
     masks = (f"{name}_{gsd}m" for name in ("CLD", "SNW") for gsd in (20, 60))
-    # B01 comes at 20 m as well, made finer than it was measured.
+    # L2A has B01 at 20 m too, resampled from 60 m.
     return tuple(sorted({*bands, *maps, *masks, "B01_20m", *others}))
 
 
 @lru_cache(maxsize=1024)
 def asset_facts(key: str, baseline: str) -> Mapping[str, Any]:
-    """Return what is true of every asset of that key, apart from where it is."""
+    """Return the fields that all assets of a key share."""
     if key == "thumbnail":
         roles = ["thumbnail", "overview"]
         return {"type": "image/jpeg", "title": "Quicklook", "roles": roles}
@@ -127,7 +127,7 @@ def asset_facts(key: str, baseline: str) -> Mapping[str, Any]:
 
 
 def preview_facts(path: str, name: str) -> dict[str, Any]:
-    """Return what is true of an image that was drawn of a product."""
+    """Return the fields of a preview's asset."""
     stem, _, suffix = path.rpartition(".")
     number = stem.partition(f".{name}-")[2]
     title = f"Preview: {name}" + (f", part {number}" if number else "")
@@ -137,7 +137,7 @@ def preview_facts(path: str, name: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=1024)
 def asset_grid(key: str, grid: tuple[int, int, int]) -> Mapping[str, Any]:
-    """Return where an image lies, by its tile's EPSG code and north-west corner in metres."""
+    """Return an image's grid fields, from the EPSG code and north-west corner of its tile."""
     step, (epsg, west, north) = _gsd(key), grid
     if key in {"PVI", "thumbnail"} or not step:
         return {}
@@ -150,7 +150,7 @@ def asset_grid(key: str, grid: tuple[int, int, int]) -> Mapping[str, Any]:
 
 
 def _gsd(key: str) -> int:
-    """Return an image's pixel size in metres; 0 for what is no image."""
+    """Return the pixel size of an image in metres; 0 for other files."""
     name, _, told = key.partition("_")
     if told.endswith("m") and told[:-1].isdigit():
         gsd = int(told[:-1])

@@ -30,7 +30,7 @@ Box = tuple[float, float, float, float]
 def catalog(
     name: str, title: str, links: Sequence[Mapping[str, str]], **more: object
 ) -> dict[str, Any]:
-    """Return a catalog of what *links* lead to."""
+    """Return a STAC catalog with *links*."""
     return {
         "type": "Catalog",
         "stac_version": "1.1.0",
@@ -50,7 +50,7 @@ def collection(
     start: str,
     assets: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Return a collection of this archive, open at its newest end."""
+    """Return a STAC collection of this archive, without an end of its period."""
     title, content = _LEVELS.get(name, (name, "products"))
     found = {
         "type": "Collection",
@@ -71,9 +71,9 @@ def collection(
 
 
 def collection_link(name: str, folder: Path | None, catalog_url: str) -> dict[str, str]:
-    """Return the link to its collection that an item needs which stands by itself.
+    """Return the link to the collection for an item outside of any catalog.
 
-    It leads into the catalog in *folder*; without one to the collection that the item is from.
+    It leads to the local catalog in *folder*; without a folder, to CDSE's collection.
     """
     there = f"{catalog_url.rstrip('/')}/collections/{name}"
     href = f"{folder / name / 'collection.json'}" if folder else there
@@ -81,10 +81,10 @@ def collection_link(name: str, folder: Path | None, catalog_url: str) -> dict[st
 
 
 def month_extent(sensed_at: datetime, box: Box) -> tuple[Box, str]:
-    """Return an item's extent, rounded outwards to whole degrees and the start of its month.
+    """Return the bounding box of an item in whole degrees, and the start of its month.
 
-    So a collection's extent, grown item by item, changes seldom. Across the antimeridian it is
-    the whole width.
+    Rounding keeps a collection's extent from changing with every item. Across the antimeridian, the
+    box spans all longitudes.
     """
     west, south, east, north = box
     if west > east:

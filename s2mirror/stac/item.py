@@ -1,4 +1,4 @@
-"""One product of the archive as a STAC item: what CDSE says of it, and where its files are here."""
+"""A held product as a STAC item: CDSE's properties, and the paths of the local files."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -29,10 +29,10 @@ _EXTENSIONS: Final = {
     "storage": f"{_HOST}/storage/v2.0.0/schema.json",
     "view": f"{_HOST}/view/v1.1.0/schema.json",
 }
-"""By what stands before the colon of a field's name.
+"""Schemas by the prefix of a field's name.
 
-``eopf`` is not among them: its schema asks for another address than the one that it is published
-at, so that no item which claims it is valid.
+``eopf`` is not among them: its schema requires another address than the one at which it is
+published, so that no item that names it is valid.
 """
 _STORES: Final = "storage:schemes"
 _NO_ASSETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
@@ -41,10 +41,10 @@ _NO_ASSETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 def item(
     archived: ArchivedProduct, *, folder: str, links: Sequence[Mapping[str, str]], bucket: str
 ) -> dict[str, Any]:
-    """Return a product that stands in the archive as a STAC item.
+    """Return a held product as a STAC item.
 
-    *folder* is where its files are, as they are to be named from the item: a path, relative or
-    absolute, without a slash at its end.
+    *folder* is the path of the product as links in the item need it: relative or absolute, without
+    a trailing slash.
     """
     from shapely.geometry import mapping  # noqa: PLC0415 - writers of items use it, others do not
 
@@ -68,7 +68,7 @@ def item(
 
 
 def item_properties(archived: ArchivedProduct, *, bucket: str) -> dict[str, Any]:
-    """Return what the catalog says of a product as it wrote it, and whence our bytes are."""
+    """Return the catalog's properties of a product, with the source of its bytes added."""
     return {
         **(archived.properties or known_properties(archived.product)),
         "s2mirror:source": source_of(archived.product.s3_prefix, bucket=bucket),
@@ -79,12 +79,12 @@ def item_properties(archived: ArchivedProduct, *, bucket: str) -> dict[str, Any]
 
 
 def source_of(s3_prefix: str, *, bucket: str) -> str:
-    """Return where the bytes of a product are from."""
+    """Return the S3 address from which a product was downloaded."""
     return f"s3://{bucket}/{s3_prefix}"
 
 
 def assets_of(archived: ArchivedProduct, *, folder: str) -> dict[str, dict[str, Any]]:
-    """Return an asset for each image, metadata file and preview, with proven size and digest."""
+    """Return an asset for each image, metadata file and preview, with verified size and digest."""
     baseline, grid = archived.product.baseline, _grid(archived.product.tile)
     assets = {}
     for file in archived.files:
@@ -110,7 +110,8 @@ def extensions_of(
 ) -> tuple[str, ...]:
     """Return the extensions that an item's fields belong to, sorted.
 
-    Most schemas want one field of theirs at least, so nothing is claimed for what might be there.
+    Most schemas require at least one of their fields, so only extensions with a field in use are
+    listed.
     """
     names = {name for name, value in properties.items() if _counts(name, value)}
     for asset in assets.values():
@@ -125,10 +126,10 @@ def _extensions(names: frozenset[str]) -> tuple[str, ...]:
 
 
 def _counts(name: str, value: object) -> bool:
-    """Tell whether a property has a value that its extension's schema could take."""
+    """Return whether a property has a value that its extension's schema permits."""
     if name != _STORES:
         return value is not None
-    # CDSE's older items do not say of what type their stores are, as version 2 wants it.
+    # CDSE's older items lack the type of their stores, which version 2 requires.
     stores = value.values() if isinstance(value, dict) else [None]
     return all(isinstance(store, dict) and "type" in store for store in stores)
 
@@ -142,7 +143,7 @@ def _grid(tile: str) -> tuple[int, int, int] | None:
 
 
 def known_properties(product: Product) -> dict[str, Any]:
-    """Return what the ledger knows, for a product whose own properties were not kept."""
+    """Return properties from the ledger's values, for a product whose own ones were not stored."""
     clouds = product.cloud_cover_percent
     return {
         "datetime": iso_time(product.sensed_at),
@@ -160,7 +161,7 @@ def known_properties(product: Product) -> dict[str, Any]:
 
 
 def iso_time(moment: datetime | None) -> str | None:
-    """Return an instant as STAC writes it, in UTC."""
+    """Return an instant in UTC in STAC's format."""
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

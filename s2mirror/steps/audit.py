@@ -45,12 +45,12 @@ class AuditReport:
     size_bytes: int
     faults: tuple[Fault, ...]
     foreign: tuple[ForeignEntry, ...]
-    """What the mirror did not make and leaves alone; no fault."""
+    """Entries that the mirror did not make and does not change; they are no faults."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Auditor:
-    """Checks the invariants. Reads only."""
+    """Checks the invariants. It only reads."""
 
     ledger: Ledger
     archive: Archive
@@ -58,7 +58,7 @@ class Auditor:
     workers: Executor
     """Reads and hashes files in parallel."""
     mirror_runs: Callable[[], bool]
-    """Whether a mirror runs: then it may be moving products at this time."""
+    """Whether a mirror runs: it may be moving products meanwhile."""
     report_foreign: bool
     """Whether foreign products in the tree are reported."""
     also: Callable[[], Iterable[Fault]] = tuple

@@ -63,7 +63,7 @@ class CapacityProbe:
 
 
 def _words(quota: QuotaPolicy, more_at: datetime | None) -> str:
-    """Return for which images quota is missing, and when more is available."""
+    """Return a text: for which images quota is missing, and when more is available."""
     kept = f"for images older than {quota.fresh.days} d" if quota.reserve_percent else "for it"
     later = f"; more is available from about {more_at:%Y-%m-%d %H:%M} UTC on" if more_at else ""
     return f"{kept} within 30 days (quota.per_30_days){later}"

@@ -58,7 +58,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certifier:
-    """Reconciles the catalog with ledger and disk. Reads only."""
+    """Reconciles the catalog with ledger and disk. It only reads."""
 
     catalog: StacCatalog
     ledger: Ledger

@@ -32,13 +32,13 @@ class FairQueue:
         self.ledger.state.set(VIRTUAL_CLOCKS, clocks.given)
 
     def policy(self, required_bytes: RequiredBytes, fresh_since: datetime) -> QueuePolicy:
-        """Return what decides the order."""
+        """Return the policy that decides the order of the queue."""
         return QueuePolicy(areas=self.areas, fresh_since=fresh_since, size_bytes=required_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimer:
-    """Claims one product after the other. Any thread may use it: no capacity is used twice."""
+    """Claims products one by one. Any thread may use it: no capacity is used twice."""
 
     ledger: Ledger
     capacity_probe: CapacityProbe

@@ -32,14 +32,14 @@ class _Job(NamedTuple):
 
 
 class Connections:
-    """As many threads as the store allows connections, for all products together."""
+    """A pool of threads, one per connection that the store allows, for all products together."""
 
     def __init__(self, how_many: int) -> None:
         self._jobs: Final[PriorityQueue[_Job]] = PriorityQueue()
         self._numbers = count()
         self._closed = False
         self._lock = threading.Lock()
-        # A thread may wait for a silent socket; the process must be able to end nevertheless.
+        # A thread may wait for a silent socket; the process must still be able to end.
         self._threads = [
             threading.Thread(target=self._run, name=f"s3-{number}", daemon=True)
             for number in range(how_many)

@@ -22,7 +22,7 @@ QUEUE_LENGTH: Final = 500
 Products that wait for another attempt do not count: they must not block the others.
 """
 FEWEST: Final = 10
-"""Products of each area that are considered, at least, however many areas there are."""
+"""The smallest number of products considered per area, however many areas there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ class Enqueuer:
         )
 
     def waiting(self, areas: Collection[str]) -> list[LedgerEntry]:
-        """Return the newest products of every area, in all about the length of the queue."""
+        """Return the newest products of every area, about as many in total as the queue holds."""
         return self.ledger.products.waiting(areas, FEWEST + QUEUE_LENGTH // max(1, len(areas)))
 
     def _requeue_quarantined(self, areas: Collection[str], now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Hand out what is held, or a part of it, in forms that others read."""
+"""Export held products, or a selection of them, as CSV, GeoParquet or a STAC catalog."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -29,16 +29,16 @@ _AT_ONCE: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exporter:
-    """Writes what a query selects. Reads ledger and archive only."""
+    """Exports the products that a query selects. Only reads ledger and archive."""
 
     ledger: Ledger
     archive: Archive
     bucket: str
     catalog_url: str
-    """Whence the items came."""
+    """URL of the STAC catalog from which the items are."""
 
     def csv(self, query: ArchiveQuery, out: TextIO) -> int:
-        """Write one line per product, with a head line; return how many products."""
+        """Write a header and one line per product; return the number of products."""
         writer = csv.writer(out)
         writer.writerow(_COLUMNS)
         done = 0
@@ -48,7 +48,7 @@ class Exporter:
         return done
 
     def geoparquet(self, query: ArchiveQuery, folder: Path) -> dict[Path, int]:
-        """Write one file per collection into *folder*; return how many products each has."""
+        """Write one file per collection into *folder*; return the number of products of each."""
         written = {}
         for name in query.collections or COLLECTIONS:
             path = folder / f"{name}.parquet"
@@ -59,7 +59,7 @@ class Exporter:
     def geoparquet_of(
         self, collection: str, query: ArchiveQuery, path: Path, stop: StopFlag | None = None
     ) -> int:
-        """Write the products of one collection; without any, nothing is written."""
+        """Write the products of one collection; without products, no file is written."""
         of_one = query.of(collection)
         if not self.ledger.archived_products.ids(of_one):
             return 0
@@ -70,14 +70,15 @@ class Exporter:
             _heeding(self.ledger.archived_products.summaries(of_one), stop or StopFlag()),
             root=self.archive.root,
             bucket=self.bucket,
-            # Not the local collection: rows are served to other machines, where its path is none.
+            # Not the local collection: its path does not exist on other machines that read the
+            # rows.
             links=[collection_link(collection, None, self.catalog_url)],
         )
 
     def stac(self, query: ArchiveQuery, local_catalog_updater: LocalCatalogUpdater) -> int:
-        """Write a static catalog of its own; return how many items it has.
+        """Write a separate static catalog; return the number of its items.
 
-        Raises UsageError if its folder holds anything else.
+        Raises UsageError if its folder has any other content.
         """
         static_catalog = local_catalog_updater.static_catalog
         if static_catalog is None:

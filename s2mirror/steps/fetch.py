@@ -142,7 +142,7 @@ class Fetcher:
             check_announced(document, entry)
             check_promises(promised, listing)
         except IntegrityError:
-            receiver.stage.drop(manifest.NAME)  # no digest verifies it, so it may be what is wrong
+            receiver.stage.drop(manifest.NAME)  # no digest verifies it: it may be the wrong file
             raise
         drop_unverifiable(receiver.stage, known, promised)
         self.ledger.file_lists.put_listing(entry.product.id, listing)

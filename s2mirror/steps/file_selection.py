@@ -1,4 +1,4 @@
-"""Select the files of a product: by its areas, by request, and those held already."""
+"""Select the files of a product: those of its areas, requested ones, and held ones."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ class SelectionPolicy:
         return cls({area.name: area.selection for area in areas} | {ASKED_FOR: WHOLE})
 
     def wanted_by_areas(self, entry: LedgerEntry) -> Selection:
-        """Return what the areas of a product want together; everything if it has no area."""
+        """Return the files that the areas of a product want; all files if it has no area."""
         found = [self.by_area[name] for name in entry.areas if name in self.by_area]
         selected = found[0] if found else WHOLE
         for more in found[1:]:
@@ -29,9 +29,9 @@ class SelectionPolicy:
         return selected
 
     def of(self, entry: LedgerEntry, asked: Selection | None) -> Selection:
-        """Return what to download of a product; *asked* is what a person requested, if any.
+        """Return the files to download; *asked* are the files that a person requested, if any.
 
-        Never less than what is held already.
+        Always includes the files that are held already.
         """
         selected = self.wanted_by_areas(entry)
         if asked is not None:

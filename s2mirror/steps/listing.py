@@ -21,7 +21,7 @@ _ALARM_SHARE: Final = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """How many items one query may list."""
+    """The number of items that one query may list."""
 
     items: int = 4000
     """After so many items, a new query lists the rest."""
@@ -34,7 +34,7 @@ CDSE_WINDOWS: Final = Windows()
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A page, and up to where the listing is complete with it."""
+    """A page, and the time up to which the listing is complete with it."""
 
     page: Page
     reached: datetime | None = None

@@ -1,8 +1,8 @@
-"""Keep a STAC catalog of the archive current, product by product.
+"""Keep the STAC catalog of the archive up to date, product by product.
 
-Whatever step moves a product into the tree or out of it, the ledger notes that in the same
-transaction. Here those notes are carried out, files before facts: a note goes when its item is
-written or removed. So a crash costs a repetition, and no step needs to know of the catalog.
+When a step moves a product into the tree or out of it, the ledger notes the change in the same
+transaction. This step processes the notes, files before rows: a note is deleted after its item is
+written or removed. So a crash costs a repetition, and no other step depends on the catalog.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -29,23 +29,23 @@ from s2mirror.stop import StopFlag
 
 AT_ONCE: Final = 50
 _MARK: Final = "s2mirror:source"
-"""A property that only items of ours have: nothing else is ever removed."""
+"""A property that only the mirror's items have: no other file is ever removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalCatalogUpdater:
-    """Exports the items of archived products."""
+    """Writes and removes the items of held products."""
 
     ledger: Ledger
     archive: Archive
     static_catalog: StaticCatalog | None
-    """None when no catalog is wanted."""
+    """None if no catalog is configured."""
     bucket: str
     catalog_url: str
-    """Whence the items came."""
+    """URL of the STAC catalog from which the items are."""
 
     def begin(self) -> None:
-        """Make sure that the notes are of this catalog; of another one, all begins anew."""
+        """Note every product as changed if the notes belong to another catalog."""
         if self.static_catalog is not None and not (self._is_known and self.static_catalog.exists):
             self.ledger.changes.note_all()
             self.static_catalog.rewrite_lists()
@@ -54,7 +54,7 @@ class LocalCatalogUpdater:
 
     @property
     def _wanted(self) -> str:
-        """Where the catalog is to be, as seen from the archive; empty for nowhere."""
+        """The configured folder of the catalog, relative to the archive; empty for none."""
         return relpath(self.static_catalog.folder, self.archive.root) if self.static_catalog else ""
 
     @property
@@ -62,7 +62,7 @@ class LocalCatalogUpdater:
         return self.ledger.state.get(LOCAL_CATALOG_FOLDER) == self._wanted
 
     def catch_up(self, limit: int = AT_ONCE) -> int:
-        """Carry out the newest notes, at most *limit*; return how many products that were."""
+        """Process the newest notes, at most *limit*; return the number of products."""
         if self.static_catalog is None:
             self.ledger.changes.forget()
             return 0
@@ -74,14 +74,14 @@ class LocalCatalogUpdater:
         return len(batch.ids)
 
     def catch_up_all(self, stop: StopFlag) -> int:
-        """Carry out all notes; return how many products that were."""
+        """Process all notes; return the number of products."""
         done = 0
         while not stop.is_set() and (count := self.catch_up()):
             done += count
         return done
 
     def rebuild(self, stop: StopFlag) -> int:
-        """Write every item and list anew, and remove items of what does not stand any more."""
+        """Write every item and list again, and remove the items of products that are not held."""
         if self.static_catalog is None:
             return 0
         self.begin()
@@ -153,7 +153,7 @@ class LocalCatalogUpdater:
         )
 
     def _write(self, ids: Iterable[str]) -> None:
-        """Make the items of these products be what the ledger says of them."""
+        """Write or remove the items of these products, by their state in the ledger."""
         archived_products = self.ledger.archived_products.find(ids)
         known = self.ledger.products.find(set(ids) - set(archived_products))
         self.put(
@@ -163,7 +163,7 @@ class LocalCatalogUpdater:
     def put(
         self, archived_products: Iterable[ArchivedProduct], gone: Collection[ItemPath] = ()
     ) -> None:
-        """Write the items of these products, and remove those that are gone."""
+        """Write the items of these products, and remove those of *gone* ones."""
         if self.static_catalog is not None:
             put = {item_path_of(found.product): self._written(found) for found in archived_products}
             self.static_catalog.update(put, gone)
@@ -182,7 +182,7 @@ class LocalCatalogUpdater:
         return ItemDocument(document=document, extent=_extent(archived))
 
     def _folder(self, archived: ArchivedProduct, item_path: ItemPath) -> str:
-        """Return where a product's files are, as seen from its item."""
+        """Return the path of a product's folder, relative to its item."""
         if self.static_catalog is None:
             return str(self.archive.folder(archived.path))
         return relpath(
@@ -190,7 +190,7 @@ class LocalCatalogUpdater:
         )
 
     def _extents(self) -> dict[str, CollectionExtent]:
-        """Return how far the products of each collection reach."""
+        """Return the extent of each collection."""
         found: dict[str, CollectionExtent | None] = {}
         for entry in self.ledger.products.in_tree():
             name, footprint = entry.product.collection, unpack(entry.product.footprint_wkb)

@@ -1,4 +1,4 @@
-"""Make the previews that are due: of what was archived, and of areas. Nothing waits for them."""
+"""Make the previews that are due, of products and of areas. No download waits for them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,24 +25,24 @@ from s2mirror.steps.preview_files import PreviewMaker
 from s2mirror.stop import StopFlag
 
 BATCH: Final = 100
-"""So many products are looked at in one go."""
+"""The largest number of products in one run."""
 _EVERYBODYS_PROBLEM: Final = (CredentialError, TokenError, QuotaError)
-"""No image can be bought for a while: not this one, nor the next."""
+"""Errors of the service or the account: for a while, no image can be rendered."""
 _REST: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """When an area is drawn apart from what is archived, and from which images."""
+    """When to make an area's own previews, and from which images."""
 
     every: timedelta
     window: timedelta
-    """How far back images are looked for."""
+    """How old the images of the preview may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Previewer:
-    """Knows which previews are due, and what becomes of those that fail."""
+    """Makes the previews that are due, and defers or records those that fail."""
 
     ledger: Ledger
     maker: PreviewMaker
@@ -56,12 +56,11 @@ class Previewer:
     jitter: Callable[[], float]
 
     def make_due(self, stop: StopFlag) -> Iterator[Preview]:
-        """Make what is due; yield what comes of each wish.
+        """Make the previews that are due; yield the result of each.
 
-        A wish that fails is tried again later, or recorded with its reason, and keeps no other
-        from its turn. When no image can be bought, those that cost nothing are made all the
-        same, and the reason is raised at the end: CredentialError, TokenError, QuotaError or
-        PreviewUnavailable.
+        A preview that fails is tried again later, or recorded with its reason; the others are made.
+        If no image can be rendered by the service, the previews without cost are made, and the
+        reason is raised at the end: CredentialError, TokenError, QuotaError or PreviewUnavailable.
         """
         turn = _Turn(self, stop)
         yield from turn.make_products()
@@ -71,7 +70,7 @@ class Previewer:
 
 
 class _Turn:
-    """One look at what is due."""
+    """One run over the previews that are due."""
 
     def __init__(self, previewer: Previewer, stop: StopFlag) -> None:
         self._previewer = previewer
@@ -80,14 +79,14 @@ class _Turn:
         self.trouble: MirrorError | None = None
 
     def make_products(self) -> Iterator[Preview]:
-        """Make what is due of products, the newest first."""
+        """Make the due previews of products, newest first."""
         due = self._previews.due(self._previewer.now(), BATCH)
         entries = self._previewer.ledger.products.find(due)
         for product_id, attempts in due.items():
             yield from self._make_all(entries[product_id], attempts)
 
     def make_areas(self) -> Iterator[Preview]:
-        """Make the images of areas whose time has come; one that fails has its turn again."""
+        """Make the previews of areas that are due; one that fails stays due."""
         schedule, now = self._previewer.schedule, self._previewer.now()
         if schedule is None:
             return
@@ -102,7 +101,7 @@ class _Turn:
                     yield preview
 
     def _make_all(self, entry: LedgerEntry, attempts: int) -> Iterator[Preview]:
-        """Make every image that a product's areas want and that is not there yet."""
+        """Make every preview of a product that its areas want and that does not exist yet."""
         rules, areas = self._previewer.rules, self._previewer.areas
         tasks = preview_tasks(entry, rules, areas) if entry.state in HELD else ()
         missing = [w for w in tasks if w.name not in self._previews.of(w.subject)]
@@ -117,7 +116,7 @@ class _Turn:
             self._previews.settle(entry.product.id)
 
     def _try(self, task: PreviewTask, *, final: bool) -> Iterator[Preview]:
-        """Yield what comes of a wish; nothing, if it is to be tried again later."""
+        """Yield the result of a preview; nothing, if it is tried again later."""
         self._stop.raise_if_set()
         if self.trouble is not None and task.rule.source is PreviewSource.PROCESS:
             return
@@ -137,7 +136,7 @@ class _Turn:
         return preview
 
     def _later(self, product_id: str, attempts: int) -> None:
-        """Let a product have another turn; what is everybody's problem is no attempt of its own."""
+        """Schedule another attempt; errors of service or account do not count."""
         previewer = self._previewer
         now = previewer.now()
         if self.trouble is not None:

@@ -1,4 +1,4 @@
-"""Make one preview: find or buy its images, put them into the archive, write it down."""
+"""Make one preview: find or render its images, put them into the archive, record it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ _LOCAL: Final = (PreviewSource.QUICKLOOK, PreviewSource.TCI)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewMaker:
-    """Makes previews, within the month's allowance and never at the cost of the reserve of disk."""
+    """Makes previews within the month's allowance, and without using the disk's reserve."""
 
     ledger: Ledger
     archive: Archive
@@ -38,16 +38,16 @@ class PreviewMaker:
     """Raises CredentialError if there is no OAuth client."""
     product_images: ProductImages
     allowance: Spending
-    """Of a calendar month."""
+    """Limits per calendar month."""
     folder: str
-    """Where previews go, relative to the archive root."""
+    """The folder of previews, relative to the archive root."""
     reserve_bytes: int
     now: Callable[[], datetime]
 
     def make(self, task: PreviewTask, stop: StopFlag) -> Preview:
-        """Make one preview, put it into the archive and write it down.
+        """Make one preview, put it into the archive and record it.
 
-        Files before facts: after a crash between the two it is made once more.
+        Files before rows: after a crash between the two, the preview is made again.
         """
         if self.archive.free_bytes() < self.reserve_bytes:
             raise ArchiveError(
@@ -76,7 +76,7 @@ class PreviewMaker:
         paths: tuple[str, ...] = (),
         units: float = 0.0,
     ) -> Preview:
-        """Return what came of a wish, as the ledger keeps it."""
+        """Return the result of a preview as the ledger records it."""
         return Preview(
             subject=task.subject,
             name=task.name,
@@ -88,7 +88,7 @@ class PreviewMaker:
         )
 
     def render(self, task: PreviewTask, stop: StopFlag) -> list[RenderedImage]:
-        """Find or buy the images of a wish; nothing is kept."""
+        """Return the images of a preview, found in the product or rendered; nothing is stored."""
         if task.rule.source in _LOCAL:
             return [self._found(task)]
         renderer, requests = self.renderer(), requests_of(task)
@@ -96,7 +96,7 @@ class PreviewMaker:
         return [self._bought(renderer, request, stop) for request in requests]
 
     def _require_allowance(self, requests: tuple[RenderRequest, ...]) -> None:
-        """Buy no part of an image of which the month's allowance leaves out another."""
+        """Raise QuotaError unless the month's allowance covers all parts of an image."""
         month = month_of(self.now())
         units = sum(units_of(request.extent, request.script) for request in requests)
         spent, most = self.ledger.previews.spending(month), self.allowance
@@ -104,7 +104,7 @@ class PreviewMaker:
             raise QuotaError(self._used_up(month, units))
 
     def _found(self, task: PreviewTask) -> RenderedImage:
-        """Return an image that the product brought along."""
+        """Return an image that is part of the product."""
         entry = task.entry
         if entry is None or entry.path is None:
             raise UsageError(
@@ -121,7 +121,7 @@ class PreviewMaker:
     def _bought(
         self, renderer: PreviewRenderer, request: RenderRequest, stop: StopFlag
     ) -> RenderedImage:
-        """Draw one image, reserving its price first; put right what it really cost."""
+        """Render one image: reserve its estimated cost first, then record the true one."""
         units, month = units_of(request.extent, request.script), month_of(self.now())
         if not self.ledger.previews.reserve(month, units, allowance=self.allowance):
             raise QuotaError(self._used_up(month, units))
@@ -147,9 +147,10 @@ class PreviewMaker:
 
 
 def put_all(archive: Archive, stem: str, images: Sequence[RenderedImage]) -> tuple[str, ...]:
-    """Put those of an image's parts that are not empty into a folder; return their paths there.
+    """Store the parts of an image that are not empty; return their paths.
 
-    A part's number is its place among all, so that it has the same name when it is drawn anew.
+    A part is numbered by its position among all parts, so that its name stays the same when it is
+    rendered again.
     """
     return tuple(
         _put(archive, stem, number, image)
@@ -159,7 +160,7 @@ def put_all(archive: Archive, stem: str, images: Sequence[RenderedImage]) -> tup
 
 
 def _put(archive: Archive, stem: str, number: int, image: RenderedImage) -> str:
-    """Put an image and what places it on the map into a folder; return its path there."""
+    """Store an image and its georeferencing files; return the image's path."""
     name = f"{stem}-{number + 1}" if number else stem
     for suffix, content in beside(image.extent, image.form).items():
         archive.put_file(name + suffix, content)
@@ -169,10 +170,10 @@ def _put(archive: Archive, stem: str, number: int, image: RenderedImage) -> str:
 
 
 def beside(extent: Extent, form: str) -> dict[str, bytes]:
-    """Return the small files that place an image on the map, by suffix.
+    """Return the georeferencing files of an image, by suffix.
 
-    Old and simple programs read the world file and the ``.prj``; GDAL and QGIS, which take the
-    system from neither for a PNG, read the ``.aux.xml``.
+    Simple programs read the world file and the ``.prj``; GDAL and QGIS read the coordinate system
+    of a PNG only from the ``.aux.xml``.
     """
     known = FORMATS[form]
     west, _, east, north = extent.bbox

@@ -1,4 +1,4 @@
-"""Runs the user's hook for archived products, and reads their processed markers."""
+"""Run the user's hook for archived products, and read their processed markers."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -29,11 +29,11 @@ class Processor:
     jitter: Callable[[], float]
 
     def process(self, stop: StopFlag) -> list[str]:
-        """Return the ids of products that are processed now: by a marker, or by the hook."""
+        """Return the ids of products that became processed, by a marker or by the hook."""
         return [*self.read_processed_markers(stop), *self.run_hook(stop)]
 
     def read_processed_markers(self, stop: StopFlag) -> list[str]:
-        """Return the ids of products beside which a consumer has put a processed marker."""
+        """Mark products that have a processed marker as processed; return their ids."""
         done = []
         for product_id, path in self.ledger.products.archived():
             if stop.is_set():
@@ -44,7 +44,7 @@ class Processor:
         return done
 
     def run_hook(self, stop: StopFlag) -> list[str]:
-        """Return the ids of products that the hook processed; without a hook, of none.
+        """Run the hook for archived products; return the ids of those that it processed.
 
         After a failure or a time-out the product stays archived and the hook runs again after a
         growing wait; the other products do not wait for that.
@@ -60,7 +60,7 @@ class Processor:
         return done
 
     def _mark(self, product_id: str, reason: str) -> bool:
-        """Mark a product as processed; return False if it is already (by its hook, or by hand)."""
+        """Mark a product as processed; return False if its hook or a person has done so already."""
         entry = self.ledger.products.get(product_id)
         if entry.state is not State.ARCHIVED:
             return False

@@ -25,7 +25,7 @@ from s2mirror.planning.supersede import plan_supersede
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruner:
-    """Removes products that rules and policies release, and nothing else."""
+    """Removes the products that rules and policies release, and no others."""
 
     ledger: Ledger
     archive: Archive
@@ -80,7 +80,7 @@ class Pruner:
         return plan
 
     def _remove_all(self, plan: PrunePlan, now: datetime) -> PrunePlan:
-        """Remove what the plan releases; return the plan with what the archive refused to move."""
+        """Remove what the plan releases; return the plan with the refused moves."""
         removed, refused = [], {}
         for removal in plan.removals:
             try:

@@ -61,12 +61,12 @@ class Receiver:
         )
 
     def finish(self, file: VerifiedFile) -> VerifiedFile:
-        """Complete a verified file: work of the disk, for which no connection should wait."""
+        """Complete a verified file. This is disk work, for which no connection should wait."""
         try:
             if not self.stage.has(file.path):
                 self.stage.finish(file.path, size_bytes=file.size_bytes)
         except MirrorError:
-            self.stop_receiving.set()  # else the others would be downloaded to their end first
+            self.stop_receiving.set()  # otherwise all other files would be downloaded first
             raise
         return file
 

@@ -1,4 +1,4 @@
-"""What a person or a consumer asks for: mark as processed, requeue, complete. One call each."""
+"""Requests of a person or a consumer: mark as processed, requeue, complete."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -24,8 +24,8 @@ def requeue(
 ) -> State:
     """Queue a failed, quarantined or pruned product again; return its state.
 
-    A product that is queued already stays as it is. One of none of *area_names*, the configured
-    areas, is downloaded all the same, because it was asked for by name. Raises UsageError for a
+    A product that is queued already stays as it is. A product of none of *area_names*, the
+    configured areas, is downloaded too, because it was requested by id. Raises UsageError for a
     product that the ledger does not know, or whose state does not permit it.
     """
     entry = ledger.products.get(product_id)

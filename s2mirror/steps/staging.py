@@ -1,4 +1,4 @@
-"""Which staged files may be used: only those of the versions that the store lists now."""
+"""Decide which staged files may be used: only versions that the store lists now."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +17,7 @@ Versions = Mapping[str, tuple[str, int]]
 
 
 def drop_stale(stage: Stage, known: Versions, listing: Listing) -> None:
-    """Drop staged files that are not of the version listed now.
+    """Drop staged files of other versions than the listed one.
 
     *known* has the version of each file. A complete file of unknown origin is kept at first, as its
     digest may verify it; see :func:`drop_unverifiable`. An incomplete manifest is dropped: after a
@@ -40,7 +40,7 @@ def drop_stale(stage: Stage, known: Versions, listing: Listing) -> None:
 
 
 def accounted(stage: Stage, known: Versions, listing: Listing) -> Listing:
-    """Return *listing* without the complete files of unknown origin.
+    """Return *listing* without the complete staged files of unknown origin.
 
     It may be stored before the first byte arrives: files staged from now on are of these versions.
     """
@@ -84,7 +84,7 @@ def check_announced(document: bytes, entry: LedgerEntry) -> None:
 
 
 def check_promises(promised: Mapping[str, ManifestObject], listing: Listing) -> None:
-    """Raise unless the store has every file of the manifest, in the same size."""
+    """Raise unless the store has every file of the manifest, with the same size."""
     sizes = {file.path: file.size_bytes for file in listing.files}
     if missing := sorted(set(promised) - set(sizes)):
         raise StoreUnavailable(

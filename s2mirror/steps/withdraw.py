@@ -1,4 +1,4 @@
-"""Read the feed of deletions: it alone, and no search without a product, shows a deletion."""
+"""Read the feed of deletions: only an entry in it shows that a product was deleted."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
