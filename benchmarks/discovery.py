@@ -22,8 +22,7 @@ from s2mirror.adapters.stac_catalog import parse_page
 from s2mirror.area import WatchArea
 from s2mirror.geometry import from_bbox, pack, unpack
 from s2mirror.model import Product
-from s2mirror.planning.diff import diff_page
-from s2mirror.planning.scope import Scope
+from s2mirror.planning.scope import Scope, diff_page
 from s2mirror.sandbox import ProductSpec, make_item, make_product
 
 START = datetime(2016, 1, 1, tzinfo=UTC)

@@ -79,12 +79,10 @@ MAY_IMPORT |= {
 # Steps exchange data through the ledger. Of the package, these modules are helpers of steps, and
 # the pairs below are the only imports of one step by another.
 STEP_HELPERS: Final = frozenset(
-    {"capacity", "connections", "file_selection", "listing", "preview_files", "receive"}
-    | {"staging", "throttle"}
+    {"connections", "file_selection", "listing", "preview_files", "receive"}
 )
 STEP_IMPORTS: Final = frozenset(
     {
-        ("enqueue", "claim"),  # the stored state of the fair queue
         ("export", "local_catalog"),  # the item of a product, as the local catalog has it
         ("local_catalog", "audit"),  # the type of a fault
         ("repair", "audit"),  # the type of a fault

@@ -5,8 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from s2mirror import __version__
-from s2mirror.cli.commands import PANELS, Command
-from s2mirror.cli.help import LazyGroup
+from s2mirror.cli.commands import PANELS, Command, LazyGroup
 from s2mirror.cli.output import print_line, print_text
 from s2mirror.errors import UsageError
 

@@ -11,12 +11,15 @@ from s2mirror.cli.ledgers import read_settings
 from s2mirror.cli.output import format_time, print_json, print_line
 from s2mirror.config import Settings
 from s2mirror.errors import MirrorError
-from s2mirror.service.archive_identity import archive_problem
+from s2mirror.service.account import (
+    FailoverStatus,
+    failover_status,
+    key_expiry_notes,
+    key_problems,
+    quota_note,
+)
 from s2mirror.service.health import read_health
-from s2mirror.service.key_expiry import key_expiry_notes, key_problems
-from s2mirror.service.ledger_file import open_local_ledger
-from s2mirror.service.quota import quota_note
-from s2mirror.service.store_failover import FailoverStatus, failover_status
+from s2mirror.service.ledger_file import archive_problem, open_local_ledger
 
 
 def health(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:

@@ -15,8 +15,8 @@ from s2mirror.cli.output import (
 )
 from s2mirror.lifecycle import HELD
 from s2mirror.planning.bandwidth import Allowance
+from s2mirror.service.account import QuotaStatus
 from s2mirror.service.previews import PreviewStatus
-from s2mirror.service.quota import QuotaStatus
 from s2mirror.service.report import AreaStatus, Status
 from s2mirror.service.report import status as status_of
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from s2mirror.planning.quota import Hours, QuotaPolicy, spent_bytes
+from s2mirror.planning.account import Hours, QuotaPolicy, spent_bytes
 
 _DAY: Final = timedelta(days=1)
 _HORIZON_DAYS: Final = 3650

@@ -1,7 +1,8 @@
-"""Which areas want a product."""
+"""Which areas want a product, and what is new in a page of a listing."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -110,3 +111,34 @@ def _covers(area: WatchArea, percent: float, product: Product) -> bool:
     if area.tiles and area.min_overlap_percent == 0:
         return True
     return percent > 0 and percent >= area.min_overlap_percent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diff:
+    """New products, products with other bytes than before, and the areas of all in scope."""
+
+    new: tuple[Product, ...]
+    revised: tuple[Product, ...]
+    areas: dict[str, tuple[str, ...]]
+
+
+def diff_page(listed: Sequence[Product], known: Mapping[str, str], scope: Scope) -> Diff:
+    """Compare a page with the ledger by product id; omit products that no area wants.
+
+    *known* maps the product ids in the ledger to revisions. Another revision means other bytes; a
+    newer ``updated`` alone does not, as CDSE changes it for many products at once.
+    """
+    wanted = {product.id: scope.wanting(product) for product in listed}
+    wanted = {product_id: names for product_id, names in wanted.items() if names}
+    found = {product.id: product for product in listed if product.id in wanted}
+    return Diff(
+        new=tuple(product for product in found.values() if product.id not in known),
+        revised=tuple(
+            product for product in found.values() if _is_revised(product, known.get(product.id))
+        ),
+        areas=wanted,
+    )
+
+
+def _is_revised(product: Product, before: str | None) -> bool:
+    return bool(before and product.revision) and before != product.revision

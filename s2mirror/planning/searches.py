@@ -2,6 +2,7 @@
 
 Areas with the same collection and interval share one search over the union of their geometries;
 exact matching is done locally. So the number of requests does not grow with the number of areas.
+Sweeps repeat a search so that products published or indexed late are found.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from s2mirror.area import WatchArea
 from s2mirror.geometry import to_geojson
-from s2mirror.model import CatalogQuery
+from s2mirror.model import CatalogQuery, SweepKind, SweepState
 from s2mirror.planning.scope import area_fingerprint
 
 MAX_VERTICES: Final = 400
@@ -141,3 +142,62 @@ def _fingerprint(group: Sequence[WatchArea]) -> str:
     """Return a short text that changes whenever a filter of an area does."""
     parts = sorted(f"{area.name}:{area_fingerprint(area)}" for area in group)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPolicy:
+    """How often to sweep, and how many days a recent sweep covers."""
+
+    recent_window: timedelta
+    recent_every: timedelta
+    full_every: timedelta
+
+
+def due_sweep(
+    search: Search, states: Iterable[SweepState], policy: SweepPolicy, *, now: datetime
+) -> SweepKind | None:
+    """Return which sweep is to be started or continued; None if none is due.
+
+    The full sweep is first, as it includes the recent days. A search whose period ended before the
+    recent days needs no recent sweep.
+    """
+    known = {state.kind: state for state in states}
+    if _is_due(known.get(SweepKind.FULL), policy.full_every, now):
+        return SweepKind.FULL
+    if search.sensed_until is not None and search.sensed_until < now - policy.recent_window:
+        return None
+    recent = known.get(SweepKind.RECENT)
+    if recent is not None and recent.under_way:
+        return SweepKind.RECENT
+    newest = max(state.completed_at for state in known.values() if state.completed_at)
+    return SweepKind.RECENT if _is_over(newest, policy.recent_every, now) else None
+
+
+def _is_due(state: SweepState | None, every: timedelta, now: datetime) -> bool:
+    if state is None or state.under_way or state.completed_at is None:
+        return True
+    return _is_over(state.completed_at, every, now)
+
+
+def _is_over(since: datetime, wait: timedelta, now: datetime) -> bool:
+    """Return whether *wait* is over. A time far ahead comes from a clock that was wrong."""
+    return abs(now - since) >= wait
+
+
+def sweep_query(
+    search: Search,
+    kind: SweepKind,
+    reached: datetime | None,
+    *,
+    recent_window: timedelta,
+    now: datetime,
+) -> CatalogQuery:
+    """Return the query for the rest of a sweep that was listed down to *reached*.
+
+    A recent sweep whose window has passed *reached* meanwhile starts again.
+    """
+    query = plan_query(search, None, overlap=timedelta())
+    if kind is SweepKind.RECENT:
+        query = replace(query, sensed_from=max(search.sensed_from, now - recent_window))
+    begins_anew = reached is None or (query.sensed_from and reached < query.sensed_from)
+    return query if begins_anew else replace(query, sensed_until=reached)

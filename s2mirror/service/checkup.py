@@ -24,10 +24,9 @@ from s2mirror.errors import (
 from s2mirror.model import Product
 from s2mirror.planning.searches import Search, plan_query, plan_searches
 from s2mirror.preview_model import PreviewSource
-from s2mirror.service.archive_identity import require_identity
+from s2mirror.service.account import key_expiries, key_expiry_notes, key_problems
 from s2mirror.service.clients import stac_options, store_options, store_targets
-from s2mirror.service.key_expiry import key_expiries, key_expiry_notes, key_problems
-from s2mirror.service.ledger_file import refuse_network_file_system
+from s2mirror.service.ledger_file import refuse_network_file_system, require_identity
 from s2mirror.service.options import (
     watch_area,
 )

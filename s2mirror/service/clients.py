@@ -13,8 +13,8 @@ from s2mirror.adapters.ledger.state_values import STORE_TARGET, TargetRecord
 from s2mirror.adapters.objectstore import FailoverStore, StoreOptions, StoreTarget, StoreTargets
 from s2mirror.adapters.stac_catalog import StacApiCatalog, StacOptions
 from s2mirror.config import Settings
+from s2mirror.service.account import failover_status
 from s2mirror.service.logs import log
-from s2mirror.service.store_failover import failover_status
 from s2mirror.stop import StopFlag
 
 

@@ -21,8 +21,8 @@ from s2mirror.planning.downloads import DownloadPlan
 from s2mirror.planning.retention import PrunePlan, Removal
 from s2mirror.planning.searches import Search
 from s2mirror.ports import Progress
+from s2mirror.service.account import new_key_warnings
 from s2mirror.service.delivery import DownloadWorker
-from s2mirror.service.key_expiry import new_key_warnings
 from s2mirror.service.local_catalog import (
     begin_local_catalog,
     finish_local_catalog,

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from s2mirror.planning.account import WINDOW
 from s2mirror.planning.bandwidth import mean_rate
 from s2mirror.planning.downloads import ASSUMED_BYTES
 from s2mirror.planning.forecast import AreaLoad, Conditions, Forecast, forecast, usual_rate
-from s2mirror.planning.quota import WINDOW
 from s2mirror.service.sync_plan import existing
 from s2mirror.service.wiring import Mirror
 

@@ -15,13 +15,12 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from s2mirror.errors import MirrorError, Stopped
 from s2mirror.planning.searches import Search
-from s2mirror.service.archive_identity import archive_problem
+from s2mirror.service.account import new_key_warnings
 from s2mirror.service.cycle import prune, read_deletions
 from s2mirror.service.health import Problems
-from s2mirror.service.key_expiry import new_key_warnings
+from s2mirror.service.ledger_file import archive_problem
 from s2mirror.service.local_catalog import complete_local_catalog
-from s2mirror.service.log_output import LOG_OUTPUT, Losses
-from s2mirror.service.logs import log
+from s2mirror.service.logs import LOG_OUTPUT, Losses, log
 from s2mirror.service.previews import PreviewJob
 from s2mirror.service.throttled_account import throttling_note
 from s2mirror.service.wiring import Mirror, utc_now

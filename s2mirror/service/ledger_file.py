@@ -1,10 +1,11 @@
-"""Where the ledger's file may be."""
+"""Open the ledger only on a local disk, and its archive only if it is the right one."""
 
 from pathlib import Path
 
-from s2mirror.adapters.archive import NETWORK_KINDS, filesystem_kind
+from s2mirror.adapters.archive import NETWORK_KINDS, Archive, filesystem_kind
 from s2mirror.adapters.ledger import Ledger, open_ledger
-from s2mirror.errors import LedgerError
+from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
+from s2mirror.errors import ArchiveError, LedgerError
 
 
 def open_local_ledger(path: Path, *, create: bool) -> Ledger:
@@ -21,3 +22,26 @@ def refuse_network_file_system(path: Path) -> None:
             f"ledger {path} is on a network file system ({kind}), on which SQLite's locks fail and "
             "the file can be damaged; set ledger.path to a local disk. The archive may stay on it"
         )
+
+
+def require_identity(ledger: Ledger, archive: Archive) -> None:
+    """Raise ArchiveError if the ledger belongs to an archive that is not mounted here."""
+    archive_id = ledger.state.get(ARCHIVE_ID)
+    if archive_id is not None:
+        archive.require(archive_id)
+
+
+def ensure_identity(ledger: Ledger, archive: Archive) -> None:
+    """Raise ArchiveError unless ledger and archive have one identity; the first time, set it."""
+    require_identity(ledger, archive)
+    if ledger.state.get(ARCHIVE_ID) is None:
+        ledger.state.set(ARCHIVE_ID, archive.archive_id() or archive.create())
+
+
+def archive_problem(ledger: Ledger, archive: Archive) -> str:
+    """Return why the archive of this ledger cannot be used, or an empty text."""
+    try:
+        require_identity(ledger, archive)
+    except ArchiveError as error:
+        return str(error)
+    return ""

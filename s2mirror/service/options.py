@@ -9,12 +9,11 @@ from s2mirror.area import WatchArea
 from s2mirror.config import Area, Settings
 from s2mirror.planning.bandwidth import rate_at
 from s2mirror.planning.fair_queue import AreaWeight
-from s2mirror.service.quota import quota_policy
+from s2mirror.service.account import quota_policy
 from s2mirror.service.throttled_account import ThrottleWatch
-from s2mirror.steps.capacity import CapacityProbe
-from s2mirror.steps.claim import Claimer, FairQueue
+from s2mirror.steps.connections import Throttle
+from s2mirror.steps.enqueue import CapacityProbe, Claimer, FairQueue
 from s2mirror.steps.file_selection import SelectionPolicy
-from s2mirror.steps.throttle import Throttle
 
 
 def watch_area(area: Area, settings: Settings) -> WatchArea:

@@ -12,13 +12,17 @@ from s2mirror.adapters.lock import holder_pid
 from s2mirror.lifecycle import HELD, PENDING, TROUBLED, State
 from s2mirror.model import Rejected
 from s2mirror.planning.bandwidth import Allowance, allowance_at
-from s2mirror.service.archive_identity import archive_problem
+from s2mirror.service.account import (
+    FailoverStatus,
+    QuotaStatus,
+    failover_status,
+    key_expiry_notes,
+    quota_status,
+)
 from s2mirror.service.certificates import last_summary
 from s2mirror.service.health import Health, read_health
-from s2mirror.service.key_expiry import key_expiry_notes
+from s2mirror.service.ledger_file import archive_problem
 from s2mirror.service.previews import PreviewStatus, current_preview_status
-from s2mirror.service.quota import QuotaStatus, quota_status
-from s2mirror.service.store_failover import FailoverStatus, failover_status
 from s2mirror.service.sync_plan import existing
 from s2mirror.service.throttled_account import throttling_note
 from s2mirror.service.wiring import Mirror

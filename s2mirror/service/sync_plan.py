@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from s2mirror.adapters.archive import Archive
 from s2mirror.lifecycle import State
 from s2mirror.model import LedgerEntry, Product, SupersedePolicy
-from s2mirror.planning.diff import diff_page
 from s2mirror.planning.downloads import DownloadPlan
 from s2mirror.planning.retention import PrunePlan
-from s2mirror.planning.scope import Scope
+from s2mirror.planning.scope import Scope, diff_page
 from s2mirror.planning.searches import Search, plan_query
 from s2mirror.planning.supersede import Supersession, plan_supersede
 from s2mirror.service.wiring import Mirror

@@ -7,8 +7,7 @@ from typing import Final
 
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.ledger.state_values import THROTTLING, ThrottlingRecord
-from s2mirror.planning.quota import WINDOW, QuotaPolicy
-from s2mirror.planning.throttled_account import detect_throttling
+from s2mirror.planning.account import WINDOW, QuotaPolicy, detect_throttling
 from s2mirror.service.logs import log
 
 _BELIEVED_FOR: Final = timedelta(hours=1)

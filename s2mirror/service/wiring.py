@@ -15,11 +15,9 @@ from s2mirror.config import Settings
 from s2mirror.model import Rejected
 from s2mirror.planning.retention import Brake
 from s2mirror.planning.retry import RetryPolicy
-from s2mirror.planning.searches import Search
-from s2mirror.planning.sweeps import SweepPolicy
+from s2mirror.planning.searches import Search, SweepPolicy
 from s2mirror.ports import ObjectStore, Progress
-from s2mirror.service.archive_identity import ensure_identity
-from s2mirror.service.ledger_file import open_local_ledger
+from s2mirror.service.ledger_file import ensure_identity, open_local_ledger
 from s2mirror.service.options import (
     new_claimer,
     new_throttle,
@@ -28,9 +26,8 @@ from s2mirror.service.options import (
 from s2mirror.service.unexpected import UnexpectedErrors
 from s2mirror.steps.audit import Auditor
 from s2mirror.steps.certify import Certifier
-from s2mirror.steps.claim import Claimer
-from s2mirror.steps.connections import Connections
-from s2mirror.steps.enqueue import Enqueuer
+from s2mirror.steps.connections import Connections, Throttle
+from s2mirror.steps.enqueue import Claimer, Enqueuer
 from s2mirror.steps.export import Exporter
 from s2mirror.steps.fetch import Fetcher
 from s2mirror.steps.file_selection import SelectionPolicy
@@ -39,7 +36,6 @@ from s2mirror.steps.poll import Poller
 from s2mirror.steps.process import Processor
 from s2mirror.steps.prune import Pruner
 from s2mirror.steps.rescope import searches_for
-from s2mirror.steps.throttle import Throttle
 from s2mirror.steps.withdraw import Withdrawer
 from s2mirror.stop import StopFlag
 

@@ -19,18 +19,19 @@ from s2mirror.manifest import parse_manifest, required_folders
 from s2mirror.model import LedgerEntry, Listing, Product, Transition, VerifiedFile
 from s2mirror.planning.downloads import fetch_order
 from s2mirror.ports import ObjectStore, Progress
-from s2mirror.steps.connections import Connections, Priority
+from s2mirror.steps.connections import Connections, Priority, Throttle
 from s2mirror.steps.file_selection import SelectedFiles, SelectionPolicy
-from s2mirror.steps.receive import FileJob, Receiver, wait_for_rate
-from s2mirror.steps.staging import (
+from s2mirror.steps.receive import (
+    FileJob,
+    Receiver,
     Versions,
     accounted,
     check_announced,
     check_promises,
     drop_stale,
     drop_unverifiable,
+    wait_for_rate,
 )
-from s2mirror.steps.throttle import Throttle
 from s2mirror.stop import StopFlag
 
 DISK_THREADS: Final = 4

@@ -14,10 +14,8 @@ from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import CatalogError
 from s2mirror.lifecycle import TRANSITIONS, WAITING, Event
 from s2mirror.model import CatalogQuery, Page, Product, SweepKind, SweepState, Transition
-from s2mirror.planning.diff import Diff, diff_page
-from s2mirror.planning.scope import Scope
-from s2mirror.planning.searches import Search, plan_query
-from s2mirror.planning.sweeps import SweepPolicy, due_sweep, sweep_query
+from s2mirror.planning.scope import Diff, Scope, diff_page
+from s2mirror.planning.searches import Search, SweepPolicy, due_sweep, plan_query, sweep_query
 from s2mirror.ports import StacCatalog
 from s2mirror.steps.listing import CDSE_WINDOWS, Windows, check_plausible, list_in_windows
 from s2mirror.stop import StopFlag

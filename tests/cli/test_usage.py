@@ -8,8 +8,7 @@ from cli_kit import Cli
 from kit import PATIENCE_SECONDS, Kit, tiny
 
 from s2mirror import __version__
-from s2mirror.cli.commands import FUNCTIONS, PANELS
-from s2mirror.cli.help import load_command
+from s2mirror.cli.commands import FUNCTIONS, PANELS, load_command
 from s2mirror.config import load_settings
 
 PRINTS_NO_VALUE = {"init", "run", "demo", "export csv"}

@@ -20,8 +20,7 @@ from s2mirror.area import WatchArea
 from s2mirror.errors import CatalogUnavailable, Stopped
 from s2mirror.geometry import pack, unpack
 from s2mirror.model import CatalogQuery, Page, Product, SweepKind, SweepState
-from s2mirror.planning.searches import Search, plan_searches
-from s2mirror.planning.sweeps import SweepPolicy
+from s2mirror.planning.searches import Search, SweepPolicy, plan_searches
 from s2mirror.ports import StacCatalog
 from s2mirror.sandbox import ProductSpec, Sandbox, make_item
 from s2mirror.steps.listing import CDSE_WINDOWS, Windows

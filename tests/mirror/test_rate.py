@@ -9,7 +9,7 @@ from kit import Kit, tiny
 from s2mirror.errors import Stopped
 from s2mirror.sandbox import Answer, Fault
 from s2mirror.service.throttled_account import ThrottleWatch
-from s2mirror.steps.throttle import Meter, Throttle
+from s2mirror.steps.connections import Meter, Throttle
 from s2mirror.stop import StopFlag
 
 

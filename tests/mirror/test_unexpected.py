@@ -13,7 +13,7 @@ from s2mirror.sandbox import Answer, Fault, SandboxProduct
 from s2mirror.service.health import Problems, read_health
 from s2mirror.service.unexpected import UnexpectedErrors, resource_error
 from s2mirror.service.workers import Intervals, Workers
-from s2mirror.steps.throttle import Throttle
+from s2mirror.steps.connections import Throttle
 from s2mirror.stop import StopFlag
 
 LACKS: dict[str, Callable[[], Exception]] = {

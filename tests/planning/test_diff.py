@@ -3,8 +3,7 @@ from builders import product
 from planning_builders import area
 from shapely.geometry import box
 
-from s2mirror.planning.diff import diff_page
-from s2mirror.planning.scope import Scope
+from s2mirror.planning.scope import Scope, diff_page
 
 AREAS = Scope([area("alps"), area("far", geometry=box(100, 0, 101, 1)), area("rhine")])
 

@@ -5,8 +5,8 @@ from builders import NOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from s2mirror.planning.account import QuotaPolicy
 from s2mirror.planning.forecast import AreaLoad, Conditions, forecast, usual_rate
-from s2mirror.planning.quota import QuotaPolicy
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 GB = 10**9

@@ -2,7 +2,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from s2mirror.planning.keys import KeyExpiry, key_warnings
+from s2mirror.planning.account import KeyExpiry, key_warnings
 
 LAST = date(2027, 1, 31)
 

@@ -4,7 +4,7 @@ from builders import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2mirror.planning.quota import WINDOW, QuotaPolicy, backfill_at, frees_at, spent_bytes
+from s2mirror.planning.account import WINDOW, QuotaPolicy, backfill_at, frees_at, spent_bytes
 
 HOUR = timedelta(hours=1)
 TB = 10**12

@@ -3,8 +3,7 @@ from datetime import timedelta
 import pytest
 from builders import NOW
 
-from s2mirror.planning.quota import Hours, QuotaPolicy
-from s2mirror.planning.throttled_account import ThrottledAccount, detect_throttling
+from s2mirror.planning.account import Hours, QuotaPolicy, ThrottledAccount, detect_throttling
 
 HOUR, TB, MB = timedelta(hours=1), 10**12, 10**6
 POLICY = QuotaPolicy(limit_bytes=12 * TB, reserve_percent=10, fresh=timedelta(days=7))

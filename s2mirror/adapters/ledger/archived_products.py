@@ -1,4 +1,4 @@
-"""What stands in the archive, with everything that is known of it; and what changed there."""
+"""Archived products with their metadata, recent changes, and removals that have begun."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -9,10 +9,10 @@ from typing import Final
 from s2mirror.adapters.ledger.connection import Connection, Row
 from s2mirror.adapters.ledger.file_lists import HELD_DOCUMENT, files_in, held_document, paths_in
 from s2mirror.adapters.ledger.items import unpacked
-from s2mirror.adapters.ledger.row_checksums import checked
+from s2mirror.adapters.ledger.row_checksums import checked, insert, require_intact
 from s2mirror.adapters.ledger.rows import path_of, product_of
-from s2mirror.lifecycle import State
-from s2mirror.model import ArchivedProduct, ItemSummary
+from s2mirror.lifecycle import Event, State
+from s2mirror.model import ArchivedProduct, ItemSummary, Transition
 from s2mirror.times import format_utc, parse_utc
 
 _AT_ONCE: Final = 500
@@ -196,3 +196,38 @@ class Changes:
 
 def _maybe(text: str | None) -> datetime | None:
     return parse_utc(text) if text else None
+
+
+BEGIN: Final = f"""
+{insert("removal", {"product_id": ":product_id", "event": ":event", "reason": ":reason"})}
+ON CONFLICT (product_id) DO UPDATE
+   SET event = excluded.event, reason = excluded.reason, checksums = excluded.checksums
+"""
+_BEGUN: Final = f"SELECT product_id, event, reason, {checked('removal')} FROM removal"
+
+
+class Removals:
+    """The removal rows of a ledger.
+
+    A folder in the trash does not say why it is there; after a crash, this does.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def begin(self, product_id: str, transition: Transition) -> None:
+        """Remember why a product's folder is about to leave the tree."""
+        row = {"product_id": product_id, "event": transition.event, "reason": transition.reason}
+        self._connection.execute(BEGIN, row)
+
+    def end(self, product_id: str) -> None:
+        """Forget that a removal had begun: it is recorded, or was not carried out."""
+        self._connection.execute("DELETE FROM removal WHERE product_id = :id", {"id": product_id})
+
+    def pending(self) -> dict[str, Transition]:
+        """Return by product id what has begun and is not recorded yet."""
+        return {row["product_id"]: self._transition(row) for row in self._connection.query(_BEGUN)}
+
+    def _transition(self, row: Row) -> Transition:
+        require_intact(self._connection.path, "removal", row)
+        return Transition(event=Event(row["event"]), reason=row["reason"])

@@ -6,20 +6,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from s2mirror.adapters.ledger.archived_products import ArchivedProducts, Changes
+from s2mirror.adapters.ledger.archived_products import ArchivedProducts, Changes, Removals
 from s2mirror.adapters.ledger.connection import Connection
 from s2mirror.adapters.ledger.deletions import Deletions
-from s2mirror.adapters.ledger.file_lists import FileLists
+from s2mirror.adapters.ledger.file_lists import FileLists, Selections
 from s2mirror.adapters.ledger.forecast import ForecastInputs
 from s2mirror.adapters.ledger.items import Items
 from s2mirror.adapters.ledger.mending import DamagedRow, Mended, damaged_rows, mend
 from s2mirror.adapters.ledger.opening import check_whole, connect
 from s2mirror.adapters.ledger.previews import Previews
 from s2mirror.adapters.ledger.products import Products
-from s2mirror.adapters.ledger.removals import Removals
 from s2mirror.adapters.ledger.schema import sql_states
 from s2mirror.adapters.ledger.searches import Coverage, Cursors, Sweeps
-from s2mirror.adapters.ledger.selections import Selections
 from s2mirror.adapters.ledger.state_values import StateValues
 from s2mirror.lifecycle import GONE
 from s2mirror.model import LedgerEntry, Transition

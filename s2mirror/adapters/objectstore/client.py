@@ -1,10 +1,11 @@
 """The S3 store on boto3: list a product, read an object from any byte."""
 
 import time
+from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
 
 import boto3
 from botocore.config import Config
@@ -12,9 +13,9 @@ from botocore.config import Config
 from s2mirror import USER_AGENT
 from s2mirror.adapters.objectstore.body import MinRate, read_body
 from s2mirror.adapters.objectstore.error_map import ErrorMap, retry_after_seconds
-from s2mirror.adapters.objectstore.keys import add_object, check_tree
-from s2mirror.errors import StoreUnavailable
+from s2mirror.errors import HostileInput, StoreUnavailable
 from s2mirror.model import Listing, RemoteFile
+from s2mirror.naming import check_relative_path
 from s2mirror.rate_limit import RateLimiter
 
 
@@ -131,3 +132,50 @@ def _check_listing(page: dict[str, Any], what: str) -> None:
         raise StoreUnavailable(
             f"{what}: the response is no listing (a login or error page?); will be tried again"
         )
+
+
+MAX_FILE_BYTES: Final = 4 * 1024**3
+"""The largest band of a real product has 0.14 GB."""
+MAX_FILES: Final = 5000
+"""A real product has about 100."""
+MAX_KEY_BYTES: Final = 1024
+"""The longest key that S3 allows."""
+
+
+def add_object(
+    found: dict[str, Any], s3_prefix: str, files: list[RemoteFile], folders: list[str]
+) -> None:
+    """Add one listed object to *files* or *folders*. Raises HostileInput for an impossible one."""
+    key, size_bytes = str(found["Key"]), int(found["Size"])
+    if not key.startswith(s3_prefix) or len(key.encode()) > MAX_KEY_BYTES:
+        raise HostileInput(
+            f"listing {s3_prefix}: the key {key[:300]!r} does not belong to it, or is longer than "
+            f"the {MAX_KEY_BYTES} B that S3 allows. Nothing was downloaded"
+        )
+    path, number = key.removeprefix(s3_prefix), len(files) + len(folders) + 1
+    if not 0 <= size_bytes <= MAX_FILE_BYTES or number > MAX_FILES:
+        raise HostileInput(
+            f"listing {s3_prefix}: object number {number}, {key}, has {size_bytes} B; at most "
+            f"{MAX_FILES} objects of {MAX_FILE_BYTES} B are accepted. Nothing was downloaded"
+        )
+    if not path:
+        return
+    if path.endswith("/") and size_bytes == 0:
+        folders.append(check_relative_path(path.rstrip("/")))
+        return
+    etag = str(found["ETag"]).strip('"')
+    path = check_relative_path(path)
+    files.append(RemoteFile(path=path, key=key, size_bytes=size_bytes, etag=etag))
+
+
+def check_tree(s3_prefix: str, files: list[RemoteFile], folders: list[str]) -> None:
+    """Raise HostileInput for a name that is listed twice, or both as a file and as a folder."""
+    names = Counter(file.path for file in files)
+    needed = {str(parent) for name in (*names, *folders) for parent in PurePosixPath(name).parents}
+    needed.update(folders)
+    for name, times in names.items():
+        if times > 1 or name in needed:
+            raise HostileInput(
+                f"listing {s3_prefix}: {name} is listed twice, or both as a file and as a folder, "
+                "which no SAFE has. Nothing was downloaded"
+            )

@@ -17,9 +17,8 @@ from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
 
 from s2mirror import USER_AGENT
-from s2mirror.adapters.tokens.cache import TokenCache
+from s2mirror.adapters.tokens.cache import Token, TokenCache, token_from
 from s2mirror.adapters.tokens.error_map import Busy, explain, no_endpoint
-from s2mirror.adapters.tokens.grant import Token, token_from
 from s2mirror.errors import CredentialError, TokenError, TokenUnavailable
 from s2mirror.stop import StopFlag
 
