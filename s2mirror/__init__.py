@@ -12,7 +12,7 @@ USER_AGENT: Final = f"s2mirror/{__version__}"
 
 
 def __getattr__(name: str) -> object:
-    """Bring :class:`Mirror` when it is asked for: the command line must not wait for it."""
+    """Import :class:`Mirror` on first use, as the command line does not need it."""
     if name == "Mirror":
         from s2mirror.api import Mirror  # noqa: PLC0415 - see above
 

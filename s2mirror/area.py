@@ -1,4 +1,4 @@
-"""A watch area as the planners see it."""
+"""A watch area, as the planning modules use it."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchArea:
-    """Where, what and when to mirror. A filter that is None or empty lets everything through."""
+    """The products to mirror, by place, kind and time. A None or empty filter selects all."""
 
     name: str
     geometry: "BaseGeometry"
@@ -24,23 +24,23 @@ class WatchArea:
     end_at: datetime | None = None
     """Last sensing time wanted, included."""
     tiles: frozenset[str] = frozenset()
-    """When not empty, these decide instead of the geometry."""
+    """If not empty, products are matched by these, not by the geometry."""
     max_cloud_cover_percent: float | None = None
     platforms: frozenset[str] = frozenset()
     relative_orbits: frozenset[int] = frozenset()
     min_baseline: str | None = None
     min_overlap_percent: float = 0.0
-    """How much of the area a footprint must cover at least."""
+    """The smallest part of the area that a footprint must cover."""
     priority: int = 0
     share: int = 1
-    """Of what areas of one priority get together."""
+    """The area's share among areas of the same priority."""
     interval: timedelta = timedelta(minutes=15)
     prune_after: timedelta | None = None
-    """How long a processed product stays; None for ever, unless ``keep_newest`` says otherwise."""
+    """How long a processed product is kept; None for ever, unless ``keep_newest`` limits it."""
     selection: Selection = WHOLE
-    """Which files of each product."""
+    """The files to download of each product."""
     keep_newest: int | None = None
-    """How many of the newest products stay whatever their age."""
+    """How many of the newest products are kept at any age."""
 
 
 def check_area_names(names: Iterable[str], known: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""Digests as CDSE writes them: the manifest's ``checksumName`` and STAC's multihash."""
+"""Digests in CDSE's formats: the manifest's ``checksumName`` and STAC's multihash."""
 
 import hashlib
 from typing import Final, Protocol
@@ -11,21 +11,21 @@ _BY_HEX_DIGITS: Final = {32: "md5", 64: "sha3_256"}
 _MULTIHASH_CODES: Final = {"md5": "d50110", "sha3_256": "1620"}
 _MULTIHASH_HEADS: Final = ("d50110", "d50120", "1620", "1610")
 COMPUTED: Final = "sha3_256"
-"""What we compute for a file whose manifest names no digest."""
+"""The algorithm for files without a digest in the manifest."""
 
 
 class Hasher(Protocol):
-    """The part of hashlib's objects that we use."""
+    """The methods of hashlib's objects that s2mirror uses."""
 
     def update(self, data: bytes | bytearray | memoryview, /) -> None:
-        """Take in more bytes."""
+        """Add bytes to the hash."""
 
     def hexdigest(self) -> str:
         """Return the digest in lower-case hex."""
 
 
 def manifest_digest(name: str, value: str) -> Digest:
-    """Turn a manifest's ``checksumName`` and text into a digest.
+    """Return a digest from a manifest's ``checksumName`` and text.
 
     Real manifests mix upper and lower case within one file. Raises IntegrityError for an
     algorithm that this version cannot compute, or a value of the wrong length.
@@ -43,7 +43,7 @@ def manifest_digest(name: str, value: str) -> Digest:
 
 
 def stac_digest(multihash: str) -> Digest | None:
-    """Read a ``file:checksum``; None if it is in no form that CDSE has been seen to use.
+    """Return a digest from a ``file:checksum``; None for a form that CDSE does not use.
 
     CDSE labels some 32-byte SHA3-256 digests MD5 (``d50120…``, item of 2024-01-16), so the length
     decides, not the label.
@@ -58,12 +58,12 @@ def stac_digest(multihash: str) -> Digest | None:
 
 
 def multihash(digest: Digest) -> str:
-    """Return a digest as STAC's ``file:checksum`` has it."""
+    """Return a digest in the form of STAC's ``file:checksum``."""
     return f"{_MULTIHASH_CODES[digest.algorithm]}{digest.hexdigest}"
 
 
 def new_hasher(algorithm: str) -> "hashlib._Hash":
-    """Return a fresh hashlib object; MD5 here guards against accidents, not attackers."""
+    """Return a new hashlib object. MD5 protects against accidents here, not against attackers."""
     return hashlib.new(algorithm, usedforsecurity=False)
 
 

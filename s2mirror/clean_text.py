@@ -1,4 +1,4 @@
-"""Text from outside, safe to show: control characters are replaced by visible escapes.
+"""Make text from outside safe to print: control characters become visible escapes.
 
 Identifiers and reasons come from services and file names. An escape sequence in one of them could
 repaint a terminal, a newline could forge a log line, and U+202E could reverse what is read.
@@ -9,14 +9,14 @@ from typing import Any, Final
 from unicodedata import category
 
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
-"""Control, format, unassigned, private, half a surrogate pair, and both separators of lines."""
+"""Control, format, unassigned, private, lone surrogate, line and paragraph separator."""
 
 
 def clean_text(text: str, *, keep: str = "") -> str:
     r"""Return *text* with each invisible character written as ``\x1b``, ``\n`` or ``\u202e``.
 
-    Characters in *keep* stay: ``keep="\n"`` is for our own texts of several lines, never for text
-    from outside. The result is printable, and cleaning it again changes nothing.
+    Characters in *keep* stay: ``keep="\n"`` is for s2mirror's own texts of several lines, never for
+    text from outside. The result is printable, and cleaning it again changes nothing.
     """
     if text.isprintable():
         return text

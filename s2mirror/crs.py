@@ -9,7 +9,7 @@ _UTM: Final = re.compile(r"EPSG:32(?P<half>[67])(?P<zone>0[1-9]|[1-5]\d|60)")
 
 
 def check_crs(text: str) -> str:
-    """Return *text* as ``EPSG:…`` of a system that we know. Raises ValueError for any other."""
+    """Return *text* as ``EPSG:…``. Raises ValueError for an unknown system."""
     name = WGS84 if text.upper() in ("CRS84", "OGC:CRS84") else text.upper()
     if name not in (WGS84, MERCATOR) and not _UTM.fullmatch(name):
         raise ValueError("known are EPSG:4326, EPSG:3857 and UTM, EPSG:32601 to EPSG:32760")
@@ -17,13 +17,13 @@ def check_crs(text: str) -> str:
 
 
 def utm_zone(crs: str) -> tuple[int, bool] | None:
-    """Return zone and whether it is of the northern half, of a UTM system; None for others."""
+    """Return the zone of a UTM system, and whether it is northern; None for other systems."""
     match = _UTM.fullmatch(crs)
     return (int(match["zone"]), match["half"] == "6") if match else None
 
 
 def wkt(crs: str) -> str:
-    """Return a system as the well-known text that ``.prj`` files hold."""
+    """Return a system as well-known text, for ``.prj`` files."""
     sphere = 'SPHEROID["WGS_1984",6378137.0,298.257223563]'
     degrees = (
         f'GEOGCS["GCS_WGS_1984",DATUM["D_WGS_1984",{sphere}],'

@@ -47,12 +47,12 @@ class MirrorError(Exception):
     transient: ClassVar[bool] = False
     """Whether the same request may succeed later."""
     pauses_everything: ClassVar[bool] = False
-    """Whether the next product would meet the same error: all work pauses until it is over."""
+    """Whether the next product would have the same error: all work pauses until it is resolved."""
     counts_as_attempt: ClassVar[bool] = True
     """Whether the product may be the cause: its attempts are limited."""
     quarantines: ClassVar[bool] = False
     """Whether the product waits longer between attempts, and after the last one is put in
-    quarantine, with its files, instead of failing."""
+    quarantine, with its files, instead of ``failed``."""
 
     def __init__(self, text: str = "", *, retry_after_seconds: float | None = None) -> None:
         super().__init__(text)
@@ -241,7 +241,7 @@ class UnexpectedError(MirrorError):
 
 
 class RepeatedError(MirrorError):
-    """The same unexpected error with several products: the next one would probably meet it too."""
+    """The same unexpected error with several products: probably the next one would have it too."""
 
     exit_code = 70
     pauses_everything = True

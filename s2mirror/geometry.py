@@ -97,7 +97,7 @@ def repaired(geometry: BaseGeometry) -> Shape:
 
 
 def _made_valid(geometry: BaseGeometry) -> BaseGeometry:
-    """Repair part by part: all at once, what two parts share would count as a hole."""
+    """Repair each part separately: together, an area that two parts share would become a hole."""
     return union_all([make_valid(part) for part in getattr(geometry, "geoms", [geometry])])
 
 

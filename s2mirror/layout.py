@@ -1,4 +1,4 @@
-"""Where a product stands in the archive tree."""
+"""The path of a product in the archive tree."""
 
 import re
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 
 
 def check_template(text: str) -> str:
-    """Return the template that *text* names or is; raise ValueError if no product fits it."""
+    """Return the template *text*, or the one of that name. Raises ValueError if it is invalid."""
     template = PRESETS.get(text, text)
     unknown = sorted(set(_PLACEHOLDER.findall(template)) - FIELDS)
     if unknown:

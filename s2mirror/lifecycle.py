@@ -1,4 +1,4 @@
-"""The life of a product: one table, and the one function that reads it."""
+"""The states of a product: the table of transitions, and the functions that read it."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -9,30 +9,30 @@ from s2mirror.errors import IllegalTransition
 
 
 class State(StrEnum):
-    """Where a product stands. The value is what the ledger stores."""
+    """The state of a product. The ledger stores the value."""
 
     DISCOVERED = "discovered"
-    """Listed by the catalog and in scope; no room or no turn yet."""
+    """Listed by the catalog and in scope; not in the queue yet."""
     QUEUED = "queued"
-    """To be fetched as soon as a worker is free and its back-off is over."""
+    """To be downloaded as soon as a worker is free and the back-off is over."""
     DOWNLOADING = "downloading"
     """A worker has claimed it."""
     VERIFIED = "verified"
-    """Every byte proven, still staged."""
+    """Every byte is verified; still staged."""
     ARCHIVED = "archived"
     """In the archive tree."""
     PROCESSED = "processed"
-    """The consumer is done with it."""
+    """Marked by the consumer as processed."""
     PRUNED = "pruned"
-    """Bytes gone, row kept; never fetched again on its own."""
+    """Removed; the row is kept, so that it is not downloaded again without a request."""
     FAILED = "failed"
-    """Given up, with the reason."""
+    """Not downloaded after all attempts, with the reason."""
     QUARANTINED = "quarantined"
-    """Bytes that could not be proven, kept aside with the reason."""
+    """Its bytes did not match; kept in quarantine with the reason."""
     SUPERSEDED = "superseded"
     """A newer version of the same image is held instead."""
     WITHDRAWN = "withdrawn"
-    """Deleted upstream, and by the operator's policy here too."""
+    """Deleted upstream, and by the operator's policy also here."""
 
 
 class Event(StrEnum):
@@ -95,24 +95,23 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
 )
 
 WAITING: Final = frozenset({S.DISCOVERED, S.QUEUED})
-"""States of a product whose download has not started, or is to be continued."""
+"""States of a product whose download has not started, or will be continued."""
 IN_PROGRESS: Final = frozenset({S.DOWNLOADING, S.VERIFIED})
 """States of a product that the mirror is working on."""
 PENDING: Final = WAITING | IN_PROGRESS
-"""States of a product that will be held without anybody's help."""
+"""States of a product that will be held without a request by a person."""
 HELD: Final = frozenset({S.ARCHIVED, S.PROCESSED})
 """States of a product whose folder is in the archive tree."""
 TROUBLED: Final = frozenset({S.FAILED, S.QUARANTINED})
 """States of a product that could not be downloaded, each with a reason."""
 GONE: Final = frozenset({S.PRUNED, S.SUPERSEDED, S.WITHDRAWN})
-"""States of a product that is not held on purpose."""
+"""States of a product that is intentionally not held."""
 
 
 def leaves_tree(state: State, event: Event) -> bool:
-    """Tell whether a product's folder leaves the archive tree with this step.
+    """Return whether *event* moves a product's folder out of the archive tree.
 
-    A product that is republished or to be completed does not: what there is of it stands until
-    there is something better.
+    A product that is republished or completed stays in the tree until the new files are verified.
     """
     return state in HELD and advance(state, event) not in (*HELD, S.QUEUED)
 
@@ -120,7 +119,7 @@ def leaves_tree(state: State, event: Event) -> bool:
 def advance(state: State, event: Event) -> State:
     """Return the state after *event*.
 
-    Raises IllegalTransition, naming the roads that exist, if the table has no such row.
+    Raises IllegalTransition, which names the permitted events, if the table has no such row.
     """
     try:
         return TRANSITIONS[state, event]

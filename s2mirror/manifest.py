@@ -1,4 +1,4 @@
-"""What a complete SAFE holds: the files and digests of ``manifest.safe``, and its folders."""
+"""The content of a complete SAFE: files and digests by ``manifest.safe``, and folders."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ from s2mirror.naming import check_relative_path
 
 NAME: Final = "manifest.safe"
 MAX_BYTES: Final = 8 * 1024**2
-"""Real manifests have 49 to 92 kB; anything near this is not one."""
+"""Real manifests have 49 to 92 kB."""
 
 _SIZE: Final = re.compile(r"[0-9]{1,15}")
 _ROOT_FOLDERS: Final = ("AUX_DATA", "HTML", "rep_info")
@@ -36,8 +36,8 @@ class ManifestObject:
 def parse_manifest(document: bytes) -> Mapping[str, ManifestObject]:
     """Return the objects of a ``manifest.safe`` by path relative to the product folder.
 
-    Raises IntegrityError if it is not a whole manifest, HostileInput if it tries to reach outside
-    the product folder or to blow up the parser.
+    Raises IntegrityError if it is not a complete manifest, and HostileInput if a path leaves the
+    product folder or the XML attacks the parser.
     """
     if len(document) > MAX_BYTES:
         raise HostileInput(f"{NAME} has {len(document)} B; a real one has less than 0.1 MB")
@@ -46,7 +46,7 @@ def parse_manifest(document: bytes) -> Mapping[str, ManifestObject]:
     except DefusedXmlException as error:
         raise HostileInput(f"{NAME} declares entities or a DTD, which no SAFE has") from error
     except (ParseError, LookupError, ValueError) as error:
-        # The last two are for an encoding that Python or its parser does not have.
+        # The last two are for an encoding that Python or its parser does not support.
         raise IntegrityError(f"{NAME} is not well-formed XML: {error}") from error
     objects: dict[str, ManifestObject] = {}
     for found in _objects(root):
@@ -58,9 +58,9 @@ def parse_manifest(document: bytes) -> Mapping[str, ManifestObject]:
 
 
 def required_folders(paths: Iterable[str]) -> frozenset[str]:
-    """Return the folders that Sen2Cor and others expect, empty or not, given a product's files.
+    """Return the folders, empty or not, that Sen2Cor and others expect beside a product's files.
 
-    An object store has no empty folders, so the ``AUX_DATA`` of the root is never listed there.
+    An object store has no empty folders, so it never lists the ``AUX_DATA`` of the root.
     """
     granules = {
         PurePosixPath(*parts[:2])

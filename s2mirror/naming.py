@@ -1,4 +1,4 @@
-"""Names of Sentinel-2 products, and which paths from outside may touch our disk."""
+"""Names of Sentinel-2 products, and checks of names and paths from outside."""
 
 import re
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from typing import Final
 from s2mirror.errors import HostileInput
 
 MAX_COMPONENT_BYTES: Final = 240
-"""Longest file name that we accept: ext4's 255 less room for our own suffixes."""
+"""Longest accepted file name: ext4's 255, less the mirror's own suffixes."""
 MAX_PATH_BYTES: Final = 1024
-"""Longest path that we accept: S3 has no longer keys, and Linux takes 4096."""
+"""Longest accepted path: S3 has no longer keys, and Linux accepts 4096."""
 
 # Compact naming convention since 2016-12-06,
 # https://sentiwiki.copernicus.eu/web/s2-products
@@ -24,7 +24,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductName:
-    """What a product's own name says. Times are UTC."""
+    """The fields of a product name. Times are UTC."""
 
     platform: str
     level: str
@@ -36,9 +36,9 @@ class ProductName:
 
 
 def parse_name(product_id: str) -> ProductName | None:
-    """Read a product name with or without ``.SAFE``.
+    """Return the fields of a product name with or without ``.SAFE``.
 
-    None if it is of the long, pre-2017 form, or has times that no calendar has.
+    None for a name of the long form before 2017, or with invalid times.
     """
     match = _NAME.fullmatch(product_id.removesuffix(".SAFE"))
     if match is None:
@@ -67,7 +67,7 @@ def _stamp(text: str) -> datetime:
 
 
 def check_product_id(text: str) -> str:
-    """Return *text* if it can be a folder name everywhere; raise HostileInput otherwise."""
+    """Return *text* if it is a safe folder name. Raises HostileInput otherwise."""
     if not _ID.fullmatch(text) or ".." in text:
         raise HostileInput(
             f"product id {text[:130]!r} is not made of letters, digits, '_', '-', '.' alone; "
@@ -79,8 +79,8 @@ def check_product_id(text: str) -> str:
 def check_relative_path(text: str) -> str:
     """Return *text* as a clean POSIX path that stays inside its folder, without ``./``.
 
-    Raises HostileInput for anything that a SAFE never holds: absolute paths, ``..``, control
-    characters, backslashes, empty components, anything over-long.
+    Raises HostileInput for paths that no SAFE contains: absolute ones, ``..``, control characters,
+    backslashes, empty components, and paths that are too long.
     """
     parts = text.removeprefix("./").split("/")
     bad = (
@@ -99,6 +99,6 @@ def check_relative_path(text: str) -> str:
 
 
 def baseline_number(baseline: str) -> int:
-    """Return a baseline as a number that sorts: ``"05.12"`` → 512."""
+    """Return a baseline as a number for sorting: ``"05.12"`` → 512."""
     major, _, minor = baseline.partition(".")
     return int(major) * 100 + int(minor or 0)

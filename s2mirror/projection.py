@@ -1,4 +1,4 @@
-"""From degrees to the coordinates of a map, and back: the systems that Sentinel Hub draws in."""
+"""Conversion of degrees to map coordinates and back, for the systems of ``crs``."""
 
 from typing import Any, Final
 
@@ -58,7 +58,7 @@ def projected(geometry: BaseGeometry, crs: str) -> BaseGeometry:
 
 
 def unit_metres(crs: str, latitude: float) -> tuple[float, float]:
-    """Return how many metres on the ground one unit of x and of y is, about *latitude*."""
+    """Return the metres on the ground of one unit of x and of y, near *latitude*."""
     if crs == WGS84:
         return _DEGREE_METRES * float(np.cos(np.radians(latitude))), _DEGREE_METRES
     scale = float(np.cos(np.radians(latitude))) if crs == MERCATOR else 1.0

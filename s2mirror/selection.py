@@ -1,7 +1,7 @@
-"""Which files of a SAFE are wanted: all, or some by band, resolution or pattern.
+"""The wanted files of a SAFE: all, or some by band, resolution or pattern.
 
-Whatever is chosen, the metadata come along, so that the product can be opened and proven, and the
-quicklook, so that it can be seen: a hundredth of a percent of it.
+Every selection includes the metadata, so that the product can be opened and verified, and the
+quicklook, which has a hundredth of a percent of the bytes.
 """
 
 import json
@@ -17,7 +17,7 @@ BANDS: Final = (
 )
 RESOLUTIONS: Final = ("10m", "20m", "60m")
 
-# The names before December 2016 begin otherwise, and end in the same way.
+# Names before December 2016 have another beginning, and the same end.
 _IMAGE: Final = re.compile(
     r"GRANULE/[^/]+/IMG_DATA/(?:R\d\dm/)?[^/]*_(?P<band>[A-Z0-9]{3})(?:_(?P<resolution>\d\dm))?\.jp2"
     r"|GRANULE/[^/]+/QI_DATA/MSK_(?P<mask>CLD|SNW)PRB_(?P<grid>\d\dm)\.jp2"
@@ -32,27 +32,27 @@ _L1C_GRIDS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Choice:
-    """What one area wants. Without anything chosen it is everything."""
+    """The files that one area wants; all files if every field is empty."""
 
     bands: tuple[str, ...] = ()
-    """Each in the resolutions below, or in its finest."""
+    """Each in the given resolutions, or in its finest one."""
     resolutions: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
-    """Patterns for paths below the product folder; ``*`` fits slashes too. They add files."""
+    """Patterns for paths below the product folder; ``*`` matches slashes too. They add files."""
 
     @property
     def everything(self) -> bool:
-        """Whether nothing was chosen, so that nothing is left out."""
+        """Whether all files are wanted."""
         return not (self.bands or self.resolutions or self.files)
 
     def __str__(self) -> str:
-        """Return it for people."""
+        """Return a text for people."""
         grids = f"at {', '.join(self.resolutions)}" if self.resolutions else ""
         images = " ".join(part for part in (", ".join(self.bands), grids) if part)
         return "; ".join(part for part in (images, ", ".join(self.files)) if part)
 
     def paths(self, paths: Collection[str]) -> frozenset[str]:
-        """Return those of a product's *paths* that are wanted."""
+        """Return the wanted ones of a product's *paths*."""
         if self.everything:
             return frozenset(paths)
         images = self._images(paths)
@@ -64,7 +64,7 @@ class Choice:
         )
 
     def covers(self, other: "Choice") -> bool:
-        """Tell whether this leaves out nothing that *other* wants. In doubt, no."""
+        """Return whether this includes all files of *other*; False if in doubt."""
         images = self.resolutions == other.resolutions and (
             set(self.bands) >= set(other.bands) and bool(self.bands) == bool(other.bands)
         )
@@ -92,32 +92,32 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What all who want a product want of it together."""
+    """The files that all areas and persons want of a product."""
 
     choices: frozenset[Choice] = frozenset()
-    """None: everything."""
+    """Empty: all files."""
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is left out."""
+        """Whether all files are wanted."""
         return not self.choices or any(choice.everything for choice in self.choices)
 
     def __or__(self, other: "Selection") -> "Selection":
-        """Return what satisfies both."""
+        """Return the union of both selections."""
         return WHOLE if self.whole or other.whole else Selection(self.choices | other.choices)
 
     def __str__(self) -> str:
-        """Return it for people."""
+        """Return a text for people."""
         return "everything" if self.whole else " | ".join(map(str, sorted(self.choices)))
 
     def paths(self, paths: Collection[str]) -> frozenset[str]:
-        """Return those of a product's *paths* that are wanted."""
+        """Return the wanted ones of a product's *paths*."""
         if self.whole:
             return frozenset(paths)
         return frozenset().union(*(choice.paths(paths) for choice in self.choices))
 
     def covers(self, other: "Selection") -> bool:
-        """Tell whether this leaves out nothing that *other* wants. In doubt, no."""
+        """Return whether this includes all files of *other*; False if in doubt."""
         if self.whole or other.whole:
             return self.whole
         return all(any(mine.covers(its) for mine in self.choices) for its in other.choices)
@@ -129,7 +129,7 @@ WHOLE: Final = Selection()
 def chosen(
     *, bands: Iterable[str] = (), resolutions: Iterable[str] = (), files: Iterable[str] = ()
 ) -> Selection:
-    """Return what one area wants; two that want the same are equal."""
+    """Return the selection of one area; areas that want the same have equal selections."""
     choice = Choice(
         bands=tuple(sorted(set(bands))),
         resolutions=tuple(sorted(set(resolutions))),
@@ -168,7 +168,7 @@ def _image(path: str) -> tuple[str, str]:
 
 
 def _is_metadata(path: str) -> bool:
-    """Tell whether a file describes the product rather than being a part of it to choose."""
+    """Return whether a file is metadata, which every selection includes."""
     folder, _, name = path.rpartition("/")
     return name.endswith((".xml", ".safe", "-ql.jpg")) or folder.endswith("/AUX_DATA")
 

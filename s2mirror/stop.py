@@ -1,4 +1,4 @@
-"""How the operator's wish to stop reaches every loop."""
+"""The stop flag, which every loop checks."""
 
 import threading
 from collections.abc import Iterator
@@ -8,34 +8,34 @@ from s2mirror.errors import Stopped
 
 
 class StopFlag:
-    """Set once, seen by all threads. A child is set when it or its parent is."""
+    """A flag that all threads share, and that stays set. A child is set if it or its parent is."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self._children: list[StopFlag] = []
 
     def set(self) -> None:
-        """Ask everything that watches this flag to stop."""
+        """Set the flag: everything that checks it stops."""
         self._event.set()
         for child in tuple(self._children):
             child.set()
 
     def is_set(self) -> bool:
-        """Tell whether it is time to stop."""
+        """Return whether the flag is set."""
         return self._event.is_set()
 
     def wait(self, timeout_seconds: float) -> bool:
-        """Sleep, but wake at once when it is time to stop; tell whether it is."""
+        """Wait until the flag is set or the time is over; return whether it is set."""
         return self._event.wait(timeout_seconds)
 
     def raise_if_set(self) -> None:
-        """Raise Stopped if it is time to stop."""
+        """Raise Stopped if the flag is set."""
         if self.is_set():
             raise Stopped("stopped on request; what was fetched so far is kept and will be used")
 
     @contextmanager
     def child(self) -> Iterator["StopFlag"]:
-        """Lend a flag that stops with this one, but can be set alone."""
+        """Return a flag that is set with this one, and can be set alone."""
         lent = StopFlag()
         self._children.append(lent)
         if self.is_set():

@@ -20,13 +20,13 @@ _EPSG_SOUTH: Final = 32_700
 _EQUATOR_SOUTH_METRES: Final = 10_000_000
 _BANDS: Final = "CDEFGHJKLMNPQRSTUVWX"
 _EDGE_DEGREES: Final = 0.1
-"""How far a square's edge may bend from the latitude at its middle."""
+"""How far the edge of a square may deviate from the latitude of the edge's middle."""
 
 
 def normal_tile(text: str) -> str:
-    """Return a tile as ``32TMT``, from ``T32TMT``, ``32tmt`` or ``5QKB``.
+    """Return a tile in the form ``32TMT``, from ``T32TMT``, ``32tmt`` or ``5QKB``.
 
-    Raises ValueError, saying what a tile looks like.
+    Raises ValueError, with an example of a tile, for other text.
     """
     match = _TILE.fullmatch(text.strip().upper())
     if match is None:
@@ -44,11 +44,11 @@ def tile_grid(tile: str) -> tuple[int, int, int]:
     name = normal_tile(tile)
     try:
         with warnings.catch_warnings():
-            # mgrs warns of a square whose middle is not in its band, as on a band's edge.
+            # mgrs warns about a square whose middle is outside its band, as on a band's edge.
             warnings.simplefilter("ignore")
             zone, hemisphere, easting, northing = mgrs.MGRS().MGRSToUTM(f"{name}5000050000")
     except Exception as error:
-        # mgrs raises its own errors, and bare RuntimeErrors for squares outside the grid.
+        # mgrs raises its own errors, and plain RuntimeErrors for squares outside the grid.
         raise ValueError(f"{tile!r} is no square of the MGRS grid") from error
     epsg = (_EPSG_NORTH if hemisphere == "N" else _EPSG_SOUTH) + int(zone)
     half = _SQUARE_METRES // 2
@@ -84,9 +84,9 @@ def _to_latlon(epsg: int, x: float, y: float) -> tuple[float, float]:
 
 
 def _touches_band(letter: str, south: float, north: float) -> bool:
-    """Tell whether a square's edges reach into its latitude band.
+    """Return whether a square's edges reach into its latitude band.
 
-    mgrs takes any row letter, and then gives a square up to 2000 km away from its band.
+    mgrs accepts any row letter, and may return a square up to 2000 km away from its band.
     """
     band = _BANDS.index(letter)
     band_south = 8 * band - 80
@@ -95,6 +95,6 @@ def _touches_band(letter: str, south: float, north: float) -> bool:
 
 
 def _unwrapped(ring: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Continue a ring past ±180° instead of jumping to the other side."""
+    """Return a ring that continues past ±180° instead of jumping to the other side."""
     first = ring[0][0]
     return [(x + 360 * round((first - x) / 360), y) for x, y in ring]

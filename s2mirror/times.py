@@ -1,15 +1,15 @@
-"""Times: RFC 3339 text from outside, fixed-width text for storage, and what people type."""
+"""Times: RFC 3339 text from outside, fixed-width text for storage, and user input."""
 
 from datetime import UTC, date, datetime, time
 
 FIRST, LAST = time.min, time.max
-"""The time of day that a plain date means: as a start, and as an end."""
+"""The time of day of a plain date: as a start, and as an end."""
 
 
 def parse_utc(text: str) -> datetime:
     """Return the instant that an RFC 3339 *text* names, in UTC.
 
-    Raises ValueError for text without a zone: a naive time is never guessed at.
+    Raises ValueError for text without a zone.
     """
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
@@ -18,12 +18,12 @@ def parse_utc(text: str) -> datetime:
 
 
 def format_utc(instant: datetime) -> str:
-    """Return *instant* as UTC text of fixed width, so that the text sorts as the time does."""
+    """Return *instant* as UTC text of fixed width, which sorts by time."""
     return instant.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def parse_date_or_time(given: str | date | datetime | None, at_day: time) -> datetime | None:
-    """Return the instant that *given* names; a plain date means *at_day* of that day, UTC.
+    """Return the instant *given*; a plain date means *at_day* of that day, UTC.
 
     Raises ValueError for text that is neither, and for a time without a zone.
     """

@@ -98,7 +98,7 @@ def _open(path: Path) -> int:
 
 
 def _require_own_file(descriptor: int, path: Path) -> None:
-    """Raise LedgerError unless the file is a lock file alone, for its owner alone."""
+    """Raise LedgerError unless the file is a regular lock file that only its owner may use."""
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
         raise LedgerError(
@@ -106,7 +106,7 @@ def _require_own_file(descriptor: int, path: Path) -> None:
             "find out who made it, and remove it"
         )
     try:
-        # A lock file that others may open can be locked by others, for ever.
+        # Others could lock a file that they may open, and never release it.
         os.fchmod(descriptor, _OWNER_ONLY)
     except OSError as error:
         raise LedgerError(
@@ -116,7 +116,7 @@ def _require_own_file(descriptor: int, path: Path) -> None:
 
 
 def _lock_soon(descriptor: int) -> None:
-    """Lock now, or as soon as a ``status`` that is just looking has let go."""
+    """Lock now, or as soon as a ``status`` command has released the lock."""
     for _ in range(_TRIES):
         try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -126,7 +126,7 @@ def _lock_soon(descriptor: int) -> None:
 
 
 def _holder(descriptor: int) -> int | None:
-    """Return the process that has a file locked, as the kernel or else the file itself has it."""
+    """Return the process that locks a file, according to the kernel, else to the file itself."""
     if pid := _pid_in_kernel(os.fstat(descriptor)):
         return pid
     text = os.pread(descriptor, 32, 0).strip()

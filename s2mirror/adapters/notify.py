@@ -21,7 +21,7 @@ class Notifier:
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         address = environment.get("NOTIFY_SOCKET", "")
-        # A leading @ stands for the NUL byte of Linux's abstract sockets, see sd_notify(3).
+        # A leading @ means the NUL byte of Linux's abstract sockets, see sd_notify(3).
         self._address = "\0" + address[1:] if address.startswith("@") else address
         microseconds = environment.get("WATCHDOG_USEC", "")
         self.watchdog_seconds = int(microseconds) / 1e6 if microseconds.isdigit() else None

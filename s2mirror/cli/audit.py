@@ -1,4 +1,4 @@
-"""``audit``: verify what the mirror promises, and repair what is damaged."""
+"""``audit``: verify products, ledger and catalog, and repair damaged products."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -141,7 +141,7 @@ def _print_audit(report: AuditReport, faults: list[Fault], queued: list[str]) ->
 
 
 def _conclusion(*, quick: bool, online: bool) -> str:
-    """Return what an audit without a fault has verified, and no more."""
+    """Return what an audit without faults has verified."""
     if quick:
         return "all sizes agree; to read every byte, leave out --quick"
     if not online:

@@ -13,8 +13,8 @@ def rebuild(
     """Write the local STAC catalog again.
 
     Every item is written, and items of products that are not held are removed. The mirror keeps the
-    catalog current by itself: this command repairs damage that others have done to it. No file of a
-    product is changed.
+    catalog up to date; this command repairs damage by other programs. No file of a product is
+    changed.
     """
     with exclusive_mirror(config, verbose=verbose) as mirror:
         if mirror.static_catalog is None:

@@ -1,4 +1,4 @@
-"""Options that many commands share, and where the configuration is. Imported by every command."""
+"""Options that many commands share, and the search for the configuration file."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""``export``: what the archive holds, as STAC, GeoParquet or CSV."""
+"""``export``: held products as STAC, GeoParquet or CSV."""
 
 import sys
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The configuration and its ledger, for commands that need nothing else of the mirror."""
+"""The configuration and its ledger, for commands that need no other part of the mirror."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

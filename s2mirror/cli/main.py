@@ -13,9 +13,9 @@ from s2mirror.cli.streams import safe_streams
 STOPPED: Final = 130
 """Stopped on request before the work was complete."""
 BUG: Final = 70
-"""An unexpected error: EX_SOFTWARE of sysexits.h, so that no promise is mistaken for it."""
+"""An unexpected error: EX_SOFTWARE of sysexits.h, which no expected error uses."""
 OUTPUT_LOST: Final = 5
-"""The disk below stdout is full, and what it lacks was all that the command is for."""
+"""The output of a command whose only purpose is its output could not be written."""
 _PRINTING: Final = frozenset({"list", "show", "plan", "export", "forecast"})
 
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _stop_when_asked() -> None:
-    """End the daemon at a SIGTERM before it has begun: process 1 would ignore the signal."""
+    """End the process at a SIGTERM before the daemon has started: process 1 would ignore it."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
@@ -65,7 +65,7 @@ def _exit_code(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    # Imports take time, in which a stop must work already.
+    # Imports take time, during which a stop must work.
     import typer  # noqa: PLC0415
 
     from s2mirror.cli.app import app, usage_error  # noqa: PLC0415 - see above

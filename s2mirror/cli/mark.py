@@ -56,7 +56,7 @@ def _request(
     *,
     as_json: bool,
 ) -> int:
-    """Make a request about each product; a refused one does not stop the others."""
+    """Make a request for each product; a refused request does not stop the others."""
     done: dict[str, State] = {}
     refused: dict[str, MirrorError] = {}
     with shared_ledger(config) as (settings, ledger):

@@ -1,4 +1,4 @@
-"""The whole mirror that the configuration describes: shared, exclusive, or for a dry run."""
+"""Open the configured mirror: shared, exclusive, or for a dry run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,7 @@
 """Printing: JSON for programs, lines and tables for people.
 
-Everything that a command prints passes here, and is cleaned here: ids, reasons and paths come from
-services and disks, and must neither repaint a terminal nor look like a second line.
+All output of the commands is cleaned here: ids, reasons and paths come from services and disks, and
+must neither repaint a terminal nor look like a second line.
 """
 
 import json
@@ -30,7 +30,7 @@ def print_line(text: str) -> None:
 
 
 def print_text(text: str) -> None:
-    """Print lines of our own on stdout, such as a help."""
+    """Print lines of s2mirror's own on stdout, such as a help text."""
     _print(clean_text(text, keep="\n"))
 
 
@@ -52,7 +52,7 @@ def _print(text: str) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows for people, ``grep`` and ``awk``: two blanks between columns, nothing cut off.
+    """Print rows for people, ``grep`` and ``awk``: columns two blanks apart, and not truncated.
 
     A column whose name begins with ``>`` is aligned right. A terminal folds the last column.
     """

@@ -171,7 +171,7 @@ class Arguments:
 
 
 def _taking(arguments: type[Arguments], command: Callable[[Arguments], int]) -> Callable[..., int]:
-    """Return *command* as Typer wants it: each field of *arguments* as a parameter."""
+    """Return *command* with each field of *arguments* as a parameter, for Typer."""
 
     def called(**given: Any) -> int:  # noqa: ANN401 - as Typer parsed them
         return command(arguments(**given))
@@ -215,7 +215,7 @@ def preview(arguments: Arguments) -> int:
 
 @contextmanager
 def _previewing(given: Path | None) -> Iterator[Mirror]:
-    """Open the mirror; a daemon may run beside it, and the ledger is created if need be."""
+    """Open the mirror; a daemon may run beside it, and the ledger is created if it is missing."""
     settings = read_settings(given)
     set_up_logs(level="warning", form=settings.log.format, secrets=secret_texts(settings))
     mirror = mirror_on(open_ledger(settings.ledger.path), settings)

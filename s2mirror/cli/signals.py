@@ -1,4 +1,4 @@
-"""Signals: a command that works ends within seconds, whatever hangs."""
+"""Signals: a command ends within seconds, even if a thread hangs."""
 
 import os
 import signal
@@ -22,12 +22,12 @@ _STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 def stopped_by_signals() -> Iterator[StopFlag]:
     """Provide a flag that the first SIGINT or SIGTERM sets.
 
-    A second signal ends the process at once, and so does the first after some seconds.
+    A second signal ends the process at once; after the first, it ends within some seconds.
     """
     stop = StopFlag()
     receiver, sender = socket.socketpair()
     sender.settimeout(0)
-    wakeup = sender.detach()  # open until os.close, however this frame ends
+    wakeup = sender.detach()  # open until os.close, also after this function
     before = {number: signal.signal(number, lambda *_: None) for number in _STOPS}
     wakeup_before = signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
     threading.Thread(target=_listen, args=(receiver, stop), name="signals", daemon=True).start()

@@ -1,4 +1,4 @@
-"""Standard streams that never end the work: what cannot be written is dropped, and noted."""
+"""Standard streams whose errors do not end the work: lost output is dropped and recorded."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ class SafeStream:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.error: OSError | None = None
-        """The first error, a closed pipe apart: its reader wanted no more."""
+        """The first error other than a closed pipe, whose reader wanted no more output."""
 
     def write(self, text: str) -> int:
         """Write *text*, or drop it."""
@@ -46,7 +46,7 @@ class SafeStream:
                 os.dup2(devnull.fileno(), self._stream.fileno())
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a stream has
-        """Return everything else from the stream itself."""
+        """Return any other attribute of the stream itself."""
         return getattr(self._stream, name)
 
     @contextmanager
@@ -79,7 +79,7 @@ def safe_streams() -> Iterator[SafeStream]:
 def _open_standard_descriptors() -> None:
     """Open those of the three standard descriptors that the caller has closed.
 
-    Else the next file to be opened, perhaps a product's, becomes the standard error of the process.
+    Otherwise the next opened file, perhaps a product's, would become the process's standard error.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) < _STANDARD_DESCRIPTORS:
         pass

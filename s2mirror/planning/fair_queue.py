@@ -8,8 +8,8 @@ of the product that was scheduled last; the flow with the lowest start tag is ne
 was idle starts at the present virtual time and cannot use up the share it did not claim.
 
 There are two levels. The flows of the upper one are fresh images and the backfill; those of the
-lower one, within each, are the areas. A product that several areas want is charged to the one that
-is first in turn. No clock is needed between priorities: a higher one is always first.
+lower one, within each, are the areas. A product that several areas want is charged to the area that
+is next. No clock is needed between priorities: a higher one is always first.
 """
 
 import heapq
@@ -21,7 +21,7 @@ from typing import Final
 from s2mirror.model import LedgerEntry
 
 NO_AREA: Final = ""
-"""The flow of products that no configured area wants, but a person asked for."""
+"""The flow of products that a person requested and no configured area wants."""
 _CLASS_SHARES: Final[Mapping[bool, float]] = {True: 9.0, False: 1.0}
 """While fresh images and backfill both wait, one of ten bytes is for the backfill."""
 

@@ -9,7 +9,7 @@ from s2mirror.lifecycle import Event
 from s2mirror.model import LedgerEntry, Transition
 
 FIRST_WAIT_AFTER_WRONG_BYTES: Final = timedelta(minutes=20)
-"""Whatever damaged the bytes needs time to be repaired; doubles with each further attempt."""
+"""The cause of wrong bytes takes time to be repaired; doubles with each further attempt."""
 _LONGEST_WAIT_AFTER_WRONG_BYTES: Final = timedelta(hours=6)
 _ATTEMPTS_AFTER_QUARANTINE: Final = 3
 
@@ -91,7 +91,7 @@ def after_quarantine(
 ) -> Transition | None:
     """Return the transition that tries a quarantined product again; None if it is not due.
 
-    It has fewer attempts than a new product: what stayed wrong once will probably do so again.
+    It has fewer attempts than a new product, as its bytes will probably be wrong again.
     """
     wait = policy.quarantine_wait
     # The clock may have been wrong when the product was put in quarantine.

@@ -1,1 +1,1 @@
-"""The parts put together: one cycle on demand, or a daemon that runs for years."""
+"""The service: one cycle on demand, or a daemon that runs for years."""

@@ -45,7 +45,7 @@ class Check:
 
     name: str
     detail: str
-    """What was found; or what is wrong, and what to do."""
+    """The result; for a failed check, the fault and what to do."""
     exit_code: int = 0
     """0 if the check passed."""
 
@@ -155,7 +155,7 @@ def _store(settings: Settings, catalog: StacApiCatalog, searches: tuple[Search, 
     store = S3Store(store_options(settings))
     try:
         product = _any_product(catalog, searches)
-    except CatalogError:  # reported by the check of the catalog; the keys can be tried without it
+    except CatalogError:  # the check of the catalog reports this
         store.probe()
         return "the keys are valid; no product was read, because the catalog failed"
     if product is None:

@@ -1,7 +1,7 @@
-"""The clients of the services outside, made from the settings.
+"""The clients of the outside services, made from the settings.
 
-Their libraries take longer to import than many a command takes to run, so this module is imported
-where a service is asked.
+Their libraries take longer to import than many commands take to run, so this module is imported
+only where a service is used.
 """
 
 from collections.abc import Callable

@@ -23,7 +23,7 @@ log: Final = structlog.get_logger()
 
 
 class _Logger:
-    """Hands every line to the log's output, whatever its level."""
+    """Passes every line to the log's output, at any level."""
 
     def msg(self, text: str) -> None:
         """Write one line."""

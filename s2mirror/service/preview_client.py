@@ -34,7 +34,7 @@ class BackoffRenderer:
     now: Callable[[], datetime]
 
     def render(self, request: RenderRequest, stop: StopFlag) -> RenderedImage:
-        """Return the image that *request* describes. Raises what the renderer raises."""
+        """Return the image that *request* describes. Raises the errors of the renderer."""
         self._require_backoff_is_over()
         try:
             return self.renderer.render(request, stop)

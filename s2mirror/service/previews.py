@@ -53,7 +53,7 @@ def allowance(settings: Settings) -> Spending:
 
 
 def preview_maker(mirror: Mirror) -> PreviewMaker:
-    """Return what makes single previews, with one renderer and one token for all of them."""
+    """Return the maker of single previews, with one renderer and one token for all of them."""
     settings = mirror.settings
 
     @lru_cache(maxsize=1)
@@ -106,7 +106,7 @@ def enqueue_if_changed(mirror: Mirror) -> None:
 
 
 def make_due(step: Previewer, stop: StopFlag) -> Iterator[Preview]:
-    """Make the previews that are due and log each. Raises what the step raises."""
+    """Make the previews that are due, and log each. Raises the errors of the step."""
     for preview in step.make_due(stop):
         write = log.info if preview.outcome is not Outcome.FAILED else log.warning
         write(

@@ -92,7 +92,7 @@ class Status:
 
     @property
     def current(self) -> bool:
-        """Whether the archive is there, no product waits or failed, and every search was listed."""
+        """Whether the archive is usable, no product waits or failed, and each search was listed."""
         listed = all(cursor.listed_at and not cursor.error for cursor in self.searches)
         return (
             not self.archive_problem

@@ -1,6 +1,6 @@
 """Errors that s2mirror does not expect: the machine lacks a resource, or s2mirror has a bug.
 
-No product is charged with an attempt for one of them.
+They do not count as an attempt of a product.
 """
 
 import errno
@@ -30,7 +30,7 @@ class UnexpectedErrors:
         self._counts: dict[str, int] = {}
 
     def record(self, product_id: str, error: Exception) -> MirrorError:
-        """Return what *error*, of one product, means for the product and for the work."""
+        """Return the mirror's own error for *error*, which occurred with one product."""
         if lacking := resource_error(error):
             return lacking
         key = f"{type(error).__name__} in {_place(error)}"

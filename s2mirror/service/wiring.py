@@ -251,8 +251,9 @@ class Mirror:
 def open_mirror(settings: Settings, *, create: bool) -> Mirror:
     """Open ledger and archive.
 
-    With *create*, what is missing is created, and the archive's identity is recorded in the ledger;
-    without, the ledger must exist and the archive is not read. Raises LedgerError or ArchiveError.
+    With *create*, ledger and archive are created if missing, and the archive's identity is recorded
+    in the ledger; without, the ledger must exist and the archive is not read. Raises LedgerError or
+    ArchiveError.
     """
     mirror = mirror_on(open_local_ledger(settings.ledger.path, create=create), settings)
     if create:

@@ -109,7 +109,7 @@ class Archive:
     def own_folder(self, product_id: str, path: str) -> Path:
         """Return the folder of a product, to be moved or removed.
 
-        The ledger's word alone is not enough for that: raises PathRefused for a path that is not a
+        The path in the ledger is checked first: raises PathRefused for a path that is not a
         folder of this product alone, and HostileInput for one that would leave the root.
         """
         folder, name = self.folder(path), check_product_id(product_id)
@@ -133,7 +133,7 @@ class Archive:
         return False
 
     def lacks(self, path: str) -> bool:
-        """Return whether a product's folder certainly does not exist: what is not seen may."""
+        """Return whether a product's folder certainly does not exist; False if it is hidden."""
         return self.tree.lacks(self.folder(path))
 
     def has_processed_marker(self, path: str, suffix: str) -> bool:
@@ -164,7 +164,7 @@ class Archive:
         return folder.with_name(folder.name + suffix)
 
     def foreign_entries(self) -> list[ForeignEntry]:
-        """Return what the mirror did not put into its work folder."""
+        """Return the entries of the work folder that the mirror did not make."""
         return list(foreign_entries(self.tree, self.work))
 
     def product_paths(self, on_error: Callable[[OSError], None] = lambda _: None) -> Iterator[str]:
@@ -198,7 +198,7 @@ class Archive:
         name = check_product_id(product_id)
         with explained(f"removing the staged files of {product_id}"):
             for suffix in STAGE_SUFFIXES:
-                # A link in the place of the folder is foreign: reported, and left alone.
+                # A link instead of the folder is foreign: it is reported, and not touched.
                 with suppress(PathRefused):
                     self.tree.remove_tree(self._staging / f"{name}{suffix}")
 
@@ -285,7 +285,7 @@ class Archive:
             sync_folder(source.parent)
 
     def _require_disk(self) -> None:
-        """Raise ArchiveError if the disk is not mounted: what cannot be seen is not gone."""
+        """Raise ArchiveError if the disk is not mounted: then products only seem to be missing."""
         if not self.tree.is_folder(self.work):
             raise ArchiveError(
                 f"{self.work} is missing: is the archive's disk mounted? "

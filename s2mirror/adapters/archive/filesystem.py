@@ -113,7 +113,7 @@ def _copy_durably(source: Path, target: Path) -> None:
 
 
 def filesystem_kind(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
-    """Return the kind of file system that *path* is or would be on, such as ``ext4`` or ``nfs4``.
+    """Return the kind of the file system of *path*, existing or not, such as ``ext4`` or ``nfs4``.
 
     ``unknown`` where the system has no mount table.
     """

@@ -77,7 +77,7 @@ class Tree:
             return str(error)
 
     def lacks(self, path: Path) -> bool:
-        """Return whether *path* certainly does not exist: what cannot be seen may exist."""
+        """Return whether *path* certainly does not exist. False if it cannot be seen."""
         with suppress(PathRefused):
             return not self.exists(path)
         return False

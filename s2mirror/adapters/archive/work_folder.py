@@ -24,7 +24,7 @@ _STAMP: Final = "%Y%m%dT%H%M%SZ"
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class ForeignEntry:
-    """A file, folder or link in the archive that the mirror did not make and leaves alone."""
+    """A file, folder or link in the archive that the mirror did not make and does not touch."""
 
     path: str
     """Relative to the archive root."""

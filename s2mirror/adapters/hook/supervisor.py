@@ -1,11 +1,11 @@
 """Runs one hook in a process of its own, and ends everything that the hook has started.
 
-The mirror starts this file as a program; it imports nothing but the standard library. The hook
-and all its descendants are below this process, wherever they try to detach to, because orphans
-get a subreaper as their parent (PR_SET_CHILD_SUBREAPER of prctl(2)). Its environment, which the
-hook can read as ``/proc/PPID/environ``, holds no secret.
+The mirror starts this file as a program; it imports nothing but the standard library. The hook and
+all its descendants stay below this process, even if they detach, because the parent of an orphan is
+the nearest subreaper (PR_SET_CHILD_SUBREAPER of prctl(2)). Its environment, which the hook can read
+as ``/proc/PPID/environ``, holds no secret.
 
-Standard input: its end, also by the death of the mirror, asks to end the hook.
+Standard input: its end, also through the death of the mirror, is the request to end the hook.
 Standard output: one line with the result, then the end of the hook's output.
 """
 
@@ -182,7 +182,7 @@ def _tasks_limit(folder: Path) -> int:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the hook of *arguments*: seconds of grace, then the command."""
+    """Run the hook; *arguments* are the seconds of grace, then the command."""
     grace_seconds, *command = arguments
     signal.signal(signal.SIGTERM, _end_at_once)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

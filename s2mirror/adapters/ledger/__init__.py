@@ -1,4 +1,4 @@
-"""The ledger: one SQLite file that knows every product, cursor and proof."""
+"""The ledger: one SQLite file with every product, cursor and file list."""
 
 from s2mirror.adapters.ledger.archived_products import ArchiveQuery
 from s2mirror.adapters.ledger.connection import Connection

@@ -1,4 +1,4 @@
-"""One SQLite file, one connection per thread, and SQLite's errors in plain words."""
+"""One SQLite file with one connection per thread; SQLite's errors become LedgerError."""
 
 import sqlite3
 import threading
@@ -25,7 +25,7 @@ Row = dict[str, Any]
 class Connection:
     """A ledger file that any thread may use; each gets its own SQLite connection.
 
-    With *read_only*, nothing is written, neither to the file nor beside it.
+    With *read_only*, neither the file nor its folder is written to.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -59,7 +59,7 @@ class Connection:
             return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> int:
-        """Run one statement and return how many rows it changed."""
+        """Run one statement; return the number of rows that it changed."""
         with self.explained():
             return self._run(sql, params).rowcount
 
@@ -71,15 +71,15 @@ class Connection:
     def _run(self, sql: str, params: Mapping[str, Any] | None) -> sqlite3.Cursor:
         try:
             return self.sqlite.execute(sql, dict(params or {}))
-        except UnicodeEncodeError:  # half a surrogate pair, as in a file name that is not UTF-8
+        except UnicodeEncodeError:  # a lone surrogate, as in a file name that is not UTF-8
             return self.sqlite.execute(sql, _storable(params or {}))
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
-        """Make everything inside one transaction, or a part of the one that is under way.
+        """Run the ``with`` block in one transaction, or as part of the open one.
 
-        The transaction takes the right to write at its beginning: one that first reads and then
-        asks for that right gets SQLite's "locked" at once if another program wrote in between.
+        The transaction takes the write lock at its start: one that reads first and takes the lock
+        later fails at once with SQLite's "locked" if another program wrote in between.
         """
         with self.explained():
             if self.sqlite.in_transaction:
@@ -92,7 +92,7 @@ class Connection:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn SQLite's errors into LedgerError, with what to do."""
+        """Raise LedgerError, with advice, for SQLite's errors."""
         try:
             yield
         except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -100,7 +100,7 @@ class Connection:
 
 
 def _storable(params: Mapping[str, Any]) -> Row:
-    """Return *params* with what SQLite cannot store written out as escapes."""
+    """Return *params* with escapes for characters that SQLite cannot store."""
     return {
         name: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
         for name, value in params.items()
@@ -113,7 +113,7 @@ def _savepoint(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if connection.in_transaction:  # an error of SQLite may have ended all of it
+        if connection.in_transaction:  # an error of SQLite may have ended the whole transaction
             connection.execute("ROLLBACK TO part")
             connection.execute("RELEASE part")
         raise
@@ -133,10 +133,10 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:
-    """Open a ledger without a trace: SQLite's index of the write-ahead log is not created either.
+    """Open a ledger without creating a file, not even SQLite's index of the write-ahead log.
 
-    Without such a log, no program has the file open to write, and it is read as it is. As soon as
-    one has, :attr:`Connection.sqlite` opens the file anew.
+    Without such a log, no program has the file open for writing, and the file is read as immutable.
+    When a log appears, :attr:`Connection.sqlite` opens the file again.
     """
     immutable = "" if _has_wal(path) else "&immutable=1"
     try:
@@ -146,10 +146,10 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
 
 
 def _opened(name: str, *, uri: bool = False) -> sqlite3.Connection:
-    # Without isolation level each statement outside a transaction is committed by itself.
+    # Without isolation level, each statement outside a transaction is committed at once.
     connection = sqlite3.connect(name, timeout=BUSY_SECONDS, uri=uri, isolation_level=None)
     register(connection)
-    # Damaged text must come back, to be named, instead of ending the query.
+    # Damaged text is returned, so that an error can name its row, instead of ending the query.
     connection.text_factory = partial(str, encoding="utf-8", errors="replace")
     return connection
 
@@ -159,9 +159,9 @@ def _has_wal(path: Path) -> bool:
 
 
 def _keep_a_wal(connection: sqlite3.Connection) -> None:
-    """Switch on write-ahead logging: readers never wait for a writer, nor it for them.
+    """Enable write-ahead logging, with which readers and a writer never wait for each other.
 
-    SQLite itself does not wait for other programs that do the same at this moment.
+    This tries again, as SQLite does not wait for another program that does the same.
     """
     give_up = time.monotonic() + BUSY_SECONDS
     while True:
@@ -176,8 +176,8 @@ def _keep_a_wal(connection: sqlite3.Connection) -> None:
 
 
 def explain(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> LedgerError:
-    """Return the LedgerError for an error of SQLite, with what to do."""
-    # Python cannot pass on SQLite's message about a damaged name.
+    """Return the LedgerError, with advice, for an error of SQLite."""
+    # Python cannot decode SQLite's message about a damaged name.
     broken_text = isinstance(error, UnicodeDecodeError)
     text = "malformed: invalid text" if broken_text else str(error)
     if "malformed" in text or "not a database" in text:

@@ -1,4 +1,4 @@
-"""Which known products were deleted upstream."""
+"""The known products that were deleted upstream."""
 
 import json
 from collections.abc import Collection, Iterable
@@ -33,7 +33,7 @@ SELECT product_id, product.collection, {checked("deletion")}
   FROM deletion JOIN product ON product.id = product_id
  WHERE listed AND product.published_at <= deleted_at ORDER BY product_id
 """
-# What was published anew since is there again. Text in the ledger sorts as time does.
+# A product that was published again later exists again. Times in the ledger sort as text.
 _OF_HELD: Final = f"""
 SELECT deletion.*, {checked("deletion")} FROM deletion JOIN product ON product.id = product_id
  WHERE product.state IN {sql_states(HELD)} AND product.published_at <= deleted_at
@@ -53,7 +53,7 @@ class Deletions:
         self._connection = connection
 
     def record(self, deletions: Iterable[Deletion]) -> None:
-        """Remember deletions of known products, as doubtful until the catalog was asked."""
+        """Record deletions of known products, as doubtful until the catalog confirms them."""
         rows = [
             {"product_id": d.product_id, "deleted_at": format_utc(d.deleted_at), "cause": d.cause}
             for d in deletions
@@ -62,9 +62,9 @@ class Deletions:
             self._connection.execute_many(RECORD, rows)
 
     def doubtful(self) -> dict[str, list[str]]:
-        """Return by collection the products that were deleted, and yet listed when last asked.
+        """Return, by collection, deleted products that the catalog still listed at the last check.
 
-        Of two products of one name, CDSE may delete one.
+        CDSE may have deleted one of two products with the same name.
         """
         found: dict[str, list[str]] = {}
         for row in self._connection.query(_DOUBTFUL):
@@ -73,24 +73,24 @@ class Deletions:
         return found
 
     def set_listed(self, ids: Iterable[str], *, listed: bool) -> None:
-        """Remember whether the catalog lists products although they were deleted."""
+        """Record whether the catalog lists products although they were deleted."""
         self._connection.execute(SET_LISTED, {"ids": json.dumps(list(ids)), "listed": listed})
 
     def of_held(self) -> dict[str, Deletion]:
-        """Return by product id what was deleted upstream of the products that are held."""
+        """Return the deletions of held products, by product id."""
         return {row["product_id"]: self._deletion(row) for row in self._connection.query(_OF_HELD)}
 
     def of_absent(self, states: Collection[State]) -> list[Deletion]:
-        """Return what was deleted upstream of the products in *states* that have no folder."""
+        """Return the deletions of products in *states* that have no folder."""
         params = {"states": json.dumps(list(states))}
         return [self._deletion(row) for row in self._connection.query(_OF_ABSENT, params)]
 
     def read_until(self) -> datetime | None:
-        """Return how far the feed has been read; None if never."""
+        """Return the time up to which the feed has been read; None if never."""
         return StateValues(self._connection).get(DELETIONS_READ_UNTIL)
 
     def set_read_until(self, until: datetime) -> None:
-        """Remember how far the feed has been read."""
+        """Record the time up to which the feed has been read."""
         StateValues(self._connection).set(DELETIONS_READ_UNTIL, until)
 
     def _deletion(self, row: Row) -> Deletion:

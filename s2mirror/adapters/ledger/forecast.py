@@ -1,4 +1,4 @@
-"""What is still to come, and what comes and goes in a month: for looking ahead."""
+"""Sums over products for the forecast: waiting, newly sensed and pruned ones."""
 
 import json
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from s2mirror.adapters.ledger.schema import sql_states
 from s2mirror.lifecycle import PENDING, State
 from s2mirror.times import format_utc
 
-# A product of several areas counts for one of them.
+# A product of several areas counts for only one of them.
 _WAITING: Final = f"""
 SELECT (SELECT min(area) FROM membership
          WHERE product_id = product.id AND area IN (SELECT value FROM json_each(:areas))) AS area,
@@ -39,13 +39,13 @@ SELECT coalesce(sum(size_bytes), 0) AS size_bytes FROM product
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """What waits for one area."""
+    """The products that wait for one area."""
 
     products: int
     size_bytes: int
-    """Of those of known size."""
+    """The bytes of the products of known size."""
     unknown: int
-    """Products of unknown size."""
+    """The number of products of unknown size."""
 
 
 class ForecastInputs:
@@ -55,7 +55,7 @@ class ForecastInputs:
         self._connection = connection
 
     def waiting(self, areas: Collection[str]) -> dict[str, Waiting]:
-        """Return what waits, by area; a product of several counts for one."""
+        """Return the waiting products by area; a product of several areas counts once."""
         rows = self._connection.query(_WAITING, {"areas": json.dumps(list(areas))})
         return {
             row["area"]: Waiting(
@@ -68,7 +68,7 @@ class ForecastInputs:
         }
 
     def sensed_since(self, areas: Collection[str], since: datetime) -> dict[str, int]:
-        """Return how many known products were sensed since then, by area, each for one."""
+        """Return the number of products sensed since then, by area; each product counts once."""
         params = {"areas": json.dumps(list(areas)), "since": format_utc(since)}
         rows = self._connection.query(_NEW, params)
         return {row["area"]: row["products"] for row in rows if row["area"] is not None}
@@ -79,6 +79,6 @@ class ForecastInputs:
         return rows[0]["size_bytes"] if rows else None
 
     def pruned_bytes(self, since: datetime) -> int:
-        """Return how many bytes of products were pruned since then."""
+        """Return the bytes of the products pruned since then."""
         rows = self._connection.query(_PRUNED, {"since": format_utc(since)})
         return int(rows[0]["size_bytes"])

@@ -1,4 +1,4 @@
-"""What the catalog says of products beyond what the mirror decides by: their properties."""
+"""The catalog's properties of products, which no decision of the mirror depends on."""
 
 import json
 import zlib
@@ -10,14 +10,14 @@ from s2mirror.adapters.ledger.schema import sql_states
 from s2mirror.lifecycle import GONE
 
 MAX_BYTES: Final = 64 * 1024
-"""Real properties have 2 to 3 kB; what is beyond this is not kept."""
+"""Real properties have 2 to 3 kB; larger ones are not stored."""
 KEEP: Final = f"""
 INSERT INTO item (product_id, properties)
 SELECT id, :properties FROM product
  WHERE id = :id AND state NOT IN {sql_states(GONE)}
 ON CONFLICT (product_id) DO UPDATE SET properties = excluded.properties
 """
-# Properties of what is gone go too, by a trigger.
+# A trigger deletes the properties of removed products.
 _LACKING: Final = f"""
 SELECT id FROM product
  WHERE id IN (SELECT value FROM json_each(:ids))
@@ -34,14 +34,14 @@ class Items:
         self._connection = connection
 
     def lacking(self, ids: Iterable[str]) -> set[str]:
-        """Return those of *ids* that are known and not gone, and have no properties yet."""
+        """Return those of *ids* that are known, not removed, and without properties."""
         rows = self._connection.query(_LACKING, {"ids": json.dumps(list(ids))})
         return {row["id"] for row in rows}
 
     def keep(self, properties: Mapping[str, Mapping[str, Any]]) -> None:
-        """Keep properties by product id, in place of older ones.
+        """Store properties by product id, in place of older ones.
 
-        What is no JSON, or far too large, is passed over: the product itself does not need it.
+        Properties that are not JSON, or far too large, are skipped: the product does not need them.
         """
         packed = ((product_id, _packed(found)) for product_id, found in properties.items())
         rows = [{"id": product_id, "properties": document} for product_id, document in packed]
@@ -49,13 +49,13 @@ class Items:
             self._connection.execute_many(KEEP, [row for row in rows if row["properties"]])
 
     def properties(self, product_id: str) -> dict[str, Any]:
-        """Return the catalog's properties of a product; empty if none were kept."""
+        """Return the catalog's properties of a product; empty if none were stored."""
         rows = self._connection.query(_GET, {"id": product_id})
         return unpacked(rows[0]["properties"]) if rows else {}
 
 
 def unpacked(document: bytes | None) -> dict[str, Any]:
-    """Return the properties in a row's document; empty for none, or for damaged ones."""
+    """Return the properties in a row's document; empty if they are missing or damaged."""
     try:
         found: dict[str, Any] = json.loads(zlib.decompress(document)) if document else {}
     except (zlib.error, ValueError):

@@ -45,7 +45,7 @@ _RECENT_HOURS: Final = "SELECT * FROM transfer WHERE hour >= :since ORDER BY hou
 
 
 class Ledger:
-    """Everything that the mirror knows. Any thread may use it."""
+    """The stored state of the mirror. Any thread may use it."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -65,57 +65,57 @@ class Ledger:
         self.state = StateValues(connection)
 
     def record_removal(self, entry: LedgerEntry, transition: Transition, *, now: datetime) -> None:
-        """Record that a product's folder has left the tree, and forget its proof, in one go."""
+        """Record that a product's folder left the tree, and delete its file lists."""
         with self.connection.atomic():
             self.products.advance(entry, transition, now=now)
             self.file_lists.forget(entry.product.id)
             self.removals.end(entry.product.id)
 
     def add_transfer(self, size_bytes: int, *, now: datetime) -> None:
-        """Count bytes that came from the store, in their hour."""
+        """Count bytes received from the store, in the hour of *now*."""
         params = {"hour": format_utc(_hour(now)), "size_bytes": size_bytes}
         self.connection.execute(ADD_BYTES, params)
 
     def transferred_bytes(self, window: timedelta, *, now: datetime) -> int:
-        """Return how many bytes came from the store within the last *window*."""
+        """Return the bytes received from the store within the last *window*."""
         params = {"since": format_utc(_hour(now - window))}
         return int(self.connection.query(_RECENT_BYTES, params)[0]["size_bytes"])
 
     def transfers(self, window: timedelta, *, now: datetime) -> list[tuple[datetime, int]]:
-        """Return how many bytes came from the store in each hour within the last *window*."""
+        """Return the bytes received from the store in each hour of the last *window*."""
         params = {"since": format_utc(_hour(now - window))}
         rows = self.connection.query(_RECENT_HOURS, params)
         return [(parse_utc(row["hour"]), row["size_bytes"]) for row in rows]
 
     def compact_history(self, before: datetime) -> int:
-        """Forget what happened before then to products that are gone; return how many lines.
+        """Delete the older history of removed products; return the number of entries.
 
-        The products stay known for ever, with their state and its reason.
+        The products stay known, with their state and its reason.
         """
         return self.connection.execute(COMPACT, {"before": format_utc(before)})
 
     def forget_searches(self, *, except_for: Iterable[str]) -> None:
-        """Forget how far every search has come that is not among these, nor one's forerunner."""
+        """Delete the progress of every search except these, and except those that they continue."""
         keys = json.dumps(list(except_for))
         with self.connection.atomic():
             for statement in FORGET_SEARCHES:
                 self.connection.execute(statement, {"keys": keys})
 
     def damaged_rows(self) -> tuple[DamagedRow, ...]:
-        """Return every row that steers removal or verification and is not as it was written.
+        """Return every damaged row among those that steer removal or verification.
 
-        Whatever reads such a row raises LedgerError with the same names. Reads all products.
+        A read of such a row raises LedgerError with the same names. Reads all products.
         """
         return damaged_rows(self.connection)
 
     def mend(self) -> Mended:
-        """Restore damaged rows; forget those that cannot be restored, to be found again by a sync.
+        """Restore damaged rows; delete those that cannot be restored, for a sync to find again.
 
-        For ``audit --repair``, with the instance lock held, before anything else is repaired. A
-        restored row has exactly the values that were written. A forgotten product has no row any
-        more, and all searches begin anew: the next sync discovers it, and verifies its files in the
+        For ``audit --repair``, with the instance lock held, before any other repair. A restored row
+        has exactly the values that were written. After the deletion of a product's row, all
+        searches start again: the next sync discovers the product, and verifies its files in the
         archive instead of downloading them. A product that was pruned, superseded or withdrawn
-        stays so. Of a forgotten file list or selection, the audit itself says what is missing.
+        stays so. The audit reports what is missing after the deletion of a file list or selection.
         """
         return mend(self.connection)
 
@@ -129,11 +129,11 @@ class Ledger:
 
 
 def open_ledger(path: Path, *, create: bool = True, read_only: bool = False) -> Ledger:
-    """Open the ledger at *path*, bringing its tables to this version.
+    """Open the ledger at *path*, and migrate its tables to this version.
 
-    With *read_only*, or without *create* where this user may not write, nothing is written, and
-    what would change the ledger raises LedgerError. Raises LedgerError, too, if the file is
-    damaged, empty or of another version, cannot be read, or, without *create*, does not exist.
+    With *read_only*, or without *create* if this user may not write, nothing is written, and a
+    change of the ledger raises LedgerError. Raises LedgerError also if the file is damaged, empty
+    or of another version, cannot be read, or, without *create*, does not exist.
     """
     return Ledger(connect(path, create=create, read_only=read_only))
 

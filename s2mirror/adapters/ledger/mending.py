@@ -1,8 +1,8 @@
 """Finds damaged rows by their checksums, and restores them.
 
-A flipped bit is the usual damage, and a CRC-32 of a short value shows which one it was: of all
-values that differ in one bit, only the right one has the checksum that was written. What is damaged
-beyond that is forgotten, in such a way that a later sync finds it out again.
+A flipped bit is the usual damage, and the CRC-32 of a short value identifies it: of all values that
+differ in one bit, only the right one has the stored checksum. A row with more damage is deleted in
+such a way that a later sync finds its values again.
 """
 
 import struct
@@ -26,7 +26,7 @@ from s2mirror.adapters.ledger.schema import RECOUNT, sql_states
 from s2mirror.lifecycle import GONE
 
 _SEARCHED_BYTES: Final = 32 * 1024
-"""In longer values, looking for a flipped bit would take minutes."""
+"""In longer values, the search for a flipped bit would take minutes."""
 _FORGET_PRODUCT: Final = (
     *(
         f"DELETE FROM {table} WHERE product_id = :key"
@@ -34,9 +34,9 @@ _FORGET_PRODUCT: Final = (
     ),
     "DELETE FROM product WHERE rowid = :number",
 )
-# Then every search lists its whole period again, and with it what was forgotten.
+# Every search then lists its whole period again, including the deleted products.
 _FORGET_SEARCHES: Final = tuple(f"DELETE FROM {table}" for table in ("cursor", "sweep", "coverage"))
-# A product that is gone is never downloaded again on its own: that much its history says.
+# The last state in the history, if the product was removed on purpose: it stays removed.
 _STAYS_GONE: Final = f"""
 SELECT to_state, at FROM history WHERE product_id = :key
    AND id = (SELECT max(id) FROM history WHERE product_id = :key)
@@ -50,12 +50,12 @@ _UNKNOWN: Final[Mapping[str, str]] = MappingProxyType(
     | dict.fromkeys(("sensed_at", "published_at", "generated_at", "next_attempt_at"), _LONG_AGO)
     | {"footprint_wkb": "x'010300000000000000'", "state": ":state", "changed_at": ":at"}
 )
-"""What a product that is gone has in place of damaged values. The footprint is an empty polygon."""
+"""The values of a removed product in place of damaged ones. The footprint is an empty polygon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DamagedRow:
-    """A row whose values are not those that were written."""
+    """A row whose values differ from the written ones."""
 
     table: str
     number: int
@@ -72,15 +72,15 @@ class Mended:
     """The outcome of mending a ledger."""
 
     restored: tuple[DamagedRow, ...]
-    """These have the values again that were written."""
+    """Rows that have their written values again."""
     forgotten: tuple[DamagedRow, ...]
-    """These are removed; the next sync finds the products again."""
+    """Rows that are deleted; the next sync finds the products again."""
 
 
 def damaged_rows(
     connection: Connection, tables: Sequence[str] = tuple(TABLES)
 ) -> tuple[DamagedRow, ...]:
-    """Return the damaged rows of some tables. Reads every row of them."""
+    """Return the damaged rows of *tables*. This reads all of their rows."""
     return tuple(row for table in tables for row in _damaged_in(connection, table))
 
 
@@ -97,9 +97,9 @@ def _damaged_in(connection: Connection, table: str) -> Iterator[DamagedRow]:
 
 
 def mend(connection: Connection) -> Mended:
-    """Restore the damaged rows, and forget those that cannot be restored.
+    """Restore the damaged rows, and delete those that cannot be restored.
 
-    Run it while no other program uses the ledger. The indexes and counts are made anew, too.
+    Call it while no other program uses the ledger. It also rebuilds indexes and counts.
     """
     connection.execute("REINDEX")
     with connection.atomic():
@@ -136,7 +136,7 @@ def _forget(connection: Connection, row: DamagedRow) -> None:
 
 
 def _restore(connection: Connection, row: DamagedRow) -> bool:
-    """Restore one row if a flipped bit explains its damage; return whether it did."""
+    """Restore a row if flipped bits explain its damage; return whether it was restored."""
     names = [f"{argument} AS v{n}" for n, argument in enumerate(arguments(row.table))]
     sql = f"SELECT {', '.join(names)}, checksums FROM {row.table} WHERE rowid = :number"
     (found,) = connection.query(sql, {"number": row.number})
@@ -164,7 +164,7 @@ def _numbers(written: object, count: int) -> list[int]:
 
 
 def _restored(values: Sequence[Stored], written: Sequence[int]) -> list[Stored] | None:
-    """Return the values that were written, if each differs from those found in one bit at most."""
+    """Return the written values, if each of *values* differs from them in one bit at most."""
     if not written:
         return None
     for key in (values[0], *_one_bit_off(values[0])):
@@ -177,9 +177,9 @@ def _restored(values: Sequence[Stored], written: Sequence[int]) -> list[Stored] 
 
 
 def _right(value: Stored, written: int, seed: int) -> tuple[Stored] | None:
-    """Return the value that a checksum is of, in a tuple: itself, or one that differs in a bit."""
+    """Return, in a tuple, the value with that checksum: *value*, or one that differs in a bit."""
     found = checksum(value, seed)
-    # No flipped bit of a value changes only one bit of its checksum: then that one is damaged.
+    # No flipped bit of a value changes a single bit of its checksum: so the checksum is damaged.
     if (found ^ written).bit_count() <= 1:
         return (value,)
     return next(((near,) for near in _one_bit_off(value) if checksum(near, seed) == written), None)

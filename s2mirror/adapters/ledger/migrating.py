@@ -1,4 +1,4 @@
-"""Applies migrations: the one module that imports sqlite-utils, for a ledger that lacks some."""
+"""Applies migrations. The only module that imports sqlite-utils, and only if one is missing."""
 
 import sqlite3
 import sys
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from s2mirror.adapters.ledger import schema
 
-# sqlite-utils imports pandas and numpy wherever they are installed, 60 MB and half a second that
-# nothing here uses. None in this table is Python's word for a module that is not installed.
+# sqlite-utils imports pandas and numpy if they are installed: 60 MB and half a second for nothing.
+# None in this table tells Python that a module is not installed.
 _UNUSED: Final = [name for name in ("pandas", "numpy") if name not in sys.modules]
 sys.modules.update(dict.fromkeys(_UNUSED))  # type: ignore[arg-type]
 try:

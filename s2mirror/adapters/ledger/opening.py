@@ -1,4 +1,4 @@
-"""Opening a ledger: make a new one, check an old one, and refuse what is none."""
+"""Opens a ledger: creates a new one, checks an existing one, refuses other files."""
 
 import fcntl
 import os
@@ -25,9 +25,10 @@ _BESIDE: Final = ("-journal", "-wal", "-shm")
 
 
 def connect(path: Path, *, create: bool, read_only: bool) -> Connection:
-    """Return a connection to the ledger at *path*, checked and with this version's tables.
+    """Return a connection to the ledger at *path*, checked and migrated to this version.
 
-    Without *create*, one that this user may not write is opened to read. Raises LedgerError.
+    Without *create*, a ledger that this user may not write is opened for reading. Raises
+    LedgerError.
     """
     size_bytes = _size_bytes(path)
     if size_bytes is None and (read_only or not create):
@@ -64,14 +65,14 @@ def _may_write(path: Path) -> bool:
 
 
 def _create(path: Path) -> None:
-    """Make a new ledger under another name, and rename it: no other program sees half of one."""
+    """Create a ledger under another name, and rename it: no other program sees a partial one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path.parent) as folder:
             if path.exists():  # another program was faster
                 return
             draft = path.with_name(path.name + ".new")
-            _remove(draft, "", *_BESIDE)  # left by a program that was killed here
+            _remove(draft, "", *_BESIDE)  # left by a program that was killed at this point
             connection = Connection(draft)
             _migrate(connection)
             connection.close()
@@ -92,7 +93,7 @@ def _remove(path: Path, *suffixes: str) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[int]:
-    """Lock a folder against other programs that do so, and lend its descriptor."""
+    """Lock a folder against other programs that lock it; yield its descriptor."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -102,11 +103,11 @@ def _locked(folder: Path) -> Iterator[int]:
 
 
 def prepare(connection: Connection, migrations: "Migrations | None" = None) -> None:
-    """Check the file, and apply the *migrations* that it lacks: all of them, or none.
+    """Check the file, and apply all missing *migrations*, or none.
 
-    A file of up to ``CHECKED_BYTES`` is read from end to end; for a larger one that would delay
-    every command by minutes, and SQLite reports damage where it meets it. Raises LedgerError for a
-    damaged file, and for one of a newer or an earlier layout.
+    A file of up to ``CHECKED_BYTES`` is read completely. For a larger one, that would delay every
+    command by minutes; SQLite reports damage when it reads the damaged part. Raises LedgerError for
+    a damaged file, and for one of a newer or an earlier layout.
     """
     if connection.path.stat().st_size <= CHECKED_BYTES:
         check_whole(connection)
@@ -136,10 +137,10 @@ def _applied(connection: Connection) -> list[str]:
 
 
 def _migrate(connection: Connection, migrations: "Migrations | None" = None) -> None:
-    # Imported for a ledger that lacks a migration only: every command opens a ledger.
+    # Imported only for a ledger that lacks a migration, as every command opens a ledger.
     from s2mirror.adapters.ledger import migrating  # noqa: PLC0415
 
-    # A program that waited here for another one finds nothing left to apply.
+    # If another program has applied them meanwhile, none is left to apply.
     with connection.atomic():
         migrating.apply(migrations or migrating.MIGRATIONS, connection.sqlite)
 

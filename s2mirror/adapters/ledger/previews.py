@@ -1,4 +1,4 @@
-"""Previews in the ledger: which are due, what came of them, what they have cost."""
+"""Previews in the ledger: due ones, results and cost."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -32,7 +32,7 @@ _RECORD: Final = """
 INSERT OR REPLACE INTO preview (subject, name, outcome, paths, reason, made_at, units)
 VALUES (:subject, :name, :outcome, :paths, :reason, :made_at, :units)
 """
-# The local catalog shows what was drawn; the quicklook is in every item anyway.
+# Items of the local catalog show rendered previews; the quicklook is an asset in any case.
 _NOTE: Final = """
 INSERT INTO change (product_id)
 SELECT id FROM product WHERE id = :subject AND path IS NOT NULL AND :name <> 'quicklook'
@@ -41,7 +41,7 @@ _OPEN_MONTH: Final = """
 INSERT INTO preview_spending (month, requests, units) VALUES (:month, 0, 0)
 ON CONFLICT (month) DO NOTHING
 """
-# One statement, so that two processes together never go beyond the allowance.
+# One statement, so that two processes together cannot exceed the allowance.
 _RESERVE: Final = """
 UPDATE preview_spending SET requests = requests + 1, units = units + :units
  WHERE month = :month AND requests + 1 <= :max_requests AND units + :units <= :max_units
@@ -60,21 +60,21 @@ class Previews:
         self._connection = connection
 
     def due(self, now: datetime, limit: int) -> dict[str, int]:
-        """Return attempts so far by product id, of products to look at: newest sensing first."""
+        """Return the products with due previews, newest sensing first: attempts by product id."""
         rows = self._connection.query(_DUE, {"now": format_utc(now), "limit": limit})
         return {row["product_id"]: row["attempts"] for row in rows}
 
     def due_count(self) -> int:
-        """Return how many products are still to be looked at, now or later."""
+        """Return the number of products with a preview that is due, now or later."""
         return int(self._connection.query("SELECT count(*) AS n FROM preview_due")[0]["n"])
 
     def settle(self, product_id: str) -> None:
-        """Forget that a product is due: all that can be made of it now is made."""
+        """Record that a product has no due preview any more."""
         sql = "DELETE FROM preview_due WHERE product_id = :id"
         self._connection.execute(sql, {"id": product_id})
 
     def later(self, product_id: str, *, attempts: int, next_attempt_at: datetime) -> None:
-        """Look at a product again, but not before then."""
+        """Postpone the previews of a product."""
         row = {
             "id": product_id,
             "attempts": attempts,
@@ -83,11 +83,11 @@ class Previews:
         self._connection.execute(_LATER, row)
 
     def enqueue(self, areas: Collection[str]) -> int:
-        """Look again at every product held for *areas*; return how many were not due before."""
+        """Make the previews of all held products of *areas* due; return how many became due."""
         return self._connection.execute(_ENQUEUE, {"areas": json.dumps(list(areas))})
 
     def record(self, preview: Preview) -> None:
-        """Write down what came of a wish, in place of what came of it before."""
+        """Store the result of a preview, in place of an earlier one."""
         subject = {"subject": preview.subject, "name": preview.name}
         facts = {
             "outcome": preview.outcome,
@@ -101,21 +101,18 @@ class Previews:
             self._connection.execute(_NOTE, subject)
 
     def of(self, subject: str) -> dict[str, Preview]:
-        """Return by name what there is of a product or of an area at a time."""
+        """Return the previews of a subject, by name."""
         sql = "SELECT * FROM preview WHERE subject = :subject ORDER BY name"
         rows = self._connection.query(sql, {"subject": subject})
         return {row["name"]: _preview(row) for row in rows}
 
     def counts(self) -> Mapping[Outcome, int]:
-        """Return how many previews have come to each outcome."""
+        """Return the number of previews by outcome."""
         sql = "SELECT outcome, count(*) AS n FROM preview GROUP BY outcome"
         return {Outcome(row["outcome"]): row["n"] for row in self._connection.query(sql)}
 
     def reserve(self, month: str, units: float, *, allowance: Spending) -> bool:
-        """Count one request of *units*, unless the month's allowance has no room for it.
-
-        Tells whether it had.
-        """
+        """Count a request of *units* if the month's allowance permits it; return whether so."""
         row = {
             "month": month,
             "units": units,
@@ -126,12 +123,12 @@ class Previews:
         return self._connection.execute(_RESERVE, row) == 1
 
     def correct(self, month: str, units: float, *, requests: int = 0) -> None:
-        """Add what a reserved request cost more, or less, than was thought."""
+        """Add the difference between the true and the reserved cost of a request."""
         row = {"month": month, "units": units, "requests": requests}
         self._connection.execute(_CORRECT, row)
 
     def spending(self, month: str) -> Spending:
-        """Return what previews have cost in a month."""
+        """Return the cost of the previews of a month."""
         sql = "SELECT requests, units FROM preview_spending WHERE month = :month"
         rows = self._connection.query(sql, {"month": month})
         return Spending(**rows[0]) if rows else Spending(requests=0, units=0.0)

@@ -1,4 +1,4 @@
-"""Products in the ledger, to change: record, claim, advance."""
+"""Changes of products in the ledger: record, claim, advance."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -41,7 +41,7 @@ UPDATE product SET priority = wanted.priority,
          WHERE p.state IN {sql_states(WAITING)} GROUP BY p.id) AS wanted
  WHERE wanted.id = product.id AND {is_intact("product")}
 """
-# One statement, so two workers can never claim the same product.
+# One statement, so that two workers cannot claim the same product.
 CLAIM: Final = (
     update(
         "product",
@@ -85,7 +85,7 @@ RETRY_LATER: Final = update(
     {"reason": ":reason", "attempts": ":attempts", "next_attempt_at": ":next_attempt_at"},
     "id = :id AND state = :state",
 )
-# A row of a later time than now was written while this machine's clock was ahead.
+# A row with a later time than now was written while this machine's clock was ahead.
 DUE_AFTER_ALL: Final = update(
     "product",
     {"next_attempt_at": ":now", "changed_at": ":now"},
@@ -117,11 +117,10 @@ class Products(ProductReader):
         priorities: Mapping[str, int],
         now: datetime,
     ) -> None:
-        """Add *products* as discovered, and all of *areas*' memberships, in one transaction.
+        """Add *products* as discovered, and the memberships in *areas*, in one transaction.
 
-        *areas* maps product ids, known ones too, to area names; *priorities* area names to
-        numbers. A product takes the highest priority of its areas; a known one that an area of
-        higher priority joins rises with it.
+        *areas* maps product ids, of known products too, to area names; *priorities* maps area names
+        to numbers. The priority of a product is the highest of its areas.
         """
         rows = [_new_row(product, areas[product.id], priorities, now) for product in products]
         members = [
@@ -136,16 +135,16 @@ class Products(ProductReader):
             self._connection.execute_many(RAISE, members)
 
     def reweigh(self, priorities: Mapping[str, int]) -> None:
-        """Give what waits the highest priority of its areas, as they are configured now."""
+        """Set the priority of waiting products to the highest one of their areas."""
         self._connection.execute(REWEIGH, {"priorities": json.dumps(priorities)})
 
     def claim(
         self, now: datetime, areas: Collection[str] = (), *, only: str = ""
     ) -> LedgerEntry | None:
-        """Move one due product to ``downloading`` and return it: priority, then newest sensing.
+        """Move a due product to ``downloading`` and return it: by priority, then newest sensing.
 
-        One that *areas* want, or a person asked for; without *areas*, any. With *only*, that
-        product or none.
+        Claims only products of *areas*, or requested ones; without *areas*, any. With *only*,
+        claims that product or none. Returns None if none is due.
         """
         with self._connection.atomic():
             params = {"now": format_utc(now), "areas": claimants(areas), "only": only}
@@ -162,8 +161,8 @@ class Products(ProductReader):
     def advance(self, entry: LedgerEntry, transition: Transition, *, now: datetime) -> None:
         """Apply a transition to a product, with its history entry, in one transaction.
 
-        Raises IllegalTransition if the life table has no such road, or if the product has left
-        the state that *entry* has.
+        Raises IllegalTransition if the table of states has no such transition, or if the product is
+        no longer in the state of *entry*.
         """
         check_path(self._connection.path, entry.product.id, transition.path)
         to_state = lifecycle.advance(entry.state, transition.event)
@@ -177,7 +176,7 @@ class Products(ProductReader):
         }
         with self._connection.atomic():
             if self._connection.execute(ADVANCE, change) != 1:
-                self.get(entry.product.id)  # a damaged row is the reason
+                self.get(entry.product.id)  # raises LedgerError for a damaged row
                 raise IllegalTransition(
                     f"{entry.product.id} is no longer {entry.state}; "
                     f"it cannot {transition.event} now"
@@ -185,14 +184,14 @@ class Products(ProductReader):
             self._connection.execute(LOG, step)
 
     def revise(self, product: Product, state: State) -> None:
-        """Replace what the catalog said of a known product by what it says now.
+        """Replace the catalog's values of a known product.
 
-        One that has left *state* is in a worker's hands and stays as it is.
+        A product that is no longer in *state* is being downloaded and is not changed.
         """
         self._connection.execute(REVISE, _facts(product) | {"state": state})
 
     def note_published(self, products: Iterable[Product]) -> None:
-        """Remember when known products were published last."""
+        """Record when known products were published last."""
         rows = [{"id": p.id, "published_at": format_utc(p.published_at)} for p in products]
         with self._connection.atomic():
             self._connection.execute_many(PUBLISHED, rows)
@@ -200,7 +199,7 @@ class Products(ProductReader):
     def retry_later(
         self, entry: LedgerEntry, *, reason: str, attempts: int, next_attempt_at: datetime
     ) -> None:
-        """Keep a product's state, but note a failed attempt to move it on."""
+        """Record a failed attempt without changing the product's state."""
         self._connection.execute(
             RETRY_LATER,
             {
@@ -213,15 +212,15 @@ class Products(ProductReader):
         )
 
     def set_back(self, now: datetime) -> int:
-        """Make due now what was queued while the clock was ahead; return how many products."""
+        """Make products due that were queued while the clock was ahead; return their number."""
         return self._connection.execute(DUE_AFTER_ALL, {"now": format_utc(now)})
 
     def ask_for(self, product_id: str) -> None:
-        """Let a person's word claim a product, whatever the areas want."""
+        """Record that a person requested a product, whether or not an area wants it."""
         self._connection.execute(JOIN_AREA, {"area": ASKED_FOR, "product_id": product_id})
 
     def release(self, area: str, ids: Iterable[str]) -> None:
-        """Take back an area's claim on products."""
+        """Remove products from an area."""
         self._connection.execute(RELEASE, {"area": area, "ids": json.dumps(list(ids))})
 
 

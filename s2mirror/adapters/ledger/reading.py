@@ -1,4 +1,4 @@
-"""Products in the ledger, to look at."""
+"""Queries of products in the ledger."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -45,9 +45,9 @@ _RIVALS: Final = f"""{_ROW}
 _CLAIMED_BY: Final = """EXISTS (
    SELECT 1 FROM membership WHERE product_id = p.id
       AND +area IN (SELECT value FROM json_each(:areas)))"""
-# The plus keeps SQLite from probing its index once for each of hundreds of areas.
+# The plus keeps SQLite from an index lookup for each of hundreds of areas.
 _FIND: Final = f"{_ROW} WHERE p.id IN (SELECT value FROM json_each(:ids))"
-# The newest of every area: one that has much to come must not hide the others.
+# The newest of every area, so that an area with many products does not exclude the others.
 _WAITING: Final = f"""{_ROW}
  WHERE p.id IN (
    SELECT product_id
@@ -100,7 +100,7 @@ SELECT id FROM product WHERE id IN (SELECT value FROM json_each(:ids)) AND state
 
 
 class ProductReader:
-    """Looks at the product rows of a ledger."""
+    """Reads the product rows of a ledger."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -110,7 +110,7 @@ class ProductReader:
         return [entry_of(self._connection.path, row) for row in rows]
 
     def known(self, ids: Iterable[str]) -> dict[str, str]:
-        """Return the revision of each of *ids* that the ledger has already."""
+        """Return the revisions of known products, by id."""
         rows = self._connection.query(_KNOWN, {"ids": json.dumps(list(ids))})
         return {row["id"]: row["revision"] for row in rows}
 
@@ -120,7 +120,7 @@ class ProductReader:
         return {row["id"] for row in rows}
 
     def get(self, product_id: str) -> LedgerEntry:
-        """Return one product. Raises UsageError if the ledger has none of that id."""
+        """Return one product. Raises UsageError if the ledger has no product of that id."""
         rows = self._connection.query(_ONE, {"id": product_id})
         if not rows:
             raise UsageError(
@@ -129,7 +129,7 @@ class ProductReader:
         return entry_of(self._connection.path, rows[0])
 
     def find(self, ids: Iterable[str]) -> dict[str, LedgerEntry]:
-        """Return by id those of *ids* that the ledger has."""
+        """Return those of *ids* that the ledger has, by id."""
         rows = self._connection.query(_FIND, {"ids": json.dumps(list(ids))})
         return {row["id"]: entry_of(self._connection.path, row) for row in rows}
 
@@ -139,12 +139,12 @@ class ProductReader:
         return self._entries(_WAITING, params)
 
     def due(self, areas: Collection[str], *, now: datetime) -> list[LedgerEntry]:
-        """Return the queued products that are due, of *areas* or asked for; without, of any."""
+        """Return the due queued products of *areas*, or requested by id; without *areas*, all."""
         params = {"areas": claimants(areas), "now": format_utc(now)}
         return self._entries(_DUE, params)
 
     def versions(self, entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
-        """Return every product that is of the same tile and datatake as one of *entries*."""
+        """Return every product of the same tile and datatake as one of *entries*."""
         images = [
             [p.tile, format_utc(p.sensed_at), p.collection, p.platform]
             for p in (entry.product for entry in entries)
@@ -152,12 +152,12 @@ class ProductReader:
         return self._entries(_VERSIONS, {"images": json.dumps(images)})
 
     def of_area(self, area: str) -> Iterator[Product]:
-        """Yield every product that *area* claims, a few at a time."""
+        """Yield every product of *area*, a few per query."""
         for row in _paged(self._connection, _OF_AREA, "id", area=area):
             yield entry_of(self._connection.path, row).product
 
     def unclaimed(self, areas: Collection[str]) -> list[LedgerEntry]:
-        """Return the products in the archive tree that none of *areas* claims."""
+        """Return the products in the archive tree that belong to none of *areas*."""
         return self._entries(_UNCLAIMED, {"areas": json.dumps(list(areas))})
 
     def in_state(self, *states: State) -> list[LedgerEntry]:
@@ -173,30 +173,30 @@ class ProductReader:
         return ProductsInTree(self._connection, HELD)
 
     def homeless(self) -> list[LedgerEntry]:
-        """Return the products that are held, it says, but of which it knows no folder."""
+        """Return the held products without a folder in the ledger."""
         return self._entries(_HOMELESS, {"states": json.dumps(list(HELD))})
 
     def stands(self, path: str) -> bool:
-        """Tell whether a product has the folder *path* in the archive tree."""
+        """Return whether a product has the folder *path* in the archive tree."""
         return bool(self._connection.query(_STANDS, {"path": path}))
 
     def rivals(self) -> list[LedgerEntry]:
-        """Return the held products of which another version of the same image is held too."""
+        """Return the held products of images with several held versions."""
         return [entry for entry in self._entries(_RIVALS) if entry.state in HELD]
 
     def archived(self) -> Iterator[tuple[str, str]]:
-        """Yield id and path of every product that waits to be processed."""
+        """Yield id and path of every archived product that is not processed yet."""
         for row in _paged(self._connection, _ARCHIVED, "path"):
             yield row["id"], str(path_of(self._connection.path, row))
 
     def to_process(self, max_attempts: int, *, now: datetime) -> LedgerEntry | None:
-        """Return the archived product to hand over now; None if none is due."""
+        """Return the next archived product for the hook; None if none is due."""
         params = {"max_attempts": max_attempts, "now": format_utc(now)}
         rows = self._connection.query(_TO_PROCESS, params)
         return entry_of(self._connection.path, rows[0]) if rows else None
 
     def listed(self, *, state: str, area: str, tile: str, limit: int) -> list[LedgerEntry]:
-        """Return at most *limit* products, newest sensing first; an empty filter fits all."""
+        """Return at most *limit* products, newest sensing first; an empty filter selects all."""
         params = {"state": state, "area": area, "tile": tile, "limit": limit}
         return self._entries(_LISTED, params)
 
@@ -216,23 +216,23 @@ class ProductReader:
         ]
 
     def counts(self) -> dict[State, tuple[int, int]]:
-        """Return how many products, and how many bytes of them, are in each state."""
+        """Return the number and bytes of products by state."""
         return {
             State(row["state"]): (row["products"], row["size_bytes"])
             for row in self._connection.query("SELECT * FROM tally WHERE area = ''")
         }
 
     def area_counts(self) -> dict[str, dict[State, int]]:
-        """Return how many products of each area are in each state."""
+        """Return the number of products by area and state."""
         found: dict[str, dict[State, int]] = {}
         for row in self._connection.query("SELECT * FROM tally WHERE area <> ''"):
             found.setdefault(row["area"], {})[State(row["state"])] = row["products"]
         return found
 
     def expected(self, query: CatalogQuery, areas: Collection[str]) -> int:
-        """Return how many known products of *areas* a query ought to list.
+        """Return how many known products of *areas* a query should list.
 
-        Those that were deleted upstream are not among them.
+        Products that were deleted upstream do not count.
         """
         params = {
             "areas": json.dumps(list(areas)),
@@ -244,33 +244,33 @@ class ProductReader:
         return int(self._connection.query(_EXPECTED, params)[0]["products"])
 
     def remaining(self, areas: Collection[str], states: Collection[State]) -> int:
-        """Return how many products in *states* are wanted by *areas*, or asked for by hand."""
+        """Return the number of products in *states* of *areas*, or requested by id."""
         params = {"areas": claimants(areas), "states": json.dumps(list(states))}
         return int(self._connection.query(_REMAINING, params)[0]["products"])
 
     def next_due_at(self, areas: Collection[str] = ()) -> datetime | None:
-        """Return when the next product that could be claimed is due; None if none is queued."""
+        """Return when the next queued product is due; None if none is queued."""
         params = {"areas": claimants(areas)}
         due = self._connection.query(_NEXT_DUE, params)[0]["due"]
         return parse_utc(due) if due else None
 
 
 class ProductsInTree:
-    """Products in the archive tree, by path: read a few at a time, however many there are."""
+    """The products in the archive tree, by path; a few are read per query."""
 
     def __init__(self, connection: Connection, states: Collection[State]) -> None:
         self._connection = connection
         self._states = states
 
     def __iter__(self) -> Iterator[LedgerEntry]:
-        """Look through them as they are now."""
+        """Yield the products, as they are at each query."""
         for row in _paged(self._connection, _STANDING, "path"):
             if row["state"] in self._states:
                 yield entry_of(self._connection.path, row)
 
 
 def _paged(connection: Connection, sql: str, key: str, **params: str) -> Iterator[Row]:
-    """Yield all rows of a statement that gives some beyond ``:after``, by their *key*."""
+    """Yield all rows of a statement that returns some rows after ``:after``, sorted by *key*."""
     after = ""
     while rows := connection.query(sql, {**params, "after": after}):
         yield from rows
@@ -278,5 +278,5 @@ def _paged(connection: Connection, sql: str, key: str, **params: str) -> Iterato
 
 
 def claimants(areas: Collection[str]) -> str:
-    """Return who may claim a product, as JSON: areas and the person at the keyboard, or anybody."""
+    """Return, as JSON, the names that select products: *areas* and ``ASKED_FOR``; empty for all."""
     return json.dumps([*areas, ASKED_FOR] if areas else [])

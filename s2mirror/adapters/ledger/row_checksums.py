@@ -1,10 +1,10 @@
 """A checksum for each column of the rows that steer removal and verification.
 
-SQLite believes its file: a flipped bit in a path or a state makes another path or state. Each row
-of the tables below therefore has ``checksums``: a CRC-32 of each of its columns, seeded with the
-row's key, so that a value of another row does not match either. Whatever writes a row computes
-them again, and only if the ones before match: no later change covers up a damaged value. Whatever
-reads a row compares them and names the columns that differ.
+SQLite does not check its file: a flipped bit in a path or a state makes another path or state. Each
+row of the tables below therefore has ``checksums``: a CRC-32 of each of its columns, seeded with
+the row's key, so that a value of another row does not match either. Every write of a row computes
+them again, and only if the previous ones match, so that no later change hides a damaged value.
+Every read of a row compares them and names the columns that differ.
 """
 
 import sqlite3
@@ -75,7 +75,7 @@ Stored = bytes | int | float | None
 
 
 def register(connection: sqlite3.Connection) -> None:
-    """Make ``checksums_of`` known to a connection."""
+    """Register the SQL function ``checksums_of`` for a connection."""
     connection.create_function("checksums_of", -1, checksums_of, deterministic=True)
 
 
@@ -93,18 +93,18 @@ def checksum(value: Stored, seed: int) -> int:
 
 
 def arguments(table: str, changed: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
-    """Yield as SQL what ``checksums_of`` is to be given; *changed* are expressions by column."""
+    """Yield the arguments of ``checksums_of`` as SQL; *changed* are expressions by column."""
     for column, kind in TABLES[table].items():
         yield _ARGUMENT[kind].format(changed.get(column, f"{table}.{column}"))
 
 
 def recomputed(table: str, changed: Mapping[str, str] = MappingProxyType({})) -> str:
-    """Return as SQL the checksums of a row of *table*, once columns are *changed*."""
+    """Return SQL for the checksums of a row of *table* with *changed* columns."""
     return f"checksums_of({', '.join(arguments(table, changed))})"
 
 
 def is_intact(table: str) -> str:
-    """Return as SQL whether a row of *table* is as it was written."""
+    """Return SQL for whether a row of *table* is undamaged."""
     return f"{table}.checksums = {recomputed(table)}"
 
 
@@ -127,19 +127,19 @@ def update(table: str, changed: Mapping[str, str], where: str, *, verb: str = "U
 
 
 def reseal(table: str) -> str:
-    """Return the statement that makes every row of *table* count as it is."""
+    """Return the statement that computes the checksums of every row of *table* from its values."""
     return f"UPDATE {table} SET checksums = {recomputed(table)}"
 
 
 def checked(table: str, alias: str = "") -> str:
-    """Return as SQL the two columns that :func:`require_intact` compares."""
+    """Return SQL for the two columns that :func:`require_intact` compares."""
     name = alias or table
     values = {column: f"{name}.{column}" for column in TABLES[table]}
     return f"{name}.checksums, {recomputed(table, values)} AS recomputed"
 
 
 def require_intact(path: Path, table: str, row: Mapping[str, Any]) -> None:
-    """Raise LedgerError, with product and columns, if a row is not as it was written."""
+    """Raise LedgerError, with product and columns, if a row is damaged."""
     if row["checksums"] != row["recomputed"]:
         key = next(iter(TABLES[table]))
         columns = damaged_columns(table, row["checksums"], row["recomputed"])
@@ -155,7 +155,7 @@ def damaged(path: Path, table: str, key: str, *columns: str) -> LedgerError:
 
 
 def damaged_columns(table: str, written: object, found: bytes) -> tuple[str, ...]:
-    """Return the columns whose checksums differ; if all do, their seed is to blame: the key."""
+    """Return the columns whose checksums differ; the key if all do, as it is their seed."""
     names = tuple(TABLES[table])
     if not isinstance(written, bytes) or len(written) != len(found):
         return ("checksums",)

@@ -1,4 +1,4 @@
-"""Rows of the ledger as values: each is checked before anything is decided by it."""
+"""Rows of the ledger as values; each row is checked first."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ HELD_SELECTION: Final = f"""
 
 
 def entry_of(path: Path, row: Mapping[str, Any]) -> LedgerEntry:
-    """Return a row of the product table in the ledger at *path* as an entry.
+    """Return a row of the product table as an entry; *path* is the ledger's, for errors.
 
     Raises LedgerError for a damaged row, and for a path that is not the product's own folder.
     """
@@ -44,14 +44,14 @@ def entry_of(path: Path, row: Mapping[str, Any]) -> LedgerEntry:
 
 
 def product_of(path: Path, row: Mapping[str, Any]) -> Product:
-    """Return what a row of the product table says of its product. Raises LedgerError."""
+    """Return the product of a row. Raises LedgerError for a damaged row."""
     require_intact(path, "product", row)
     values = {name: row[name] for name in PRODUCT_FIELDS}
     return Product(**values | {name: parse_utc(values[name]) for name in TIMES})
 
 
 def path_of(path: Path, row: Mapping[str, Any]) -> str | None:
-    """Return the folder that a row of the product table has, if any. Raises LedgerError."""
+    """Return the folder of a row, or None. Raises LedgerError for a damaged row."""
     require_intact(path, "product", row)
     folder: str | None = row["path"]
     check_path(path, row["id"], folder)
@@ -59,7 +59,7 @@ def path_of(path: Path, row: Mapping[str, Any]) -> str | None:
 
 
 def check_path(path: Path, product_id: str, folder: str | None) -> None:
-    """Raise LedgerError for a folder that a removal of this product must never touch."""
+    """Raise LedgerError for a folder that is not this product's alone."""
     if folder is None:
         return
     try:

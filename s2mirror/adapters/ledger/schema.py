@@ -1,8 +1,9 @@
 """The ledger's tables, indexes and triggers.
 
-A migration is never edited once it is released: a change is a new migration at the end, and its
-number is its place. ``row_checksums`` explains the columns named ``checksums``. There are no CHECK
-constraints: for one damaged row, SQLite refuses the whole file, where a checksum names the row.
+A released migration is never edited: a change is a new migration at the end, and migrations are
+numbered in their order. ``row_checksums`` explains the columns named ``checksums``. There are no
+CHECK constraints: for one damaged row, SQLite refuses the whole file, where a checksum names the
+row.
 """
 
 from collections.abc import Collection, Iterator
@@ -170,7 +171,7 @@ _REMOVALS: Final = (
 )
 _LOCAL_CATALOG: Final = (
     "CREATE TABLE item (product_id TEXT PRIMARY KEY, properties BLOB NOT NULL) STRICT",
-    # A ledger of millions of products keeps the properties of those that exist or are to come.
+    # A ledger of millions of products keeps the properties only of held and pending ones.
     f"""
     CREATE TRIGGER item_leave AFTER UPDATE OF state ON product
       WHEN new.state IN {sql_states(GONE)}
@@ -182,7 +183,7 @@ _LOCAL_CATALOG: Final = (
       product_id TEXT NOT NULL
     ) STRICT
     """,
-    # A change is noted in the transaction that makes it, so none is ever forgotten.
+    # A change is noted in the transaction that makes it, so that none is missed.
     """
     CREATE TRIGGER change_noted AFTER UPDATE OF path, state ON product
       WHEN new.path IS NOT old.path OR (old.state = 'verified' AND new.state = 'archived')
@@ -217,7 +218,7 @@ _PREVIEWS: Final = (
       units REAL NOT NULL
     ) STRICT, WITHOUT ROWID
     """,
-    # Every step that archives a product, recovery too, makes its previews due; new bytes anew.
+    # Every archived product, also by recovery or with new bytes, makes its previews due.
     """
     CREATE TRIGGER preview_archived AFTER UPDATE OF state ON product
       WHEN new.state = 'archived' AND old.state <> 'archived'
@@ -266,7 +267,7 @@ RECOUNT: Final = (
 def _tally() -> Iterator[str]:
     """Yield the table of products and bytes by area and state, and the triggers that count.
 
-    No count ever reads all products.
+    So a count does not read all products.
     """
 
     def count(rows: str, row: str = "new", sign: str = "") -> str:

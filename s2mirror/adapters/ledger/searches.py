@@ -1,4 +1,4 @@
-"""How far each search has got: its watermark, its sweeps, and the areas that it covers."""
+"""The progress of each search: its watermark, its sweeps, and the areas that it covers."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -57,8 +57,8 @@ VALUES (:collection, :area, :fingerprint, :search)
 ON CONFLICT (collection, area) DO UPDATE
    SET fingerprint = excluded.fingerprint, search = excluded.search
 """
-# A search that never saw a product has no watermark, so its successor has none either:
-# everything is new.
+# A search that found no product has no watermark; its successor then has none either, so that it
+# lists everything as new.
 TAKE_OVER: Final = (
     """
     INSERT INTO cursor (search, watermark, listed_at, listed_count, new_count)
@@ -77,17 +77,17 @@ UNCOVER: Final = "DELETE FROM coverage WHERE area = :area"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """How far one search has come."""
+    """The progress of one search."""
 
     search: str
     watermark: datetime | None
-    """Newest ``published`` stamp of a complete listing; None until there was one."""
+    """Newest ``published`` time of a complete listing; None before the first one."""
     listed_at: datetime | None
-    """When the last complete listing ended; None until there was one."""
+    """When the last complete listing ended; None before the first one."""
     listed_count: int
     new_count: int
     error: str | None
-    """Why the newest listing failed; None after one that was complete."""
+    """Why the newest listing failed; None after a complete one."""
     error_at: datetime | None
 
 
@@ -114,7 +114,7 @@ class Cursors:
         ]
 
     def watermark(self, search: str) -> datetime | None:
-        """Return a search's watermark; None if it never completed."""
+        """Return a search's watermark; None if no listing was complete."""
         sql = "SELECT watermark FROM cursor WHERE search = :search"
         rows = self._connection.query(sql, {"search": search})
         return _maybe(rows[0]["watermark"]) if rows else None
@@ -147,7 +147,7 @@ class Cursors:
         )
 
     def fail(self, search: str, error: str, *, now: datetime) -> None:
-        """Record that a listing did not complete; the watermark stays."""
+        """Record that a listing failed; the watermark stays."""
         self._connection.execute(
             FAIL_LISTING, {"search": search, "error": error, "now": format_utc(now)}
         )
@@ -162,11 +162,11 @@ class Cursors:
             self._connection.execute_many(REJECT, rows)
 
     def accept(self, ids: Iterable[str]) -> None:
-        """Forget that items could not become products, as now they could."""
+        """Delete the record of unusable items that are usable now."""
         self._connection.execute(ACCEPT, {"ids": json.dumps(list(ids))})
 
     def rejected(self, *, since: datetime) -> list[Rejected]:
-        """Return all items that could not become products, of those listed *since*."""
+        """Return the items listed *since* then that could not become products."""
         rows = self._connection.query(_REJECTED, {"since": format_utc(since)})
         return [Rejected(**row) for row in rows]
 
@@ -178,7 +178,7 @@ class Sweeps:
         self._connection = connection
 
     def states(self, search: str) -> dict[SweepKind, SweepState]:
-        """Return a search's sweeps by kind; a kind that was never begun is not there."""
+        """Return a search's sweeps by kind, without kinds that have not begun."""
         sql = "SELECT * FROM sweep WHERE search = :search"
         rows = self._connection.query(sql, {"search": search})
         return {
@@ -193,11 +193,11 @@ class Sweeps:
         }
 
     def begin(self, search: str, kind: SweepKind) -> None:
-        """Begin a sweep, or go on with the one under way."""
+        """Begin a sweep, or continue the present one."""
         self._connection.execute(BEGIN_SWEEP, {"search": search, "kind": kind})
 
     def reach(self, search: str, kind: SweepKind, reached: datetime) -> None:
-        """Note that everything sensed after *reached* has been listed."""
+        """Record that everything sensed after *reached* has been listed."""
         params = {"search": search, "kind": kind, "reached": format_utc(reached)}
         self._connection.execute(REACH_TIME, params)
 
@@ -207,20 +207,20 @@ class Sweeps:
         self._connection.execute(COUNT_LATE, params)
 
     def complete(self, search: str, kind: SweepKind, *, now: datetime) -> None:
-        """Note that a sweep has listed everything."""
+        """Record that a sweep is complete."""
         self._connection.execute(
             COMPLETE_SWEEP, {"search": search, "kind": kind, "now": format_utc(now)}
         )
 
 
 class Coverage:
-    """The coverage rows of a ledger. A fingerprint says what an area wants."""
+    """The coverage rows of a ledger. A fingerprint identifies the filters of an area."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def searches(self, fingerprints: Mapping[str, str]) -> dict[tuple[str, str], str]:
-        """Return, by collection and area, the search that has listed all an area wants now."""
+        """Return, by collection and area, the search that has listed everything for its filters."""
         rows = self._connection.query("SELECT * FROM coverage")
         return {
             (row["collection"], row["area"]): row["search"]
@@ -229,14 +229,14 @@ class Coverage:
         }
 
     def note(self, collection: str, fingerprints: Mapping[str, str], search: str) -> None:
-        """Remember that a search has listed all that these areas want."""
+        """Record that a search has listed everything that these areas want."""
         facts = {"collection": collection, "search": search}
         rows = [facts | {"area": a, "fingerprint": f} for a, f in fingerprints.items()]
         with self._connection.atomic():
             self._connection.execute_many(COVER, rows)
 
     def take_over(self, collection: str, fingerprints: Mapping[str, str], search: str) -> None:
-        """Let a new search go on where others stand, if together they cover its areas."""
+        """Start a new search from the progress of others, if they cover all of its areas."""
         known = self.searches(fingerprints)
         donors = {known.get((collection, area)) for area in fingerprints}
         if None in donors or search in donors:
@@ -248,7 +248,7 @@ class Coverage:
             self.note(collection, fingerprints, search)
 
     def forget(self, area: str) -> None:
-        """Forget that anything of an area was listed."""
+        """Delete the coverage of an area."""
         self._connection.execute(UNCOVER, {"area": area})
 
 

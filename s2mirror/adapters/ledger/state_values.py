@@ -69,11 +69,11 @@ class TargetRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThrottlingRecord:
-    """Whether the account was throttled when that was last judged."""
+    """Whether the account was throttled at the last check."""
 
     at: datetime
     note: str
-    """Empty if it was not."""
+    """Empty if the account was not throttled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ def _instant(value: object) -> datetime:
 
 
 def _exactly(kind: type[T]) -> Callable[[object], T]:
-    """Return a check that a parsed value is of *kind*: true is not 1, and 1 is not 1.0."""
+    """Return a check that a parsed value is exactly of *kind*: true is not 1, and 1 is not 1.0."""
 
     def check(value: object) -> T:
         if type(value) is not kind:
@@ -170,7 +170,7 @@ def _mapping(text: str) -> dict[str, object]:
 
 
 ARCHIVE_ID: Final = _text("archive_id")
-"""The identity of the archive that the ledger belongs to."""
+"""The identity of the archive to which the ledger belongs."""
 AREA_PRIORITIES: Final = _by_name("areas.priorities", _exactly(int))
 """The priority of each area when the queue was last ordered."""
 DELETIONS_READ_AT: Final = _time("deletions.read_at")
@@ -184,7 +184,7 @@ HEALTH: Final = _record("health", HealthRecord)
 KEY_WARNINGS: Final = _by_name("store.key_warnings", _exactly(str))
 """The last warning logged of each key pair, by its number."""
 LOCAL_CATALOG_FOLDER: Final = _text("local_catalog.folder")
-"""The local catalog that the pending changes belong to, relative to the archive; empty: none."""
+"""The local catalog to which the pending changes belong, relative to the archive; empty: none."""
 PREVIEW_RULES: Final = _text("preview.rules")
 """The preview rules by which held products were last queued."""
 PREVIEWS_BACKOFF_UNTIL: Final = _time("preview.backoff_until")
@@ -192,7 +192,7 @@ PREVIEWS_BACKOFF_UNTIL: Final = _time("preview.backoff_until")
 STORE_TARGET: Final = _record("store.target", TargetRecord)
 """The store endpoint in use; absent before the first failover."""
 THROTTLING: Final = _record("account.throttled", ThrottlingRecord)
-"""Whether the account was throttled when that was last judged."""
+"""Whether the account was throttled at the last check."""
 VIRTUAL_CLOCKS: Final = _by_name("fair_queue.clocks", _exactly(float))
 """The virtual clock of each flow of the fair queue."""
 

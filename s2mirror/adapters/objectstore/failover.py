@@ -2,7 +2,7 @@
 
 How a failure is judged. One failed request says little about an endpoint: the object may be
 damaged, or a gateway may be restarting. Leaving an endpoint too early costs the account's quota
-elsewhere; leaving it too late stops the mirror. Therefore three kinds of failure are told apart:
+elsewhere; leaving it too late stops the mirror. Therefore there are three kinds of failure:
 
 - No connection at all (StoreUnreachable), or the key pair is refused (KeyRefused): the error is
   about the target itself, and the next target is used at once.

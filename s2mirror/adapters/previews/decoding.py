@@ -38,7 +38,7 @@ def require_decoder(form: str) -> None:
 def is_empty(content: bytes, form: str) -> bool:
     """Return whether an image shows nothing: all transparent, or all black.
 
-    Raises ValueError for what is no image of that format.
+    Raises ValueError if *content* is not an image of that format.
     """
     if not is_image(content, form):
         raise ValueError(f"it is no {form}")

@@ -126,7 +126,7 @@ class ClientTokens:
             attempt += 1
 
     def _wait(self, busy: Busy, attempt: int, stop: StopFlag) -> None:
-        """Wait before the next attempt; raise TokenUnavailable if none is left or it is far off."""
+        """Wait before the next attempt. Raises TokenUnavailable if there is none soon."""
         doubled_seconds = self._options.backoff_seconds * 2.0 ** (attempt - 1)
         jitter = random.random()  # noqa: S311 - jitter
         wait_seconds = max(busy.retry_after_seconds, doubled_seconds * (0.5 + jitter / 2))

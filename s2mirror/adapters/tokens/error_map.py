@@ -31,7 +31,7 @@ _OTHERWISE: Final = (
 
 
 class Busy(Exception):
-    """The endpoint may well answer if it is asked again, after *retry_after_seconds*."""
+    """The endpoint may answer a repeated request, after *retry_after_seconds*."""
 
     def __init__(self, text: str, retry_after_seconds: float) -> None:
         super().__init__(text)
