@@ -104,7 +104,7 @@ FUNCTIONS: Final = MappingProxyType(_functions())
 class PlainCommand(TyperCommand):
     """A command whose help names arguments as ``ID...``, without braces and Python types."""
 
-    # Typer keeps the types of contexts and formatters to itself.
+    # Typer does not export the types of contexts and formatters.
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401 - see above
         """Return the parts of the usage line."""
         pieces = super().collect_usage_pieces(ctx)
@@ -137,13 +137,13 @@ class LazyGroup(TyperGroup):
         ctx: Any,  # noqa: ANN401 - see above
         args: list[str],
     ) -> tuple[str | None, Any, list[str]]:
-        """Return the command that *args* begin with, imported."""
+        """Import and return the command at the start of *args*."""
         name, found, rest = super().resolve_command(ctx, args)
         words = " ".join([*ctx.command_path.split()[1:], name or ""])
         return name, load_command(words) if words in FUNCTIONS else found, rest
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - see above
-        """List the commands under their headings."""
+        """Write the commands under their headings."""
         headings = dict.fromkeys(_heading(self.commands[n]) for n in self.list_commands(ctx))
         for heading in headings:
             rows = [
@@ -165,7 +165,7 @@ def load_command(words: str) -> TyperCommand:
 
 
 def _with_defaults(parameters: list[Any]) -> list[Any]:
-    """Set the flags that have no default: Typer imports pydantic to find that None is no bool."""
+    """Set the default of flags without one: Typer would import pydantic to check None."""
     for parameter in parameters:
         if parameter.default is None and getattr(parameter, "is_bool_flag", False):
             parameter.default = False

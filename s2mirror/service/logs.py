@@ -155,7 +155,7 @@ class LogOutput:
     def _write_bytes(self, descriptor: int, text: str) -> str:
         # A line that was cut ends here, so that the next one stays a line.
         data = memoryview(("\n" * self._cut + text).encode(errors="backslashreplace"))
-        # After a loss the output gets no more patience until it takes a line again.
+        # After a loss, the work does not wait again until a line could be written.
         give_up_at = time.monotonic() + (0.0 if self._losses.reason else _PATIENCE_SECONDS)
         while data:
             if not _is_writable(descriptor, give_up_at):

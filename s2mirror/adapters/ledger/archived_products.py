@@ -1,4 +1,4 @@
-"""Archived products with their metadata, recent changes, and removals that have begun."""
+"""Held products with their metadata, recent changes, and removals that have begun."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -49,14 +49,14 @@ SELECT id, footprint_wkb FROM product AS p {index}
  ORDER BY sensed_at, id
 """
 _PENDING: Final = "SELECT number, product_id FROM change ORDER BY number DESC LIMIT :limit"
-# Numbers are given out in the order of commits: none within these bounds comes later.
+# Numbers increase in the order of commits: no later change has one within these bounds.
 SETTLE: Final = "DELETE FROM change WHERE number BETWEEN :first AND :last"
 NOTE_ALL: Final = "INSERT INTO change (product_id) SELECT id FROM product WHERE path IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveQuery:
-    """Which archived products are meant. What is None or empty lets everything through."""
+    """Selects held products. A filter that is None or empty selects everything."""
 
     start: datetime | None = None
     """First sensing time, included."""
@@ -68,7 +68,7 @@ class ArchiveQuery:
     collections: tuple[str, ...] = ()
     state: State | None = None
     geometry_wkb: bytes | None = None
-    """An area that their footprints must meet, WGS 84."""
+    """A WGS 84 geometry that the footprints intersect."""
 
     def of(self, collection: str) -> "ArchiveQuery":
         """Return the same query for one collection."""
@@ -76,13 +76,13 @@ class ArchiveQuery:
 
 
 class ArchivedProducts:
-    """What stands in the archive, as a ledger knows it."""
+    """The held products of a ledger."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def ids(self, query: ArchiveQuery) -> list[str]:
-        """Return the ids of what is selected, oldest sensing first."""
+        """Return the ids of the selected products, oldest sensing first."""
         index = "INDEXED BY product_image" if query.tile else "INDEXED BY product_in_archive"
         params = {
             "start": format_utc(query.start) if query.start else "",
@@ -101,19 +101,19 @@ class ArchivedProducts:
         return [row["id"] for row in rows]
 
     def find(self, ids: Iterable[str]) -> dict[str, ArchivedProduct]:
-        """Return by id what stands of *ids*."""
+        """Return, by id, those of *ids* that are held."""
         rows = self._connection.query(_THESE, {"ids": json.dumps(list(ids))})
         return {row["id"]: self._product(row) for row in rows}
 
     def selected(self, query: ArchiveQuery) -> Iterator[ArchivedProduct]:
-        """Yield what is selected, oldest sensing first, a few hundred at a time."""
+        """Yield the selected products, oldest sensing first, a few hundred per query."""
         ids = self.ids(query)
         for at in range(0, len(ids), _AT_ONCE):
             found = self.find(ids[at : at + _AT_ONCE])
             yield from (found[name] for name in ids[at : at + _AT_ONCE] if name in found)
 
     def summaries(self, query: ArchiveQuery) -> Iterator[ItemSummary]:
-        """Yield what is selected, oldest sensing first, with what takes little time: for many."""
+        """Yield summaries of the selected products, oldest sensing first: faster, for many."""
         ids = self.ids(query)
         for at in range(0, len(ids), _AT_ONCE):
             some = {"ids": json.dumps(ids[at : at + _AT_ONCE])}
@@ -155,7 +155,7 @@ class ArchivedProducts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Some changes to deal with at once."""
+    """Changes that are processed together."""
 
     ids: frozenset[str]
     """Products that changed."""
@@ -164,7 +164,7 @@ class Batch:
 
 
 class Changes:
-    """Which products came to stand in the archive, left it, or stand there anew."""
+    """The products that were added to the archive, removed from it, or replaced in it."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -177,20 +177,20 @@ class Changes:
         return Batch(ids=ids, first=numbers[-1], last=numbers[0])
 
     def settle(self, batch: Batch) -> None:
-        """Forget changes that were dealt with; a product that changed since stays pending."""
+        """Delete processed changes; a product that changed since then stays pending."""
         self._connection.execute(SETTLE, {"first": batch.first, "last": batch.last})
 
     def pending_ids(self) -> frozenset[str]:
-        """Return all products whose change was not dealt with."""
+        """Return the ids of all products with a pending change."""
         rows = self._connection.query("SELECT DISTINCT product_id FROM change")
         return frozenset(row["product_id"] for row in rows)
 
     def note_all(self) -> int:
-        """Let everything that stands count as changed; return how much that is."""
+        """Note a change of every held product; return the number of products."""
         return self._connection.execute(NOTE_ALL)
 
     def forget(self) -> None:
-        """Forget all changes: nobody wants to know."""
+        """Delete all changes, if no local catalog is configured."""
         self._connection.execute("DELETE FROM change")
 
 
@@ -209,23 +209,23 @@ _BEGUN: Final = f"SELECT product_id, event, reason, {checked('removal')} FROM re
 class Removals:
     """The removal rows of a ledger.
 
-    A folder in the trash does not say why it is there; after a crash, this does.
+    After a crash, this shows why a folder is in the trash.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def begin(self, product_id: str, transition: Transition) -> None:
-        """Remember why a product's folder is about to leave the tree."""
+        """Record why a product's folder is about to leave the tree."""
         row = {"product_id": product_id, "event": transition.event, "reason": transition.reason}
         self._connection.execute(BEGIN, row)
 
     def end(self, product_id: str) -> None:
-        """Forget that a removal had begun: it is recorded, or was not carried out."""
+        """Delete the note of a removal that is recorded, or that was not done."""
         self._connection.execute("DELETE FROM removal WHERE product_id = :id", {"id": product_id})
 
     def pending(self) -> dict[str, Transition]:
-        """Return by product id what has begun and is not recorded yet."""
+        """Return the removals that have begun and are not recorded yet, by product id."""
         return {row["product_id"]: self._transition(row) for row in self._connection.query(_BEGUN)}
 
     def _transition(self, row: Row) -> Transition:

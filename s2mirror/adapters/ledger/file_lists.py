@@ -1,8 +1,8 @@
 """The files of each product: requested, listed, and verified.
 
-Up to three documents per product: the ``listing`` that staged bytes belong to, what is ``staged``
-and proven, and the ``proof`` of what stands in the archive tree. They are compressed JSON; in the
-last two the paths come first, compressed by themselves: who wants only these unpacks no more.
+Up to three documents per product: the ``listing`` of the staged bytes, the verified ``staged``
+files, and the ``proof`` of the files in the archive tree. They are compressed JSON; the last two
+start with the paths, compressed separately, so that a reader of the paths does not unpack the rest.
 """
 
 import json
@@ -37,7 +37,7 @@ HELD_DOCUMENT: Final = f"""
 CASE WHEN {is_intact("file_list")} THEN file_list.document
      WHEN file_list.document IS NOT NULL THEN 'damaged' END
 """
-"""For queries that join the file list of what is held; :func:`held_document` checks it."""
+"""Column for queries that join the held file list; :func:`held_document` checks its value."""
 _STAGED: Final = "product_id = :id AND kind = 'staged'"
 _PUBLISH: Final = update("file_list", {"kind": "'held'"}, _STAGED, verb="UPDATE OR REPLACE")
 _SELECTED: Final = {
@@ -58,28 +58,28 @@ _PUBLISH_SELECTION: Final = update(
 _DROP_LISTING: Final = "DELETE FROM file_list WHERE product_id = :id AND kind = 'listing'"
 
 _SEPARATOR: Final = "\0"
-"""No path has it."""
+"""No path contains it."""
 
 
 class FileLists:
-    """The listings and proofs of a ledger."""
+    """The file lists of a ledger."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def put_listing(self, product_id: str, listing: Listing) -> None:
-        """Remember which versions of which objects a product's staged files belong to."""
+        """Record the versions of the objects of which a product's staged files are."""
         document = {"files": [asdict(file) for file in listing.files]}
         self._put(product_id, "listing", _packed(document))
 
     def staged_versions(self, product_id: str) -> dict[str, tuple[str, int]]:
-        """Return ETag and size in bytes, by path, of the versions that staged files are of."""
+        """Return ETag and size in bytes, by path, of the versions of the staged files."""
         document = self._get(product_id, "listing")
         files = _unpacked(document)["files"] if document else []
         return {file["path"]: (file["etag"], file["size_bytes"]) for file in files}
 
     def held_versions(self, product_id: str) -> dict[str, tuple[str, int]]:
-        """Return ETag and size in bytes, by path, of the files last held."""
+        """Return ETag and size in bytes, by path, of the files that were held last."""
         files = self.held(product_id) or ()
         return {file.path: (file.etag, file.size_bytes) for file in files}
 
@@ -91,9 +91,9 @@ class FileLists:
         selection: Selection = WHOLE,
         whole_bytes: int | None = None,
     ) -> None:
-        """Remember what every file of a staged product is, and which of them were chosen.
+        """Record the verified files of a staged product, and their selection.
 
-        *whole_bytes* is what all of its files have, chosen or not.
+        *whole_bytes* is the size of all of its files, selected or not.
         """
         params = {"id": product_id, "document": to_text(selection), "whole_bytes": whole_bytes}
         with self._connection.atomic():
@@ -101,25 +101,25 @@ class FileLists:
             self._connection.execute(_PUT_STAGED_SELECTION, params)
 
     def publish(self, product_id: str) -> None:
-        """Make what is known of the staged files the proof of what is held."""
+        """Make the staged file list the held one."""
         with self._connection.atomic():
-            self._get(product_id, "staged")  # a damaged one must not be passed over
+            self._get(product_id, "staged")  # a damaged row must raise, not be skipped
             self._connection.execute(_PUBLISH, {"id": product_id})
             self._connection.execute(_PUBLISH_SELECTION, {"id": product_id})
             self._connection.execute(_DROP_LISTING, {"id": product_id})
 
     def held(self, product_id: str) -> tuple[VerifiedFile, ...] | None:
-        """Return what every file of a held product was proven to be; None if unknown."""
+        """Return the verified files of a held product; None if unknown."""
         document = self._get(product_id, "held")
         return files_in(document) if document else None
 
     def newest(self, product_id: str) -> tuple[VerifiedFile, ...] | None:
-        """Return what was proven last, be it staged or held; None if unknown."""
+        """Return the files that were verified last, staged or held; None if unknown."""
         document = self._get(product_id, "staged") or self._get(product_id, "held")
         return files_in(document) if document else None
 
     def forget(self, product_id: str) -> None:
-        """Drop what was known, when no bytes of the product are left."""
+        """Delete the file lists of a product of which no bytes are left."""
         self._connection.execute("DELETE FROM file_list WHERE product_id = :id", {"id": product_id})
 
     def _put(self, product_id: str, kind: str, document: bytes) -> None:
@@ -138,14 +138,14 @@ def document_of(path: Path, row: Row) -> bytes:
 
 
 def held_document(path: Path, product_id: str, found: bytes | str | None) -> bytes | None:
-    """Return what ``HELD_DOCUMENT`` has found. Raises LedgerError if it is damaged."""
+    """Return the value of the column ``HELD_DOCUMENT``. Raises LedgerError if it is damaged."""
     if isinstance(found, str):
         raise damaged(path, "file_list", product_id, "row")
     return found
 
 
 def files_in(document: bytes) -> tuple[VerifiedFile, ...]:
-    """Return the files in a proof's document."""
+    """Return the files in a document."""
     opener = zlib.decompressobj()
     head = opener.decompress(document)
     return tuple(
@@ -162,7 +162,7 @@ def files_in(document: bytes) -> tuple[VerifiedFile, ...]:
 
 
 def paths_in(document: bytes) -> list[str]:
-    """Return the paths of the files in a document, without the rest."""
+    """Return only the paths of the files in a document."""
     opener = zlib.decompressobj()
     head = opener.decompress(document)
     return _paths(head)
@@ -218,16 +218,16 @@ class Selections:
         self._connection = connection
 
     def ask(self, product_id: str, selection: Selection) -> None:
-        """Remember which files a person asked for, beside what the areas want."""
+        """Record which files a person requested, in addition to those of the areas."""
         self._connection.execute(ASK, {"id": product_id, "document": to_text(selection)})
 
     def asked(self, product_id: str) -> Selection | None:
-        """Return which files a person asked for; None if nobody did."""
+        """Return the files that a person requested; None if there was no request."""
         rows = self._connection.query(_ASKED, {"id": product_id})
         return self._selection(rows[0]) if rows else None
 
     def all_asked(self) -> dict[str, Selection]:
-        """Return by product id which files persons asked for."""
+        """Return the requested files by product id."""
         rows = self._connection.query(_ALL_ASKED)
         return {row["product_id"]: self._selection(row) for row in rows}
 
@@ -236,7 +236,7 @@ class Selections:
         return from_text(row["document"])
 
     def whole_bytes(self, product_id: str) -> int | None:
-        """Return what all files of a held product would have; None if that is not known."""
+        """Return the size in bytes of all files of a held product; None if unknown."""
         rows = self._connection.query(_WHOLE_BYTES, {"id": product_id})
         if not rows:
             return None
@@ -245,12 +245,12 @@ class Selections:
         return whole_bytes
 
     def share(self, selection: Selection) -> float:
-        """Return which part of a product *selection* was, of products held so; 1 if of none."""
+        """Return the mean share of bytes that held products of *selection* have; 1 without any."""
         if selection.whole:
             return 1.0
         row = self._connection.query(_SHARE, {"document": to_text(selection)})[0]
         return row["held_bytes"] / row["whole_bytes"] if row["whole_bytes"] else 1.0
 
     def partial_count(self) -> int:
-        """Return how many products stand in the tree with some of their files, by choice."""
+        """Return the number of partial products in the tree."""
         return int(self._connection.query(_PARTIAL)[0]["products"])
