@@ -69,9 +69,11 @@ def _run(arguments: list[str]) -> int:
     import typer  # noqa: PLC0415
 
     from s2mirror.cli.app import app, usage_error  # noqa: PLC0415 - see above
+    from s2mirror.service.unexpected import resources_explained  # noqa: PLC0415 - see above
 
     try:
-        code = app(args=arguments, prog_name="s2mirror", standalone_mode=False)
+        with resources_explained():
+            code = app(args=arguments, prog_name="s2mirror", standalone_mode=False)
     except typer.TyperException as error:
         raise usage_error(error) from error
     except typer.Abort as error:

@@ -190,7 +190,8 @@ def poll_all(
     for search in searches:
         stop.raise_if_set()
         try:
-            poll = poller.poll(search, stop)
+            with resources_explained():
+                poll = poller.poll(search, stop)
         except OutsideError as error:
             log.warning("search.failed", search=search.key, reason=str(error))
             result.poll_errors.append(error)
@@ -209,7 +210,8 @@ def poll_all(
 def check_deletions(mirror: Mirror, result: CycleResult) -> None:
     """Read the deletions if that is due; an error there stops nothing."""
     try:
-        result.withdrawn = read_deletions(mirror)
+        with resources_explained():
+            result.withdrawn = read_deletions(mirror)
     except OutsideError as error:
         log.warning("deletions.failed", reason=str(error))
         result.poll_errors.append(error)
@@ -251,8 +253,7 @@ def deliver(
     products = mirror.ledger.products
     if products.next_due_at(areas) is None:
         return
-    with resources_explained():
-        connections = Connections(mirror.settings.store.connections)
+    connections = Connections(mirror.settings.store.connections)
     counter = _Counter(progress)
     worker = DownloadWorker(
         mirror=mirror,

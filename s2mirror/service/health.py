@@ -9,7 +9,6 @@ from typing import Final
 
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.ledger.state_values import HEALTH, HealthRecord
-from s2mirror.errors import MirrorError
 
 STALE_AFTER: Final = timedelta(minutes=2)
 """The daemon reports every 15 s; without a report for this long it hangs or has ended."""
@@ -72,8 +71,8 @@ class Problems:
             if text is not None:
                 self._texts[source] = text
         if changed:
-            # A ledger that fails cannot keep the report either; the log has the error.
-            with suppress(MirrorError):
+            # A report that cannot be written must not end the thread that has the problem.
+            with suppress(Exception):
                 self.write()
 
 

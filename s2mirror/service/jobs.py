@@ -23,6 +23,7 @@ from s2mirror.service.local_catalog import complete_local_catalog
 from s2mirror.service.logs import LOG_OUTPUT, Losses, log
 from s2mirror.service.previews import PreviewJob
 from s2mirror.service.throttled_account import throttling_note
+from s2mirror.service.unexpected import resources_explained
 from s2mirror.service.wiring import Mirror, utc_now
 from s2mirror.service.workers import Workers
 from s2mirror.stop import StopFlag
@@ -117,7 +118,9 @@ class Jobs:
 
     @property
     def stalled(self) -> bool:
-        """Whether the scheduler or the download workers make no progress."""
+        """Whether the scheduler or the worker threads make no progress."""
+        if self._workers.ended_early:
+            return True
         schedule_seconds = time.monotonic() - self._reported_at
         return max(schedule_seconds, self._workers.stalled_seconds) > self._stall_seconds
 
@@ -154,7 +157,8 @@ class Jobs:
         if self._is_early(job):
             return
         try:
-            job.run()
+            with resources_explained():
+                job.run()
         except Stopped:
             return
         except MirrorError as error:
@@ -213,14 +217,20 @@ class Jobs:
     def _report_health(self) -> None:
         """Write the health report, which also shows that the scheduler works."""
         self._reported_at = time.monotonic()
-        minutes = self._workers.stalled_seconds / 60
-        stalled = f"no download has made progress for {minutes:.0f} min" if self.stalled else ""
-        self._problems.update(_STALLED, stalled)
+        self._problems.update(_STALLED, self._stall_problem())
         throttled = throttling_note(self._mirror.ledger, now=self._mirror.now())
         self._problems.update(_THROTTLED, throttled)
         self._problems.update(_ARCHIVE, archive_problem(self._mirror.ledger, self._mirror.archive))
         self._problems.update(_LOG, _log_problem(LOG_OUTPUT.losses))
         self._problems.write()
+
+    def _stall_problem(self) -> str:
+        if ended := self._workers.ended_early:
+            return (
+                f"{ended} worker threads have ended although nobody stopped them; restart s2mirror"
+            )
+        minutes = self._workers.stalled_seconds / 60
+        return f"no download has made progress for {minutes:.0f} min" if self.stalled else ""
 
 
 def _log_problem(losses: Losses) -> str:

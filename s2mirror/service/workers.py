@@ -12,6 +12,7 @@ from s2mirror.errors import MirrorError, Stopped
 from s2mirror.service.delivery import DownloadWorker
 from s2mirror.service.health import Problems
 from s2mirror.service.logs import log
+from s2mirror.service.unexpected import resources_explained
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.connections import Connections
 from s2mirror.stop import StopFlag
@@ -60,6 +61,7 @@ class Workers:
         self._open_store: FailoverStore | None = None
         self._activity = _ActivityMonitor()
         self._busy: set[str] = set()
+        self._started: list[threading.Thread] = []
         count = mirror.settings.download.parallel_products
         self._threads = [self._thread(f"fetch-{number}", FETCH) for number in range(count)]
         self._threads.append(self._thread(PROCESS, PROCESS))
@@ -68,6 +70,7 @@ class Workers:
         """Start the threads."""
         for thread in self._threads:
             thread.start()
+            self._started.append(thread)
 
     def wake(self) -> None:
         """Have the download threads check at once for products that are due."""
@@ -82,6 +85,12 @@ class Workers:
     def alive(self) -> int:
         """How many threads have not ended."""
         return sum(thread.is_alive() for thread in self._threads)
+
+    @property
+    def ended_early(self) -> int:
+        """How many threads have ended although nobody asked them to."""
+        ended = [thread for thread in self._started if not thread.is_alive()]
+        return 0 if self._stop.is_set() else len(ended)
 
     @property
     def stalled_seconds(self) -> float:
@@ -106,7 +115,8 @@ class Workers:
         run_once = {FETCH: self._fetch, PROCESS: self._process}[job]
         while not self._stop.is_set():
             try:
-                run_once()
+                with resources_explained():
+                    run_once()
             except Stopped:
                 break
             except MirrorError as error:

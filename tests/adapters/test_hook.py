@@ -89,6 +89,36 @@ def test_hook_that_kills_its_supervisor_has_failed() -> None:
     assert run("kill -9 $PPID") == "ended together with its supervisor"
 
 
+LACKING = """
+import resource
+from datetime import timedelta
+from s2mirror.adapters.hook import run_command
+from s2mirror.stop import StopFlag
+resource.setrlimit(resource.{limit}, ({amount}, {amount}))
+try:
+    print(run_command(["/bin/true"], timedelta(seconds=100), StopFlag()))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "amount", "words"),
+    [
+        ("RLIMIT_NOFILE", 5, "OSError [Errno 24] Too many open files"),
+        ("RLIMIT_AS", 4_000_000, "ResourceError the process that runs the hook ended with exit"),
+    ],
+)
+def test_hook_without_resources_raises_and_reports_nothing(
+    limit: str, amount: int, words: str
+) -> None:
+    program = LACKING.format(limit=limit, amount=amount)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith(words), done.stderr
+
+
 def test_hook_ends_with_the_mirror(tmp_path: Path) -> None:
     script = f"echo $$ > {tmp_path}/notes; exec sleep 3000"
     program = (

@@ -1,5 +1,7 @@
+import ctypes
 import os
 import signal
+import threading
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -168,6 +170,20 @@ def test_watchdog_is_not_notified_when_a_download_hangs(kit: Kit) -> None:
         wait_until(lambda: not recording.notified_since(time.monotonic() - 2), "nothing more moves")
         silent_from = time.monotonic()
         time.sleep(1.0)
+        assert recording.notified_since(silent_from) == 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_watchdog_is_not_notified_without_a_worker_thread(kit: Kit) -> None:
+    mirror, recording = kit.mirror(), RecordingNotifier()
+    with at_work(mirror, Intervals(idle_seconds=0.1), recording):
+        wait_until(lambda: recording.notified_at, "it was notified")
+        worker = next(each for each in threading.enumerate() if each.name == "fetch-0")
+        thread, error = ctypes.c_ulong(worker.ident or 0), ctypes.py_object(SystemExit)
+        assert ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, error) == 1
+        wait_until(lambda: "threads have ended" in str(problems(mirror)), "a problem")
+        silent_from = time.monotonic()
+        time.sleep(0.5)
         assert recording.notified_since(silent_from) == 0
 
 

@@ -12,6 +12,7 @@ from s2mirror.errors import ArchiveError, RepeatedError, ResourceError, StoreUna
 from s2mirror.sandbox import Answer, Fault, SandboxProduct
 from s2mirror.service.health import Problems, read_health
 from s2mirror.service.unexpected import UnexpectedErrors, resource_error
+from s2mirror.service.wiring import Mirror
 from s2mirror.service.workers import Intervals, Workers
 from s2mirror.steps.connections import Throttle
 from s2mirror.stop import StopFlag
@@ -81,13 +82,9 @@ class BrokenThrottle(Throttle):
         raise KeyError("a bug")
 
 
-def test_health_reports_the_error_of_two_products(kit: Kit) -> None:
-    products = published(kit)
-    mirror, stop = replace(kit.mirror(), throttle=BrokenThrottle()), StopFlag()
-    for search in mirror.searches:
-        mirror.poller().poll(search, stop)
-    mirror.enqueuer().enqueue(["zurich"], now=mirror.now())
-    problems = Problems(mirror.ledger, mirror.now)
+def health_of(mirror: Mirror) -> tuple[str, ...]:
+    """Return the first problems that the threads of a mirror report."""
+    stop, problems = StopFlag(), Problems(mirror.ledger, mirror.now)
     workers = Workers(mirror, problems, Intervals(), stop)
     workers.start()
     try:
@@ -99,7 +96,16 @@ def test_health_reports_the_error_of_two_products(kit: Kit) -> None:
         workers.abandon()
     health = read_health(mirror.ledger, now=mirror.now())
     assert health is not None
-    assert "2 products met the same unexpected error" in health.problems[0]
+    return health.problems
+
+
+def test_health_reports_the_error_of_two_products(kit: Kit) -> None:
+    products = published(kit)
+    mirror = replace(kit.mirror(), throttle=BrokenThrottle())
+    for search in mirror.searches:
+        mirror.poller().poll(search, StopFlag())
+    mirror.enqueuer().enqueue(["zurich"], now=mirror.now())
+    assert "2 products met the same unexpected error" in health_of(mirror)[0]
     assert attempts(kit, *products) == [("queued", 0)] * 3
 
 
@@ -124,16 +130,33 @@ def test_lack_of_a_resource_pauses_and_charges_nothing(kit: Kit, lack: str) -> N
 @pytest.mark.long
 def test_sync_without_file_descriptors_charges_nothing(kit: Kit) -> None:
     products = published(kit)
+    kit.sections["process"] = 'command = ["/bin/true"]'
     for limit in range(12, 48, 3):
         shell = ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", *kit.command("sync")]
         done = subprocess.run(
             shell, env=kit.environment(), capture_output=True, timeout=PATIENCE_SECONDS, check=False
         )
         states = kit.states()
+        assert b"this is a bug" not in done.stderr
         assert not {"failed", "quarantined"} & set(states.values()), done.stderr.decode()
         assert {kit.entry(product).attempts for product in products if product.id in states} <= {0}
     assert kit.cycle(kit.later()).exit_code == 0
-    kit.assert_current(*products)
+    assert set(kit.states().values()) == {"processed"}
+    kit.assert_invariants()
+
+
+def test_lack_of_a_resource_pauses_the_hook(kit: Kit) -> None:
+    product = published(kit)[0]
+    assert kit.cycle().exit_code == 0
+    kit.sections["process"] = 'command = ["/bin/false"]'
+    error = LACKS["processes"]()
+
+    def jitter() -> float:
+        raise error
+
+    health = health_of(replace(kit.mirror(), jitter=jitter))
+    assert "this machine lacks memory, threads or open files" in health[0]
+    assert attempts(kit, product) == [("archived", 0)]
 
 
 def test_lack_behind_a_store_error_is_found() -> None:

@@ -14,6 +14,7 @@ from subprocess import TimeoutExpired
 from typing import Final
 
 from s2mirror.adapters.hook.supervisor import ENDED, EXITED, NOT_STARTED
+from s2mirror.errors import ResourceError
 from s2mirror.stop import StopFlag
 
 _SUPERVISOR: Final = Path(__file__).with_name("supervisor.py")
@@ -31,8 +32,8 @@ _running: Final[set["subprocess.Popen[bytes]"]] = set()
 def run_command(arguments: Sequence[str], timeout: timedelta, stop: StopFlag) -> str:
     """Run a command; return why it failed, or an empty text.
 
-    When it has ended, so have all processes that it started. Raises OSError if the machine has no
-    process, memory or file for it.
+    When it has ended, so have all processes that it started. Raises OSError or ResourceError if
+    the machine has no process, memory or file for it.
     """
     _hide_process()
     supervisor = _start(arguments)
@@ -46,7 +47,7 @@ def run_command(arguments: Sequence[str], timeout: timedelta, stop: StopFlag) ->
         _running.discard(supervisor)
         supervisor.kill()
         supervisor.wait()
-    return terminated or _failure(arguments, output)
+    return terminated or _failure(arguments, output, supervisor.returncode)
 
 
 def end_hooks() -> None:
@@ -89,8 +90,14 @@ def _wait(supervisor: "subprocess.Popen[bytes]", timeout: timedelta, stop: StopF
             return "terminated by a stop" if stop.is_set() else f"terminated after {timeout}"
 
 
-def _failure(arguments: Sequence[str], output: bytes) -> str:
+def _failure(arguments: Sequence[str], output: bytes, supervisor_code: int) -> str:
     """Return why a command failed, by the report of its supervisor, or an empty text."""
+    if not output and supervisor_code > 0:
+        raise ResourceError(
+            f"the process that runs the hook ended with exit code {supervisor_code} before the "
+            "hook, probably for lack of memory. No product is charged; the hook is started again "
+            f"later. Try: {sys.executable} -I -S -c 'import subprocess'"
+        )
     line, _, tail = output.partition(b"\n")
     result, _, number = line.decode(errors="replace").partition(" ")
     if result == EXITED:

@@ -10,6 +10,7 @@ Standard output: one line with the result, then the end of the hook's output.
 """
 
 import ctypes
+import errno
 import os
 import resource
 import select
@@ -45,21 +46,24 @@ class Supervisor:
         self._grace_seconds = grace_seconds
         self._command = command
         self._tail = bytearray()
-        self._output, self._writing = os.pipe()
+        self._output = -1
 
     def run(self) -> str:
         """Run the hook to its end; return the result line."""
         try:
+            self._output, writing = os.pipe()
             hook = subprocess.Popen(  # noqa: S603 - the operator's own command, without a shell
                 self._command,
                 stdin=subprocess.DEVNULL,
-                stdout=self._writing,
+                stdout=writing,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         except OSError as error:
             return f"{NOT_STARTED} {error.errno}"
-        os.close(self._writing)
+        except MemoryError:
+            return f"{NOT_STARTED} {errno.ENOMEM}"
+        os.close(writing)
         asked = self._wait(hook)
         if asked:
             self._terminate(hook)
