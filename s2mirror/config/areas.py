@@ -67,7 +67,7 @@ def _from_wkt(value: object, _: ValidationInfo) -> Any:  # noqa: ANN401 - likewi
     return geometry_of_wkt(value)
 
 
-def _now_or_late(read: Callable[[object, ValidationInfo], Any]) -> PlainValidator:
+def _geometry_validator(read: Callable[[object, ValidationInfo], Any]) -> PlainValidator:
     """Return a validator that reads a geometry at once, or late if the context requests that."""
 
     def validate(value: object, info: ValidationInfo) -> Any:  # noqa: ANN401 - likewise
@@ -85,7 +85,7 @@ def _tile(value: object, info: ValidationInfo) -> str:
     return checked_tile(value)
 
 
-def _once_each(words: tuple[str, ...]) -> tuple[str, ...]:
+def _without_duplicates(words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(words))
 
 
@@ -106,14 +106,14 @@ class Area(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     name: Name = Field(description='a name of its own, such as "lake-constance"')
-    bbox: Annotated[Shape | None, _now_or_late(_from_bbox)] = None
-    geojson: Annotated[Shape | None, _now_or_late(_from_geojson)] = None
-    wkt: Annotated[Shape | None, _now_or_late(_from_wkt)] = None
+    bbox: Annotated[Shape | None, _geometry_validator(_from_bbox)] = None
+    geojson: Annotated[Shape | None, _geometry_validator(_from_geojson)] = None
+    wkt: Annotated[Shape | None, _geometry_validator(_from_wkt)] = None
     tiles: Annotated[frozenset[Tile], Field(min_length=1)] = frozenset()
     """MGRS tiles (``32TMT``) if the area is given by tiles; products are matched by these, not by
     the geometry."""
     collections: Annotated[
-        tuple[Collection, ...], Field(min_length=1), AfterValidator(_once_each)
+        tuple[Collection, ...], Field(min_length=1), AfterValidator(_without_duplicates)
     ] = ("sentinel-2-l2a",)
     start: fields.Start = Field(
         description="the date of the first wanted image, such as 2026-01-31"

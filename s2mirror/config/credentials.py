@@ -175,12 +175,12 @@ def _cleaned(found: _Found, *, may_have_quotes: bool) -> str:
     secret = _trimmed(found.text)
     if not secret:
         raise _Refused(found.place, "expected a secret; got nothing")
-    if odd := _oddity(secret, may_have_quotes=may_have_quotes):
+    if odd := _unusual_part(secret, may_have_quotes=may_have_quotes):
         raise _Refused(found.place, f"expected a secret alone on one line; got {odd} (not shown)")
     return secret
 
 
-def _oddity(secret: str, *, may_have_quotes: bool) -> str:
+def _unusual_part(secret: str, *, may_have_quotes: bool) -> str:
     """Return what is unusual about *secret*, such as a blank within it, or an empty text."""
     oddities = {
         "several lines": len(secret.splitlines()) > 1,

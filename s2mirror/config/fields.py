@@ -204,7 +204,7 @@ def _argument(value: object) -> str:
     return text
 
 
-def _moment(value: object, at_day: time) -> datetime:
+def _instant(value: object, at_day: time) -> datetime:
     """Return a UTC instant; a plain date means *at_day* of that day."""
     found = _read_date(value)
     if not isinstance(found, datetime):
@@ -234,11 +234,11 @@ def _day(value: object) -> date:
 
 
 def _start(value: object) -> datetime:
-    return _moment(value, time.min)
+    return _instant(value, time.min)
 
 
 def _end(value: object) -> datetime:
-    return _moment(value, time.max)
+    return _instant(value, time.max)
 
 
 def _platform(value: object) -> str:

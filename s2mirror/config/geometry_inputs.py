@@ -59,7 +59,7 @@ def geometry_of_geojson(value: object, folder: Path) -> Shape:
     except _UNREADABLE as error:
         expected = "a GeoJSON geometry, feature or collection"
         raise unexpected(expected, value, f": {_why_not(error)}") from error
-    return _joined(parts, value)
+    return _union(parts, value)
 
 
 def _why_not(error: Exception) -> str:
@@ -105,7 +105,7 @@ def geometry_of_wkt(value: object) -> Shape:
     except _UNREADABLE as error:
         words = re.sub(r"^\w+Exception: ", "", str(error))
         raise unexpected(expected, value, f": {words}") from error
-    return _joined([geometry], value)
+    return _union([geometry], value)
 
 
 def checked_tile(value: object) -> str:
@@ -123,7 +123,7 @@ def geometry_of_tiles(tiles: Iterable[str]) -> BaseGeometry:
     return union_all([tile_polygon(tile) for tile in sorted(tiles)])
 
 
-def _joined(parts: list[BaseGeometry], value: object) -> Shape:
+def _union(parts: list[BaseGeometry], value: object) -> Shape:
     """Return the union of the polygons among *parts*, each made valid."""
     flat = [piece for part in parts for piece in getattr(part, "geoms", [part])]
     _check_coordinates(flat, value)
@@ -132,7 +132,7 @@ def _joined(parts: list[BaseGeometry], value: object) -> Shape:
         raise unexpected(_POLYGON, value, _kinds(flat))
     whole = repaired(union_all([each.geometry for each in shapes]))
     words = dict.fromkeys(word for each in shapes for word in each.repairs)
-    return Shape(whole.geometry, (*words, *_remarks(flat)))
+    return Shape(whole.geometry, (*words, *_notes(flat)))
 
 
 def _kinds(parts: list[BaseGeometry]) -> str:
@@ -140,7 +140,7 @@ def _kinds(parts: list[BaseGeometry]) -> str:
     return f": it holds only {', '.join(fields)} without area" if fields else ": it is empty"
 
 
-def _remarks(parts: list[BaseGeometry]) -> list[str]:
+def _notes(parts: list[BaseGeometry]) -> list[str]:
     """Return notes on parts that were left out, or that may be an error."""
     remarks = []
     if any(make_valid(part).area == 0 for part in parts):

@@ -43,7 +43,7 @@ class LocalCatalogSettings(fields.Section):
 
 
 _CDSE = "dataspace.copernicus.eu"
-_STANDS_IN = {f"https://eodata.{_CDSE}": (f"https://eodata.ams.{_CDSE}",)}
+_SECOND_CLOUDS = {f"https://eodata.{_CDSE}": (f"https://eodata.ams.{_CDSE}",)}
 """CDSE's store has two clouds; the second host name always resolves to the same one of them."""
 
 
@@ -114,7 +114,7 @@ class StoreSettings(Section):
     def endpoints(self) -> tuple[str, ...]:
         """Every endpoint, the preferred one first."""
         more = self.fallback_endpoints
-        more = _STANDS_IN.get(self.endpoint, ()) if more is None else more
+        more = _SECOND_CLOUDS.get(self.endpoint, ()) if more is None else more
         return tuple(dict.fromkeys((self.endpoint, *more)))
 
 

@@ -10,7 +10,7 @@ from s2mirror.adapters.ledger.state_values import THROTTLING, ThrottlingRecord
 from s2mirror.planning.account import WINDOW, QuotaPolicy, detect_throttling
 from s2mirror.service.logs import log
 
-_BELIEVED_FOR: Final = timedelta(hours=1)
+_VALID_FOR: Final = timedelta(hours=1)
 """A throttling detected longer ago may be over."""
 
 
@@ -41,6 +41,6 @@ class ThrottleWatch:
 def throttling_note(ledger: Ledger, *, now: datetime) -> str:
     """Return a note if the account was throttled within the last hour, else ""."""
     last = ledger.state.get(THROTTLING)
-    if last is None or now - last.at > _BELIEVED_FOR:
+    if last is None or now - last.at > _VALID_FOR:
         return ""
     return last.note

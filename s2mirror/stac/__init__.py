@@ -1,6 +1,6 @@
 """The archive as STAC: items, collections and catalogs of the held products."""
 
-from s2mirror.stac.assets import asset_facts, asset_key, asset_keys
+from s2mirror.stac.assets import asset_fields, asset_key, asset_keys
 from s2mirror.stac.catalogs import Box, catalog, collection, collection_link, month_extent
 from s2mirror.stac.item import (
     assets_of,
@@ -14,7 +14,7 @@ from s2mirror.stac.item import (
 
 __all__ = [
     "Box",
-    "asset_facts",
+    "asset_fields",
     "asset_key",
     "asset_keys",
     "assets_of",

@@ -114,7 +114,7 @@ def asset_keys(collection: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1024)
-def asset_facts(key: str, baseline: str) -> Mapping[str, Any]:
+def asset_fields(key: str, baseline: str) -> Mapping[str, Any]:
     """Return the fields that all assets of a key share."""
     if key == "thumbnail":
         roles = ["thumbnail", "overview"]
@@ -123,10 +123,10 @@ def asset_facts(key: str, baseline: str) -> Mapping[str, Any]:
         return {"type": "image/jp2", "title": "Preview image", "roles": ["overview"]}
     if key.endswith(("_metadata", "_manifest")):
         return {"type": "application/xml", "roles": ["metadata"]}
-    return {"type": "image/jp2", **_image_facts(key, baseline)}
+    return {"type": "image/jp2", **_image_fields(key, baseline)}
 
 
-def preview_facts(path: str, name: str) -> dict[str, Any]:
+def preview_fields(path: str, name: str) -> dict[str, Any]:
     """Return the fields of a preview's asset."""
     stem, _, suffix = path.rpartition(".")
     number = stem.partition(f".{name}-")[2]
@@ -151,21 +151,21 @@ def asset_grid(key: str, grid: tuple[int, int, int]) -> Mapping[str, Any]:
 
 def _gsd(key: str) -> int:
     """Return the pixel size of an image in metres; 0 for other files."""
-    name, _, told = key.partition("_")
-    if told.endswith("m") and told[:-1].isdigit():
-        gsd = int(told[:-1])
+    name, _, resolution = key.partition("_")
+    if resolution.endswith("m") and resolution[:-1].isdigit():
+        gsd = int(resolution[:-1])
         return gsd if gsd in _SIZES else 0
     if name == "TCI":
         return 10
-    return _BANDS[name][3] if name in _BANDS and not told else 0
+    return _BANDS[name][3] if name in _BANDS and not resolution else 0
 
 
-def _image_facts(key: str, baseline: str) -> dict[str, Any]:
+def _image_fields(key: str, baseline: str) -> dict[str, Any]:
     name, gsd = key.partition("_")[0], _gsd(key)
-    facts = {"roles": ["data", f"gsd:{gsd}m"], "gsd": gsd, "nodata": 0, "data_type": "uint16"}
+    fields = {"roles": ["data", f"gsd:{gsd}m"], "gsd": gsd, "nodata": 0, "data_type": "uint16"}
     if name in _BANDS:
         offset = -0.1 if baseline >= _FIRST_OFFSET_BASELINE else 0
-        facts |= {
+        fields |= {
             "title": f"{_BANDS[name][0]} - {gsd}m",
             "roles": ["data", "reflectance", f"gsd:{gsd}m"],
             "bands": [_band(name)],
@@ -174,19 +174,19 @@ def _image_facts(key: str, baseline: str) -> dict[str, Any]:
         }
     elif name == "TCI":
         bands = [_band("B04"), _band("B03"), _band("B02")]
-        facts |= {"title": f"True color image - {gsd}m", "bands": bands, "data_type": "uint8"}
-        facts["roles"] = ["visual", f"gsd:{gsd}m"]
+        fields |= {"title": f"True color image - {gsd}m", "bands": bands, "data_type": "uint8"}
+        fields["roles"] = ["visual", f"gsd:{gsd}m"]
     elif name == "SCL":
         classes = [{"value": n, "name": name} for n, name in enumerate(_SCENE_CLASSES)]
-        facts |= {"title": f"Scene classification map (SCL) - {gsd}m", "data_type": "uint8"}
-        facts["classification:classes"] = classes
+        fields |= {"title": f"Scene classification map (SCL) - {gsd}m", "data_type": "uint8"}
+        fields["classification:classes"] = classes
     else:
         title, more = _MAPS[name]
-        facts |= {"title": f"{title} ({name}) - {gsd}m", **more}
-        facts["bands"] = [{"name": name, "description": title}]
+        fields |= {"title": f"{title} ({name}) - {gsd}m", **more}
+        fields["bands"] = [{"name": name, "description": title}]
         if name in {"CLD", "SNW"}:
-            del facts["nodata"]
-    return facts
+            del fields["nodata"]
+    return fields
 
 
 def _band(name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from s2mirror import __version__
 from s2mirror.checksum import multihash
 from s2mirror.model import ArchivedProduct, Product
-from s2mirror.stac.assets import asset_facts, asset_grid, asset_key, preview_facts
+from s2mirror.stac.assets import asset_fields, asset_grid, asset_key, preview_fields
 from s2mirror.tiles import tile_grid
 
 _HOST: Final = "https://stac-extensions.github.io"
@@ -91,7 +91,7 @@ def assets_of(archived: ArchivedProduct, *, folder: str) -> dict[str, dict[str, 
         if key := asset_key(file.path):
             assets[key] = {
                 "href": f"{folder}/{file.path}",
-                **asset_facts(key, baseline),
+                **asset_fields(key, baseline),
                 **(asset_grid(key, grid) if grid else {}),
                 "file:size": file.size_bytes,
                 "file:checksum": multihash(file.digest),
@@ -100,7 +100,7 @@ def assets_of(archived: ArchivedProduct, *, folder: str) -> dict[str, dict[str, 
     for number, (name, path) in enumerate(archived.previews):
         assets[f"preview_{name}_{number}"] = {
             "href": f"{root}{path}",
-            **preview_facts(path, name),
+            **preview_fields(path, name),
         }
     return dict(sorted(assets.items()))
 
@@ -160,8 +160,8 @@ def known_properties(product: Product) -> dict[str, Any]:
     }
 
 
-def iso_time(moment: datetime | None) -> str | None:
+def iso_time(instant: datetime | None) -> str | None:
     """Return an instant in UTC in STAC's format."""
-    if moment is None:
+    if instant is None:
         return None
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -210,10 +210,10 @@ class Auditor:
 
     def _is_known(self, path: str) -> bool:
         """Return whether the ledger knows a folder, or a running mirror is moving it."""
-        stands = self.ledger.products.stands
-        if stands(path) or not self.mirror_runs():
-            return stands(path)
-        return not self.archive.holds(path) or path in self._being_published() or stands(path)
+        has_folder = self.ledger.products.has_folder
+        if has_folder(path) or not self.mirror_runs():
+            return has_folder(path)
+        return not self.archive.holds(path) or path in self._being_published() or has_folder(path)
 
     def _being_published(self) -> set[str]:
         entries = self.ledger.products.in_state(State.VERIFIED)

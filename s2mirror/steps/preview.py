@@ -26,7 +26,7 @@ from s2mirror.stop import StopFlag
 
 BATCH: Final = 100
 """The largest number of products in one run."""
-_EVERYBODYS_PROBLEM: Final = (CredentialError, TokenError, QuotaError)
+_SHARED_ERRORS: Final = (CredentialError, TokenError, QuotaError)
 """Errors of the service or the account: for a while, no image can be rendered."""
 _REST: Final = timedelta(minutes=10)
 
@@ -62,14 +62,14 @@ class Previewer:
         If no image can be rendered by the service, the previews without cost are made, and the
         reason is raised at the end: CredentialError, TokenError, QuotaError or PreviewUnavailable.
         """
-        turn = _Turn(self, stop)
-        yield from turn.make_products()
-        yield from turn.make_areas()
-        if turn.trouble is not None:
-            raise turn.trouble
+        run = _Run(self, stop)
+        yield from run.make_products()
+        yield from run.make_areas()
+        if run.trouble is not None:
+            raise run.trouble
 
 
-class _Turn:
+class _Run:
     """One run over the previews that are due."""
 
     def __init__(self, previewer: Previewer, stop: StopFlag) -> None:
@@ -122,7 +122,7 @@ class _Turn:
             return
         try:
             yield self._previewer.maker.make(task, self._stop)
-        except _EVERYBODYS_PROBLEM as error:
+        except _SHARED_ERRORS as error:
             self.trouble = error
         except (PreviewError, UsageError) as error:
             if error.transient and not getattr(error, "units", 0.0):

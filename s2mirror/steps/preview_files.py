@@ -90,10 +90,10 @@ class PreviewMaker:
     def render(self, task: PreviewTask, stop: StopFlag) -> list[RenderedImage]:
         """Return the images of a preview, found in the product or rendered; nothing is stored."""
         if task.rule.source in _LOCAL:
-            return [self._found(task)]
+            return [self._included(task)]
         renderer, requests = self.renderer(), requests_of(task)
         self._require_allowance(requests)
-        return [self._bought(renderer, request, stop) for request in requests]
+        return [self._rendered(renderer, request, stop) for request in requests]
 
     def _require_allowance(self, requests: tuple[RenderRequest, ...]) -> None:
         """Raise QuotaError unless the month's allowance covers all parts of an image."""
@@ -103,7 +103,7 @@ class PreviewMaker:
         if spent.units + units > most.units or spent.requests + len(requests) > most.requests:
             raise QuotaError(self._used_up(month, units))
 
-    def _found(self, task: PreviewTask) -> RenderedImage:
+    def _included(self, task: PreviewTask) -> RenderedImage:
         """Return an image that is part of the product."""
         entry = task.entry
         if entry is None or entry.path is None:
@@ -118,7 +118,7 @@ class PreviewMaker:
         longest = max(size.width, size.height or 0)
         return self.product_images.tci(folder, longest_pixels=longest, form=task.rule.form)
 
-    def _bought(
+    def _rendered(
         self, renderer: PreviewRenderer, request: RenderRequest, stop: StopFlag
     ) -> RenderedImage:
         """Render one image: reserve its estimated cost first, then record the true one."""
@@ -162,14 +162,14 @@ def put_all(archive: Archive, stem: str, images: Sequence[RenderedImage]) -> tup
 def _put(archive: Archive, stem: str, number: int, image: RenderedImage) -> str:
     """Store an image and its georeferencing files; return the image's path."""
     name = f"{stem}-{number + 1}" if number else stem
-    for suffix, content in beside(image.extent, image.form).items():
+    for suffix, content in georeferencing_files(image.extent, image.form).items():
         archive.put_file(name + suffix, content)
     path = name + FORMATS[image.form].suffix
     archive.put_file(path, image.content)
     return path
 
 
-def beside(extent: Extent, form: str) -> dict[str, bytes]:
+def georeferencing_files(extent: Extent, form: str) -> dict[str, bytes]:
     """Return the georeferencing files of an image, by suffix.
 
     Simple programs read the world file and the ``.prj``; GDAL and QGIS read the coordinate system

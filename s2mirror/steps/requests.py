@@ -32,7 +32,7 @@ def requeue(
     with ledger.connection.atomic():
         state = _apply(ledger, entry, Event.REQUEUE, reason=reason, now=now)
         if state is not entry.state and not set(entry.areas) & set(area_names):
-            ledger.products.ask_for(product_id)
+            ledger.products.add_request(product_id)
     return state
 
 

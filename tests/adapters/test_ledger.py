@@ -219,8 +219,8 @@ def test_each_archived_product_is_found_once(ledger: Ledger) -> None:
     assert list(ledger.products.archived()) == [(name, f"T/{name}.SAFE") for name in held]
     assert ledger.products.to_process(1, now=NOW) is not None
     assert ledger.products.to_process(0, now=NOW) is None
-    assert ledger.products.stands("T/x1000.SAFE")
-    assert not ledger.products.stands("T/x1001.SAFE")
+    assert ledger.products.has_folder("T/x1000.SAFE")
+    assert not ledger.products.has_folder("T/x1001.SAFE")
 
 
 def test_a_held_product_without_a_folder_is_found(ledger: Ledger) -> None:

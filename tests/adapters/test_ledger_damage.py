@@ -83,7 +83,7 @@ def everything(ledger: Ledger) -> list[Any]:
         [list(products.in_tree()), list(products.held()), list(products.archived())],
         {state: count for state, count in products.counts().items() if count[0]},
         [products.due([], now=NOW), products.rivals(), products.homeless()],
-        [products.stands(FOLDER), products.known([HELD, DUE])],
+        [products.has_folder(FOLDER), products.known([HELD, DUE])],
         [lists.held(HELD), lists.newest(HELD), lists.staged_versions(DUE)],
         [ledger.selections.asked(HELD), ledger.selections.all_asked()],
         [ledger.deletions.doubtful(), ledger.removals.pending(), ledger.state.get(ARCHIVE_ID)],

@@ -63,11 +63,11 @@ def trash_name(product_id: str, now: datetime) -> str:
 
 def trashed_at(entry: os.DirEntry[str]) -> datetime | None:
     """Return when the mirror moved a product to the trash; None if it was not the mirror."""
-    stamp, _, name = entry.name.partition("_")
+    time_text, _, name = entry.name.partition("_")
     if not name.endswith(".SAFE") or not entry.is_dir(follow_symlinks=False):
         return None
     try:
-        return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
+        return datetime.strptime(time_text, _STAMP).replace(tzinfo=UTC)
     except ValueError:
         return None
 

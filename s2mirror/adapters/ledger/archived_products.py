@@ -27,7 +27,7 @@ SELECT p.*, {checked("product", "p")}, item.properties, {HELD_DOCUMENT} AS files
   LEFT JOIN item ON item.product_id = p.id
   LEFT JOIN file_list ON file_list.product_id = p.id AND file_list.kind = 'held'
 """
-_THESE: Final = f"{_ROW} WHERE p.id IN (SELECT value FROM json_each(:ids)) AND p.path IS NOT NULL"
+_BY_ID: Final = f"{_ROW} WHERE p.id IN (SELECT value FROM json_each(:ids)) AND p.path IS NOT NULL"
 _SUMMARY: Final = f"""
 SELECT p.id, p.path, p.s3_prefix, p.footprint_wkb, {checked("product", "p")}, item.properties,
        {HELD_DOCUMENT} AS files,
@@ -102,7 +102,7 @@ class ArchivedProducts:
 
     def find(self, ids: Iterable[str]) -> dict[str, ArchivedProduct]:
         """Return, by id, those of *ids* that are held."""
-        rows = self._connection.query(_THESE, {"ids": json.dumps(list(ids))})
+        rows = self._connection.query(_BY_ID, {"ids": json.dumps(list(ids))})
         return {row["id"]: self._product(row) for row in rows}
 
     def selected(self, query: ArchiveQuery) -> Iterator[ArchivedProduct]:

@@ -123,7 +123,7 @@ def _savepoint(connection: sqlite3.Connection) -> Iterator[None]:
 def _connect(path: Path) -> sqlite3.Connection:
     try:
         connection = _opened(str(path))
-        _keep_a_wal(connection)
+        _enable_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA recursive_triggers = ON")
@@ -158,7 +158,7 @@ def _has_wal(path: Path) -> bool:
     return path.with_name(path.name + "-wal").exists()
 
 
-def _keep_a_wal(connection: sqlite3.Connection) -> None:
+def _enable_wal(connection: sqlite3.Connection) -> None:
     """Enable write-ahead logging, with which readers and a writer never wait for each other.
 
     This tries again, as SQLite does not wait for another program that does the same.

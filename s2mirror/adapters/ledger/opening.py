@@ -20,7 +20,7 @@ SELECT name FROM _sqlite_migrations WHERE migration_set = 's2mirror' ORDER BY ro
 """
 _HAS_MIGRATIONS: Final = "SELECT name FROM sqlite_master WHERE name = '_sqlite_migrations'"
 CHECKED_BYTES: Final = 64 * 1024**2
-_BESIDE: Final = ("-journal", "-wal", "-shm")
+_SIDE_FILES: Final = ("-journal", "-wal", "-shm")
 """Suffixes of the files that SQLite keeps beside a database."""
 
 
@@ -72,11 +72,11 @@ def _create(path: Path) -> None:
             if path.exists():  # another program was faster
                 return
             draft = path.with_name(path.name + ".new")
-            _remove(draft, "", *_BESIDE)  # left by a program that was killed at this point
+            _remove(draft, "", *_SIDE_FILES)  # left by a program that was killed at this point
             connection = Connection(draft)
             _migrate(connection)
             connection.close()
-            _remove(path, *_BESIDE)  # SQLite would replay a lost ledger's log into this one
+            _remove(path, *_SIDE_FILES)  # SQLite would replay a lost ledger's log into this one
             draft.rename(path)
             os.fsync(folder)
     except OSError as error:

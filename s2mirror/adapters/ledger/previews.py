@@ -89,7 +89,7 @@ class Previews:
     def record(self, preview: Preview) -> None:
         """Store the result of a preview, in place of an earlier one."""
         subject = {"subject": preview.subject, "name": preview.name}
-        facts = {
+        result = {
             "outcome": preview.outcome,
             "paths": json.dumps(preview.paths),
             "reason": preview.reason,
@@ -97,7 +97,7 @@ class Previews:
             "units": preview.units,
         }
         with self._connection.atomic():
-            self._connection.execute(_RECORD, subject | facts)
+            self._connection.execute(_RECORD, subject | result)
             self._connection.execute(_NOTE, subject)
 
     def of(self, subject: str) -> dict[str, Preview]:

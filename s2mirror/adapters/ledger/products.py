@@ -86,7 +86,7 @@ RETRY_LATER: Final = update(
     "id = :id AND state = :state",
 )
 # A row with a later time than now was written while this machine's clock was ahead.
-DUE_AFTER_ALL: Final = update(
+MAKE_DUE: Final = update(
     "product",
     {"next_attempt_at": ":now", "changed_at": ":now"},
     "state = 'queued' AND changed_at > :now",
@@ -188,7 +188,7 @@ class Products(ProductReader):
 
         A product that is no longer in *state* is being downloaded and is not changed.
         """
-        self._connection.execute(REVISE, _facts(product) | {"state": state})
+        self._connection.execute(REVISE, _values(product) | {"state": state})
 
     def note_published(self, products: Iterable[Product]) -> None:
         """Record when known products were published last."""
@@ -213,9 +213,9 @@ class Products(ProductReader):
 
     def set_back(self, now: datetime) -> int:
         """Make products due that were queued while the clock was ahead; return their number."""
-        return self._connection.execute(DUE_AFTER_ALL, {"now": format_utc(now)})
+        return self._connection.execute(MAKE_DUE, {"now": format_utc(now)})
 
-    def ask_for(self, product_id: str) -> None:
+    def add_request(self, product_id: str) -> None:
         """Record that a person requested a product, whether or not an area wants it."""
         self._connection.execute(JOIN_AREA, {"area": ASKED_FOR, "product_id": product_id})
 
@@ -228,10 +228,10 @@ def _new_row(
     product: Product, areas: Collection[str], priorities: Mapping[str, int], now: datetime
 ) -> dict[str, Any]:
     priority = max((priorities.get(area, 0) for area in areas), default=0)
-    return _facts(product) | {"priority": priority, "now": format_utc(now)}
+    return _values(product) | {"priority": priority, "now": format_utc(now)}
 
 
-def _facts(product: Product) -> dict[str, Any]:
+def _values(product: Product) -> dict[str, Any]:
     # dataclasses.asdict copies every value, which takes ten times as long.
     row = {name: getattr(product, name) for name in PRODUCT_FIELDS}
     return row | {name: format_utc(row[name]) for name in TIMES}

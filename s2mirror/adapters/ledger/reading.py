@@ -24,11 +24,11 @@ _IN_STATE: Final = f"""{_ROW}
  WHERE p.state IN (SELECT value FROM json_each(:states))
  ORDER BY p.priority DESC, p.sensed_at DESC, p.id
 """
-_STANDING: Final = f"{_ROW} WHERE p.path > :after ORDER BY p.path LIMIT 500"
+_TREE_PAGE: Final = f"{_ROW} WHERE p.path > :after ORDER BY p.path LIMIT 500"
 _HOMELESS: Final = f"""{_ROW}
  WHERE p.state IN (SELECT value FROM json_each(:states)) AND p.path IS NULL
 """
-_STANDS: Final = "SELECT 1 FROM product WHERE path = :path"
+_HAS_FOLDER: Final = "SELECT 1 FROM product WHERE path = :path"
 _ARCHIVED: Final = f"""
 SELECT id, path, {checked("product")} FROM product
  WHERE path > :after AND state = 'archived' ORDER BY path LIMIT 500
@@ -37,7 +37,7 @@ _TO_PROCESS: Final = f"""{_ROW}
  WHERE p.state = 'archived' AND p.next_attempt_at <= :now AND p.attempts < :max_attempts
  ORDER BY p.priority DESC, p.sensed_at DESC LIMIT 1
 """
-_RIVALS: Final = f"""{_ROW}
+_HELD_VERSIONS: Final = f"""{_ROW}
  WHERE p.path IS NOT NULL AND (p.tile, p.sensed_at, p.collection, p.platform) IN (
    SELECT tile, sensed_at, collection, platform FROM product
     WHERE path IS NOT NULL GROUP BY 1, 2, 3, 4 HAVING count(*) > 1)
@@ -176,13 +176,13 @@ class ProductReader:
         """Return the held products without a folder in the ledger."""
         return self._entries(_HOMELESS, {"states": json.dumps(list(HELD))})
 
-    def stands(self, path: str) -> bool:
+    def has_folder(self, path: str) -> bool:
         """Return whether a product has the folder *path* in the archive tree."""
-        return bool(self._connection.query(_STANDS, {"path": path}))
+        return bool(self._connection.query(_HAS_FOLDER, {"path": path}))
 
     def rivals(self) -> list[LedgerEntry]:
         """Return the held products of images with several held versions."""
-        return [entry for entry in self._entries(_RIVALS) if entry.state in HELD]
+        return [entry for entry in self._entries(_HELD_VERSIONS) if entry.state in HELD]
 
     def archived(self) -> Iterator[tuple[str, str]]:
         """Yield id and path of every archived product that is not processed yet."""
@@ -264,7 +264,7 @@ class ProductsInTree:
 
     def __iter__(self) -> Iterator[LedgerEntry]:
         """Yield the products, as they are at each query."""
-        for row in _paged(self._connection, _STANDING, "path"):
+        for row in _paged(self._connection, _TREE_PAGE, "path"):
             if row["state"] in self._states:
                 yield entry_of(self._connection.path, row)
 

@@ -230,8 +230,8 @@ class Coverage:
 
     def note(self, collection: str, fingerprints: Mapping[str, str], search: str) -> None:
         """Record that a search has listed everything that these areas want."""
-        facts = {"collection": collection, "search": search}
-        rows = [facts | {"area": a, "fingerprint": f} for a, f in fingerprints.items()]
+        shared = {"collection": collection, "search": search}
+        rows = [shared | {"area": a, "fingerprint": f} for a, f in fingerprints.items()]
         with self._connection.atomic():
             self._connection.execute_many(COVER, rows)
 
