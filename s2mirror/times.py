@@ -9,12 +9,15 @@ FIRST, LAST = time.min, time.max
 def parse_utc(text: str) -> datetime:
     """Return the instant that an RFC 3339 *text* names, in UTC.
 
-    Raises ValueError for text without a zone.
+    Raises ValueError for text without a zone, and outside the years 1 to 9999 of UTC.
     """
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
-    return instant.astimezone(UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is outside the years 1 to 9999") from None
 
 
 def format_utc(instant: datetime) -> str:

@@ -18,7 +18,7 @@ WORDS: Final = frozenset(
     {"clean_text", "errors", "lifecycle", "model", "stop", "naming", "checksum", "manifest"}
     | {"geometry", "projection", "crs", "tiles", "area", "layout", "ports", "times"}
     | {"timetable", "selection", "rate_limit"}
-    | {"preview_model"}
+    | {"preview_model", "json_parser", "bounded_stream", "bounded_http"}
 )
 # A unit is a module, a package, or one adapter. Its row contains the units that it may import.
 MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
@@ -27,6 +27,9 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "lifecycle": frozenset({"errors"}),
     "stop": frozenset({"errors"}),
     "rate_limit": frozenset(),
+    "json_parser": frozenset(),
+    "bounded_stream": frozenset(),
+    "bounded_http": frozenset({"clean_text", "bounded_stream"}),
     "naming": frozenset({"errors"}),
     "geometry": frozenset({"errors"}),
     "crs": frozenset(),
@@ -95,12 +98,15 @@ HOMES: Final[dict[str, frozenset[str]]] = {
     "pystac_client": frozenset({"adapters.stac_catalog"}),
     "requests": frozenset(
         {"adapters.stac_catalog", "adapters.deletions", "adapters.previews", "adapters.tokens"}
+        | {"bounded_http"}
     ),
     "requests_oauthlib": frozenset({"adapters.tokens"}),
     "oauthlib": frozenset({"adapters.tokens"}),
     "boto3": frozenset({"adapters.objectstore"}),
     "botocore": frozenset({"adapters.objectstore"}),
-    "urllib3": frozenset({"adapters.stac_catalog", "adapters.objectstore"}),
+    "urllib3": frozenset(
+        {"adapters.stac_catalog", "adapters.objectstore", "bounded_http", "bounded_stream"}
+    ),
     "sqlite_utils": frozenset({"adapters.ledger"}),
     "apscheduler": frozenset({"service"}),
     "structlog": frozenset({"service"}),

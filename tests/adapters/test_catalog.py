@@ -1,3 +1,4 @@
+import gzip
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -5,6 +6,7 @@ from typing import Any
 
 import pytest
 from adapters_builders import catalog, deaf_port, query
+from hostile_server import HostileServer, whole
 
 from s2mirror.errors import CatalogError, CatalogUnavailable
 from s2mirror.sandbox import Answer, Fault, ProductSpec, Sandbox, make_item, make_product
@@ -220,3 +222,38 @@ def test_search_requests_only_the_fields_it_uses(sandbox: Sandbox) -> None:
     assert len(found.products) == 20
     (short,) = sandbox.stac_proxy.traffic.matching("search")
     assert short.sent_bytes < len(json.dumps(whole)) / 20
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirect_to_another_host_is_no_empty_listing(sandbox: Sandbox, status: int) -> None:
+    with HostileServer([whole(json.dumps(page()).encode())]).running() as elsewhere:
+        moved = Answer(status=status, headers={"Location": elsewhere.url})
+        sandbox.stac_proxy.inject(Fault(answer=moved, times=None))
+        error = doubt(sandbox)
+    assert isinstance(error, CatalogUnavailable)
+    assert f"redirects to {elsewhere.url}, which is not followed" in str(error)
+    assert elsewhere.requests == []
+
+
+def test_slow_page_ends_at_the_deadline(sandbox: Sandbox) -> None:
+    sandbox.stac_proxy.inject(Fault(bytes_per_second=100, times=None))
+    fill(sandbox, 1)
+    error = doubt(sandbox, timeout_seconds=0.5)
+    assert "sent an unusable response: the response was not complete within 2 s" in str(error)
+
+
+def test_compressed_page_of_gigabytes_is_refused(sandbox: Sandbox) -> None:
+    bomb = gzip.compress(bytes(20 * 1024**2))
+    zipped = Answer(status=200, headers={"Content-Encoding": "gzip"}, body=bomb)
+    sandbox.stac_proxy.inject(Fault(answer=zipped, times=None))
+    assert "the response has more than 16777216 B" in str(doubt(sandbox))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"method": 5}, {"method": "DELETE"}, {"body": []}, {"headers": 7}, {"href": "http://["}],
+    ids=str,
+)
+def test_odd_next_link_is_a_catalog_error(sandbox: Sandbox, change: Any) -> None:  # noqa: ANN401 - any JSON
+    answer(sandbox, page(next_link(f"{sandbox.stac_url}search") | change, features=[FEATURE]))
+    assert "will be tried again" in str(doubt(sandbox))

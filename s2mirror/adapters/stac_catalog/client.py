@@ -4,7 +4,6 @@ import json
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urljoin
 
@@ -19,6 +18,7 @@ from s2mirror.adapters.stac_catalog.transport import (
     StacOptions,
     StrictStacIO,
 )
+from s2mirror.bounded_http import BadResponse, response_date
 from s2mirror.errors import CatalogError, CatalogUnavailable
 from s2mirror.model import CatalogQuery, Page
 
@@ -49,12 +49,16 @@ class StacApiCatalog:
         """Return the time of the catalog's server, to the second."""
         stac_io = StrictStacIO(self._options)
         try:
-            response = stac_io.session.get(self._options.url, timeout=self._options.timeout_seconds)
-            return parsedate_to_datetime(response.headers["Date"])
-        except (RequestException, KeyError, ValueError) as error:
+            date = response_date(stac_io.session.get(self._options.url).headers)
+        except RequestException as error:
             raise CatalogUnavailable(
                 f"reading the time of the catalog {self._options.url}: {error}"
             ) from error
+        if date is None:
+            raise CatalogUnavailable(
+                f"reading the time of the catalog {self._options.url}: it has no valid Date header"
+            )
+        return date
 
     def search(self, query: CatalogQuery) -> Iterator[Page]:
         """Yield pages until the listing is complete; see the port's contract."""
@@ -154,6 +158,10 @@ def _mapped_errors(url: str) -> Iterator[None]:
     try:
         yield
     except APIError as error:
+        if isinstance(error.__context__, BadResponse):  # pystac-client keeps only its text
+            raise CatalogUnavailable(
+                f"the catalog {url} sent an unusable response: {error}; will be tried again"
+            ) from error
         raise _catalog_error(url, getattr(error, "status_code", None), str(error)) from error
 
 

@@ -1,19 +1,22 @@
 """The transport below pystac-client: retries, and strict checks of every response."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
+from reprlib import repr as short_repr
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pystac_client.stac_api_io import StacApiIO
-from requests import PreparedRequest, Response
-from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse, Retry
 
-from s2mirror import USER_AGENT
+from s2mirror.bounded_http import HttpLimits, bound
 from s2mirror.errors import CatalogError
+from s2mirror.json_parser import parse_json
 
 BUSY: Final = (
     HTTPStatus.REQUEST_TIMEOUT,
@@ -26,6 +29,10 @@ BUSY: Final = (
 # A service that sends Retry-After in milliseconds, as Sentinel Hub does, would cause long waits.
 _MAX_WAIT_SECONDS: Final = 120.0
 SHOWN_CHARACTERS: Final = 300
+MAX_PAGE_BYTES: Final = 16 * 1024**2
+"""A page of 200 items has 2 MB, or 13 MB from a catalog that ignores the requested fields."""
+_DEADLINE_TIMEOUTS: Final = 3
+"""The whole response may take three time-outs: 180 s by default, or 90 kB/s for the largest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +48,8 @@ class StacOptions:
     tries: int = 6
     backoff_seconds: float = 2.0
     ca_file: Path | None = None
+    on_date: Callable[[datetime], None] | None = None
+    """Called with the time of the catalog's server, as each response has it."""
 
 
 class StrictStacIO(StacApiIO):
@@ -48,14 +57,10 @@ class StrictStacIO(StacApiIO):
 
     def __init__(self, options: StacOptions) -> None:
         super().__init__(timeout=options.timeout_seconds, max_retries=None)
-        self.session.headers["Accept-Encoding"] = "gzip"
-        self.session.headers["User-Agent"] = USER_AGENT
-        adapter = _CaFileAdapter(options)
-        self.session.mount("https://", adapter)
-        self.session.mount("http://", adapter)
-        self._home = urlsplit(options.url)[:2]
+        bound(self.session, _limits(options), _retry(options))
+        self._home = _host(options.url)
         self._max_pages = options.max_pages
-        self._requested: set[str] = set()
+        self._requested: set[bytes] = set()
 
     def request(
         self,
@@ -65,12 +70,14 @@ class StrictStacIO(StacApiIO):
         parameters: dict[str, Any] | None = None,
     ) -> str:
         """Request one page; never the same page twice, another host's, or more than max_pages."""
-        if urlsplit(href)[:2] != self._home:
+        if _host(href) != self._home:
             raise CatalogError(
-                f"the catalog's next page is on another host ({urlsplit(href).netloc}); "
+                f"the catalog's next page is on another host ({_host(href)[1]}); "
                 "not followed. The listing is incomplete and will be tried again"
             )
-        request = json.dumps([method, href, parameters], sort_keys=True, default=str)
+        # A digest: tokens of the catalog's choice may have megabytes each.
+        document = json.dumps([method, href, parameters], sort_keys=True, default=str)
+        request = sha256(document.encode()).digest()
         if request in self._requested:
             raise CatalogError(
                 "the catalog gave the same paging token twice; "
@@ -84,18 +91,22 @@ class StrictStacIO(StacApiIO):
             )
         return super().request(href, method, headers, parameters)
 
+    def json_loads(self, txt: str, *_: Any, **__: Any) -> Any:  # noqa: ANN401 - checked by read_json
+        """Parse one page; pystac calls this for every response."""
+        return parse_json(txt)
+
     def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - pystac's own signature
         """Read one page, and check its structure."""
         try:
             page: object = super().read_json(source, *args, **kwargs)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise CatalogError(
-                "the catalog sent a response that is not JSON (a login or error page?); "
-                "the listing is incomplete and will be tried again"
+                "the catalog sent a response that is not JSON (a login or error page?): "
+                f"{error}; the listing is incomplete and will be tried again"
             ) from error
         if not isinstance(page, dict) or not _is_page(page):
             raise CatalogError(
-                f"the catalog sent a foreign document: {str(page)[:SHOWN_CHARACTERS]}; "
+                f"the catalog sent a foreign document: {short_repr(page)[:SHOWN_CHARACTERS]}; "
                 "the listing is incomplete and will be tried again"
             )
         return page
@@ -110,36 +121,52 @@ def _is_page(page: dict[str, Any]) -> bool:
             return False
     if not isinstance(found, list) or not isinstance(links, list):
         return False
-    if not all(_has_text(link, "rel") and _has_text(link, "href") for link in links):
+    if not all(_is_link(link) for link in links):
         return False
     return bool(found) or all(link["rel"] != "next" for link in links)
+
+
+def _is_link(link: object) -> bool:
+    """Return whether pystac-client can follow *link*: its members have the types it expects."""
+    if not isinstance(link, dict):
+        return False
+    texts = all(isinstance(link.get(name), str) for name in ("rel", "href"))
+    objects = all(isinstance(link.get(name, {}), dict) for name in ("body", "headers"))
+    return texts and objects and link.get("method", "GET") in ("GET", "POST")
+
+
+def _host(href: str) -> tuple[str, str]:
+    """Return the scheme and the host of an address; nothing for an address without them."""
+    try:
+        return urlsplit(href)[:2]
+    except ValueError:
+        return "", ""
 
 
 def _has_text(value: object, name: str) -> bool:
     return isinstance(value, dict) and isinstance(value.get(name), str)
 
 
-class _CaFileAdapter(HTTPAdapter):
-    """Retries transient failures, and trusts the operator's own CA if one is configured."""
+def _limits(options: StacOptions) -> HttpLimits:
+    return HttpLimits(
+        max_bytes=MAX_PAGE_BYTES,
+        timeout_seconds=options.timeout_seconds,
+        deadline_seconds=options.timeout_seconds * _DEADLINE_TIMEOUTS,
+        ca_file=options.ca_file,
+        on_date=options.on_date,
+    )
 
-    def __init__(self, options: StacOptions) -> None:
-        self._ca_file = options.ca_file
-        retry = _Retry(
-            total=options.tries - 1,
-            allowed_methods=None,
-            status_forcelist=[int(status) for status in BUSY],
-            backoff_factor=options.backoff_seconds,
-            backoff_jitter=options.backoff_seconds,
-            backoff_max=_MAX_WAIT_SECONDS,
-            raise_on_status=False,
-        )
-        super().__init__(max_retries=retry)
 
-    def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:  # noqa: ANN401 - requests' own
-        """Send a request; TLS is always verified, with the CA file if one is set."""
-        if self._ca_file is not None:
-            kwargs["verify"] = str(self._ca_file)
-        return super().send(request, *args, **kwargs)
+def _retry(options: StacOptions) -> Retry:
+    return _Retry(
+        total=options.tries - 1,
+        allowed_methods=None,
+        status_forcelist=[int(status) for status in BUSY],
+        backoff_factor=options.backoff_seconds,
+        backoff_jitter=options.backoff_seconds,
+        backoff_max=_MAX_WAIT_SECONDS,
+        raise_on_status=False,
+    )
 
 
 class _Retry(Retry):
