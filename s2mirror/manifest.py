@@ -13,7 +13,7 @@ from defusedxml.ElementTree import fromstring
 from s2mirror.checksum import manifest_digest
 from s2mirror.errors import HostileInput, IntegrityError
 from s2mirror.model import Digest
-from s2mirror.naming import check_relative_path
+from s2mirror.naming import check_remote_path
 
 NAME: Final = "manifest.safe"
 MAX_BYTES: Final = 8 * 1024**2
@@ -77,7 +77,7 @@ def _objects(root: Element) -> Iterator[ManifestObject]:
         if location is None or checksum is None:
             raise IntegrityError(f"{NAME} has a data object without a location or a checksum")
         yield ManifestObject(
-            path=check_relative_path(location.get("href", "")),
+            path=check_remote_path(location.get("href", "")),
             size_bytes=_size(stream.get("size", "")),
             digest=manifest_digest(checksum.get("checksumName", ""), checksum.text or ""),
         )

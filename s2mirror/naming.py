@@ -19,6 +19,7 @@ _NAME: Final = re.compile(
     r"(?P<unit>S2[A-Z])_MSI(?P<level>L1C|L2A)_(?P<sensed>\d{8}T\d{6})_N(?P<baseline>\d{4})"
     r"_R(?P<orbit>\d{3})_T(?P<tile>\d{2}[A-Z]{3})_(?P<discriminator>\d{8}T\d{6})"
 )
+_REMOTE_PATH: Final = re.compile(r"[A-Za-z0-9._/-]+")
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}")
 
 
@@ -96,6 +97,20 @@ def check_relative_path(text: str) -> str:
             "nothing was written"
         )
     return str(PurePosixPath(*parts))
+
+
+def check_remote_path(text: str) -> str:
+    """Return the path *text*, which a service sent, as check_relative_path does.
+
+    Raises HostileInput also for a character that no real prefix, key or manifest contains: paths
+    reach the commands of other people, and to a shell ``$(…)``, ``;`` and blanks have a meaning.
+    """
+    if not _REMOTE_PATH.fullmatch(text):
+        raise HostileInput(
+            f"path {text[:300]!r} is not made of letters, digits, '.', '_', '-' and '/' alone; "
+            "nothing was written"
+        )
+    return check_relative_path(text)
 
 
 def baseline_number(baseline: str) -> int:

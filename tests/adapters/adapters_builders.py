@@ -72,7 +72,7 @@ def options_of(sandbox: Sandbox, **changes: Any) -> StoreOptions:  # noqa: ANN40
 
 @cache
 def _store(options: StoreOptions) -> S3Store:
-    """Make each store once: boto3 takes longer to begin than the sandbox to answer."""
+    """Make each store once: botocore takes longer to begin than the sandbox to answer."""
     return S3Store(options)
 
 

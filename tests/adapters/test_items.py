@@ -160,6 +160,15 @@ def test_optional_values_may_be_missing(path: tuple[str, ...]) -> None:
             changed([{"rel": "enclosure", "href": f"s3://eodata/../{MADE['id']}.SAFE/"}], "links"),
             "path '../",
         ),
+        *(
+            (
+                changed(
+                    [{"rel": "enclosure", "href": f"s3://eodata/{x}/{MADE['id']}.SAFE/"}], "links"
+                ),
+                f"path '{x}/{MADE['id']}.SAFE' is not made of letters, digits",
+            )
+            for x in ("$(touch x)", "`touch x`", "a;touch x", "a b", "{area}", "a|b", "é")
+        ),
         (changed("0001-01-01T00:00:00+14:00", "properties", "published"), "it is malformed: "),
     ],
 )

@@ -245,7 +245,8 @@ def listing_of(key: str, size_bytes: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("path", "size_bytes"), [("huge.jp2", 5 * 1024**3), ("../../x", 1), ("/x", 1), ("a/", 7)]
+    ("path", "size_bytes"),
+    [("huge.jp2", 5 * 1024**3), ("../../x", 1), ("/x", 1), ("a/", 7), ("$(id)", 1), ("a b/", 0)],
 )
 def test_listing_of_impossible_object_is_hostile(
     sandbox: Sandbox, path: str, size_bytes: int

@@ -48,9 +48,11 @@ def test_manifest_with_dtd_or_entities_is_hostile(head: str) -> None:
     assert str(caught.value) == "manifest.safe declares entities or a DTD, which no SAFE has"
 
 
-@pytest.mark.parametrize("href", ["../x", "a/../../x", "/etc/passwd", "", "./", "a\\..\\b"])
-def test_manifest_path_outside_folder_is_hostile(href: str) -> None:
-    with pytest.raises(HostileInput, match="would leave the product folder"):
+@pytest.mark.parametrize(
+    "href", ["../x", "a/../../x", "/etc/passwd", "", "./", "a\\..\\b", "$(id).xml", "a b.jpg"]
+)
+def test_manifest_path_of_no_safe_is_hostile(href: str) -> None:
+    with pytest.raises(HostileInput, match=r"would leave the product folder|is not made of"):
         parse_manifest(manifest(data_object(), data_object(href)))
 
 

@@ -1,4 +1,5 @@
 import re
+import shlex
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
@@ -12,6 +13,7 @@ from s2mirror.naming import (
     baseline_number,
     check_product_id,
     check_relative_path,
+    check_remote_path,
     parse_name,
 )
 
@@ -41,6 +43,11 @@ HOSTILE_PATHS = [
     "x" * 241,
     "é" * 121,
     "/".join("x" * 200 for _ in range(6)),
+]
+SHELL_PATHS = [f"a{sign}b" for sign in "$`;|&<>'\"*?[]{}()!#~=%:,+@^ \t\né"] + [
+    "a\n",
+    "~a",
+    "$(id)",
 ]
 HOSTILE_IDS = [
     "",
@@ -121,6 +128,22 @@ def test_path_outside_a_safe_is_refused(text: str) -> None:
     )
 
 
+@pytest.mark.parametrize("text", HOSTILE_PATHS)
+def test_remote_path_outside_a_safe_is_refused(text: str) -> None:
+    with pytest.raises(HostileInput):
+        check_remote_path(text)
+
+
+@pytest.mark.parametrize("text", SHELL_PATHS)
+def test_remote_path_with_odd_characters_is_refused(text: str) -> None:
+    with pytest.raises(HostileInput) as caught:
+        check_remote_path(f"Sentinel-2/{text}")
+    assert str(caught.value) == (
+        f"path {f'Sentinel-2/{text}'!r} is not made of letters, digits, '.', '_', '-' and '/' "
+        "alone; nothing was written"
+    )
+
+
 @pytest.mark.parametrize("text", HOSTILE_IDS)
 def test_product_id_must_be_a_folder_name(text: str) -> None:
     with pytest.raises(HostileInput, match="nothing was fetched"):
@@ -129,7 +152,7 @@ def test_product_id_must_be_a_folder_name(text: str) -> None:
 
 def test_honest_ids_and_paths_pass_unchanged() -> None:
     assert check_product_id(NAME) == NAME
-    assert check_relative_path("./GRANULE/L2A_T32TMT/IMG_DATA/R10m/x_B02_10m.jp2") == (
+    assert check_remote_path("./GRANULE/L2A_T32TMT/IMG_DATA/R10m/x_B02_10m.jp2") == (
         "GRANULE/L2A_T32TMT/IMG_DATA/R10m/x_B02_10m.jp2"
     )
     assert check_relative_path("HTML/star bg.jpg") == "HTML/star bg.jpg"
@@ -149,6 +172,16 @@ def test_no_path_that_is_accepted_leaves_its_folder(text: str) -> None:
     assert not {"..", "."}.intersection(path.parts)
     assert all(len(part.encode()) <= 240 for part in path.parts)
     assert check_relative_path(str(path)) == str(path)
+
+
+@given(st.one_of(st.text(), st.lists(_PIECES).map("".join), st.text("a./$;` ", max_size=8)))
+def test_accepted_remote_path_means_nothing_to_a_shell(text: str) -> None:
+    try:
+        path = check_remote_path(text)
+    except HostileInput:
+        return
+    assert shlex.quote(path) == path
+    assert path == check_relative_path(text)
 
 
 @given(st.one_of(st.text(), st.lists(_PIECES).map("".join), st.text("ab._-", max_size=125)))

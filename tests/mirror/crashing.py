@@ -22,7 +22,6 @@ import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -210,13 +209,9 @@ def _is_ours(path: str | bytes) -> bool:
 
 
 def _serve() -> None:
-    import botocore.loaders  # noqa: PLC0415 - the price of starting, paid once
-
     from s2mirror.cli import app  # noqa: F401, PLC0415 - likewise
     from s2mirror.cli.main import main  # noqa: PLC0415 - likewise
 
-    # What boto3 reads of its own files to make a client, it reads once.
-    botocore.loaders.create_loader = cache(botocore.loaders.create_loader)
     for line in sys.stdin:
         order = json.loads(line)
         if order["warms_up"]:

@@ -1,49 +1,22 @@
-"""The S3 store on boto3: list a product, read an object from any byte."""
+"""The S3 store on botocore: list a product, read an object from any byte."""
 
 import time
 from collections import Counter
 from collections.abc import Generator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, Final
 
-import boto3
-from botocore.config import Config
-
-from s2mirror import USER_AGENT
 from s2mirror.adapters.objectstore.body import MinRate, read_body
+from s2mirror.adapters.objectstore.botocore_client import StoreOptions, new_client
 from s2mirror.adapters.objectstore.error_map import ErrorMap, retry_after_seconds
 from s2mirror.errors import HostileInput, StoreUnavailable
 from s2mirror.model import Listing, RemoteFile
-from s2mirror.naming import check_relative_path
+from s2mirror.naming import check_remote_path
 from s2mirror.rate_limit import RateLimiter
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreOptions:
-    """Address, keys and settings of the store."""
-
-    endpoint: str
-    bucket: str
-    access_key: str
-    secret_key: str
-    region: str = "default"
-    connections: int = 4
-    connect_timeout_seconds: float = 10.0
-    read_timeout_seconds: float = 60.0
-    min_rate_bytes_per_second: int = 10_000
-    min_rate_period_seconds: float = 60.0
-    """A connection below the minimum rate for this period is closed."""
-    requests_per_minute: int = 2000
-    ca_file: Path | None = None
-
-    def __repr__(self) -> str:
-        """Show endpoint and bucket, never the keys."""
-        return f"StoreOptions(endpoint={self.endpoint!r}, bucket={self.bucket!r})"
-
-
 class S3Store:
-    """The object store port on boto3. Any thread may use it.
+    """The object store port on botocore. Any thread may use it.
 
     It sends no HEAD, one request per page of a listing and one per read, and retries nothing:
     the caller counts attempts.
@@ -57,27 +30,7 @@ class S3Store:
         )
         self._rate_limiter = RateLimiter(options.requests_per_minute)
         self._error_map = ErrorMap(options.endpoint, self.probe)
-        # CDSE refuses pre-signed URLs; it accepts path-style URLs and header signatures.
-        self._client: Any = boto3.session.Session().client(
-            "s3",
-            endpoint_url=options.endpoint,
-            region_name=options.region,
-            aws_access_key_id=options.access_key,
-            aws_secret_access_key=options.secret_key,
-            verify=str(options.ca_file) if options.ca_file else None,
-            config=Config(
-                signature_version="s3v4",
-                s3={"addressing_style": "path"},
-                retries={"total_max_attempts": 1, "mode": "standard"},
-                max_pool_connections=options.connections,
-                connect_timeout=options.connect_timeout_seconds,
-                read_timeout=options.read_timeout_seconds,
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-                tcp_keepalive=True,
-                user_agent=USER_AGENT,
-            ),
-        )
+        self._client: Any = new_client(options)
         events = self._client.meta.events
         events.register("before-call.s3", self._note_request)
         events.register("after-call.s3", self._note_response)
@@ -161,10 +114,10 @@ def add_object(
     if not path:
         return
     if path.endswith("/") and size_bytes == 0:
-        folders.append(check_relative_path(path.rstrip("/")))
+        folders.append(check_remote_path(path.rstrip("/")))
         return
     etag = str(found["ETag"]).strip('"')
-    path = check_relative_path(path)
+    path = check_remote_path(path)
     files.append(RemoteFile(path=path, key=key, size_bytes=size_bytes, etag=etag))
 
 

@@ -70,7 +70,16 @@ BY_CODE: Final[Mapping[str, Row]] = {
     "NoSuchBucket": (StoreUnreachable, "check store.bucket and store.endpoint"),
 }
 """An error code is more specific than a status, so it is looked up first."""
+_REDIRECT: Final = (
+    StoreUnreachable,
+    "redirects are not followed; check store.endpoint and the network; will be tried again",
+)
 BY_STATUS: Final[Mapping[int, Row]] = {
+    301: _REDIRECT,
+    302: _REDIRECT,
+    303: _REDIRECT,
+    307: _REDIRECT,
+    308: _REDIRECT,
     401: _KEY,
     404: (StoreChanged, "it is gone since it was listed; will be listed anew"),
     408: _TROUBLE,
@@ -110,6 +119,7 @@ BY_EXCEPTION: Final[Mapping[tuple[type[Exception], ...], Row]] = {
 }
 """The exceptions of a failed connection, the narrowest first."""
 _LONGEST_WAIT_SECONDS: Final = 3600.0
+_SHOWN: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +152,8 @@ class ErrorMap:
         If a 403 can be about the object or the key, a probe of the bucket decides.
         """
         said = f"{what}: the S3 store answered {status} {code}"
+        if location := headers.get("location"):
+            said += f" and redirects from {self.endpoint} to {location[:_SHOWN]}"
         kind, advice = BY_CODE.get(code) or BY_STATUS.get(status) or OTHERWISE
         if status == HTTPStatus.FORBIDDEN and code not in BY_CODE:
             kind, advice = self._forbidden(what)

@@ -13,7 +13,7 @@ from s2mirror.errors import HostileInput, ItemRejected
 from s2mirror.geometry import footprint, pack
 from s2mirror.layout import check_product_path
 from s2mirror.model import Page, Product, Rejected
-from s2mirror.naming import ProductName, check_product_id, parse_name
+from s2mirror.naming import ProductName, check_product_id, check_remote_path, parse_name
 from s2mirror.tiles import normal_tile
 from s2mirror.times import parse_utc
 
@@ -160,7 +160,7 @@ def _s3_prefix(item: Json, product_id: str, bucket: str) -> str:
             prefix = key[: key.index(folder) + len(folder)] if folder in key else ""
             if found_bucket != bucket:
                 raise ItemRejected(f"it is stored in bucket {found_bucket!r}, not in {bucket!r}")
-            return check_product_path(product_id, prefix.rstrip("/")) + "/"
+            return check_product_path(product_id, check_remote_path(prefix.rstrip("/"))) + "/"
     raise ItemRejected("none of its links and assets points to its folder in the S3 store")
 
 
