@@ -1,5 +1,7 @@
 """Conversion of degrees to map coordinates and back, for the systems of ``crs``."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -50,11 +52,18 @@ def to_degrees(crs: str, x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
 
 def projected(geometry: BaseGeometry, crs: str) -> BaseGeometry:
     """Return a WGS 84 *geometry* in map coordinates."""
+    return moved(geometry, partial(to_map, crs))
 
-    def move(points: Any) -> Any:  # noqa: ANN401 - an array of pairs
-        return np.column_stack(to_map(crs, points[:, 0], points[:, 1]))
 
-    return transform(geometry, move)
+def moved(
+    geometry: BaseGeometry, move: Callable[[Numbers, Numbers], tuple[Numbers, Numbers]]
+) -> BaseGeometry:
+    """Return *geometry* with the coordinates that *move* returns for all x and all y."""
+
+    def move_points(points: Any) -> Any:  # noqa: ANN401 - an array of pairs
+        return np.column_stack(move(points[:, 0], points[:, 1]))
+
+    return transform(geometry, move_points)
 
 
 def unit_metres(crs: str, latitude: float) -> tuple[float, float]:

@@ -121,6 +121,8 @@ HOMES: Final[dict[str, frozenset[str]]] = {
         {"geometry", "projection", "crs", "tiles", "area", "stac", "planning", "config", "sandbox"}
     ),
     "numpy": frozenset({"geometry", "projection", "adapters.previews", "sandbox"}),
+    "pyogrio": frozenset({"config"}),
+    "pyproj": frozenset({"config"}),
     "rasterio": frozenset({"adapters.previews"}),
 }
 SANDBOX_ONLY: Final = frozenset(

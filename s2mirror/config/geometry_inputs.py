@@ -11,17 +11,20 @@ from shapely import from_wkt, get_coordinates, make_valid, union_all
 from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
+from s2mirror.config import geometry_files
 from s2mirror.config.errors import shown
 from s2mirror.config.fields import is_number, unexpected
+from s2mirror.config.geometry_files import Source, convert_command, in_degrees
+from s2mirror.crs import WGS84
 from s2mirror.geometry import Shape, from_bbox, from_geojson, repaired
 from s2mirror.tiles import normal_tile, tile_polygon
 
-_WGS84: Final = ("CRS84", "EPSG::4326", "EPSG:4326")
 _UNREADABLE: Final = (
     # The errors that shapely raises for invalid documents.
     *(AttributeError, KeyError, NotImplementedError, RecursionError, TypeError, ValueError),
     ShapelyError,
 )
+_SRID: Final = re.compile(r"\s*SRID\s*=\s*(?P<code>\d+)\s*;\s*", re.IGNORECASE)
 _BBOX: Final = "[west, south, east, north], degrees"
 _POLYGON: Final = "a geometry that encloses an area (Polygon or MultiPolygon)"
 
@@ -51,15 +54,45 @@ def _check_crossing(west: float, east: float, value: object) -> None:
 
 
 def geometry_of_geojson(value: object, folder: Path) -> Shape:
-    """Return the union of the polygons in a GeoJSON object, or in a file if *value* is a path."""
-    document = value if isinstance(value, dict) else _read_json(value, folder)
-    _check_crs(document)
+    """Return the union of the polygons in a GeoJSON object, or in a file if *value* is a path.
+
+    The file may also be a GeoPackage, a shapefile or KML, or a zip file with one of these.
+    """
+    if isinstance(value, dict):
+        source = Source(_parts(value, value), _crs_name(value))
+        return _union(source, value, "ogr2ogr -t_srs EPSG:4326 area.geojson FILE")
+    path = _path(value, folder)
     try:
-        parts = list(from_geojson(document))
+        source = _read(path, value)
+    except OSError as error:
+        raise unexpected("a file that can be read", value, f": {error.strerror}") from error
+    return _union(source, value, convert_command(path))
+
+
+def _path(value: object, folder: Path) -> Path:
+    if not isinstance(value, str) or not value.strip():
+        raise unexpected("the path of a GeoJSON file, or a GeoJSON table", value)
+    try:
+        return folder / Path(value).expanduser()
+    except RuntimeError as error:  # a home folder that does not exist
+        raise unexpected("the path of a file", value, f": {error}") from error
+
+
+def _read(path: Path, value: object) -> Source:
+    """Return what a file contains. Raises OSError or ValueError."""
+    geometry_files.check_size(path)
+    if kind := geometry_files.kind_of(path):
+        return geometry_files.read(path, kind)
+    document = _read_json(path, value)
+    return Source(_parts(document, value), _crs_name(document))
+
+
+def _parts(document: Any, value: object) -> list[BaseGeometry]:  # noqa: ANN401 - JSON from outside
+    try:
+        return list(from_geojson(document))
     except _UNREADABLE as error:
         expected = "a GeoJSON geometry, feature or collection"
         raise unexpected(expected, value, f": {_why_not(error)}") from error
-    return _union(parts, value)
 
 
 def _why_not(error: Exception) -> str:
@@ -68,17 +101,12 @@ def _why_not(error: Exception) -> str:
     return "its type or its coordinates are none of GeoJSON"
 
 
-def _read_json(value: object, folder: Path) -> Any:  # noqa: ANN401 - JSON from outside
-    if not isinstance(value, str) or not value.strip():
-        raise unexpected("the path of a GeoJSON file, or a GeoJSON table", value)
+def _read_json(path: Path, value: object) -> Any:  # noqa: ANN401 - JSON from outside
     try:
-        text = (folder / Path(value).expanduser()).read_text("utf-8-sig")
-        return json.loads(text, parse_constant=_no_number)
-    except OSError as error:
-        raise unexpected("a file that can be read", value, f": {error.strerror}") from error
+        return json.loads(path.read_text("utf-8-sig"), parse_constant=_no_number)
     except RecursionError as error:
         raise unexpected("a file of GeoJSON", value, ": it is nested too deeply") from error
-    except (ValueError, RuntimeError) as error:
+    except ValueError as error:
         raise unexpected("a file of GeoJSON", value, f": {error}") from error
 
 
@@ -86,11 +114,14 @@ def _no_number(word: str) -> None:
     raise ValueError(f"{word} is no coordinate")
 
 
-def _check_crs(document: Any) -> None:  # noqa: ANN401 - JSON from outside
+def _crs_name(document: Any) -> str:  # noqa: ANN401 - JSON from outside
+    """Return the name in the member "crs" that GeoJSON 1.0 had; without it, WGS 84."""
     crs = document.get("crs") if isinstance(document, dict) else None
-    name = json.dumps(crs)
-    if crs is not None and not any(known in name for known in _WGS84):
-        raise ValueError(f"expected longitude and latitude (WGS 84, CRS84); got crs {name[:120]}")
+    if crs is None:
+        return WGS84
+    properties = crs.get("properties") if isinstance(crs, dict) else None
+    known = properties if isinstance(properties, dict) else {}
+    return str(known.get("name") or known.get("href") or known.get("code") or crs)
 
 
 def geometry_of_wkt(value: object) -> Shape:
@@ -100,12 +131,14 @@ def geometry_of_wkt(value: object) -> Shape:
         raise unexpected(expected, value)
     if re.search(r"\b(nan|inf)", value, re.IGNORECASE):
         raise unexpected("finite coordinates", value)
+    srid = _SRID.match(value)
     try:
-        geometry = from_wkt(value.strip().removeprefix("SRID=4326;"))
+        geometry = from_wkt(value[srid.end() :] if srid else value.strip())
     except _UNREADABLE as error:
         words = re.sub(r"^\w+Exception: ", "", str(error))
         raise unexpected(expected, value, f": {words}") from error
-    return _union([geometry], value)
+    crs = f"EPSG:{srid['code']}" if srid else WGS84
+    return _union(Source([geometry], crs), value, "ogr2ogr -t_srs EPSG:4326 area.geojson FILE")
 
 
 def checked_tile(value: object) -> str:
@@ -123,8 +156,12 @@ def geometry_of_tiles(tiles: Iterable[str]) -> BaseGeometry:
     return union_all([tile_polygon(tile) for tile in sorted(tiles)])
 
 
-def _union(parts: list[BaseGeometry], value: object) -> Shape:
-    """Return the union of the polygons among *parts*, each made valid."""
+def _union(source: Source, value: object, command: str) -> Shape:
+    """Return the union of the polygons in *source*, each made valid, in degrees.
+
+    *command* converts its coordinates, if they must be converted by hand.
+    """
+    parts, note = in_degrees(source, command)
     flat = [piece for part in parts for piece in getattr(part, "geoms", [part])]
     _check_coordinates(flat, value)
     shapes = [repaired(part) for part in flat if make_valid(part).area > 0]
@@ -132,7 +169,7 @@ def _union(parts: list[BaseGeometry], value: object) -> Shape:
         raise unexpected(_POLYGON, value, _kinds(flat))
     whole = repaired(union_all([each.geometry for each in shapes]))
     words = dict.fromkeys(word for each in shapes for word in each.repairs)
-    return Shape(whole.geometry, (*words, *_notes(flat)))
+    return Shape(whole.geometry, (*filter(None, [note]), *words, *_notes(flat)))
 
 
 def _kinds(parts: list[BaseGeometry]) -> str:

@@ -193,8 +193,7 @@ BROKEN_GEOJSON = {
     '{"type": "FeatureCollection", "features": []}': f'{NEEDS_AREA}; got "x.geojson": it is empty',
     json.dumps(
         polygon(SQUARE, crs={"properties": {"name": "EPSG:25832"}})
-    ): "expected longitude and latitude (WGS 84, CRS84); "
-    'got crs {"properties": {"name": "EPSG:25832"}}',
+    ): "expected coordinates in EPSG:25832; got what looks like degrees",
 }
 
 
