@@ -19,6 +19,7 @@ from uuid import uuid4
 from leaks import LEAKS
 
 from s2mirror.cli.main import main
+from s2mirror.clock import ServiceDates
 from s2mirror.config import load_settings
 from s2mirror.model import LedgerEntry
 from s2mirror.ports import Progress
@@ -131,6 +132,17 @@ def words_of(command: list[str]) -> str:
     return " ".join(["s2mirror", *command[3:-2]])
 
 
+class ShiftedDates(ServiceDates):
+    """What services would state while the clock of a test is ahead, and right."""
+
+    def __init__(self, ahead: timedelta) -> None:
+        super().__init__()
+        self._ahead = ahead
+
+    def note(self, service: str, at: datetime) -> None:
+        super().note(service, at + self._ahead)
+
+
 @dataclass
 class Kit:
     """A mirror in a folder of its own, configured for a sandbox."""
@@ -234,9 +246,13 @@ class Kit:
         return replace(open_mirror(settings, create=True), jitter=lambda: 0.9)
 
     def later(self, **ahead: float) -> Mirror:
-        """Open the mirror with its clock ahead, by *ahead* as for ``timedelta``: a day if empty."""
+        """Open the mirror later, by *ahead* as for ``timedelta``: a day if empty."""
         wait = timedelta(**(ahead or {"days": 1}))
-        return replace(self.mirror(), now=lambda: utc_now() + wait)
+        return replace(self.with_clock_ahead(wait), service_dates=ShiftedDates(wait))
+
+    def with_clock_ahead(self, ahead: timedelta) -> Mirror:
+        """Open the mirror with its clock wrong: the services have the right time."""
+        return replace(self.mirror(), now=lambda: utc_now() + ahead)
 
     def cycle(
         self,

@@ -15,7 +15,8 @@ MAX_FUNCTION_LINES: Final = 50
 MAX_PARAMETERS: Final = 6
 
 WORDS: Final = frozenset(
-    {"clean_text", "errors", "lifecycle", "model", "stop", "naming", "checksum", "manifest"}
+    {"clean_text", "clock", "errors", "lifecycle", "model", "stop", "naming", "checksum"}
+    | {"manifest"}
     | {"geometry", "projection", "crs", "tiles", "area", "layout", "ports", "times"}
     | {"timetable", "selection", "rate_limit"}
     | {"preview_model", "json_parser", "bounded_stream", "bounded_http"}
@@ -25,6 +26,7 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "clean_text": frozenset(),
     "errors": frozenset(),
     "lifecycle": frozenset({"errors"}),
+    "clock": frozenset(),
     "stop": frozenset({"errors"}),
     "rate_limit": frozenset(),
     "json_parser": frozenset(),

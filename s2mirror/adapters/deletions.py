@@ -3,7 +3,7 @@
 https://documentation.dataspace.copernicus.eu/APIs/OData.html. No account is needed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from urllib.parse import urljoin
 import requests
 
 from s2mirror import USER_AGENT
+from s2mirror.bounded_http import response_date
 from s2mirror.errors import CatalogError, CatalogUnavailable
 from s2mirror.model import Deletion
 from s2mirror.times import parse_utc
@@ -31,6 +32,8 @@ class ODataOptions:
     url: str
     timeout_seconds: float = 60.0
     ca_file: Path | None = None
+    on_date: Callable[[datetime], None] | None = None
+    """Called with the time of the service, as each response has it."""
 
 
 class ODataDeletions:
@@ -94,6 +97,9 @@ class ODataDeletions:
             raise CatalogUnavailable(
                 f"cannot reach the feed of deleted products {url}: {error}; will be tried again"
             ) from error
+        date = response_date(response.headers)
+        if date is not None and self._options.on_date is not None:
+            self._options.on_date(date)
         return _values(url, response)
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.ledger.state_values import CLOCK_DOUBT
 from s2mirror.adapters.lock import holder_pid
 from s2mirror.cli.context import ConfigOption, JsonOption
 from s2mirror.cli.ledgers import read_settings
@@ -55,6 +56,8 @@ def _problems_and_notes(settings: Settings) -> tuple[list[str], list[str]]:
 def _problems(settings: Settings, ledger: Ledger, now: datetime) -> Iterator[str]:
     if problem := archive_problem(ledger, Archive(settings.archive.root)):
         yield problem
+    if doubt := ledger.state.get(CLOCK_DOUBT):
+        yield doubt
     found = read_health(ledger, now=now)
     if found is None:
         yield "the daemon has never run; start it with `s2mirror run`"

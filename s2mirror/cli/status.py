@@ -24,7 +24,7 @@ from s2mirror.service.report import status as status_of
 def status(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
     """Show whether the mirror is current, and why not.
 
-    Exit code 0: current; 1: products are missing or failed.
+    Exit code 0: current; 1: products are missing or failed, or the clock is in doubt.
     """
     with shared_mirror(config) as mirror:
         found = status_of(mirror)
@@ -136,6 +136,7 @@ def _print_searches(found: Status) -> None:
 
 def _print_problems(found: Status) -> None:
     problems = [found.archive_problem] if found.archive_problem else []
+    problems += [found.clock_doubt] if found.clock_doubt else []
     problems += [c.error for c in found.searches if c.error]
     if found.health and found.daemon_pid:
         problems += found.health.problems

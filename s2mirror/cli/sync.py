@@ -13,7 +13,8 @@ from s2mirror.lifecycle import State
 from s2mirror.planning.downloads import expected_bytes
 from s2mirror.planning.retention import PrunePlan
 from s2mirror.service.cycle import CycleResult, prepare, run_cycle
-from s2mirror.service.cycle import prune as prune_archive
+from s2mirror.service.pruning import asked_time
+from s2mirror.service.pruning import prune as prune_archive
 from s2mirror.service.sync_plan import SyncPlan, plan_sync
 from s2mirror.service.wiring import Mirror
 
@@ -48,6 +49,7 @@ def _plan_values(found: SyncPlan) -> dict[str, object]:
         "prune": [gone.entry.product.id for gone in found.prune.removals],
         "prune_bytes": _gone_bytes(found.prune),
         "brake": found.prune.brake,
+        "clock_doubt": found.prune.clock_doubt,
         "replaced": {each.old.product.id: each.due_at for each in found.replaced},
         "incomplete": [entry.product.id for entry in found.incomplete],
         "unclaimed": [entry.product.id for entry in found.unclaimed],
@@ -98,7 +100,14 @@ def _print_prune(plan: PrunePlan, verb: str) -> None:
     print_line(f"{verb} {gone}, about {format_size(_gone_bytes(plan))}; {len(plan.kept)} kept")
     for removal in plan.removals:
         print_line(f"  {removal.entry.product.id}  {removal.reason}")
-    if plan.brake:
+    _print_stopped(plan)
+
+
+def _print_stopped(plan: PrunePlan) -> None:
+    """Print what stopped the prune, if anything did."""
+    if plan.clock_doubt:
+        print_error(plan.clock_doubt)
+    elif plan.brake:
         print_line(
             f"the brake stopped the prune: {plan.brake}; to prune all the same, "
             "run `s2mirror prune --yes`"
@@ -115,7 +124,8 @@ def sync(
 ) -> int:
     """Run one cycle: poll, download, verify, process, prune.
 
-    Exit code 1: products are missing or failed; `s2mirror status` shows which.
+    Exit code 1: products are missing or failed, or nothing was pruned because the clock is in
+    doubt; `s2mirror status` shows which.
     """
     if dry_run:
         return plan(config, area=area, as_json=as_json)
@@ -145,6 +155,7 @@ def _sync_values(result: CycleResult) -> dict[str, object]:
         "processed": result.processed,
         "pruned": [gone.entry.product.id for gone in result.gone],
         "brake": result.pruned.brake if result.pruned else "",
+        "clock_doubt": result.pruned.clock_doubt if result.pruned else "",
         "received_bytes": result.received_bytes,
         "remaining": result.remaining,
         "errors": [str(error) for error in result.outside_errors],
@@ -165,11 +176,8 @@ def _print_sync(result: CycleResult) -> None:
     )
     if result.outside_errors:
         print_line("some services could not be reached: more products may be available")
-    if result.pruned and result.pruned.brake:
-        print_line(
-            f"the brake stopped the prune: {result.pruned.brake}; to prune all the same, "
-            "run `s2mirror prune --yes`"
-        )
+    if result.pruned:
+        _print_stopped(result.pruned)
     for item in result.unusable:
         print_error(f"the STAC catalog's item {item.id} cannot be used: {item.reason}")
     if result.remaining:
@@ -191,18 +199,20 @@ def prune(
 ) -> int:
     """Move products released by the retention rules to the trash.
 
-    Exit code 1: the brake stopped the prune.
+    Exit code 1: the brake stopped the prune, or the clock is in doubt.
     """
     if dry_run:
         with shared_mirror(config) as mirror:
-            done = mirror.pruner().plan(now=mirror.now(), unclaimed=unclaimed)
+            done = mirror.pruner().plan(asked_time(mirror), unclaimed=unclaimed)
     else:
         with exclusive_mirror(config) as mirror:
             prepare(mirror)
             done = prune_archive(mirror, confirmed=yes, unclaimed=unclaimed)
+    stopped = done.clock_doubt or (done.brake and not yes)
     if as_json:
         ids = [gone.entry.product.id for gone in done.removals]
-        print_json({"prune": ids, "kept": done.kept, "brake": done.brake, "dry_run": dry_run})
+        values = {"kept": done.kept, "brake": done.brake, "clock_doubt": done.clock_doubt}
+        print_json({"prune": ids, **values, "dry_run": dry_run})
     else:
-        _print_prune(done, "would prune" if dry_run or (done.brake and not yes) else "pruned")
-    return 1 if done.brake and not yes else 0
+        _print_prune(done, "would prune" if dry_run or stopped else "pruned")
+    return 1 if stopped else 0

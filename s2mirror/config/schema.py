@@ -215,6 +215,7 @@ class PruneSettings(Section):
     staging_keep: fields.Duration = timedelta(days=7)
     max_products: Annotated[int, fields.whole(1)] = 50
     max_percent: fields.Percent = 20.0
+    max_clock_difference: fields.PositiveDuration = timedelta(hours=1)
     interval: fields.PositiveDuration = timedelta(hours=1)
 
 

@@ -2,26 +2,32 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from heapq import heappush, heappushpop
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from s2mirror.area import WatchArea
 from s2mirror.lifecycle import HELD, Event, State
 from s2mirror.model import ASKED_FOR, DeletedPolicy, Deletion, LedgerEntry
+from s2mirror.planning.checked_time import CheckedTime
 from s2mirror.planning.supersede import Supersession
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 _NOT_NEEDED: Final = "its areas no longer need it"
 BRAKE_FLOOR: Final = 10
-"""The percent brake does not apply to so few products: it would stop small archives."""
+"""The percent brake does not apply to so few products within a day, nor to half of a smaller
+archive: it would stop every removal there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brake:
-    """A person must confirm a removal beyond these limits."""
+    """A person must confirm a removal beyond these limits within a day."""
 
     max_products: int
     max_percent: float
+    removed: int = 0
+    """Products that were removed within the last day already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +42,21 @@ class Removal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrunePlan:
-    """The products to be removed, why the others are kept, and why the brake stops it, or ""."""
+    """The products to be removed, why the others are kept, and what stops the removal."""
 
     removals: tuple[Removal, ...]
     kept: dict[str, str]
     brake: str = ""
+    """Why a person must confirm the removal; empty if nobody must."""
+    clock_doubt: str = ""
+    """Why this machine's clock releases nothing, whoever confirms it; empty if it does."""
     refused: dict[str, str] = field(default_factory=dict)
     """Reasons, by product id, why the archive did not move a released product."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing is removed unless something changes."""
+        return bool(self.brake or self.clock_doubt)
 
 
 def plan_prune(
@@ -52,7 +66,7 @@ def plan_prune(
     *,
     require_processed: bool,
     brake: Brake,
-    now: datetime,
+    time: CheckedTime,
 ) -> PrunePlan:
     """Plan the removal of products that each of their areas releases, and of those *leaving*.
 
@@ -71,7 +85,7 @@ def plan_prune(
             removals.append(leaving[entry.product.id])
         elif require_processed and entry.state is not State.PROCESSED:
             kept[entry.product.id] = "not marked processed"
-        elif why := _why_kept(entry, rules, newest, now):
+        elif why := _why_kept(entry, rules, newest, time):
             kept[entry.product.id] = why
         else:
             removals.append(Removal(entry=entry, event=Event.PRUNE, reason=_NOT_NEEDED))
@@ -79,17 +93,19 @@ def plan_prune(
         removals=tuple(removals),
         kept=kept,
         brake=_brake(len(removals), len(removals) + len(kept), brake),
+        clock_doubt=time.doubt,
     )
 
 
 def superseded_removals(
-    supersessions: Iterable[Supersession], *, now: datetime
+    supersessions: Iterable[Supersession], time: CheckedTime
 ) -> dict[str, Removal]:
     """Return, by product id, held versions whose newer one is held and whose grace is over."""
     return {
         found.old.product.id: Removal(entry=found.old, event=Event.SUPERSEDE, reason=found.reason)
         for found in supersessions
-        if found.old.state in HELD and found.due_at <= now
+        if found.old.state in HELD
+        and time.is_past(found.new.changed_at, found.due_at - found.new.changed_at)
     }
 
 
@@ -138,7 +154,7 @@ def _why_kept(
     entry: LedgerEntry,
     rules: Mapping[str, WatchArea],
     newest: Mapping[str, frozenset[str]],
-    now: datetime,
+    time: CheckedTime,
 ) -> str:
     """Return why a product is kept, or "" if every area releases it."""
     if not entry.areas:
@@ -149,7 +165,7 @@ def _why_kept(
         if name not in rules and name != ASKED_FOR:
             return f"area {name} is no longer configured; `s2mirror prune --unclaimed` takes it"
     reasons = (
-        _why_area_keeps(rules[name], entry, newest.get(name, frozenset()), now)
+        _why_area_keeps(rules[name], entry, newest.get(name, frozenset()), time)
         for name in entry.areas
         if name in rules
     )
@@ -157,25 +173,30 @@ def _why_kept(
 
 
 def _why_area_keeps(
-    rule: WatchArea, entry: LedgerEntry, newest: frozenset[str], now: datetime
+    rule: WatchArea, entry: LedgerEntry, newest: frozenset[str], time: CheckedTime
 ) -> str:
     if rule.keep_newest is None and rule.prune_after is None:
         return f"area {rule.name} keeps everything"
     if entry.product.id in newest:
         return f"among the newest {rule.keep_newest} of area {rule.name}"
-    if rule.prune_after is not None and now < entry.changed_at + rule.prune_after:
-        due = entry.changed_at + rule.prune_after
+    if rule.prune_after is not None and not time.is_past(entry.changed_at, rule.prune_after):
+        due = time.since(entry.changed_at) + rule.prune_after
         return f"area {rule.name} keeps it until {due:%Y-%m-%d %H:%M} UTC"
     return ""
 
 
 def _brake(due: int, held: int, brake: Brake) -> str:
-    percent = 100 * due / held if held else 0
-    if due > brake.max_products:
-        return f"{due} products are due, more than prune.max_products = {brake.max_products}"
-    if due > BRAKE_FLOOR and percent > brake.max_percent:
+    """Return which limit *due* more removals exceed, with those of the last day; else ""."""
+    total, before = due + brake.removed, held + brake.removed
+    removed = f" and {brake.removed} were removed within 24 hours" if brake.removed else ""
+    if due and total > brake.max_products:
         return (
-            f"{due} of {held} products are due, more than "
+            f"{due} products are due{removed}, more than prune.max_products = {brake.max_products}"
+        )
+    always = min(BRAKE_FLOOR, (before + 1) // 2)
+    if due and total > always and 100 * total > brake.max_percent * before:
+        return (
+            f"{due} of {held} products are due{removed}, more than "
             f"prune.max_percent = {brake.max_percent:g} %"
         )
     return ""

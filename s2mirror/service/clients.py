@@ -5,31 +5,40 @@ only where a service is used.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from s2mirror.adapters.deletions import ODataDeletions, ODataOptions
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.ledger.state_values import STORE_TARGET, TargetRecord
 from s2mirror.adapters.objectstore import FailoverStore, StoreOptions, StoreTarget, StoreTargets
 from s2mirror.adapters.stac_catalog import StacApiCatalog, StacOptions
+from s2mirror.clock import ServiceDates
 from s2mirror.config import Settings
 from s2mirror.service.account import failover_status
 from s2mirror.service.logs import log
 from s2mirror.stop import StopFlag
 
 
-def stac_catalog(settings: Settings) -> StacApiCatalog:
+def stac_catalog(settings: Settings, dates: ServiceDates, **changes: Any) -> StacApiCatalog:  # noqa: ANN401 - StacOptions' fields
     """Return the client of the STAC catalog."""
-    return StacApiCatalog(stac_options(settings))
+    on_date = dates.observer("the STAC catalog")
+    return StacApiCatalog(replace(stac_options(settings), on_date=on_date, **changes))
 
 
-def deletion_feed(settings: Settings) -> ODataDeletions:
+def deletion_feed(settings: Settings, dates: ServiceDates) -> ODataDeletions:
     """Return the client of the deletion feed."""
-    return ODataDeletions(odata_options(settings))
+    on_date = dates.observer("the feed of deletions")
+    return ODataDeletions(replace(odata_options(settings), on_date=on_date))
 
 
 def open_store(
-    settings: Settings, ledger: Ledger, now: Callable[[], datetime], stop: StopFlag
+    settings: Settings,
+    ledger: Ledger,
+    dates: ServiceDates,
+    now: Callable[[], datetime],
+    stop: StopFlag,
 ) -> FailoverStore:
     """Return the store, which begins with the endpoint that was used last.
 
@@ -45,7 +54,7 @@ def open_store(
 
     started_with = failover_status(settings, ledger).endpoint
     return FailoverStore(
-        store_options(settings),
+        replace(store_options(settings), on_date=dates.observer("the S3 store")),
         store_targets(settings, started_with=started_with),
         on_failover,
         stop,

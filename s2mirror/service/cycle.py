@@ -26,10 +26,10 @@ from s2mirror.service.delivery import DownloadWorker
 from s2mirror.service.local_catalog import (
     begin_local_catalog,
     finish_local_catalog,
-    update_whole_local_catalog,
 )
 from s2mirror.service.logs import log
 from s2mirror.service.previews import make_all_due
+from s2mirror.service.pruning import known_time, prune, record_time
 from s2mirror.service.unexpected import resources_explained
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.connections import Connections
@@ -75,8 +75,8 @@ class CycleResult:
 
     @property
     def gone(self) -> tuple[Removal, ...]:
-        """Products that were removed; none if the brake stopped the removal."""
-        return self.pruned.removals if self.pruned and not self.pruned.brake else ()
+        """Products that were removed; none if the brake or the clock stopped the removal."""
+        return self.pruned.removals if self.pruned and not self.pruned.stopped else ()
 
     @property
     def outside_errors(self) -> list[OutsideError]:
@@ -92,17 +92,21 @@ class CycleResult:
 
     @property
     def exit_code(self) -> int:
-        """0 current; 1 products remain, failed or are unusable; 3 service away; 7 quota."""
+        """Return 0 if current, 3 if a service is away, 7 if only the quota defers, else 1.
+
+        1 means that products remain, failed or are unusable, or that the clock is in doubt.
+        """
         if self.outside_errors:
             return self.outside_errors[0].exit_code
         if self.deferred_by_quota_only:
             return QuotaError.exit_code
-        return 1 if self.remaining or self.unusable else 0
+        in_doubt = self.pruned is not None and self.pruned.clock_doubt
+        return 1 if self.remaining or self.unusable or in_doubt else 0
 
 
 def prepare(mirror: Mirror) -> None:
     """Recover from the last end of the mirror, and publish products verified before it."""
-    now = mirror.now()
+    now = record_time(mirror, known_time(mirror)).now
     released = rescope(mirror.ledger, mirror.areas)
     if released:
         log.info("areas.changed", released=released)
@@ -114,8 +118,7 @@ def prepare(mirror: Mirror) -> None:
     if set_back := mirror.ledger.products.set_back(now):
         log.warning("clock.was_ahead", products=set_back)
     recovered = recover(mirror.ledger, mirror.archive, mirror.template, now=now)
-    keep = mirror.settings.prune.staging_keep
-    cleared = clear_leftovers(mirror.ledger, mirror.archive, keep, now=now)
+    cleared = clear_leftovers(mirror.ledger, mirror.archive)
     if recovered or cleared:
         log.info("mirror.recovered", products=recovered, leftovers=cleared)
     if mirror.settings.archive.foreign == "report":
@@ -169,17 +172,6 @@ def run_cycle(
     result.troubled = mirror.ledger.products.remaining(mirror.area_names, TROUBLED)
     result.unusable = mirror.unusable()
     return result
-
-
-def prune(mirror: Mirror, *, confirmed: bool = False, unclaimed: bool = False) -> PrunePlan:
-    """Prune released products, update the local catalog, and compact the history."""
-    mirror.require_archive()
-    plan = mirror.pruner().prune(now=mirror.now(), confirmed=confirmed, unclaimed=unclaimed)
-    for product_id, why in plan.refused.items():
-        log.warning("product.not_pruned", product=product_id, reason=why)
-    update_whole_local_catalog(mirror)
-    mirror.ledger.compact_history(mirror.now() - mirror.settings.ledger.history_keep)
-    return plan
 
 
 def poll_all(

@@ -16,12 +16,13 @@ from apscheduler.triggers.interval import IntervalTrigger
 from s2mirror.errors import MirrorError, Stopped
 from s2mirror.planning.searches import Search
 from s2mirror.service.account import new_key_warnings
-from s2mirror.service.cycle import prune, read_deletions
+from s2mirror.service.cycle import read_deletions
 from s2mirror.service.health import Problems
 from s2mirror.service.ledger_file import archive_problem
 from s2mirror.service.local_catalog import complete_local_catalog
 from s2mirror.service.logs import LOG_OUTPUT, Losses, log
 from s2mirror.service.previews import PreviewJob
+from s2mirror.service.pruning import clock_doubt, prune
 from s2mirror.service.throttled_account import throttling_note
 from s2mirror.service.unexpected import resources_explained
 from s2mirror.service.wiring import Mirror, utc_now
@@ -42,6 +43,7 @@ _LEDGER_CHECK_EVERY: Final = timedelta(days=1)
 _KEYS_EVERY: Final = timedelta(hours=1)
 _PREVIEW_EVERY: Final = timedelta(seconds=15)
 _ARCHIVE: Final = "archive"
+_CLOCK: Final = "clock"
 _LOG: Final = "log"
 _STALLED: Final = "stalled"
 _THROTTLED: Final = "throttled"
@@ -198,7 +200,7 @@ class Jobs:
         plan = prune(self._mirror)
         if plan.brake:
             log.warning("prune.braked", reason=plan.brake)
-        elif plan.removals:
+        elif plan.removals and not plan.clock_doubt:
             log.info("products.pruned", products=len(plan.removals))
         self._enqueue()
 
@@ -221,6 +223,7 @@ class Jobs:
         throttled = throttling_note(self._mirror.ledger, now=self._mirror.now())
         self._problems.update(_THROTTLED, throttled)
         self._problems.update(_ARCHIVE, archive_problem(self._mirror.ledger, self._mirror.archive))
+        self._problems.update(_CLOCK, clock_doubt(self._mirror))
         self._problems.update(_LOG, _log_problem(LOG_OUTPUT.losses))
         self._problems.write()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from s2mirror.adapters.ledger import Cursor
-from s2mirror.adapters.ledger.state_values import CertificateRecord
+from s2mirror.adapters.ledger.state_values import CLOCK_DOUBT, CertificateRecord
 from s2mirror.adapters.lock import holder_pid
 from s2mirror.lifecycle import HELD, PENDING, TROUBLED, State
 from s2mirror.model import Rejected
@@ -69,6 +69,8 @@ class Status:
     """Held products of which only selected files are held."""
     archive_problem: str
     """Why the archive cannot be used, such as a disk that is not mounted; empty if it can."""
+    clock_doubt: str
+    """Why the clock releases nothing for removal, by the last check; empty if it does."""
     free_bytes: int
     store: FailoverStatus
     key_expiry_notes: tuple[str, ...]
@@ -92,10 +94,11 @@ class Status:
 
     @property
     def current(self) -> bool:
-        """Whether the archive is usable, no product waits or failed, and each search was listed."""
+        """Whether archive and clock are right, no product waits or failed, and all was listed."""
         listed = all(cursor.listed_at and not cursor.error for cursor in self.searches)
         return (
             not self.archive_problem
+            and not self.clock_doubt
             and listed
             and not any(self.products.get(state) for state in PENDING | TROUBLED)
         )
@@ -119,6 +122,7 @@ def status(mirror: Mirror) -> Status:
         deferrals=tuple(_deferrals(mirror)),
         partial_products=ledger.selections.partial_count(),
         archive_problem=archive_problem(ledger, mirror.archive),
+        clock_doubt=ledger.state.get(CLOCK_DOUBT) or "",
         free_bytes=existing(mirror.archive).free_bytes(),
         store=failover_status(mirror.settings, ledger),
         key_expiry_notes=tuple(note.text for note in key_expiry_notes(mirror.settings, now=now)),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from s2mirror.adapters.archive import Archive, StaticCatalog
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.area import WatchArea, check_area_names
+from s2mirror.clock import ServiceDates
 from s2mirror.config import Settings
 from s2mirror.model import Rejected
 from s2mirror.planning.retention import Brake
@@ -65,6 +66,8 @@ class Mirror:
     """The local catalog's files; None if it is not enabled."""
     unexpected: UnexpectedErrors = field(default_factory=UnexpectedErrors)
     """Shared by every worker of the process."""
+    service_dates: ServiceDates = field(default_factory=ServiceDates)
+    """The time as the services state it that have answered this process."""
     now: Callable[[], datetime] = utc_now
     jitter: Callable[[], float] = random.random
     """A random number in [0, 1), which spreads the waits between attempts."""
@@ -117,7 +120,16 @@ class Mirror:
         """Return a client of the STAC catalog."""
         from s2mirror.service import clients  # noqa: PLC0415 - see there
 
-        return clients.stac_catalog(self.settings)
+        return clients.stac_catalog(self.settings, self.service_dates)
+
+    def ask_for_the_time(self) -> None:
+        """Ask the STAC catalog for one response, whose date :attr:`service_dates` notes.
+
+        Raises CatalogError.
+        """
+        from s2mirror.service import clients  # noqa: PLC0415 - see there
+
+        clients.stac_catalog(self.settings, self.service_dates, tries=1).server_time()
 
     def poller(self) -> Poller:
         """Return the poll step."""
@@ -138,7 +150,7 @@ class Mirror:
         """Return a client of the S3 store. Raises CredentialError if a key is missing."""
         from s2mirror.service import clients  # noqa: PLC0415 - see there
 
-        return clients.open_store(self.settings, self.ledger, self.now, stop)
+        return clients.open_store(self.settings, self.ledger, self.service_dates, self.now, stop)
 
     def fetcher(self, store: ObjectStore, connections: Connections, progress: Progress) -> Fetcher:
         """Return the fetch step."""
@@ -193,7 +205,7 @@ class Mirror:
         """Return the withdraw step."""
         from s2mirror.service import clients  # noqa: PLC0415 - see there
 
-        feed = clients.deletion_feed(self.settings)
+        feed = clients.deletion_feed(self.settings, self.service_dates)
         return Withdrawer(
             feed=feed, catalog=self.stac_catalog(), ledger=self.ledger, archive=self.archive
         )

@@ -4,13 +4,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.ledger.state_values import PRUNE_CONFIRMED_AT
 from s2mirror.area import WatchArea
 from s2mirror.errors import HostileInput, PathRefused
 from s2mirror.lifecycle import Event
 from s2mirror.model import DeletedPolicy, LedgerEntry, SupersedePolicy, Transition
+from s2mirror.planning.checked_time import CheckedTime
 from s2mirror.planning.retention import (
     Brake,
     PrunePlan,
@@ -21,6 +24,8 @@ from s2mirror.planning.retention import (
     withdrawn_removals,
 )
 from s2mirror.planning.supersede import plan_supersede
+
+DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +43,11 @@ class Pruner:
     grace: timedelta
     deleted: DeletedPolicy
 
-    def plan(self, *, now: datetime, unclaimed: bool = False) -> PrunePlan:
+    def plan(self, time: CheckedTime, *, unclaimed: bool = False) -> PrunePlan:
         """Return which products may be removed now, and why the others are kept.
 
-        With *unclaimed*, products that no configured area wants are removed too.
+        With *unclaimed*, products that no configured area wants are removed too. That no service
+        has confirmed the clock is mentioned only if something would be removed otherwise.
         """
         products, deletions = self.ledger.products, self.ledger.deletions.of_held()
         supersessions = [
@@ -54,29 +60,48 @@ class Pruner:
         if unclaimed:
             names = [area.name for area in self.areas]
             released = unclaimed_removals(products.unclaimed(names)) | released
-        return plan_prune(
+        plan = plan_prune(
             products.held(),
             self.areas,
-            superseded_removals(supersessions, now=now) | released,
+            superseded_removals(supersessions, time) | released,
             require_processed=self.require_processed,
-            brake=self.brake,
-            now=now,
+            brake=replace(self.brake, removed=self._removed(time.now)),
+            time=time,
         )
+        if not time.doubt or time.contradicted or plan.removals or self._trash_due(time):
+            return plan
+        return replace(plan, clock_doubt="")
 
     def _stands(self, entry: LedgerEntry) -> bool:
         return entry.path is not None and self.archive.holds(entry.path)
 
+    def _trash_due(self, time: CheckedTime) -> list[str]:
+        """Return the folders of the trash whose delay is over."""
+        return [n for n, at in self.archive.trash().items() if time.is_past(at, self.trash_keep)]
+
+    def _removed(self, now: datetime) -> int:
+        """Return how many products were removed within a day, since a person last confirmed it."""
+        since, confirmed_at = now - DAY, self.ledger.state.get(PRUNE_CONFIRMED_AT)
+        if confirmed_at is not None and since < confirmed_at <= now:
+            since = confirmed_at
+        return self.ledger.removed_between(since, now + DAY)
+
     def prune(
-        self, *, now: datetime, confirmed: bool = False, unclaimed: bool = False
+        self, time: CheckedTime, *, confirmed: bool = False, unclaimed: bool = False
     ) -> PrunePlan:
         """Move released products to the trash, then delete what is due in the trash.
 
-        While the brake applies, nothing is removed unless a person *confirmed* it.
+        While the clock is in doubt, nothing is removed at all. While the brake applies, no product
+        is removed unless a person *confirmed* it.
         """
-        plan = self.plan(now=now, unclaimed=unclaimed)
+        plan = self.plan(time, unclaimed=unclaimed)
+        if time.doubt:
+            return plan
         if confirmed or not plan.brake:
-            plan = self._remove_all(plan, now)
-        self.archive.empty_trash(self.trash_keep, now=now)
+            plan = self._remove_all(plan, time.now)
+        if confirmed:
+            self.ledger.state.set(PRUNE_CONFIRMED_AT, time.now)
+        self.archive.empty_trash(self._trash_due(time))
         return plan
 
     def _remove_all(self, plan: PrunePlan, now: datetime) -> PrunePlan:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
@@ -33,23 +33,28 @@ def recover(ledger: Ledger, archive: Archive, template: str, *, now: datetime) -
     return len(downloading) + len(verified) + len(removals)
 
 
-def clear_leftovers(ledger: Ledger, archive: Archive, keep: timedelta, *, now: datetime) -> int:
-    """Remove staged files that no product will use again; return the number of products."""
+def clear_leftovers(
+    ledger: Ledger, archive: Archive, *, failed_before: datetime | None = None
+) -> int:
+    """Remove staged files that no product will use again; return the number of products.
+
+    If a time is given, those of products that failed before then are removed too.
+    """
     cleared = 0
     for product_id in archive.staged_ids():
-        if _is_leftover(ledger, product_id, now - keep):
+        if _is_leftover(ledger, product_id, failed_before):
             archive.discard_stage(product_id)
             cleared += 1
     return cleared
 
 
-def _is_leftover(ledger: Ledger, product_id: str, before: datetime) -> bool:
+def _is_leftover(ledger: Ledger, product_id: str, before: datetime | None) -> bool:
     if not ledger.products.known([product_id]):
         return True
     entry = ledger.products.get(product_id)
     if entry.state in HELD or entry.state is State.PRUNED:
         return True
-    return entry.state is State.FAILED and entry.changed_at < before
+    return before is not None and entry.state is State.FAILED and entry.changed_at < before
 
 
 def _settle_verified(

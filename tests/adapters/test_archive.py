@@ -210,14 +210,15 @@ def test_damaged_product_moves_to_quarantine(archive: Archive) -> None:
     assert files_below(archive.root / f".s2mirror/quarantine/{ID}.SAFE") == FILES
 
 
-def test_discarded_product_stays_in_trash_until_due(archive: Archive) -> None:
+def test_discarded_product_stays_in_trash_until_emptied(archive: Archive) -> None:
     held(archive)
     archive.discard(ID, PATH, now=NOW)
     assert list(archive.product_paths()) == []
-    assert list(archive.trash().values()) == [NOW]
-    assert archive.empty_trash(DAY, now=NOW + DAY - timedelta(seconds=1)) == 0
-    assert len(archive.trash()) == 1
-    assert archive.empty_trash(DAY, now=NOW + DAY) == 1
+    (name,), (at,) = archive.trash().keys(), archive.trash().values()
+    assert at == NOW
+    archive.empty_trash([])
+    assert list(archive.trash()) == [name]
+    archive.empty_trash([name])
     assert archive.trash() == {}
 
 
@@ -243,7 +244,8 @@ def test_foreign_entries_in_trash_are_kept(archive: Archive) -> None:
     archive.discard(ID, PATH, now=NOW)
     stranger = archive.root / ".s2mirror/trash/notes"
     stranger.mkdir()
-    assert archive.empty_trash(DAY, now=NOW + 9 * DAY) == 1
+    archive.empty_trash([*archive.trash(), stranger.name, "../staging"])
+    assert archive.trash() == {}
     assert stranger.is_dir()
 
 

@@ -13,7 +13,7 @@ from s2mirror.errors import CatalogError
 from s2mirror.lifecycle import Event
 from s2mirror.model import Transition
 from s2mirror.sandbox import Answer, Fault, SandboxProduct
-from s2mirror.service.cycle import prune
+from s2mirror.service.pruning import prune
 from s2mirror.steps.certify import Certificate
 
 APRIL = SENSED_AT.replace(month=4)

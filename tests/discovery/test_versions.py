@@ -16,7 +16,7 @@ from s2mirror.lifecycle import Event, State
 from s2mirror.model import LedgerEntry, SupersedePolicy, Transition
 from s2mirror.planning.supersede import plan_supersede, waiting_for_better
 from s2mirror.sandbox import NORTH_HALF, SOUTH_HALF, Fault, SandboxProduct
-from s2mirror.service.cycle import prune
+from s2mirror.service.pruning import prune
 from s2mirror.times import format_utc
 
 POLICIES = tuple(str(policy) for policy in SupersedePolicy)

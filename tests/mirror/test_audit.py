@@ -10,7 +10,7 @@ from disks import failing_disk
 from kit import Kit, tiny
 
 from s2mirror.sandbox import SandboxProduct
-from s2mirror.service.cycle import prune
+from s2mirror.service.pruning import prune
 from s2mirror.steps.audit import Auditor
 
 ROW = r"^sql UPDATE product SET state = '{}'"

@@ -15,8 +15,8 @@ from volumes import honest
 
 from s2mirror.errors import ArchiveError, LedgerError
 from s2mirror.sandbox import Answer, Fault
-from s2mirror.service.cycle import prune
 from s2mirror.service.local_catalog import complete_local_catalog
+from s2mirror.service.pruning import prune
 from s2mirror.stop import StopFlag
 
 pytestmark = pytest.mark.long

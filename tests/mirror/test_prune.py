@@ -6,7 +6,9 @@ import pytest
 from kit import Kit, tiny
 
 from s2mirror.errors import ArchiveError
+from s2mirror.planning.checked_time import CheckedTime
 from s2mirror.sandbox import SandboxProduct
+from s2mirror.service.pruning import prune
 from s2mirror.stop import StopFlag
 
 
@@ -88,6 +90,28 @@ def test_brake_stops_mass_removal_until_confirmed(kit: Kit) -> None:
     confirmed = kit.run("prune", "--yes")
     assert (confirmed.returncode, len(pruned(kit))) == (0, 3)
     kit.assert_invariants()
+
+
+def test_brake_counts_over_a_rolling_day(kit: Kit) -> None:
+    kit.sections["prune"] = 'after = "0 s"\nmax_products = 2\nmax_percent = 100'
+    products = [tiny(day) for day in (20, 21, 22, 23)]
+    hold_processed(kit, *products[:2])
+    kit.cycle()
+    assert len(pruned(kit)) == 2
+    hold_processed(kit, *products[2:])
+    result = kit.cycle()
+    assert result.pruned is not None
+    assert result.pruned.brake == (
+        "2 products are due and 2 were removed within 24 hours, more than prune.max_products = 2"
+    )
+    assert len(pruned(kit)) == 2
+    prune(kit.mirror(), confirmed=True)
+    assert len(pruned(kit)) == 4
+    kit.sandbox.publish(tiny(24))
+    kit.cycle()
+    marker_of(kit, tiny(24)).touch()
+    kit.cycle()
+    assert len(pruned(kit)) == 5, "what a person confirmed no longer counts"
 
 
 @pytest.mark.long
@@ -205,7 +229,7 @@ def test_only_the_processed_marker_is_removed(kit: Kit) -> None:
 
 
 def test_product_replaced_by_link_is_not_pruned(kit: Kit) -> None:
-    kit.sections["prune"] = 'after = "0 s"\ntrash_keep = "0 s"'
+    kit.sections["prune"] = 'after = "0 s"\ntrash_keep = "0 s"\nmax_percent = 100'
     linked, other = tiny(20), tiny(22)
     hold_processed(kit, linked, other)
     folder, elsewhere = kit.archive / linked.prefix, kit.folder / "elsewhere"
@@ -251,7 +275,9 @@ def test_audit_names_catalog_item_without_product(kit: Kit) -> None:
     hold_processed(kit, gone)
     mirror = kit.mirror()
     item = next(kit.archive.joinpath("catalog").rglob(f"{gone.id}.json")).read_bytes()
-    mirror.pruner().prune(now=mirror.now())  # the change is noted, the catalog not yet updated
+    mirror.pruner().prune(
+        CheckedTime(now=mirror.now())
+    )  # the change is noted, the catalog not yet updated
     assert f"catalog: {gone.id}" in kit.faults()[0]
     kit.cycle()
     assert items(kit) == []

@@ -11,6 +11,7 @@ from planning_builders import area, entry, hours
 from s2mirror.area import WatchArea
 from s2mirror.lifecycle import Event, State
 from s2mirror.model import LedgerEntry
+from s2mirror.planning.checked_time import CheckedTime
 from s2mirror.planning.retention import Brake, PrunePlan, Removal, plan_prune, superseded_removals
 from s2mirror.planning.supersede import Supersession
 
@@ -30,7 +31,8 @@ def plan(
     brake: Brake = NO_BRAKE,
 ) -> PrunePlan:
     by_id = {found.entry.product.id: found for found in leaving}
-    return plan_prune(entries, areas, by_id, require_processed=processed, brake=brake, now=NOW)
+    time = CheckedTime(now=NOW)
+    return plan_prune(entries, areas, by_id, require_processed=processed, brake=brake, time=time)
 
 
 def pruned(found: PrunePlan) -> list[LedgerEntry]:
@@ -126,7 +128,7 @@ def test_brake_counts_leaving_products() -> None:
 
 def superseded(old: LedgerEntry, *, due_in: timedelta) -> dict[str, Removal]:
     found = Supersession(old=old, new=held("newer"), due_at=NOW + due_in)
-    return superseded_removals([found], now=NOW)
+    return superseded_removals([found], CheckedTime(now=NOW))
 
 
 def test_replaced_version_is_removed_after_its_grace() -> None:
@@ -231,7 +233,31 @@ def _keeps(rule: WatchArea, wanted: LedgerEntry, entries: list[LedgerEntry]) -> 
     return among_newest or too_young
 
 
-@pytest.mark.parametrize("count", [1, 10])
-def test_percent_brake_ignores_ten_products(count: int) -> None:
-    entries = [held(f"p{n}") for n in range(count)]
-    assert plan(entries, SHORT, brake=Brake(max_products=1000, max_percent=1)).brake == ""
+@pytest.mark.parametrize(
+    ("due", "archive"), [(0, 0), (1, 1), (1, 2), (2, 3), (3, 6), (5, 9), (10, 20), (10, 1000)]
+)
+def test_percent_brake_spares_half_up_to_ten(due: int, archive: int) -> None:
+    assert braked(due, archive) == ""
+    if due < archive:
+        assert braked(due + 1, archive).startswith(f"{due + 1} of {archive} products are due, more")
+
+
+def braked(due: int, archive: int, removed: int = 0) -> str:
+    """Return why one percent stops the removal of *due* products from an *archive* of so many."""
+    old = [held(f"old{n}") for n in range(due)]
+    young = [held(f"young{n}", changed_hours_ago=1) for n in range(archive - due)]
+    brake = Brake(max_products=1000, max_percent=0.5, removed=removed)
+    return plan([*old, *young], SHORT, brake=brake).brake
+
+
+def test_brake_counts_what_was_removed_before() -> None:
+    assert braked(4, 20, removed=6) == ""
+    assert braked(4, 20, removed=7) == (
+        "4 of 20 products are due and 7 were removed within 24 hours, more than "
+        "prune.max_percent = 0.5 %"
+    )
+    assert braked(0, 20, removed=90) == ""
+    brake = Brake(max_products=5, max_percent=100, removed=5)
+    assert plan([held()], SHORT, brake=brake).brake == (
+        "1 products are due and 5 were removed within 24 hours, more than prune.max_products = 5"
+    )

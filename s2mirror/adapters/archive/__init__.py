@@ -11,7 +11,7 @@ from s2mirror.adapters.archive.static_catalog import (
     item_path_of,
 )
 from s2mirror.adapters.archive.tree import Tree
-from s2mirror.adapters.archive.work_folder import ForeignEntry
+from s2mirror.adapters.archive.work_folder import ForeignEntry, work_changed_at
 
 __all__ = [
     "GEOPARQUET",
@@ -28,4 +28,5 @@ __all__ = [
     "filesystem_kind",
     "item_path_of",
     "joined",
+    "work_changed_at",
 ]

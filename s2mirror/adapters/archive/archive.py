@@ -4,9 +4,9 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -265,13 +265,11 @@ class Archive:
         found = {entry.name: trashed_at(entry) for entry in self.tree.entries(self._trash)}
         return {name: at for name, at in found.items() if at is not None}
 
-    def empty_trash(self, keep: timedelta, *, now: datetime) -> int:
-        """Delete products that were in the trash longer than *keep*; return how many."""
-        due = [name for name, at in self.trash().items() if now - at >= keep]
+    def empty_trash(self, names: Collection[str]) -> None:
+        """Delete these folders of the trash; see :meth:`trash`."""
         with explained("emptying the trash"):
-            for name in due:
+            for name in self.trash().keys() & set(names):
                 self.tree.remove_tree(self._trash / name)
-        return len(due)
 
     def _move(self, source: Path, target: Path) -> None:
         with explained(f"moving {source} to {target}"), self._tree_lock:

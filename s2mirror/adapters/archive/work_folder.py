@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
-from typing import Final
+from typing import Final, Protocol
 
 from s2mirror.adapters.archive.filesystem import DRAFT_SUFFIX
 from s2mirror.adapters.archive.tree import Tree
@@ -44,6 +44,24 @@ def foreign_entries(tree: Tree, work: Path) -> Iterator[ForeignEntry]:
         for entry in _entries(tree, work / name):
             if not is_own(entry):
                 yield _foreign(tree, work / name, entry)
+
+
+class HasWorkFolder(Protocol):
+    """An archive."""
+
+    tree: Tree
+    work: Path
+
+
+def work_changed_at(archive: HasWorkFolder) -> datetime | None:
+    """Return when something was last moved in the work folder; None if it does not exist."""
+    folders = [archive.work, *(archive.work / name for name in (STAGING, QUARANTINE, TRASH))]
+    found = []
+    for folder in folders:
+        with suppress(PathRefused, ValueError, OverflowError):
+            if (status := archive.tree.status(folder)) is not None:
+                found.append(datetime.fromtimestamp(status.st_mtime, UTC))
+    return max(found, default=None)
 
 
 def is_staged_product(entry: os.DirEntry[str]) -> bool:

@@ -19,7 +19,7 @@ from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.schema import sql_states
 from s2mirror.adapters.ledger.searches import Coverage, Cursors, Sweeps
 from s2mirror.adapters.ledger.state_values import StateValues
-from s2mirror.lifecycle import GONE
+from s2mirror.lifecycle import GONE, HELD
 from s2mirror.model import LedgerEntry, Transition
 from s2mirror.times import format_utc, parse_utc
 
@@ -31,6 +31,11 @@ COMPACT: Final = f"""
 DELETE FROM history
  WHERE at < :before AND product_id IN (
    SELECT id FROM product WHERE state IN {sql_states(GONE)})
+"""
+_NEWEST_HISTORY: Final = "SELECT max(at) AS at FROM history"
+_REMOVED: Final = f"""
+SELECT count(*) AS removed FROM history WHERE at > :after AND at <= :until
+   AND from_state IN {sql_states(HELD)} AND to_state IN {sql_states(GONE)}
 """
 FORGET_SEARCHES: Final = tuple(
     f"DELETE FROM {table} WHERE search NOT IN (SELECT value FROM json_each(:keys))"
@@ -86,6 +91,19 @@ class Ledger:
         params = {"since": format_utc(_hour(now - window))}
         rows = self.connection.query(_RECENT_HOURS, params)
         return [(parse_utc(row["hour"]), row["size_bytes"]) for row in rows]
+
+    def newest_history_at(self) -> datetime | None:
+        """Return the newest time in the history; None if it is empty, or damaged."""
+        found = self.connection.query(_NEWEST_HISTORY, {})[0]["at"]
+        try:
+            return None if found is None else parse_utc(found)
+        except ValueError:
+            return None
+
+    def removed_between(self, after: datetime, until: datetime) -> int:
+        """Return how many held products were removed after a time, until another."""
+        params = {"after": format_utc(after), "until": format_utc(until)}
+        return int(self.connection.query(_REMOVED, params)[0]["removed"])
 
     def compact_history(self, before: datetime) -> int:
         """Delete the older history of removed products; return the number of entries.

@@ -173,6 +173,14 @@ ARCHIVE_ID: Final = _text("archive_id")
 """The identity of the archive to which the ledger belongs."""
 AREA_PRIORITIES: Final = _by_name("areas.priorities", _exactly(int))
 """The priority of each area when the queue was last ordered."""
+CLOCK_BEHIND: Final = _text("clock.behind")
+"""How this machine's clock was behind a witness, until a service confirms it; empty: it was not."""
+CLOCK_CONFIRMED_AT: Final = _time("clock.confirmed_at")
+"""When a service last agreed with this machine's clock, by that clock."""
+CLOCK_DOUBT: Final = _text("clock.doubt")
+"""Why the clock may not decide on removals, by the last check; empty: it may."""
+CLOCK_RIGHT_SINCE: Final = _time("clock.right_since")
+"""When a service confirmed the clock after it had been behind: no age counts from before."""
 DELETIONS_READ_AT: Final = _time("deletions.read_at")
 """When CDSE's feed of deleted products was last read."""
 DELETIONS_READ_UNTIL: Final = _time("deletions.read_until")
@@ -189,6 +197,8 @@ PREVIEW_RULES: Final = _text("preview.rules")
 """The preview rules by which held products were last queued."""
 PREVIEWS_BACKOFF_UNTIL: Final = _time("preview.backoff_until")
 """Before then, the service that renders previews is not asked."""
+PRUNE_CONFIRMED_AT: Final = _time("prune.confirmed_at")
+"""When a person last confirmed a prune: the brake does not count what was removed until then."""
 STORE_TARGET: Final = _record("store.target", TargetRecord)
 """The store endpoint in use; absent before the first failover."""
 THROTTLING: Final = _record("account.throttled", ThrottlingRecord)

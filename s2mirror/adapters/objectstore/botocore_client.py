@@ -5,7 +5,9 @@ programs: a profile, region or endpoint of theirs must neither change a request 
 Proxies are the exception: botocore reads HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -47,6 +49,8 @@ class StoreOptions:
     """A connection below the minimum rate for this period is closed."""
     requests_per_minute: int = 2000
     ca_file: Path | None = None
+    on_date: Callable[[datetime], None] | None = None
+    """Called with the time of the store's server, as each response has it."""
 
     def __repr__(self) -> str:
         """Show endpoint and bucket, never the keys."""

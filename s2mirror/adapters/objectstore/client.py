@@ -9,6 +9,7 @@ from typing import Any, Final
 from s2mirror.adapters.objectstore.body import MinRate, read_body
 from s2mirror.adapters.objectstore.botocore_client import StoreOptions, new_client
 from s2mirror.adapters.objectstore.error_map import ErrorMap, retry_after_seconds
+from s2mirror.bounded_http import response_date
 from s2mirror.errors import HostileInput, StoreUnavailable
 from s2mirror.model import Listing, RemoteFile
 from s2mirror.naming import check_remote_path
@@ -24,6 +25,7 @@ class S3Store:
 
     def __init__(self, options: StoreOptions) -> None:
         self._bucket = options.bucket
+        self._on_date = options.on_date
         self._min_rate = MinRate(
             bytes_per_second=options.min_rate_bytes_per_second,
             seconds=options.min_rate_period_seconds,
@@ -43,6 +45,9 @@ class S3Store:
         self._rate_limiter.sent(time.monotonic())
 
     def _note_response(self, http_response: Any, **_: object) -> None:  # noqa: ANN401 - botocore's
+        date = response_date(http_response.headers)
+        if date is not None and self._on_date is not None:
+            self._on_date(date)
         if seconds := retry_after_seconds(http_response.headers):
             self._rate_limiter.hold(seconds, time.monotonic())
 

@@ -1,0 +1,125 @@
+"""The removal of what is old enough, and the check of this machine's clock before it."""
+
+from contextlib import suppress
+from typing import TypeVar
+
+from s2mirror.adapters.archive import work_changed_at
+from s2mirror.adapters.ledger.state_values import (
+    CLOCK_BEHIND,
+    CLOCK_CONFIRMED_AT,
+    CLOCK_DOUBT,
+    CLOCK_RIGHT_SINCE,
+    StateValue,
+)
+from s2mirror.errors import MirrorError
+from s2mirror.planning.checked_time import CheckedTime, ClockWitnesses, check_time
+from s2mirror.planning.retention import PrunePlan
+from s2mirror.service.local_catalog import update_whole_local_catalog
+from s2mirror.service.logs import log
+from s2mirror.service.wiring import Mirror
+from s2mirror.steps.prune import DAY
+from s2mirror.steps.recover import clear_leftovers
+
+T = TypeVar("T")
+
+
+def prune(mirror: Mirror, *, confirmed: bool = False, unclaimed: bool = False) -> PrunePlan:
+    """Prune released products, update the local catalog, and remove old records.
+
+    Nothing is removed while this machine's clock is in doubt.
+    """
+    mirror.require_archive()
+    time = record_time(mirror, asked_time(mirror))
+    plan = mirror.pruner().prune(time, confirmed=confirmed, unclaimed=unclaimed)
+    record_doubt(mirror, plan.clock_doubt)
+    for product_id, why in plan.refused.items():
+        log.warning("product.not_pruned", product=product_id, reason=why)
+    update_whole_local_catalog(mirror)
+    if not time.doubt:
+        _remove_old_records(mirror, time)
+    return plan
+
+
+def _remove_old_records(mirror: Mirror, time: CheckedTime) -> None:
+    """Remove staged files of products that failed long ago, and the history of removed ones.
+
+    A day of the history is always kept: the brake counts the removals in it.
+    """
+    keep, history_keep = mirror.settings.prune.staging_keep, mirror.settings.ledger.history_keep
+    if time.is_past(time.now - keep, keep):
+        clear_leftovers(mirror.ledger, mirror.archive, failed_before=time.now - keep)
+    history_keep = max(history_keep, DAY)
+    if time.is_past(time.now - history_keep, history_keep):
+        mirror.ledger.compact_history(time.now - history_keep)
+
+
+def known_time(mirror: Mirror) -> CheckedTime:
+    """Compare the clock with the witnesses that are known already."""
+    return check_time(
+        mirror.now(),
+        _witnesses(mirror),
+        mirror.settings.prune.max_clock_difference,
+        mirror.ledger.state.get(CLOCK_RIGHT_SINCE),
+    )
+
+
+def asked_time(mirror: Mirror) -> CheckedTime:
+    """Compare the clock with its witnesses; ask the STAC catalog if no service has answered yet."""
+    if not mirror.service_dates.latest():
+        with suppress(MirrorError):
+            mirror.ask_for_the_time()
+    return known_time(mirror)
+
+
+def record_time(mirror: Mirror, time: CheckedTime) -> CheckedTime:
+    """Record the result of a check, for later checks; return it as it counts from now on."""
+    values = mirror.ledger.state
+    if time.behind:
+        _set_changed(mirror, CLOCK_BEHIND, time.doubt)
+    if time.doubt or not mirror.service_dates.latest():
+        return time
+    if values.get(CLOCK_BEHIND):
+        # What was recorded since then has a time that is too early.
+        values.set(CLOCK_RIGHT_SINCE, time.now)
+        values.set(CLOCK_BEHIND, "")
+    values.set(CLOCK_CONFIRMED_AT, time.now)
+    return known_time(mirror)
+
+
+def record_doubt(mirror: Mirror, doubt: str) -> None:
+    """Record for ``status`` and ``health`` why the clock releases nothing; empty if it does."""
+    if _set_changed(mirror, CLOCK_DOUBT, doubt) and doubt:
+        log.warning("clock.doubted", reason=doubt)
+
+
+def clock_doubt(mirror: Mirror) -> str:
+    """Return why the clock releases nothing, by what services have answered since the last check.
+
+    For the daemon, which reports it as a problem without waiting for the next prune.
+    """
+    if mirror.service_dates.latest():
+        time = record_time(mirror, known_time(mirror))
+        record_doubt(mirror, time.doubt)
+    return mirror.ledger.state.get(CLOCK_DOUBT) or ""
+
+
+def _set_changed(mirror: Mirror, key: StateValue[str], text: str) -> bool:
+    """Store a text if it differs from the stored one; return whether it does."""
+    changed = (mirror.ledger.state.get(key) or "") != text
+    if changed:
+        mirror.ledger.state.set(key, text)
+    return changed
+
+
+def _witnesses(mirror: Mirror) -> ClockWitnesses:
+    services, stamps = mirror.service_dates.latest(), {}
+    if not services:
+        stamps = {
+            "the newest entry of the ledger's history": mirror.ledger.newest_history_at(),
+            "the newest change in the archive's work folder": work_changed_at(mirror.archive),
+        }
+    return ClockWitnesses(
+        services=services,
+        confirmed_at=mirror.ledger.state.get(CLOCK_CONFIRMED_AT),
+        stamps={place: at for place, at in stamps.items() if at is not None},
+    )
