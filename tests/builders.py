@@ -1,4 +1,4 @@
-"""Products out of thin air, for tests that need no catalog."""
+"""Products for tests that need no catalog."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ HERE = box(8, 47, 9, 48)
 
 
 def product(product_id: str = ID, *, hours_ago: float = 0, **facts: Any) -> Product:  # noqa: ANN401 - Product's fields
-    """Return a product that was sensed so long before `NOW`, and published four hours later."""
+    """Return a product sensed *hours_ago* before `NOW`, and published four hours later."""
     sensed_at = facts.get("sensed_at", NOW - timedelta(hours=hours_ago))
     values: dict[str, Any] = {
         "id": product_id,
@@ -47,7 +47,7 @@ def remote_file(path: str, size_bytes: int) -> RemoteFile:
 def overwrite(
     ledger: Ledger, changes: str, where: str = "true", *, table: str = "product", **values: object
 ) -> None:
-    """Change rows as no step does, with the checksums of a proper change."""
+    """Change rows directly, with correct checksums."""
     for sql in (
         f"UPDATE {table} SET {changes} WHERE {where}",  # noqa: S608 - of the tests themselves
         reseal(table),

@@ -1,4 +1,4 @@
-"""One Copernicus Data Space on loopback for all tests of a process, emptied before each."""
+"""One sandbox for all tests of a process, cleared before each test."""
 
 import os
 from collections.abc import Generator, Iterator
@@ -12,10 +12,10 @@ from leaks import LEAKS
 
 from s2mirror.sandbox import Sandbox
 
-# contracts.py holds tests under another name; pytest shall explain their assertions too.
+# contracts.py has tests under another name; pytest explains their assertions too.
 pytest.register_assert_rewrite("contracts")
-# No time limit: two busy cores make honest examples slow. The examples are the same in every run,
-# so that no change fails for what it did not cause; HYPOTHESIS_PROFILE=default tries others.
+# No time limit: on two busy cores, valid examples are slow. The examples are the same in every run,
+# so that no unrelated change fails; HYPOTHESIS_PROFILE=default tries others.
 settings.register_profile(
     "patient",
     deadline=None,
@@ -46,7 +46,7 @@ def kit(tmp_path: Path, sandbox: Sandbox) -> Kit:
 def pytest_runtest_makereport(
     call: pytest.CallInfo[None],
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Fail every test after which a planted secret can be read anywhere: see ``leaks.py``."""
+    """Fail a test that leaves a readable secret: see ``leaks.py``."""
     LEAKS.plant(os.environ)
     report = yield
     for name, text in report.sections:
@@ -58,7 +58,7 @@ def pytest_runtest_makereport(
 
 @pytest.fixture
 def capsys(capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
-    """Let a test read what was printed only after it was searched for planted secrets."""
+    """Search printed text for secrets before a test reads it."""
     unwatched = capsys.readouterr
 
     def readouterr() -> Any:  # noqa: ANN401 - pytest names no type for it

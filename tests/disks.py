@@ -1,4 +1,4 @@
-"""Real disks to mount in tests: small ones, and one that turns read-only amid a write."""
+"""Real disks for tests: small ones, and one that becomes read-only during a write."""
 
 import os
 import subprocess
@@ -28,16 +28,16 @@ def remount(folder: Path, options: str) -> None:
 
 
 class FailingDisk:
-    """An ext4 file system that turns read-only at an error, as Linux mounts it by default.
+    """An ext4 file system that becomes read-only at an error, as by default on Linux.
 
-    A plain remount would be refused while a file is open for writing; this is not.
+    A remount would be refused while a file is open for writing; this is not.
     """
 
     def __init__(self, image: Path, folder: Path) -> None:
         self._image, self._folder = image, folder
 
     def make(self) -> bool:
-        """Make and mount it; return whether that, and an error in it, are possible here."""
+        """Create and mount the disk; return whether that, and an error in it, are possible here."""
         self._folder.mkdir(parents=True)
         with self._image.open("wb") as file:
             file.truncate(40 * 1024 * 1024)
@@ -49,7 +49,7 @@ class FailingDisk:
         self._trigger.write_text("1", encoding="ascii")
 
     def lose(self, path: Path) -> None:
-        """Lose the bytes of a file, and of what was written after it, to a bad sector."""
+        """Make the bytes of a file, and those written after it, unreadable like a bad sector."""
         with path.open("rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -59,9 +59,10 @@ class FailingDisk:
         os.truncate(self._image, min(int(block) for block in blocks) * block_bytes)
 
     def repair(self) -> None:
-        """Do what an operator does: unmount the disk when it is not in use, check it, mount it."""
+        """Repair the disk as an operator would: unmount it when it is not in use, check it, mount
+        it."""
         wait_until(lambda: self._run("umount", str(self._folder)).returncode == 0, "unmounted")
-        # Another test's mount namespace, made meanwhile, has the disk mounted for as long as it is.
+        # The mount namespace of another test may keep the disk mounted for some time.
         wait_until(lambda: not self._loop_devices(), "not mounted anywhere")
         assert list(self._folder.iterdir()) == [], "nothing is written below the mount point"
         checked = self._run("e2fsck", "-f", "-p", str(self._image))
@@ -69,7 +70,7 @@ class FailingDisk:
         wait_until(lambda: self._mount().returncode == 0, "mounted")
 
     def remove(self) -> None:
-        """Unmount it in any case."""
+        """Unmount the disk in any case."""
         self._run("umount", "--lazy", str(self._folder))
 
     @property

@@ -1,4 +1,4 @@
-"""A server that sends exactly the bytes that a test gives it, at the pace of the test."""
+"""A server that sends exactly the bytes of a test, at the rate of the test."""
 
 import gzip
 import re
@@ -19,7 +19,7 @@ def whole(body: bytes, *headers: bytes) -> bytes:
 
 
 def bomb(mebibytes: int) -> bytes:
-    """Return a response of gzip that is a thousandth of what it expands to."""
+    """Return a gzip response that expands to a thousand times its size."""
     return whole(gzip.compress(bytes(mebibytes * 1024**2), 9), b"Content-Encoding: gzip")
 
 

@@ -1,4 +1,4 @@
-"""What tests of the whole mirror share: a mirror of one's own on a sandbox, and the last check."""
+"""The kit for tests of the whole mirror: a mirror on a sandbox, and the final check."""
 
 import json
 import os
@@ -34,10 +34,10 @@ from s2mirror.service.wiring import Mirror, open_mirror, utc_now
 from s2mirror.stop import StopFlag
 
 PATIENCE_SECONDS = 300
-"""For a command that takes seconds: only one that hangs takes longer."""
+"""Commands take seconds; one that takes longer than this hangs."""
 BAND_BYTES = 1_500_000
 DRIP = Fault(path="_B0[23]_", bytes_per_second=20_000, times=None)
-"""A band of so many bytes takes more than a minute: whoever looks finds it in mid-download."""
+"""At this rate a band takes more than a minute, so a test can observe its download."""
 SENSED_AT = datetime(2026, 5, 27, 10, 20, 31, tzinfo=UTC)
 ZURICH = """
 [[area]]
@@ -69,7 +69,7 @@ def wait_until(
 
 
 class OnFirstByte(Quiet):
-    """Does something once, when the first bytes of any product have been written."""
+    """Calls a function once, when the first bytes of any product have been written."""
 
     def __init__(self, act: Callable[[], object]) -> None:
         self._act = act
@@ -109,7 +109,7 @@ def tiny(day: int = 27, *, band_bytes: int = 2000, **facts: Any) -> SandboxProdu
 
 
 class Started(subprocess.Popen[str]):
-    """A command that runs; what it prints goes to a file, which is searched for secrets too."""
+    """A running command; its output is written to a file, which is searched for secrets too."""
 
     def __init__(self, command: list[str], environment: dict[str, str], said: Path) -> None:
         self._said = said
@@ -121,14 +121,14 @@ class Started(subprocess.Popen[str]):
         input: str | None = None,  # noqa: A002 - Popen's name
         timeout: float | None = None,
     ) -> tuple[str, str]:
-        """Wait until it is gone; return what it printed."""
+        """Wait for the end of the command; return its output."""
         assert input is None
         self.wait(timeout)
         return self._said.read_text(encoding="utf-8"), ""
 
 
 def words_of(command: list[str]) -> str:
-    """Return a command as a person would name it."""
+    """Return the name of a command for messages."""
     return " ".join(["s2mirror", *command[3:-2]])
 
 
@@ -145,15 +145,15 @@ class ShiftedDates(ServiceDates):
 
 @dataclass
 class Kit:
-    """A mirror in a folder of its own, configured for a sandbox."""
+    """A mirror in a separate folder, configured for a sandbox."""
 
     folder: Path
     sandbox: Sandbox
     areas: str = ZURICH
     sections: dict[str, str] = field(default_factory=dict)
-    """TOML lines by section, added to or in place of what is needed for the sandbox."""
+    """TOML lines by section, which extend or replace those for the sandbox."""
     store_endpoint: str = ""
-    """Where the store is said to be, if not where it is."""
+    """The configured endpoint of the store, if not the true one."""
     more_secrets: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -165,7 +165,7 @@ class Kit:
 
     @property
     def config(self) -> Path:
-        """Write the configuration, in one step as somebody may just read it; return its path."""
+        """Write the configuration, in one step for concurrent readers; return its path."""
         path, text = self.folder / "s2mirror.toml", self.toml()
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             draft = self.folder / f"{uuid4().hex}.toml"
@@ -174,7 +174,7 @@ class Kit:
         return path
 
     def toml(self) -> str:
-        """Return the configuration's text."""
+        """Return the text of the configuration."""
         lines = {
             "archive": 'root = "archive"\nreserve = "1 MB"',
             "catalog": f'url = "{self.sandbox.stac_url}"\ntries = 2',
@@ -239,8 +239,8 @@ class Kit:
     def mirror(self) -> Mirror:
         """Open the mirror within this process. Its jitter is fixed.
 
-        A wait before the next attempt is anything from none to the longest. With none, a product is
-        tried again by the same sync, and what a test says of its first attempt is no longer so.
+        The wait before the next attempt is random. Without a wait, the same sync would try a
+        product again, and a test of the first attempt would fail.
         """
         settings = load_settings(self.config, environment=self.secrets).settings
         return replace(open_mirror(settings, create=True), jitter=lambda: 0.9)
@@ -268,17 +268,17 @@ class Kit:
         return self.mirror().ledger.products.get(product.id)
 
     def downloads(self, start: int = 0) -> list[Exchange]:
-        """Return the requests for objects that the store saw, from the *start*-th request on."""
+        """Return the requests for objects that the store received, from the *start*-th on."""
         seen = list(self.sandbox.s3_proxy.traffic.exchanges)[start:]
         return [exchange for exchange in seen if ".SAFE/" in urlsplit(exchange.path).path]
 
     def downloaded(self, ending: str = "", start: int = 0) -> list[str]:
-        """Return the keys asked for, sorted, of which the end is *ending*."""
+        """Return the requested keys that end in *ending*, sorted."""
         keys = [key_of(exchange) for exchange in self.downloads(start)]
         return sorted(key for key in keys if key.endswith(ending))
 
     def assert_same_bytes(self, *products: SandboxProduct) -> None:
-        """Assert that the archive holds every file of these products as the source has it."""
+        """Assert that the archive has every file of these products with the source's bytes."""
         for product in products:
             for path, content in product.files.items():
                 held = self.archive / product.prefix / path
@@ -290,10 +290,10 @@ class Kit:
         return {entry.product.id: str(entry.state) for entry in entries}
 
     def bands_begun(self) -> dict[str, int]:
-        """Return the size in bytes of every band that is there in part, by its name.
+        """Return the size in bytes of every partial band file, by its name.
 
-        Only bands count: no digest verifies a part of another file, which begins anew.
-        Files and folders may go while we look.
+        Only bands count: a partial file without a digest is downloaded from its start. Files and
+        folders may disappear during the search.
         """
         found = {}
         for folder, _, names in os.walk(self.archive / ".s2mirror" / "staging"):
@@ -302,7 +302,7 @@ class Kit:
         return {name: n for name, n in found.items() if n and name.endswith(".jp2")}
 
     def faults(self) -> list[str]:
-        """Return what the audit finds, the catalog included: the invariants 1 to 4."""
+        """Return the faults that an audit with the catalog finds: invariants 1 to 4."""
         mirror = self.mirror()
         with ThreadPoolExecutor(2) as pool:
             auditor = mirror.auditor(pool, mirror_runs=lambda: False)
@@ -312,7 +312,7 @@ class Kit:
         return [f"{fault.invariant}: {fault.product}: {fault.detail}" for fault in found]
 
     def assert_invariants(self) -> None:
-        """Assert all five: the audit finds nothing, and another sync moves no product byte."""
+        """Assert all five invariants: no fault, and another sync downloads no product byte."""
         assert self.faults() == []
         assert self.cycle().received_bytes == 0
 
@@ -323,12 +323,12 @@ class Kit:
 
 
 def key_of(exchange: Exchange) -> str:
-    """Return the key of the object that a request asks for."""
+    """Return the key of the requested object."""
     return unquote(urlsplit(exchange.path).path).removeprefix("/eodata/")
 
 
 def size_of(path: Path) -> int:
-    """Return a file's size; a file that was just moved away has none."""
+    """Return the size of a file; 0 if it was just moved."""
     try:
         return path.stat().st_size
     except FileNotFoundError:

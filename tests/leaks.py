@@ -32,7 +32,7 @@ class Leaks:
         self._found: dict[str, None] = {}
 
     def plant(self, environment: Mapping[str, str]) -> None:
-        """Record the secrets of an environment, and the files that contain some."""
+        """Record the secrets of an environment, and the files that contain secrets."""
         for name, value in environment.items():
             if _NAMED.fullmatch(name) and len(value) >= SHORTEST:
                 self._secrets[value.encode()] = name

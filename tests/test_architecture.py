@@ -88,7 +88,7 @@ STEP_HELPERS: Final = frozenset(
 )
 STEP_IMPORTS: Final = frozenset(
     {
-        ("export", "local_catalog"),  # the item of a product, as the local catalog has it
+        ("export", "local_catalog"),  # the item of a product in the local catalog
         ("local_catalog", "audit"),  # the type of a fault
         ("repair", "audit"),  # the type of a fault
     }

@@ -1,4 +1,4 @@
-"""The language of the project, held to GLOSSARY.md and to the rules of CONTRIBUTING.md."""
+"""The language of the project follows GLOSSARY.md and the rules of CONTRIBUTING.md."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ ROOT: Final = Path(__file__).parent.parent
 GLOSSARY: Final = ROOT / "GLOSSARY.md"
 TEXT_SUFFIXES: Final = frozenset({".py", ".md", ".toml", ".yaml", ".yml", ".service", ".js"})
 MAX_TEST_NAME_WORDS: Final = 8
-# CDSE spells its host so, and the sandbox's public attribute keeps the name it was released with.
+# CDSE's host name has this spelling, and so does a public attribute of the sandbox.
 ALLOWED: Final = re.compile(
     r"catalogue\.(dataspace|\{_CDSE\})|(sandbox|self)\.catalogue\b|host \"?catalogue"
 )
@@ -38,7 +38,7 @@ def test_glossary_words_are_in_use() -> None:
 
 
 def retired_words_in(text: str, retired: re.Pattern[str]) -> list[str]:
-    """Return each retired word with its line, of the lines that may not have it."""
+    """Return each retired word with its line number."""
     return [
         f"{number}: {found.group()}"
         for number, line in enumerate(text.splitlines(), start=1)

@@ -1,4 +1,4 @@
-"""Root without the right to see everything, so that tests meet the errors that users meet."""
+"""Root without the right to read everything, so that tests get the errors that users get."""
 
 import ctypes
 import os

@@ -29,7 +29,7 @@ def record(ledger: Ledger, *products: Product, areas: tuple[str, ...] = ("alps",
 
 
 def step(ledger: Ledger, product_id: str, event: Event, **facts: Any) -> LedgerEntry:  # noqa: ANN401 - Transition's fields
-    """Let one event happen to a product; return what the ledger then says."""
+    """Apply one event to a product; return its new row in the ledger."""
     entry = ledger.products.get(product_id)
     ledger.products.advance(entry, Transition(event=event, **facts), now=NOW)
     return ledger.products.get(product_id)
@@ -37,7 +37,7 @@ def step(ledger: Ledger, product_id: str, event: Event, **facts: Any) -> LedgerE
 
 @contextmanager
 def deaf_port() -> Iterator[int]:
-    """Lend a port on which nobody listens, nor can while it is lent."""
+    """Yield a port on which no process listens, or can listen meanwhile."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
@@ -50,7 +50,7 @@ def queued(ledger: Ledger, *products: Product, areas: tuple[str, ...] = ("alps",
 
 
 def fresh_store(sandbox: Sandbox, **changes: Any) -> S3Store:  # noqa: ANN401 - StoreOptions' fields
-    """Return a store whose connections no other test has seen, nor will see broken."""
+    """Return a store whose connections no other test uses."""
     return S3Store(options_of(sandbox, **changes))
 
 
@@ -72,7 +72,7 @@ def options_of(sandbox: Sandbox, **changes: Any) -> StoreOptions:  # noqa: ANN40
 
 @cache
 def _store(options: StoreOptions) -> S3Store:
-    """Make each store once: botocore takes longer to begin than the sandbox to answer."""
+    """Make each store once: botocore takes longer to start than the sandbox to respond."""
     return S3Store(options)
 
 
@@ -101,13 +101,13 @@ def query(**facts: Any) -> CatalogQuery:  # noqa: ANN401 - CatalogQuery's fields
 
 
 def made_item() -> dict[str, Any]:
-    """Return an item of the sandbox's making, as the catalog serves it."""
+    """Return an item that the sandbox generated, as the catalog serves it."""
     item: dict[str, Any] = json.loads(json.dumps(make_product(ProductSpec(scale=0.0002)).item))
     return item
 
 
 def sample(name: str) -> Path:
-    """Return a file of real CDSE material; skip the test when there is none on this machine."""
+    """Return a recorded file of CDSE; skip the test if this machine has none."""
     folder = os.environ.get("S2MIRROR_SAMPLES")
     if not folder:
         pytest.skip("needs real CDSE samples: name their folder in S2MIRROR_SAMPLES")

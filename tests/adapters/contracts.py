@@ -1,6 +1,6 @@
-"""The contracts of the ports, as tests that every store and every catalog must pass.
+"""The contracts of the ports: tests for every store and every catalog.
 
-A subclass defines the fixture ``subject``: the adapter, with methods to put content into it.
+A subclass defines the fixture ``subject``: the adapter, with methods that add content.
 """
 
 from collections.abc import Iterator, Mapping

@@ -27,7 +27,7 @@ def archive(tmp_path: Path) -> Archive:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Lend a disk of 256 kB."""
+    """Yield a disk of 256 kB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k,nr_inodes=64", "tmpfs", str(folder)]

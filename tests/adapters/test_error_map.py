@@ -1,4 +1,4 @@
-"""The table from what a store answers to the mirror's errors, and its copy for people."""
+"""The table of a store's responses and the mirror's errors, and its copy in the docs."""
 
 import email.utils
 import time
@@ -50,7 +50,7 @@ def test_retry_after_date_counts_from_now() -> None:
 
 
 def rows() -> Iterator[tuple[str, Row]]:
-    """Yield what can come back, and what it is taken for."""
+    """Yield each response and its error."""
     yield from BY_CODE.items()
     yield "403, and the key cannot list either", REFUSED_BUCKET
     yield "403 for one object", REFUSED_OBJECT

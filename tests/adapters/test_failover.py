@@ -73,7 +73,7 @@ def break_down(sandbox: Sandbox, status: int = 503, path: str = "", body: bytes 
 
 
 def fails(store: FailoverStore, kind: type[MirrorError], times: int = 1) -> MirrorError:
-    """Require a listing to fail so many times; return the last error."""
+    """Require a listing to fail *times* times; return the last error."""
     for _ in range(times):
         with pytest.raises(kind) as caught:
             store.list_product(PREFIX)

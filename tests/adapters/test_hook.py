@@ -33,7 +33,7 @@ AS_ANOTHER_USER = (
     *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
     *("--inh-caps=+dac_override", "--ambient-caps=+dac_override"),
 )
-"""Root may read every environment. This user may enter root's folders and no process."""
+"""Root may read every environment; this user may not."""
 
 
 def run(script: str) -> str:

@@ -36,7 +36,7 @@ def parse(item: object, collection: str = L2A) -> Product:
 
 
 def without(*path: str) -> dict[str, Any]:
-    """Return the made item without one of its parts."""
+    """Return the generated item without one of its parts."""
     item = copy.deepcopy(MADE)
     holder = item
     for name in path[:-1]:
@@ -55,7 +55,7 @@ def changed(value: object, *path: str) -> dict[str, Any]:
 
 
 def nameless(*path: str) -> dict[str, Any]:
-    """Return an item whose name says nothing, without one of its parts."""
+    """Return an item with a name that cannot be parsed, without one of its parts."""
     text = json.dumps(without(*path)).replace(MADE["id"], "S2_SOMETHING")
     item: dict[str, Any] = json.loads(text)
     return item

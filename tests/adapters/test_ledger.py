@@ -336,7 +336,7 @@ def test_a_proof_tells_its_paths_alone(ledger: Ledger) -> None:
 
 
 def held(ledger: Ledger, name: str) -> None:
-    """Let a product stand in the archive with one file."""
+    """Record a held product with one file."""
     record(ledger, product(name))
     for transition in (
         *(Transition(event=event) for event in (Event.ENQUEUE, Event.CLAIM, Event.VERIFY)),

@@ -1,4 +1,4 @@
-"""Bit rot in the ledger: a damaged value is named and never believed."""
+"""Bit rot in the ledger: a damaged value is reported and never used."""
 
 import shutil
 import sqlite3
@@ -68,13 +68,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @cache
 def right(whole: Path) -> list[Any]:
-    """Return what a ledger says that is not to change."""
+    """Return the values of the undamaged ledger."""
     with opened(whole) as ledger:
         return everything(ledger)
 
 
 def everything(ledger: Ledger) -> list[Any]:
-    """Return all that steers removal and verification."""
+    """Return all values that steer removal and verification."""
     products, lists = ledger.products, ledger.file_lists
     return [
         [products.in_state(state) for state in State],
@@ -106,7 +106,7 @@ COLUMNS: Final = [(table, column) for table, columns in TABLES.items() for colum
 
 @contextmanager
 def copy_of(whole: Path, *changes: str, **values: object) -> Iterator[Path]:
-    """Lend a copy of a ledger that another program has changed by SQL."""
+    """Yield a copy of a ledger that another program has changed by SQL."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
         shutil.copy(whole, path)
@@ -156,7 +156,7 @@ def test_flipped_bit_is_named_then_mended(whole: Path, data: st.DataObject) -> N
 
 
 def first_error(ledger: Ledger) -> str:
-    """Return what reading everything says; empty if no query meets the damage."""
+    """Return the first error of a read of everything; empty if no query reads the damage."""
     try:
         everything(ledger)
     except LedgerError as error:

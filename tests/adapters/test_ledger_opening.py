@@ -255,7 +255,7 @@ except LedgerError as error:
 
 
 def reading(path: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start a program that reads a ledger whenever it gets a line, and at last writes to it."""
+    """Start a program that reads a ledger for each line of input, and writes to it at the end."""
     program = subprocess.Popen(
         [sys.executable, "-c", READ, str(path), *arguments],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -275,7 +275,7 @@ def asked(program: subprocess.Popen[str]) -> str:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that other users may enter; those of ``tmp_path`` are closed to them."""
+    """A folder that other users may enter, unlike those of ``tmp_path``."""
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -329,7 +329,7 @@ def test_older_ledger_cannot_be_read_without_update(path: Path) -> None:
 
 
 def filled(path: Path) -> bytes:
-    """Make a ledger of many pages; return its file."""
+    """Create a ledger of many pages; return its file."""
     made = open_ledger(path)
     record(made, *(product(f"p{n:04d}") for n in range(400)))
     made.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

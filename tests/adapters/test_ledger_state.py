@@ -1,4 +1,4 @@
-"""State values: each comes back as it was, and an unreadable one is named."""
+"""State values: each is read as it was written, and an unreadable one is named."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -99,5 +99,5 @@ def test_any_text_is_a_value_or_refused(ledger: Ledger, key: StateValue[Any], te
 
 
 def store(ledger: Ledger, key: StateValue[Any], text: str) -> None:
-    """Store any text under a key, as another version might."""
+    """Store any text under a key, as another version could."""
     ledger.state.set(StateValue(key.name, str, str), text)

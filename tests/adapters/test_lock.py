@@ -38,7 +38,7 @@ def public_folder() -> Iterator[Path]:
 
 @contextmanager
 def another_process(ledger_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Have another process hold the lock while the block runs."""
+    """Hold the lock in another process while the block runs."""
     command = [sys.executable, "-c", HOLD, str(ledger_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -14,7 +14,7 @@ from s2mirror.adapters.notify import Notifier
 
 @pytest.fixture(params=["file", "abstract"])
 def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[socket.socket, str]]:
-    """Listen as systemd does; lend the socket and its address as NOTIFY_SOCKET has it."""
+    """Listen as systemd does; return the socket, and its address as in NOTIFY_SOCKET."""
     name = str(tmp_path / "notify") if request.param == "file" else f"@s2mirror-{uuid4().hex}"
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as listening:
         listening.bind("\0" + name[1:] if name.startswith("@") else name)

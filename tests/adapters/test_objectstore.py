@@ -292,7 +292,7 @@ def test_connection_below_minimum_rate_is_closed(sandbox: Sandbox, file: RemoteF
 
 def test_connection_above_minimum_rate_is_kept(sandbox: Sandbox, file: RemoteFile) -> None:
     sandbox.s3_proxy.inject(Fault(path="MTD", bytes_per_second=4000))
-    # So low that an answer which is held up for some seconds is not below it.
+    # So low that a response that is delayed by some seconds is not below it.
     slow = store(sandbox, min_rate_bytes_per_second=30, min_rate_period_seconds=0.1)
     assert read_from(slow, file, 0) == CONTENT
 

@@ -1,4 +1,4 @@
-"""No operation of the archive follows a link, wherever it is and whatever it leads to."""
+"""No operation of the archive follows a link, at any place and with any target."""
 
 import os
 import tempfile
@@ -17,7 +17,7 @@ from s2mirror.errors import ArchiveError, MirrorError, PathRefused
 
 PATH = f"T32TMT/2026/{ID}.SAFE"
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a file system
-"""Where to put what is synced often: nothing here needs a real disk."""
+"""A folder in memory for files that are synced often: no test here needs a real disk."""
 TRASHED = f".s2mirror/trash/20200101T000000Z_{ID}.SAFE"
 PLACES = [
     "T32TMT",
@@ -72,7 +72,7 @@ OPERATIONS: dict[str, Callable[[Archive], object]] = {
 
 
 def fill(folder: Path) -> None:
-    """Make a folder that looks like a product, the work folder and the tree at once."""
+    """Create a folder that looks like a product, the work folder and the tree at once."""
     for name in ("GRANULE/B02.jp2", "manifest.safe", f"2026/{ID}.SAFE/manifest.safe"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"old")
@@ -82,7 +82,7 @@ def fill(folder: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, tuple[int, int, bytes]]:
-    """Return what a folder holds: kind, number of names and bytes by path."""
+    """Return the contents of a folder: kind, number of names and bytes by path."""
     found = {}
     for path in sorted(folder.rglob("*")):
         status = path.lstat()
@@ -92,7 +92,7 @@ def contents(folder: Path) -> dict[str, tuple[int, int, bytes]]:
 
 
 def plant(place: Path, target: Path) -> None:
-    """Put a link in a place, in place of what is there."""
+    """Replace *place* by a link."""
     with suppress(FileExistsError, NotADirectoryError):
         place.parent.mkdir(parents=True, exist_ok=True)
         if place.exists() or place.is_symlink():

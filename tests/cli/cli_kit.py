@@ -1,4 +1,4 @@
-"""The command line within the test's own process, which is fast, and on a terminal."""
+"""Commands within the test's own process, which is fast, and on a terminal."""
 
 import json
 import os
@@ -32,7 +32,7 @@ class Cli:
         return self.bare(*arguments, "--config", str(self.kit.config))
 
     def bare(self, *arguments: str) -> Outcome:
-        """Run a command exactly as it is given."""
+        """Run a command without adding arguments."""
         self.capsys.readouterr()
         code = main(arguments)
         said = self.capsys.readouterr()

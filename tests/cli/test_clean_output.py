@@ -1,4 +1,4 @@
-"""Text from services and disks reaches people cleaned, and programs exactly."""
+"""Text from services and disks is printed cleaned for people, and exactly for programs."""
 
 import json
 from collections.abc import Callable

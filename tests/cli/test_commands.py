@@ -120,7 +120,7 @@ def test_plan_without_ledger_changes_no_file(cli: Cli, kit: Kit) -> None:
 
 
 def files_and_rows(kit: Kit) -> tuple[dict[str, bytes], list[str]]:
-    """Return every file except the ledger, and its rows: SQLite may move its own pages."""
+    """Return every file except the ledger, and the ledger's rows: SQLite may move pages."""
     files = {name: data for name, data in files_below(kit.folder).items() if "sqlite" not in name}
     with sqlite3.connect(kit.folder / "s2mirror.sqlite") as ledger:
         rows = list(ledger.iterdump())

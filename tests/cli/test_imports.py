@@ -1,4 +1,4 @@
-"""What each command imports: a library that takes long belongs only where it is used."""
+"""The imports of each command: slow libraries are imported only where they are used."""
 
 import json
 import subprocess
@@ -44,7 +44,7 @@ print(json.dumps(sorted(sys.modules)))
 
 
 def imported_by(kit: Kit, command: str) -> set[str]:
-    """Return the modules that a process has imported after a command."""
+    """Return the modules that a command has imported."""
     config = [] if command.startswith("-") or command == "version" else ["-c", str(kit.config)]
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, *command.split(), *config],

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.long
 
 @contextmanager
 def syncing(kit: Kit, fault: Fault, until: Callable[[], object]) -> Iterator[Popen[str]]:
-    """Run a sync of one product until *until* is true, and end it whatever happens."""
+    """Run a sync of one product until *until* is true; kill it at the end in any case."""
     kit.sandbox.publish(tiny(band_bytes=BAND_BYTES))
     kit.sandbox.s3_proxy.inject(fault)
     with kit.start("sync") as process:

@@ -1,4 +1,4 @@
-"""Output that cannot be written: the work goes on, and the exit code stays the work's."""
+"""Output that cannot be written: the work continues, and the exit code is that of the work."""
 
 import os
 import subprocess
@@ -48,7 +48,7 @@ def test_full_disk_drops_text_and_keeps_error() -> None:
         assert stream.error is not None
         assert stream.error.strerror == "No space left on device"
         stream.finish()
-        file.flush()  # as Python does at exit: nothing is left that could fail
+        file.flush()  # as Python does at exit: no output is left that could fail
 
 
 def test_closed_pipe_is_no_error() -> None:

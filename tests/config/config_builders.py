@@ -1,4 +1,4 @@
-"""Configurations to test with: a folder, the TOML text, an environment."""
+"""Configurations for tests: a folder, the TOML text, an environment."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ root = "archive"
 
 
 def area(**options: str) -> str:
-    """An [[area]] table; the values stand as in TOML, an empty one leaves the key out."""
+    """Return an [[area]] table of TOML values; an empty value omits the key."""
     defaults = {"name": '"lake"', "bbox": "[9, 47, 10, 48]", "start": "2026-01-01"}
     if set(options) & {"geojson", "wkt", "tiles"}:
         del defaults["bbox"]
@@ -34,7 +34,7 @@ def load(folder: Path, text: str, environment: Mapping[str, str] | None = None) 
 
 
 def faults(folder: Path, text: str, environment: Mapping[str, str] | None = None) -> list[str]:
-    """Every fault of a broken configuration, without the folder's path."""
+    """Return every fault of a broken configuration, without the folder's path."""
     try:
         load(folder, text, environment)
     except ConfigError as error:

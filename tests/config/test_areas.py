@@ -1,4 +1,4 @@
-"""An area may be given in four ways; what is wrong with it is said or mended with a word."""
+"""The four forms of an area's geometry: faults are reported, or repaired with a note."""
 
 import json
 from datetime import UTC, datetime, timedelta

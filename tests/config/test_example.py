@@ -1,4 +1,4 @@
-"""The example names every option with its true default, and loads as it stands."""
+"""The example names every option with its true default, and is valid without changes."""
 
 import re
 import tomllib
@@ -18,7 +18,7 @@ OPTION = re.compile(r"(?P<off>#?)(?P<key>\w+) = (?P<value>.+)")
 
 
 def options() -> dict[tuple[str, str], tuple[bool, str, int]]:
-    """Every option of the example: whether it is off, its line, and the line's number."""
+    """Return every option of the example: whether it is off, its line, and the line's number."""
     found, table = {}, ""
     for number, line in enumerate(EXAMPLE.read_text().splitlines()):
         if head := TABLE.fullmatch(line):
@@ -29,7 +29,7 @@ def options() -> dict[tuple[str, str], tuple[bool, str, int]]:
 
 
 def fields() -> dict[tuple[str, str], object]:
-    """Every option that the settings know."""
+    """Return every option of the settings."""
     tables = {key: field.annotation for key, field in keys_of(Settings).items()}
     tables = tables | {"area": Area}
     del tables["secrets"]

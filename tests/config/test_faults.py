@@ -1,4 +1,4 @@
-"""A broken configuration is refused with every fault, each in its place and in our words."""
+"""A broken configuration is refused with every fault, each with its place."""
 
 from pathlib import Path
 

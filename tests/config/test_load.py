@@ -1,4 +1,4 @@
-"""No file and no value makes the loader crash, or speak in a library's words."""
+"""No file and no value makes the loader crash, or print a library's message."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Previews and tokens in the configuration: what they may be, and what is said otherwise."""
+"""Options of previews and tokens: valid values, and the errors of invalid ones."""
 
 from pathlib import Path
 

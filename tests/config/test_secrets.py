@@ -1,4 +1,4 @@
-"""Secrets come from the environment, files or systemd, and are seen by nobody."""
+"""Secrets are read from the environment, files or systemd, and are never printed."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Hours and speeds as people write them."""
+"""The text form of hours and rates."""
 
 from datetime import time
 from pathlib import Path

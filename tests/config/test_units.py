@@ -1,4 +1,4 @@
-"""Durations and sizes are read as people write them, and written so that they can be read."""
+"""The text forms of durations and sizes, in both directions."""
 
 from datetime import timedelta
 

@@ -39,7 +39,7 @@ def manifest(*objects: str, head: str = '<?xml version="1.0" encoding="UTF-8"?>'
 
 
 def sample(name: str) -> Path:
-    """Return a file of real CDSE material; skip the test when there is none on this machine."""
+    """Return a recorded file of CDSE; skip the test if this machine has none."""
     folder = os.environ.get("S2MIRROR_SAMPLES")
     if not folder:
         pytest.skip("needs real CDSE samples: name their folder in S2MIRROR_SAMPLES")

@@ -30,7 +30,7 @@ def parts_of(geometry: BaseGeometry) -> list[BaseGeometry]:
 
 
 def assert_usable(geometry: BaseGeometry) -> None:
-    """Assert what every search and match relies on."""
+    """Assert the properties that searches and matching need."""
     assert geometry.is_valid
     assert geometry.geom_type in ("Polygon", "MultiPolygon")
     assert geometry.area > 0
@@ -64,7 +64,7 @@ def test_footprint_over_the_antimeridian_is_split(
 ) -> None:
     found = footprint(mapping(Polygon(ring)))
     assert_usable(found)
-    # Where it crosses, the edge is a great circle, which bends away from the parallel.
+    # An edge across the antimeridian is a great circle, which deviates from the parallel.
     split = MultiPolygon([box(179, 65, 180, 66), box(-180, 65, -179, 66)])
     assert found.symmetric_difference(split).area < 0.02
 

@@ -4,7 +4,7 @@ from s2mirror.rate_limit import LONGEST_HOLD_SECONDS, RateLimiter
 
 
 def sent_within(pace: RateLimiter, seconds: float) -> list[float]:
-    """Send whenever it is allowed; return when, in seconds from the start."""
+    """Send whenever it is allowed; return the times in seconds from the start."""
     now, sent = 1000.0, []
     while now <= 1000 + seconds:
         if wait := pace.wait_seconds(now):

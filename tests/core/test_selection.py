@@ -20,14 +20,14 @@ from s2mirror.selection import (
 
 
 def safe(level: str = "L2A") -> frozenset[str]:
-    """The paths of a product as it is in the store."""
+    """Return the paths of a product in the store."""
     spec = ProductSpec(level=level)
     members = [*manifest_members(level, Paths.of(spec)), *loose_members(level, spec.id)]
     return frozenset({"manifest.safe", *(member.path for member in members)})
 
 
 def old_safe() -> frozenset[str]:
-    """Some paths of a product of 2021: masks in GML, B01 at 60 m alone."""
+    """Return some paths of a product of 2021: masks in GML, B01 only at 60 m."""
     granule = "GRANULE/L2A_T22HBD_A020270_20210122T134222"
     image = f"{granule}/IMG_DATA/R{{0}}/T22HBD_20210122T134209_{{1}}_{{0}}.jp2"
     return frozenset(
@@ -47,7 +47,7 @@ L1C, L2A, OLD = safe("L1C"), safe(), old_safe()
 
 
 def images(paths: Iterable[str]) -> list[str]:
-    """The ends of the images among *paths*: band, and resolution if it is named."""
+    """Return the ends of the image paths: band, and resolution if given."""
     found = (path for path in paths if "IMG_DATA" in path or "PRB_" in path)
     return sorted(re.sub(r".*_([A-Z0-9]{3}(PRB)?(_\d\dm)?)\.jp2", r"\1", path) for path in found)
 
@@ -162,7 +162,7 @@ def test_selecting_twice_changes_nothing(selection: Selection, paths: frozenset[
 def test_manifest_selection_equals_listing_selection(
     selection: Selection, paths: frozenset[str], jitter: "object"
 ) -> None:
-    """The store may list more than the manifest does; both must agree on what is wanted."""
+    """The store may list more files than the manifest; the selections must agree."""
     promised = {path for path in paths if jitter.random() < 0.7}  # type: ignore[attr-defined]
     fetched = selection.paths(paths)
     assert selection.paths(promised | fetched) == fetched

@@ -27,7 +27,7 @@ def corners_of(geojson: Any) -> list[list[list[float]]]:  # noqa: ANN401 - GeoJS
 
 
 def assert_sendable(text: str, area: BaseGeometry) -> None:
-    """Check all that strict services ask of a geometry, and that no product is missed."""
+    """Assert all that strict services require of a geometry, and that no product is missed."""
     document = json.loads(text)
     sent = shape(document)
     assert document["type"] in {"Polygon", "MultiPolygon"}
@@ -42,7 +42,7 @@ def assert_sendable(text: str, area: BaseGeometry) -> None:
 
 @st.composite
 def parcel_blocks(draw: st.DrawFn) -> list[Polygon]:
-    """Give the parcels of a block as a cadastre has them: in UTM, neighbours share corners."""
+    """Return the parcels of a block as in a cadastre: in UTM, neighbours share corners."""
     east, north = draw(st.floats(3e5, 7e5)), draw(st.floats(1e6, 7e6))
     size = draw(st.floats(20, 60))
     grid = {

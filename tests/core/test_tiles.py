@@ -102,7 +102,7 @@ def test_a_square_that_does_not_exist_is_refused(tile: str) -> None:
     [
         ("32TMT", (32632, 399960, 5300040)),
         ("55WFR", (32655, 600000, 7600020)),
-        # In the south, the grid of 60 m is counted from the equator.
+        # In the south, the 60 m grid starts at the equator.
         ("51CVP", (32751, 399960, 1400020)),
     ],
 )

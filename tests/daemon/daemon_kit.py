@@ -1,4 +1,4 @@
-"""Daemons: a real `s2mirror run` with a notify socket, or one in this process."""
+"""Daemons: a real `s2mirror run` with a notification socket, or one in this process."""
 
 import io
 import json
@@ -73,7 +73,7 @@ class Running:
         return self._processes[-1]
 
     def start(self, *, wait: bool = True, log: int | None = None) -> Self:
-        """Start the daemon (again); return when it has reported that it is ready.
+        """Start the daemon (again); return when it reports that it is ready.
 
         *log* is a descriptor for its output, instead of a file.
         """
@@ -110,14 +110,14 @@ class Running:
         self.process.send_signal(number)
 
     def stop(self) -> float:
-        """Send SIGTERM; return after how many seconds the process was gone, with exit code 0."""
+        """Send SIGTERM, and require exit code 0; return the seconds until the process ended."""
         begun = time.monotonic()
         self.send(signal.SIGTERM)
         assert self.process.wait(timeout=PATIENCE_SECONDS) == 0, self._log.read_text()
         return time.monotonic() - begun
 
     def log(self, event: str = "") -> list[dict[str, Any]]:
-        """Return its log lines, of one kind if it is given."""
+        """Return its log lines, of one event if given."""
         if not self._log.exists():
             return []
         whole, _, _being_written = self._log.read_bytes().rpartition(b"\n")
@@ -153,7 +153,7 @@ class Running:
         wait_until(lambda: self.kit.states() == wanted, f"{wanted}")
 
     def polls(self) -> int:
-        """Return how often the catalog was searched."""
+        """Return the number of searches of the catalog."""
         return self.kit.sandbox.stac_proxy.traffic.count("/search")
 
 

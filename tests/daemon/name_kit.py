@@ -1,4 +1,4 @@
-"""A local name server, and commands of the mirror that use no other."""
+"""A local name server, and commands of the mirror that use only that one."""
 
 import os
 import random
@@ -17,14 +17,14 @@ SERVER_FAILURE, NO_SUCH_NAME = 2, 3
 _HEADER_BYTES, _TYPE_AND_CLASS_BYTES = 12, 4
 _IPV4 = b"\x00\x01"
 _LOOPBACK = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x00\x00\x04\x7f\x00\x00\x01"
-"""An answer: the name asked for is 127.0.0.1, for 0 s."""
+"""A response: the requested name is 127.0.0.1, for 0 s."""
 
 
 class NameServer:
-    """Refuses every name until ``knows`` is set; then each one is 127.0.0.1."""
+    """Refuses every name until ``knows`` is set; then resolves each to 127.0.0.1."""
 
     def __init__(self, refusal: int | None) -> None:
-        """Answer with the code *refusal*, or not at all."""
+        """Respond with the code *refusal*, or not at all if it is None."""
         self._refusal = refusal
         self.knows = False
         self.asked = threading.Event()
@@ -69,7 +69,7 @@ class NameServer:
 
 @dataclass
 class NamingKit(Kit):
-    """A kit whose commands know no name but by the name server; a name may come at any time."""
+    """A kit whose commands resolve names only by the name server."""
 
     names: NameServer = field(default_factory=lambda: NameServer(None))
     catalog_host: str = "localhost"
@@ -82,7 +82,7 @@ class NamingKit(Kit):
         return text
 
     def command(self, *arguments: str) -> list[str]:
-        """Return a command in a mount namespace of its own, where /etc names one server only."""
+        """Return a command in a separate mount namespace, where /etc names only that server."""
         files = {
             "hosts": "",
             "nsswitch.conf": "hosts: files dns\n",
@@ -98,6 +98,6 @@ class NamingKit(Kit):
 
 
 def require_namespaces() -> None:
-    """Skip the test where this user may not have a mount namespace."""
+    """Skip the test if this user may not create a mount namespace."""
     if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
         pytest.skip("this user may not make a mount namespace")

@@ -44,7 +44,7 @@ def test_sighup_during_a_download_fetches_no_byte_twice(daemon: Running, kit: Ki
     kit.sandbox.s3_proxy.inject(DRIP)
     daemon.start()
     wait_until(kit.bands_begun, "partial bytes")
-    kit.sandbox.s3_proxy.faults.clear()  # what is under way goes on as slowly
+    kit.sandbox.s3_proxy.faults.clear()  # requests in progress stay slow
     reload(daemon)
     daemon.wait_for("READY=1")
     daemon.wait_until_held(product.id)
@@ -111,7 +111,7 @@ def test_sighup_reads_a_new_secret_key(daemon: Running, kit: Kit) -> None:
     wait_until(lambda: daemon.log("work.paused"), "work.paused")
     daemon.wait_until_unhealthy("the key pair is wrong or has expired")
     assert daemon.process.poll() is None
-    # Every worker tries the key once for itself before it pauses.
+    # Every worker tries the key once before it pauses.
     wait_until(lambda: list(kit.states().values()) == ["queued"], "back in the queue")
     assert [f["attempts"] for f in kit.json("list")] == [0]
     key_file.write_text(kit.sandbox.secret_key)

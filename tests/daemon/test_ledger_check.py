@@ -1,4 +1,4 @@
-"""The daemon reads the whole ledger, which opening a large one does not."""
+"""The daemon reads the whole ledger, unlike the opening of a large one."""
 
 import sqlite3
 from pathlib import Path

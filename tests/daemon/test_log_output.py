@@ -33,7 +33,7 @@ def full_disk() -> Iterator[int]:
 def stalled_reader() -> Iterator[int]:
     """Yield the write end of a pipe that is full, because its reader does not read."""
     reader, writer = os.pipe()
-    # Opened anew, as O_NONBLOCK would otherwise apply to the daemon's descriptor too.
+    # Opened again, as O_NONBLOCK would otherwise apply to the daemon's descriptor too.
     filling = os.open(f"/proc/self/fd/{writer}", os.O_WRONLY | os.O_NONBLOCK)
     with suppress(BlockingIOError):
         while True:

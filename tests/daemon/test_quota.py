@@ -27,7 +27,7 @@ def held_ids(kit: Kit) -> set[str]:
 
 
 def age_transfers(kit: Kit, days: int) -> None:
-    """Make everything that was received so much older: perhaps in the two hours of this test."""
+    """Make all received bytes older by *days*, also if the hour changes during the test."""
     ledger = kit.mirror().ledger
     for hour, _ in ledger.transfers(timedelta(days=1), now=utc_now()):
         words = {"hour": format_utc(hour), "earlier": format_utc(hour - timedelta(days=days))}

@@ -59,7 +59,7 @@ def test_one_poll_replaces_all_that_a_suspend_missed(daemon: Running, kit: Kit) 
     wait_until(polls_since, "a poll to catch up")
     time.sleep(0.6)
     polls = polls_since()
-    # Besides those that are due meanwhile: one to catch up, and one that was under way.
+    # In addition to those that are due: one to catch up, and one that was in progress.
     assert polls < time.monotonic() - woken + 3, "five were missed"
     kit.sandbox.publish(tiny())
     daemon.wait_until_held(tiny().id)
@@ -67,7 +67,7 @@ def test_one_poll_replaces_all_that_a_suspend_missed(daemon: Running, kit: Kit) 
 
 
 def listed(mirror: Mirror) -> int:
-    """Return how many searches have been listed to their end."""
+    """Return the number of searches that were listed completely."""
     return sum(cursor.listed_at is not None for cursor in mirror.ledger.cursors.all())
 
 

@@ -167,7 +167,7 @@ def stubborn_hook(kit: Kit) -> Callable[[], int]:
 
 
 def is_gone(pid: int) -> bool:
-    """Return whether a process has ended, also if nobody has waited for it yet."""
+    """Return whether a process has ended, also if it was not waited for."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""What tests of discovery share: items as thin as they can be, and a catalog that is a dict."""
+"""The common parts of discovery tests: minimal items, and a catalog in a dict."""
 
 import json
 import sys
@@ -51,7 +51,7 @@ def search_for(*areas: WatchArea) -> Search:
 
 
 def name_of(sensed_at: datetime, number: int = 0) -> str:
-    """Return a product's name; *number* tells those of one moment apart."""
+    """Return a product's name; *number* distinguishes products of one sensing time."""
     return f"S2C_MSIL2A_{sensed_at:%Y%m%dT%H%M%S}_N0512_R065_T32TMT_20260601T{number:06d}"
 
 
@@ -63,7 +63,7 @@ def _template() -> Mapping[str, Any]:
 def thin(
     sensed_at: datetime, published_at: datetime | None = None, number: int = 0
 ) -> dict[str, Any]:
-    """Return an item over Zurich with next to nothing in it, published after 4 h if not told."""
+    """Return a minimal item over Zurich, by default published 4 h after sensing."""
     name = name_of(sensed_at, number)
     prefix = f"s3://eodata/Sentinel-2/MSI/L2A/{sensed_at:%Y/%m/%d}/{name}.SAFE/"
     published_at = published_at or sensed_at + 4 * HOUR
@@ -104,7 +104,7 @@ def product(
 
 @dataclass
 class FakeCatalog:
-    """A catalog in a dict, which ends listings silently at *cap*, and changes between pages.
+    """A catalog in a dict, which truncates listings at *cap*, and changes between pages.
 
     It passes the contract of the catalog port.
     """
@@ -175,7 +175,7 @@ def _footprint(wkb: bytes) -> BaseGeometry:
 
 @dataclass
 class Between:
-    """A catalog to which something happens after a page, before the next is asked for."""
+    """A catalog that changes after a page, before the next one is requested."""
 
     catalog: StacCatalog
     after_page: int
@@ -201,7 +201,7 @@ class Between:
 
 @dataclass
 class Watch:
-    """One search, polled with a clock of its own into a real ledger."""
+    """One search, polled with its own clock into a real ledger."""
 
     ledger: Ledger
     catalog: StacCatalog
@@ -222,11 +222,11 @@ class Watch:
         return poller.poll(self.search, stop or StopFlag())
 
     def poll_between(self, after_page: int, act: Callable[[], object]) -> PollResult:
-        """Poll while *act* is done after a page."""
+        """Poll, and call *act* after a page."""
         return self.poll(catalog=Between(self.catalog, after_page, act))
 
     def crash(self, after_page: int) -> PollResult | None:
-        """Poll and be stopped after a page; return the result if the poll ended before that."""
+        """Poll, and stop after a page; return the result if the poll ended before."""
         stop = StopFlag()
         try:
             return self.poll(stop, Between(self.catalog, after_page, stop.set))
@@ -250,7 +250,7 @@ def watch_of(folder: Path, catalog: StacCatalog, **facts: Any) -> Watch:  # noqa
 
 
 def catalog_of(sandbox: Sandbox, *, page_items: int = 100, tries: int = 1) -> StacApiCatalog:
-    """Return the sandbox's catalog over HTTP, with little patience."""
+    """Return the sandbox's catalog over HTTP, with few tries."""
     return StacApiCatalog(
         StacOptions(
             url=sandbox.stac_url,

@@ -26,12 +26,12 @@ def certificate(kit: Kit) -> Certificate:
 
 
 def counts(found: Certificate) -> Mapping[str, tuple[int, int, int]]:
-    """Return by month how many are published, held and gone on purpose."""
+    """Return by month the numbers of published, held and intentionally removed products."""
     return {month.month: (month.published, month.held, month.gone) for month in found.months}
 
 
 def three(kit: Kit) -> list[SandboxProduct]:
-    """Bring in a product of April and two of May."""
+    """Mirror a product of April and two of May."""
     products = [tiny(sensed_at=APRIL), tiny(20), tiny(27, level="L1C")]
     kit.sandbox.publish([*products, tiny(27, tile="33UUP")])
     kit.cycle()
@@ -84,7 +84,7 @@ def test_product_being_pruned_is_not_missing(kit: Kit) -> None:
 
 
 class Moving(Archive):
-    """An archive that changes when somebody looks for a product."""
+    """An archive that changes when a product is looked up."""
 
     change: Callable[[], object] | None = None
 

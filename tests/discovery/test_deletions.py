@@ -1,4 +1,4 @@
-"""What was deleted upstream: heard from the feed alone, and answered by the operator's policy."""
+"""Deletions upstream: only the feed counts, and the operator's policy decides."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -12,13 +12,13 @@ CAUSE = "Corrupted product"
 
 
 def feed(kit: Kit, *entries: dict[str, str], times: int | None = None) -> None:
-    """Let the feed of deleted products answer with these entries."""
+    """Have the feed of deleted products respond with these entries."""
     body = json.dumps({"value": entries}).encode()
     kit.sandbox.odata_proxy.inject(Fault(answer=Answer(status=200, body=body), times=times))
 
 
 def holding(kit: Kit, *products: SandboxProduct) -> None:
-    """Bring products in, and say nothing of deletions yet."""
+    """Mirror products; the feed has no deletions yet."""
     kit.sandbox.publish(products)
     assert kit.cycle().exit_code == 0
 

@@ -1,4 +1,4 @@
-"""Listings of any size, through a catalog that cuts, shifts, repeats and changes meanwhile."""
+"""Listings of any size, from a catalog that truncates, shifts, repeats and changes pages."""
 
 import email.utils
 import hashlib
@@ -36,7 +36,7 @@ SEARCH = r"/v1/search"
 
 
 def asked_from(sandbox: Sandbox) -> list[str]:
-    """Return the sensing period of every search that the catalog was asked, in order."""
+    """Return the sensing period of every search of the catalog, in order."""
     return [found.body["datetime"] for found in sandbox.requests if found.method == "POST"]
 
 
@@ -83,7 +83,7 @@ def test_shifted_and_repeated_pages_list_products_once(tmp_path: Path) -> None:
 
 
 class Unsorted(FakeCatalog):
-    """Does not keep to the order asked for."""
+    """Ignores the requested order."""
 
     def _key(self, query: CatalogQuery, product: Product) -> tuple[Any, ...]:  # noqa: ARG002 - that is the point
         return (hashlib.sha256(product.id.encode()).digest(),)
@@ -112,7 +112,7 @@ def test_equal_times_at_window_edge_lose_nothing(tmp_path: Path, order: str) -> 
 
 
 class Endless(FakeCatalog):
-    """Always has a next page: the same again."""
+    """Always has a next page, which is the same again."""
 
     def search(self, query: CatalogQuery) -> Iterator[Page]:
         return itertools.cycle([next(super().search(query))])

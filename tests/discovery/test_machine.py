@@ -1,4 +1,4 @@
-"""Whatever happens upstream, and wherever a poll is cut off: no product is missed."""
+"""No product is missed after any change upstream and any interruption of a poll."""
 
 import re
 from contextlib import suppress
@@ -25,12 +25,12 @@ from s2mirror.steps.listing import Windows
 from s2mirror.steps.poll import PollResult
 
 OVERLAP = 24 * HOUR
-"""Stamps that are late by less are found by the next poll, others by the next sweep."""
+"""The next poll finds times that are late by less; the next sweep finds the others."""
 HOURS = st.integers(0, 60 * 24)
 
 
 class Discovery(RuleBasedStateMachine):
-    """A catalog that lives, and a search that follows it with a clock of its own."""
+    """A catalog that changes, and a search with its own clock."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,10 +56,10 @@ class Discovery(RuleBasedStateMachine):
             self._list(self.now - (hours + 4) * HOUR, self.now - hours * HOUR)
 
     def teardown(self) -> None:
-        """In the end, all that is in the catalog and in scope is in the ledger.
+        """At the end, every item of the catalog that is in scope is in the ledger.
 
-        A sweep that was cut off goes on where it was: what is published late behind that place is
-        for the sweep after it.
+        An interrupted sweep continues at its position: the sweep after it finds products that are
+        published late before that position.
         """
         self.clock_wrong = timedelta()
         polls = [self._poll_later(), self._poll_later()]
@@ -74,12 +74,12 @@ class Discovery(RuleBasedStateMachine):
 
     @property
     def wanted(self) -> list[str]:
-        """What the catalog has of the area."""
+        """The items of the catalog in the area."""
         return [found.id for found in self.catalog.products.values() if found.tile == "32TMT"]
 
     def _list(self, sensed_at: datetime, published_at: datetime, **facts: Any) -> None:  # noqa: ANN401 - Product's fields
         self.count += 1
-        # A datatake has many products: of one moment of sensing.
+        # A datatake has many products with one sensing time.
         sensed_at = sensed_at.replace(minute=0, second=0)
         found = product(sensed_at, published_at, self.count, **facts)
         self.catalog.add(found)
@@ -165,12 +165,12 @@ class Discovery(RuleBasedStateMachine):
                 self._completed(result)
 
     def _poll(self) -> bool:
-        """Poll; tell whether the listing was complete."""
+        """Poll; return whether the listing was complete."""
         self._begin()
         try:
             self._completed(self.watch.poll())
         except CatalogError as error:
-            # More of one stamp than can be listed, or next to everything deleted upstream.
+            # More items of one time than can be listed, or almost all deleted upstream.
             if re.search("may have omitted others|implausible", str(error)):
                 return False
             raise

@@ -1,4 +1,4 @@
-"""The same name with other bytes: the new ones are proven beside the old, then swapped."""
+"""The same name with other bytes: new files are verified beside the old ones, then swapped."""
 
 import copy
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def with_item(product: SandboxProduct, **properties: Any) -> SandboxProduct:  # 
 
 
 def versions() -> tuple[SandboxProduct, SandboxProduct]:
-    """Make a product and what is published later under its name."""
+    """Return a product, and the one that is published later under its name."""
     later = SENSED_AT + timedelta(days=3)
     return tiny(27), tiny(27, seed=1, published_at=later)
 
@@ -147,7 +147,7 @@ SWAP: dict[str, Callable[[Mirror, LedgerEntry], None]] = {
     "the new one into the tree": _publish,
     "its proof": _prove,
 }
-"""What publish does, in order, before it records the fact."""
+"""The steps of a publication, in order, before its record in the ledger."""
 
 
 @pytest.mark.parametrize("done", range(len(SWAP) + 1))

@@ -1,4 +1,4 @@
-"""Areas: anywhere on the globe, of any shape and number, and changed while products are held."""
+"""Areas at any place, of any shape and number, and changed while products are held."""
 
 import json
 import math
@@ -40,7 +40,7 @@ def on(tile: str) -> SandboxProduct:
 
 
 def found_by(watch: Watch, geometry: BaseGeometry) -> set[str]:
-    """Return the tiles of what a watch area of this geometry finds."""
+    """Return the tiles of the products that an area of this geometry finds."""
     watch.search = search_for(area(geometry=geometry))
     watch.poll()
     return {name.split("_T")[1][:5] for name in watch.known}
@@ -142,7 +142,7 @@ TICINO = ZURICH.replace('"zurich"', '"ticino"').replace(
 
 
 def listed_from_scratch(kit: Kit) -> int:
-    """Return how many searches of L2A asked for all, not just what was published of late."""
+    """Return the number of searches of L2A for the whole period."""
     asked = [one.body for one in kit.sandbox.requests if one.method == "POST" and one.body]
     kit.sandbox.requests.clear()
     l2a = [body for body in asked if body["collections"] == ["sentinel-2-l2a"]]

@@ -1,4 +1,4 @@
-"""Late stamps, wrong clocks, and when everything is listed anew."""
+"""Late times, wrong clocks, and complete listings."""
 
 from dataclasses import replace
 from datetime import timedelta

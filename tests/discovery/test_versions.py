@@ -1,4 +1,4 @@
-"""Several products of one image: halves stay, older versions go by policy, and never too early."""
+"""Several products of one image: halves are kept, older versions are removed by policy."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -24,7 +24,7 @@ L2A_ONLY = ZURICH.replace('"sentinel-2-l1c", ', "")
 
 
 def version(baseline: str, **facts: Any) -> SandboxProduct:  # noqa: ANN401 - ProductSpec's fields
-    """Make one version of the same image: the newer its baseline, the later it was processed."""
+    """Return a version of the same image; a newer baseline was processed later."""
     days = float(baseline) if float(baseline) < 90 else 0
     processed_at = SENSED_AT + timedelta(days=days, hours=3)
     values: dict[str, Any] = {"baseline": baseline, "processed_at": processed_at} | facts
@@ -38,7 +38,7 @@ def kit(kit: Kit) -> Kit:
 
 
 def held(kit: Kit) -> set[str]:
-    """Return the ids of what stands in the tree."""
+    """Return the ids of the products in the tree."""
     return {
         path.rsplit("/", 1)[1].removesuffix(".SAFE")
         for path in kit.mirror().archive.product_paths()
@@ -195,7 +195,7 @@ def entry(
 
 
 def replaced(*entries: LedgerEntry) -> dict[str, str]:
-    """Return which product is replaced by which."""
+    """Return the replaced products and their replacements."""
     found = plan_supersede(entries, SupersedePolicy.NEWEST, timedelta())
     return {one.old.product.id: one.new.product.id for one in found}
 

@@ -1,4 +1,4 @@
-"""What tests of the local catalog share: looking into it."""
+"""Functions that read the local catalog, for its tests."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ def opened(kit: Kit) -> pystac.Catalog:
 
 
 def items_of(kit: Kit) -> dict[str, pystac.Item]:
-    """Return every item that links lead to from the root, by id."""
+    """Return every item that links from the root lead to, by id."""
     return {item.id: item for item in opened(kit).get_items(recursive=True)}
 
 
@@ -41,7 +41,7 @@ def documents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def dangling(folder: Path) -> list[str]:
-    """Return the relative links below a folder that lead nowhere."""
+    """Return the relative links below a folder that have no target."""
     return [
         f"{path.name}: {link['href']}"
         for path, document in documents(folder)
@@ -51,13 +51,13 @@ def dangling(folder: Path) -> list[str]:
 
 
 def multihash(content: bytes) -> set[str]:
-    """Return the ``file:checksum`` values that tell the truth about some bytes."""
+    """Return the correct ``file:checksum`` values of some bytes."""
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     return {f"1620{hashlib.sha3_256(content).hexdigest()}", f"d50110{md5}"}
 
 
 def faults_in(path: Path) -> list[Any]:
-    """Return what stac-validator has against a document, by the core schemas that pystac brings."""
+    """Return the faults that stac-validator finds in a document, by pystac's core schemas."""
     home = files("pystac.validation.jsonschemas")
     spec = "https://schemas.stacspec.org/v1.1.0"
     names = [each.name for each in home.joinpath("stac-spec/v1.1.0").iterdir()]
@@ -75,12 +75,12 @@ def faults_in(path: Path) -> list[Any]:
 
 
 def restarted(kit: Kit) -> None:
-    """Do what a mirror does when it starts, and nothing else."""
+    """Start a mirror on the kit's ledger, and do no other work."""
     prepare(kit.mirror())
 
 
 def held(kit: Kit, *days: int) -> list[SandboxProduct]:
-    """Publish small products and let the mirror hold them."""
+    """Publish and mirror small products."""
     products = [tiny(day) for day in days]
     kit.sandbox.publish(products)
     kit.cycle()

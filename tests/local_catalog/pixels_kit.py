@@ -21,7 +21,7 @@ BANDS = ("B02_10m", "B03_10m", "SCL_20m")
 
 
 def with_pixels(folder: Path, day: int = 27, **facts: Any) -> tuple[SandboxProduct, dict[str, Any]]:  # noqa: ANN401 - ProductSpec's fields
-    """Return a product with three real JPEG 2000 images, and what is in them by asset key."""
+    """Return a product with three real JPEG 2000 images, and their pixels by asset key."""
     spec = ProductSpec(**{"sensed_at": SENSED_AT.replace(day=day)} | facts)
     members = [
         member

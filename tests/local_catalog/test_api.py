@@ -1,4 +1,4 @@
-"""The mirror from Python, as its users import it."""
+"""The Python interface, as users import it."""
 
 import doctest
 import threading
@@ -49,7 +49,7 @@ def filled(kit: Kit) -> Kit:
 
 @pytest.fixture(scope="module")
 def library(running_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Kit:
-    """A mirror that is filled once, for tests that only look."""
+    """A mirror that is filled once, for tests that only read."""
     running_sandbox.clear()
     return fill(Kit(tmp_path_factory.mktemp("library"), running_sandbox))
 

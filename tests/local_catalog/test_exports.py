@@ -1,4 +1,4 @@
-"""What is held, in the forms that other programs read."""
+"""Exports of held products, in the formats that other programs read."""
 
 import csv
 import io

@@ -1,6 +1,6 @@
-"""An item claims no extension whose schema it would break, as far as it is in our hands.
+"""An item names no extension whose schema it does not satisfy.
 
-The schemas lie on the internet alone; what they ask for is said here in words.
+The schemas are only on the internet; these tests state their requirements.
 """
 
 import json
@@ -23,7 +23,7 @@ def items(kit: Kit) -> list[dict[str, Any]]:
 
 
 def claims(item: dict[str, Any]) -> set[str]:
-    """Return the names of the extensions that an item claims."""
+    """Return the names of an item's extensions."""
     return {uri.split("/")[-3] for uri in item["stac_extensions"]}
 
 

@@ -1,4 +1,4 @@
-"""What readers find in the catalog, by libraries that nobody here wrote."""
+"""The local catalog, read by independent libraries."""
 
 from pathlib import Path
 

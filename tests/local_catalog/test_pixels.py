@@ -1,4 +1,4 @@
-"""The catalog leads readers to the very numbers that are in the images."""
+"""Readers get the exact pixels of the images through the catalog."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The GeoParquet files, read by programs that nobody here wrote."""
+"""The GeoParquet files, read by independent programs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The catalog follows the archive, whatever happens in between, and says so when it does not."""
+"""The local catalog follows the archive after any interruption, and audits report differences."""
 
 import gc
 import json
@@ -68,7 +68,7 @@ def test_moved_archive_keeps_its_catalog(kit: Kit) -> None:
     written = item_file(kit, product).stat().st_mtime_ns
     moved = replace(kit, folder=kit.folder / "moved")
     moved.folder.mkdir()
-    gc.collect()  # A ledger that was let go of is closed: its files go, not amid their moving.
+    gc.collect()  # closes ledgers: SQLite removes no file during the move
     kit.archive.rename(moved.archive)
     for path in kit.folder.glob("s2mirror.sqlite*"):
         path.rename(moved.folder / path.name)
@@ -199,7 +199,7 @@ def test_rebuild_of_disabled_catalog_is_refused(
 
 
 class Moving(StaticCatalog):
-    """A catalog that changes right after somebody had a look at it."""
+    """A catalog that changes right after it was read."""
 
     def __init__(self, folder: Path, changes: list[Callable[[], object]]) -> None:
         super().__init__(folder)

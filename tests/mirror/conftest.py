@@ -11,7 +11,7 @@ from s2mirror.sandbox import Sandbox
 def server(
     tmp_path_factory: pytest.TempPathFactory, running_sandbox: Sandbox
 ) -> Iterator[CrashServer]:
-    """Start a server that has done everything once, with a product that is gone again."""
+    """Start a server that has run every step once, for a product that is removed again."""
     warm = Kit(tmp_path_factory.mktemp("warm"), running_sandbox)
     with CrashServer(tmp_path_factory.mktemp("crashes")) as running:
         running_sandbox.clear()

@@ -1,13 +1,13 @@
 """Runs s2mirror commands in processes of their own that can end themselves at a chosen step.
 
-A step is anything that changes what a crash would leave behind: a file opened for writing, a chunk
-written, an fsync, a rename, a folder made or removed, a file removed, an SQL statement that writes.
-Steps are counted by an audit hook and SQLite's own trace, so the program is the one that users run.
-The process ends itself, with a real SIGKILL, right before step *n*; before *n + 1* is after *n*.
-A statement inside a transaction is recorded but not counted: until its COMMIT, which is, nothing of
-it is on disk, so a kill before it leaves just what a kill before that COMMIT leaves.
+A step is any operation that changes the state after a crash: a file opened for writing, a chunk
+written, an fsync, a rename, a folder created or removed, a file removed, an SQL statement that
+writes. Steps are counted by an audit hook and SQLite's own trace, so the program is the one that
+users run. The process ends itself, with a real SIGKILL, right before step *n*; before *n + 1* is
+after *n*. A statement inside a transaction is recorded but not counted, and its COMMIT is counted:
+nothing of the statement is on disk before, so a kill at either place leaves the same state.
 
-Run as a program, this is the server that forks a process per command: imports are paid once.
+As a program, this is the server that forks a process per command, so that imports run once.
 """
 
 import json
@@ -34,18 +34,18 @@ _STATEMENTS = ("INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP", "COMMIT"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One recorded step: what was done, to what."""
+    """One recorded step: the operation and its target."""
 
     kind: str
     target: str
     other: str = ""
-    """Where a rename leads."""
+    """The target of a rename."""
     inside: bool = False
-    """Whether it is a statement inside a transaction, which leaves nothing before the COMMIT."""
+    """Whether it is a statement inside a transaction, which has no effect before the COMMIT."""
 
 
 class CrashServer:
-    """Starts commands, counts their steps, and has them killed. A context manager."""
+    """Starts commands, counts their steps, and kills them. A context manager."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -74,10 +74,10 @@ class CrashServer:
         kill_before: int | str = 0,
         kill_after_seconds: float | None = None,
     ) -> tuple[int, list[Step]]:
-        """Run a command; return its exit code (KILLED if it was) and the steps that it made.
+        """Run a command; return its exit code (KILLED after a kill) and its steps.
 
-        It is killed before the step of that number, counted from 1, or the first one whose kind and
-        target, with a space between, match that regular expression.
+        The command is killed before the step of that number, counted from 1, or before the first
+        step whose kind and target, joined by a space, match that regular expression.
         """
         record = self._folder / "steps.jsonl"
         code = self._order(
@@ -88,12 +88,12 @@ class CrashServer:
             record=str(record),
             warms_up=False,
         )
-        # A kill from outside may meet it amid its last line.
+        # A kill from outside may truncate the last line.
         whole = record.read_text(encoding="utf-8").rpartition("\n")[0]
         return code, [Step(*json.loads(line)) for line in whole.splitlines()]
 
     def warm_up(self, arguments: list[str], environment: dict[str, str]) -> int:
-        """Run a command in the server itself, so that later ones begin sooner."""
+        """Run a command in the server itself, so that later ones start faster."""
         return self._order(arguments=arguments, environment=environment, warms_up=True)
 
     def _order(self, **order: object) -> int:
@@ -133,7 +133,7 @@ class _Steps:
         return self._count == self._kill_before and not inside
 
     def watch(self) -> None:
-        """Begin to count."""
+        """Start to count."""
         sys.addaudithook(self._hear)
         self._wrap_fsync()
         self._wrap_chunks()
@@ -183,7 +183,7 @@ class _Steps:
 
 
 class _Statements:
-    """What one connection says that it runs."""
+    """The statements that one connection runs."""
 
     def __init__(self, steps: _Steps) -> None:
         self._steps = steps
@@ -191,7 +191,7 @@ class _Statements:
         self._inside = False
 
     def hear(self, statement: str) -> None:
-        # A statement that fires a trigger is told again for each statement of the trigger.
+        # SQLite reports a statement again for each statement of a trigger that it fires.
         text = " ".join(statement.split())[:_SHOWN]
         word = text.upper().partition(" ")[0]
         if word == "BEGIN":
@@ -228,7 +228,7 @@ def _serve() -> None:
 
 
 def _warm_up(order: dict[str, Any], main: Callable[[list[str]], int]) -> None:
-    """Be the command in the server itself, so that all it loads is there for the processes."""
+    """Run a command in the server itself, so that the processes find its modules loaded."""
     os.environ.update(order["environment"])
     with open(os.devnull, "w", encoding="utf-8") as null, redirect_stdout(null):  # noqa: PTH123
         code = main(order["arguments"])
@@ -236,7 +236,7 @@ def _warm_up(order: dict[str, Any], main: Callable[[list[str]], int]) -> None:
 
 
 def _obey(order: dict[str, Any], main: Callable[[list[str]], int]) -> None:
-    """Be the command that was ordered, and end."""
+    """Run the ordered command, and end this process."""
     code = 70
     try:
         log = os.open(order["record"] + ".log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

@@ -1,4 +1,4 @@
-"""An audit beside a mirror at work, and of a disk that loses bytes."""
+"""An audit beside a running mirror, and of a disk that loses bytes."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +14,12 @@ from s2mirror.service.pruning import prune
 from s2mirror.steps.audit import Auditor
 
 ROW = r"^sql UPDATE product SET state = '{}'"
-"""The step that records what became of a folder that was just moved."""
+"""The step that records a folder that was just moved."""
 
 
 @pytest.fixture
 def held(kit: Kit) -> SandboxProduct:
-    """Let the mirror hold a product that is due to be pruned."""
+    """Mirror a product that is due to be pruned."""
     product = tiny(20)
     kit.sandbox.publish(product)
     kit.cycle()
@@ -32,12 +32,12 @@ def auditor(kit: Kit, *, mirror_runs: bool) -> Auditor:
 
 
 def found(kit: Kit, *, mirror_runs: bool) -> list[str]:
-    """Return what an audit finds, by invariant."""
+    """Return the faults that an audit finds, by invariant."""
     return [fault.invariant for fault in auditor(kit, mirror_runs=mirror_runs).audit().faults]
 
 
 def stop_before(kit: Kit, server: CrashServer, row: str) -> None:
-    """Let a sync come just so far that a folder was moved, and no word of it written down."""
+    """Kill a sync after a folder was moved, and before that is recorded."""
     arguments = ["sync", "--config", str(kit.config)]
     assert server.run(arguments, kit.secrets, kill_before=ROW.format(row))[0] == KILLED
 

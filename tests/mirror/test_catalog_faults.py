@@ -1,4 +1,4 @@
-"""The catalog misbehaves, one way per test: nothing is lost, and no watermark moves."""
+"""One fault of the catalog per test: no product is lost, and no watermark moves."""
 
 import copy
 import email.utils

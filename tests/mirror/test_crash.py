@@ -1,7 +1,7 @@
-"""SIGKILL at every step and at any moment: nothing is lost, nothing complete comes twice.
+"""SIGKILL at every step and at any time: nothing is lost, no complete file is downloaded twice.
 
-Not proven here: what a disk does that acknowledges a sync and forgets it, and a kill inside one
-write of SQLite, which SQLite's own tests cover.
+Not tested here: a disk that acknowledges a sync and loses it, and a kill inside one write of
+SQLite, which SQLite's own tests cover.
 """
 
 import gc
@@ -46,15 +46,15 @@ MOMENTS = {
     "with a tile that no month has": r"^rename .*/catalog/.*/2026-05/catalog\.json[^/]*\.new$",
     "before the catalog's note goes": r"^sql DELETE FROM change WHERE number",
 }
-"""When to kill a sync, as the step before which that is."""
+"""When to kill a sync: the step before which it is killed."""
 STAGING, QUARANTINE = ".s2mirror/staging", ".s2mirror/quarantine"
 
 
 @pytest.fixture
 def tmp_path(tmp_path: Path) -> Iterator[Path]:
-    """Return a folder in memory where there is such a thing: a kill does not ask for a real disk.
+    """Return a folder in memory if possible, as a kill does not need a real disk.
 
-    Each of these tests syncs thousands of files to it.
+    Each of these tests syncs thousands of files.
     """
     memory = Path("/dev/shm")  # noqa: S108 - the file system is what is wanted
     if not os.access(memory, os.W_OK):
@@ -67,15 +67,15 @@ def tmp_path(tmp_path: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What a killed process left on disk, by key in the store."""
+    """The files that a killed process left on disk, by key in the store."""
 
     complete: frozenset[str]
     partial: dict[str, int]
-    """Bytes that are there of the beginning of a file that a digest verifies."""
+    """Bytes of partial files that have a digest."""
 
 
 def left_by(kit: Kit, products: list[SandboxProduct]) -> Left:
-    """Look at what is on disk of *products*."""
+    """Return the files of *products* on disk."""
     complete: set[str] = set()
     partial: dict[str, int] = {}
     for product in products:
@@ -93,7 +93,7 @@ def left_by(kit: Kit, products: list[SandboxProduct]) -> Left:
 
 
 def assert_went_on(kit: Kit, left: Left, start: int, products: list[SandboxProduct]) -> None:
-    """Assert that the requests from the *start*-th on are for nothing but what was not there."""
+    """Assert that the requests from the *start*-th on are only for missing bytes."""
     sizes = {key: len(content) for product in products for key, content in product.keys.items()}
     asked = [(key_of(found), found.range) for found in kit.downloads(start)]
     again = [key for key, _ in asked if key in left.complete]
@@ -111,18 +111,18 @@ def requests_so_far(kit: Kit) -> int:
     return len(kit.sandbox.s3_proxy.traffic.exchanges)
 
 
-# Scenarios: what a mirror has before it, when it is killed
+# Scenarios: the state of a mirror that is killed
 
 
 def fresh(kit: Kit, _: CrashServer) -> list[SandboxProduct]:
-    """Two products to fetch, and neither ledger nor archive yet."""
+    """Two products to download, and no ledger or archive yet."""
     products = [tiny(20, band_bytes=BAND_BYTES), tiny(22, band_bytes=BAND_BYTES)]
     kit.sandbox.publish(products)
     return products
 
 
 def prune(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
-    """Two products that may go, and one to fetch."""
+    """Two products to be pruned, and one to download."""
     kit.sections["prune"] = 'after = "0 s"\ntrash_keep = "0 s"'
     products = [tiny(20), tiny(22), tiny(24)]
     kit.sandbox.publish(products[:2])
@@ -134,7 +134,7 @@ def prune(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
 
 
 def reuse(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
-    """One product in quarantine for one bad file, requeued."""
+    """One product that was quarantined for one bad file, and requeued."""
     kit.sections["download"] = "max_attempts = 1"
     product = tiny(20, band_bytes=BAND_BYTES)
     kit.sandbox.publish(product)
@@ -147,7 +147,7 @@ def reuse(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
 
 
 def quarantine(kit: Kit, _: CrashServer) -> list[SandboxProduct]:
-    """One product with a bad file, which is put aside, and a good one."""
+    """One product with a bad file, which is quarantined, and a good one."""
     kit.sections["download"] = "tries_per_file = 1\nmax_attempts = 1"
     products = [tiny(20), tiny(22)]
     kit.sandbox.publish(products)
@@ -157,7 +157,7 @@ def quarantine(kit: Kit, _: CrashServer) -> list[SandboxProduct]:
 
 
 def recovery(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
-    """A mirror killed when it had one product proven and the other half there."""
+    """A mirror killed when one product was verified, and another one partly downloaded."""
     products = fresh(kit, server)
     code, _ = server.run(["sync", *config(kit)], kit.secrets, kill_before=PUBLISH)
     assert code == KILLED
@@ -174,7 +174,7 @@ def publication(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
 
 
 def revision(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
-    """A product that is held, and was republished with other bytes."""
+    """A held product that was republished with other bytes."""
     old, new = tiny(20), tiny(20, seed=1)
     kit.sandbox.publish(old)
     assert sync(kit, server) == 0
@@ -183,7 +183,7 @@ def revision(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
 
 
 def supersession(kit: Kit, server: CrashServer) -> list[SandboxProduct]:
-    """A product that is held, and a newer version of it to fetch that replaces it."""
+    """A held product, and a newer version to download that replaces it."""
     kit.sections["supersede"] = 'policy = "newest"'
     new_at = SENSED_AT.replace(day=28)
     products = [tiny(20, baseline="05.11"), tiny(20, baseline="05.12", processed_at=new_at)]
@@ -215,8 +215,8 @@ def copy_of(kit: Kit, name: str) -> Kit:
 
 
 def rehearse(kit: Kit, server: CrashServer) -> tuple[dict[str, str], list[Step]]:
-    """Let a copy of the mirror sync undisturbed; return how it ends, and the steps it takes."""
-    gc.collect()  # A ledger that was let go of is closed: its files go, not amid their copying.
+    """Sync a copy of the mirror without a kill; return the exit code and the steps."""
+    gc.collect()  # closes ledgers: SQLite removes no file during the copy
     copy = copy_of(kit, "rehearsal")
     code, steps = server.run(["sync", *config(copy)], kit.secrets)
     assert code in (0, 1)
@@ -226,12 +226,12 @@ def rehearse(kit: Kit, server: CrashServer) -> tuple[dict[str, str], list[Step]]
 
 
 def remove(copy: Kit) -> None:
-    """Remove a copy; the files beside a ledger may go by themselves, once that is let go of."""
+    """Remove a copy; SQLite may remove the files beside its ledger meanwhile."""
     shutil.rmtree(copy.folder, ignore_errors=True)
 
 
 def counted(steps: list[Step]) -> int:
-    """Return before how many of these steps a kill leaves something of its own."""
+    """Return the number of steps before which a kill leaves a state of its own."""
     return sum(not step.inside for step in steps)
 
 
@@ -242,7 +242,7 @@ def assert_survives(
     ending: dict[str, str],
     at: int | str,
 ) -> None:
-    """Kill a copy of the mirror before its step *at*, restart it, and look at everything."""
+    """Kill a copy of the mirror before its step *at*, restart it, and check everything."""
     mirror = copy_of(kit, "copy")
     code, steps = server.run(["sync", *config(mirror)], kit.secrets, kill_before=at)
     assert code == KILLED or (isinstance(at, int) and code in (0, 1))
@@ -289,11 +289,12 @@ def test_kill_at_every_step_loses_nothing(kit: Kit, server: CrashServer, name: s
 def kill_at_random_moments(
     kit: Kit, jitter: random.Random, kills: int, killed_sync: Callable[[float], object]
 ) -> set[str]:
-    """Let product after product come, kill each sync somewhere, let the next end; then look.
+    """Publish products one by one, kill each first sync somewhere, complete the next; then check.
 
-    Each round has one product to fetch and one to prune, so that kills meet all kinds of work.
-    The first kill meets a download for certain, and chance decides on the others: *killed_sync* is
-    told at what share of a whole sync to kill. Returns the states that kills left.
+    Each round has one product to download and one to prune, so that kills interrupt all kinds of
+    work. The first kill always interrupts a download, the others are random: the argument of
+    *killed_sync* is the part of a whole sync after which to kill. Returns the states that kills
+    left.
     """
     kit.sections["prune"] = 'after = "0 s"\ntrash_keep = "0 s"'
     products: list[SandboxProduct] = []
@@ -326,7 +327,7 @@ def kill_at_random_moments(
 
 
 def kill_amid_a_product(kit: Kit) -> None:
-    """Kill a sync that waits for a file that does not come."""
+    """Kill a sync that waits for a file that does not arrive."""
     asked = len(kit.sandbox.s3_proxy.traffic.exchanges)
     kit.sandbox.s3_proxy.inject(Fault(path="MTD_TL", silent=True))
     with kit.start("sync") as process:
@@ -339,12 +340,12 @@ def kill_amid_a_product(kit: Kit) -> None:
 
 
 def slow_down(kit: Kit) -> None:
-    """Let bands come slowly, so that much of a sync is spent in the middle of them."""
+    """Send bands slowly, so that much of a sync is spent in their downloads."""
     kit.sandbox.s3_proxy.inject(Fault(path="_10m.jp2", bytes_per_second=6 * BAND_BYTES, times=None))
 
 
 def seconds_of(sync: Callable[[Kit], int], kit: Kit) -> float:
-    """Return how long a whole sync takes on this machine now."""
+    """Return the seconds that a whole sync takes on this machine."""
     rehearsal = copy_of(kit, "rehearsal")
     product = tiny(1, band_bytes=BAND_BYTES)
     rehearsal.sandbox.publish(product)
@@ -383,7 +384,7 @@ def test_fifty_kills_of_the_command_lose_nothing(
 
     def killed_sync(share: float) -> None:
         process = kit.start("sync")
-        # Much of its time goes into starting.
+        # Much of the time is the start of the process.
         time.sleep(whole_seconds * (0.3 + 0.7 * share))
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
@@ -404,7 +405,7 @@ def test_bytes_and_names_are_synced_in_order(kit: Kit, server: CrashServer) -> N
 
 
 def assert_synced_in_order(kit: Kit, product: SandboxProduct, steps: list[Step]) -> None:
-    """Assert the order: bytes, name of the file, names in the product, product, its name, row."""
+    """Assert the order of syncs: bytes, file name, names in the product, product, its name, row."""
     staged = kit.archive / STAGING / f"{product.id}.SAFE"
     home = kit.archive / product.prefix
     publish = next(n for n, s in enumerate(steps) if s.kind == "rename" and s.target == str(staged))
@@ -440,11 +441,11 @@ def places(steps: list[Step], kind: str, target: str) -> list[int]:
 
 
 def cut_power(steps: list[Step], jitter: random.Random) -> None:
-    """Do to the disk what a power cut may do: forget what was not synced.
+    """Change the disk as a power cut may do: lose what was not synced.
 
-    Bytes that were written to a file but not synced turn into zeros, or are cut off, at random;
-    a rename into a folder that was not synced since is undone. The ledger is left alone:
-    SQLite syncs it before a commit returns (``synchronous = FULL``), out of our sight.
+    Bytes that were written to a file but not synced become zeros or are truncated, at random; a
+    rename into a folder that was not synced since is undone. The ledger is not changed: SQLite
+    syncs it before a commit returns (``synchronous = FULL``).
     """
     dirty: set[Path] = set()
     renames: list[Step] = []

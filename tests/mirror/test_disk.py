@@ -1,4 +1,4 @@
-"""Real, small disks: they fill up at every place, are read-only, or go away."""
+"""Real, small disks: they fill up at every place, are read-only, or disappear."""
 
 import shutil
 import subprocess
@@ -123,7 +123,7 @@ def test_full_ledger_disk_exits_5_then_recovers(kit: Kit) -> None:
 
 
 class LeastRoom(Quiet):
-    """Remembers how little room there ever was while bytes came."""
+    """Records the smallest free space while bytes arrive."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -139,7 +139,7 @@ def test_downloads_under_way_never_touch_the_reserve(
     kit.sections["download"] = "parallel_products = 3"
     products = [honest(tiny(day, band_bytes=2 * MIB)) for day in (21, 23, 25, 27)]
     kit.sandbox.publish(products)
-    with small_disk(kit.archive, "size=12900k"):  # three would fit, but for the reserve
+    with small_disk(kit.archive, "size=12900k"):  # three would fit without the reserve
         least = LeastRoom(kit.archive)
         result = kit.cycle(progress=least)
         assert sorted(result.archived) == sorted(p.id for p in products[2:]), "two of 4 MiB"
@@ -199,7 +199,7 @@ def test_ledger_disk_filling_mid_download_loses_nothing(
         ballast = folder / "ballast"
 
         def fill_up() -> None:
-            # What is free is no longer so, perhaps, when it is to be written.
+            # Free space may be used up by the time of the write.
             with suppress(OSError):
                 ballast.write_bytes(bytes(shutil.disk_usage(folder).total))
 
@@ -212,7 +212,7 @@ def test_ledger_disk_filling_mid_download_loses_nothing(
 
 
 class Removable:
-    """The archive's disk, which may go away and come back with all it holds."""
+    """The archive's disk, which can be removed and mounted again with its contents."""
 
     def __init__(self, kit: Kit) -> None:
         self._archive, self._aside = kit.archive, kit.folder / "aside"

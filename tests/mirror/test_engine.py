@@ -1,4 +1,4 @@
-"""How the mirror uses its few connections: seen from the store's side, and counted there."""
+"""The mirror's use of its few connections, counted by the store."""
 
 import signal
 import threading
@@ -27,17 +27,17 @@ def first(exchanges: list[Exchange], text: str) -> Exchange:
 
 
 def spent_bytes(kit: Kit) -> int:
-    """Return what the ledger counts against the account's volume."""
+    """Return the bytes that the ledger counts against the account's quota."""
     return kit.mirror().ledger.transferred_bytes(timedelta(days=1), now=utc_now())
 
 
 def sent_bytes(kit: Kit) -> int:
-    """Return what the store has sent of files."""
+    """Return the bytes of files that the store has sent."""
     return sum(found.sent_bytes for found in kit.downloads())
 
 
 def bands_there(kit: Kit) -> dict[str, int]:
-    """Return how many bytes are staged of each band, complete or not, by the end of its key."""
+    """Return the staged bytes of each band, complete or not, by the end of its key."""
     staging = kit.archive / ".s2mirror/staging"
     found = {
         path.relative_to(staging).as_posix().replace(".part/", ".SAFE/"): size_of(path)
@@ -135,7 +135,7 @@ def test_received_bytes_are_counted_during_a_download(kit: Kit) -> None:
 def test_slow_product_is_delayed_and_keeps_bytes(kit: Kit) -> None:
     slow, good = tiny(27, band_bytes=2 * MIB), tiny(25)
     kit.sections = {
-        # Long enough for an answer that has only been held up.
+        # Long enough for a response that is only delayed.
         "store": 'min_rate = "1 MB"\nmin_rate_period = "4 s"',
         "download": 'tries_per_file = 2\nbackoff = "1 h"',
     }

@@ -124,10 +124,10 @@ def test_expiring_key_is_reported_everywhere_once_per_stage(
 ) -> None:
     day = last_day(5)
     kit.sections["store"] = f"key_expires = {day}"
-    set_up_logs(level="info", form="json", secrets=())  # A test before may have left it silent.
+    set_up_logs(level="info", form="json", secrets=())  # An earlier test may have left it silent.
     for _ in range(2):
         kit.cycle()
-    # At midnight it is one less.
+    # After midnight there is one day less.
     said = rf"S3 key pair 1 expires in [45] days: its last day is {day}"
     heard = capsys.readouterr()
     assert (heard.out + heard.err).count("key.expiry_noted") == 1

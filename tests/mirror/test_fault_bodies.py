@@ -1,4 +1,4 @@
-"""Bodies that are not what they should be: only what is proven is ever held."""
+"""Wrong response bodies: only verified files are ever held."""
 
 import pytest
 from kit import Kit, OnFirstByte, tiny
@@ -232,7 +232,7 @@ def test_quarantined_product_is_tried_again_weekly(kit: Kit, wait: str) -> None:
 
 @pytest.mark.long
 def test_requeued_product_downloads_only_its_bad_file(kit: Kit) -> None:
-    # The smallest file comes last, when the others have been proven.
+    # The smallest file is downloaded last, when the others are verified.
     product = tiny(band_bytes=10)
     kit.sections["store"] = "connections = 1"
     kit.sections["download"] = "max_attempts = 1"

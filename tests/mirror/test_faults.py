@@ -36,7 +36,7 @@ def kit(kit: Kit) -> Kit:
 
 
 def ruined(product: SandboxProduct, ending: str, content: bytes) -> SandboxProduct:
-    """Return *product* with other bytes in one file, of which its manifest knows nothing."""
+    """Return *product* with other bytes in one file, and an unchanged manifest."""
     path = next(path for path in product.files if path.endswith(ending))
     return replace(product, files={**product.files, path: content})
 
@@ -238,10 +238,10 @@ def test_silent_socket_is_closed_after_read_timeout(kit: Kit) -> None:
 
 
 def test_rate_limit_headers_are_respected(kit: Kit) -> None:
-    """Of all that may pass in a window, none is wasted on a refusal that was told before."""
+    """No request is sent in a window whose limit is used up."""
     products = [tiny(day) for day in (20, 21, 22)]
     kit.sandbox.publish(products)
-    kit.sections["store"] = "connections = 1"  # of several, some ask before the others are told
+    kit.sections["store"] = "connections = 1"  # more would send requests before the first refusal
     kit.sandbox.s3_proxy.rate_limit.requests = 12
     kit.sandbox.s3_proxy.rate_limit.window_seconds = 2
     try:
@@ -304,7 +304,7 @@ def test_good_product_is_held_behind_1000_bad_ones(kit: Kit) -> None:
 
 
 def named(product: SandboxProduct, name: str) -> SandboxProduct:
-    """Return *product* under another name; its sensing time is in it."""
+    """Return *product* under another name, which contains its sensing time."""
     text = json.dumps(dict(product.item)).replace(product.id, name)
     item = json.loads(text)
     moment = datetime.strptime(name[11:26], STAMP).replace(tzinfo=UTC)
@@ -469,7 +469,7 @@ def test_stopped_download_resumes_at_its_last_byte(kit: Kit) -> None:
 
 
 class OnFirstByteOf(OnFirstByte):
-    """Sets a flag once a good part of a band has come."""
+    """Sets a flag once a good part of a band has arrived."""
 
     def __init__(self, product: SandboxProduct, stop: StopFlag) -> None:
         super().__init__(stop.set)

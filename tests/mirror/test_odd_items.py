@@ -1,4 +1,4 @@
-"""Products that the catalog describes unusually, beside one that it describes as always."""
+"""Products with unusual catalog items, beside one with a usual item."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Partial products: only selected files, verified all the same, completed later."""
+"""Partial products: only selected files, verified like others, completed later."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The hook: the user's own program, which may do anything."""
+"""The hook: the user's own program, which can do anything."""
 
 import stat
 import threading
@@ -30,7 +30,7 @@ def assert_ended(notes: Path) -> None:
     """Assert that the process whose number is in *notes* ends soon."""
     status = Path("/proc", notes.read_text().strip(), "status")
     patience = time.monotonic() + 120
-    # The process may go between any two looks at it.
+    # The process may end between any two checks.
     with suppress(FileNotFoundError, ProcessLookupError):
         while "(zombie)" not in status.read_text(encoding="utf-8"):
             assert time.monotonic() < patience, "it still runs"

@@ -1,4 +1,4 @@
-"""What is removed, what never is, and how it comes back."""
+"""Removed products, products that are never removed, and their return."""
 
 from pathlib import Path
 

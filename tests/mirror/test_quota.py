@@ -26,7 +26,7 @@ start = 2020-01-01
 
 
 def tiny(day: int = 27, **facts: Any) -> SandboxProduct:  # noqa: ANN401 - ProductSpec's fields
-    """Make a product of which the catalog tells the true size."""
+    """Return a product with its true size in the catalog."""
     return honest(made(day, **facts))
 
 

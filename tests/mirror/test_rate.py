@@ -1,4 +1,4 @@
-"""How fast everything together goes."""
+"""The rate of all connections together."""
 
 import threading
 from dataclasses import replace
@@ -14,7 +14,7 @@ from s2mirror.stop import StopFlag
 
 
 class Patient(StopFlag):
-    """Notes how long somebody would wait, and does not let them."""
+    """Records the requested waits, and does not wait."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Killed between a file and the fact: a start finds out what was meant."""
+"""Kills between a file and its row: the next start records what was intended."""
 
 import shutil
 from datetime import timedelta
@@ -21,7 +21,7 @@ def kill(kit: Kit, server: CrashServer, before: str) -> None:
 
 
 def assert_gone(kit: Kit, product: SandboxProduct, state: str, reason: str) -> None:
-    """Assert how a removed product is recorded, and that nothing of it is left."""
+    """Assert the record of a removed product, and that none of its files is left."""
     entry = kit.entry(product)
     assert (entry.state, entry.path) == (state, None)
     assert reason in entry.reason
@@ -32,7 +32,7 @@ def assert_gone(kit: Kit, product: SandboxProduct, state: str, reason: str) -> N
 
 
 def processed(kit: Kit) -> SandboxProduct:
-    """Return a product that is held, processed, and to be pruned at once."""
+    """Return a held, processed product that is to be pruned at once."""
     kit.sections["prune"] = 'after = "0 s"'
     product = tiny(20)
     kit.sandbox.publish(product)

@@ -28,7 +28,7 @@ LACKS: dict[str, Callable[[], Exception]] = {
 
 
 class Broken(Quiet):
-    """Raises an error with the bytes of every product of some ids."""
+    """Raises an error when bytes of some products arrive."""
 
     def __init__(self, error: Exception, *products: SandboxProduct) -> None:
         self._error = error
@@ -76,7 +76,7 @@ def test_same_error_with_two_products_pauses_everything(kit: Kit) -> None:
 
 
 class BrokenThrottle(Throttle):
-    """Raises an error with every byte of every product."""
+    """Raises an error when bytes of any product arrive."""
 
     def take(self, size_bytes: int, stop_receiving: StopFlag) -> None:  # noqa: ARG002
         raise KeyError("a bug")
@@ -118,7 +118,7 @@ def test_lack_of_a_resource_pauses_and_charges_nothing(kit: Kit, lack: str) -> N
     def trip() -> None:
         raise error
 
-    # As the archive writes at that time, it reports EAGAIN as its own error, which pauses too.
+    # The archive, which writes at that time, reports EAGAIN as its own error, which pauses too.
     kind = ArchiveError if lack == "processes" else ResourceError
     with pytest.raises(kind, match=r"lacks memory, threads or open files|Resource temporarily"):
         kit.cycle(progress=OnFirstByte(trip))

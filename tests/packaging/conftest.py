@@ -1,4 +1,4 @@
-"""Let these tests use what `tests/servers` has for installing Debian packages."""
+"""Share the installation of Debian packages with `tests/servers`."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""A container engine with a store of its own, and a stand-in for the official Python image.
+"""A container engine with its own storage, and a replacement for the official Python image.
 
-The stand-in is Debian's own Python: an image's recipe can be tried where no registry is at hand.
+The replacement has Debian's Python, so that the Dockerfile can be tested without a registry.
 """
 
 import subprocess
@@ -16,7 +16,7 @@ from s2mirror.adapters.archive.filesystem import filesystem_kind
 PACKAGES: Final = ("podman", "runc")
 BASE: Final = "docker.io/library/python:3.11-slim"
 COMMAND_SECONDS: Final = 900
-# As config/compose.yaml has it. The rest is what an engine needs on a machine without systemd.
+# As in config/compose.yaml. The rest is for an engine on a machine without systemd.
 SHUT_IN: Final = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 WITHOUT_SYSTEMD: Final = (
     *("--cgroups=no-conmon", "--network=host"),
@@ -25,11 +25,11 @@ WITHOUT_SYSTEMD: Final = (
 
 
 class Engine:
-    """Podman with everything it keeps in *folder*; ``close`` leaves nothing mounted."""
+    """Podman with all of its data in *folder*; ``close`` leaves nothing mounted."""
 
     def __init__(self, folder: Path) -> None:
         ensure_packages(PACKAGES)
-        # Overlays do not stack: within a container, whole copies must do.
+        # Overlays do not stack, so within a container this uses whole copies.
         driver = "vfs" if filesystem_kind(folder) == "overlay" else "overlay"
         self._podman = [
             *("podman", "--root", folder / "root", "--runroot", folder / "run"),
@@ -39,7 +39,7 @@ class Engine:
         self._config.write_text("[global]\nno-index = true\nfind-links = /wheels\n")
 
     def do(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run one command of the engine, however it ends."""
+        """Run one command of the engine; return its result, with any exit code."""
         return subprocess.run(
             [*self._podman, *words],
             capture_output=True,
@@ -49,7 +49,8 @@ class Engine:
         )
 
     def import_base(self, folder: Path) -> None:
-        """Make the stand-in for the official image, with the same commands in the same places."""
+        """Create the replacement for the official image, with the same commands at the same
+        paths."""
         root = folder / "base"
         _run("cp", "-a", "--reflink=auto", debian_root(), root)
         _run("chroot", root, "python3", "-m", "venv", "/usr/local")
@@ -58,7 +59,7 @@ class Engine:
         _run("rm", "-r", root)
 
     def build(self, tag: str, wheels: Path, *words: str) -> None:
-        """Build the checkout's Dockerfile, with all that pip needs from *wheels*."""
+        """Build the checkout's Dockerfile, with *wheels* as the only source of pip."""
         _run(
             *(*self._podman, "build", "--isolation=chroot", "--format=docker", "--pull-never"),
             "--layers=false",  # a layer per line takes longer than it saves

@@ -1,6 +1,6 @@
-"""A hook as a user might give one. It writes down what it, and so the daemon, is and may do.
+"""A user's hook, which records the identity and the rights of itself and so of the daemon.
 
-It runs inside a test machine: standard library only.
+It runs inside a test machine and imports the standard library only.
 """
 
 import json
@@ -13,7 +13,7 @@ PLACES = ("/etc/s2mirror", "/opt/s2mirror", "/home", "/srv", "/usr", str(STATE),
 
 
 def main() -> None:
-    """Write the facts where the daemon may write."""
+    """Write the results into the state folder."""
     facts = {
         "product": sys.argv[1],
         "user_is_root": os.geteuid() == 0,
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def may_write(place: str) -> bool:
-    """Try it; permissions alone do not tell."""
+    """Return whether a write succeeds; permissions alone do not show that."""
     probe = Path(place, "probe")
     try:
         probe.touch()

@@ -1,7 +1,7 @@
-"""A Debian machine with a booted systemd, for as long as one scenario takes.
+"""A Debian machine with a booted systemd, which runs one scenario.
 
-The scenario is a Python program that runs inside, as root, once the machine is up. What it
-writes to ``/results.json`` is what comes out; then the machine is switched off and forgotten.
+The scenario is a Python program that runs inside, as root, once the machine has booted. Its results
+are in ``/results.json``; then the machine is switched off and deleted.
 """
 
 import json
@@ -20,7 +20,7 @@ BOOT_AND_RUN_SECONDS: Final = 900
 LOG_TAIL_CHARACTERS: Final = 3000
 DOWNLOAD_TRIES: Final = 3
 
-# Whatever becomes of the scenario, the machine is switched off after it.
+# The machine is switched off after the scenario in any case.
 HARNESS: Final = """
 [Unit]
 After=basic.target dbus.service
@@ -35,11 +35,11 @@ StandardError=inherit
 
 
 class MachineBroken(Exception):
-    """The machine did not come up, or its scenario failed. The message holds what it said."""
+    """The machine did not boot, or its scenario failed. The message has the output."""
 
 
 def debian_root() -> Path:
-    """Return a folder with a minimal Debian; made once and kept for the next run."""
+    """Return a folder with a minimal Debian, which is created once and kept for the next run."""
     if os.geteuid() != 0:
         raise CannotInstall("booting a machine needs root")
     ensure_packages(PACKAGES)
@@ -69,7 +69,7 @@ class Machine:
         subprocess.run(["cp", "-a", "--reflink=auto", debian_root(), self.root], check=True)
 
     def put(self, path: str, text: str, *, mode: int = 0o644) -> None:
-        """Write *text* to the absolute *path* inside; make its folders."""
+        """Write *text* to the absolute *path* inside, and create its folders."""
         file = self.root / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
@@ -84,7 +84,7 @@ class Machine:
             raise MachineBroken(f"{command}: {done.stdout}{done.stderr}")
 
     def run(self, scenario: str) -> dict[str, Any]:
-        """Boot, run *scenario*, switch off; return the results that it left."""
+        """Boot, run *scenario*, switch off; return the results."""
         self.put("/scenario.py", scenario)
         self.put("/etc/systemd/system/harness.service", HARNESS)
         said = self._boot()

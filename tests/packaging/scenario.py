@@ -1,6 +1,6 @@
-"""What an operator does with the unit, one thing after another, inside a test machine.
+"""The actions of an operator with the unit, one after another, inside a test machine.
 
-A Copernicus Data Space on loopback runs beside it. Standard library only.
+A sandbox runs beside the unit. This file imports the standard library only.
 """
 
 import json
@@ -18,7 +18,7 @@ STATE = Path("/var/lib/s2mirror")
 STAGING = STATE / "archive/.s2mirror/staging"
 PRODUCTS = 4
 STAY_SECONDS = 25
-"""The watchdog of the drop-in could bite twice."""
+"""Long enough for the drop-in's watchdog to expire twice."""
 ASKED = ("ActiveState", "Result", "ExecMainStatus", "NRestarts", "SubState", "MainPID")
 
 CONFIGURED = """
@@ -34,7 +34,7 @@ name = "tile"
 tiles = ["32TMT"]
 start = 2020-01-01
 """
-# Minutes for all of it, so that no stop comes too late to be in mid-download.
+# A product takes minutes, so that a stop always interrupts a download.
 SLOW = """
 [download]
 timetable = ["00:00-24:00 500 kB/s"]
@@ -42,7 +42,7 @@ timetable = ["00:00-24:00 500 kB/s"]
 
 
 def main() -> None:
-    """Do them all, then write down what was seen."""
+    """Run all actions, then write the results."""
     endpoints = start_sandbox()
     seen = {
         "misconfigured": start_misconfigured(),
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def start_sandbox() -> str:
-    """Start it; return its part of the configuration."""
+    """Start the sandbox; return its part of the configuration."""
     SANDBOX.mkdir()
     made = ("--products", str(PRODUCTS), "--scale", "0.02")
     sandbox = [PYTHON, "-m", "s2mirror.sandbox", "--folder", str(SANDBOX), *made]
@@ -83,7 +83,7 @@ def start_sandbox() -> str:
 
 
 def start_misconfigured() -> dict[str, str]:
-    """It must fail by the program's own word, and stay down."""
+    """Start with an invalid configuration: the unit must fail with a message, and not restart."""
     CONFIG.write_text("[archive]\nrot = 1\n")
     systemctl("start")
     time.sleep(3)  # longer than RestartSec in the drop-in
@@ -91,7 +91,7 @@ def start_misconfigured() -> dict[str, str]:
 
 
 def start_without_secrets(endpoints: str) -> dict[str, str]:
-    """It can list what there is, and says what it lacks; the key pair needs a restart."""
+    """Start without secrets: the daemon lists products, and reports the missing key pair."""
     CONFIG.write_text(endpoints + CONFIGURED)
     systemctl("start")
     wait_for(lambda: "work.paused" in said_since(0))
@@ -99,7 +99,7 @@ def start_without_secrets(endpoints: str) -> dict[str, str]:
 
 
 def start_with_secrets(endpoints: str) -> dict[str, str]:
-    """The client's two stay missing."""
+    """Start with the key pair, and without the OAuth client."""
     CONFIG.write_text(endpoints + SLOW + CONFIGURED)
     for name, value in secrets().items():
         secret = CREDENTIALS / f"s2mirror.{name}"
@@ -109,7 +109,7 @@ def start_with_secrets(endpoints: str) -> dict[str, str]:
 
 
 def start_again(endpoints: str) -> dict[str, str]:
-    """With nothing to hold it up."""
+    """Start without faults of the store."""
     CONFIG.write_text(endpoints + CONFIGURED)
     return {"rc": systemctl("start"), **show()}
 
@@ -123,25 +123,25 @@ def secrets() -> dict[str, str]:
 
 
 def stop_downloading() -> dict[str, str]:
-    """In order, and at once, in the middle of its work."""
+    """Stop during a download."""
     wait_for(staged_files)
     stopped = stop()
     return {**stopped, "staged_files": str(staged_files()), "held": str(len(held()))}
 
 
 def staged_files() -> int:
-    """Return how many there are; folders may go while we look."""
+    """Return the number of staged files; folders may disappear during the search."""
     return sum(len(names) for _, _, names in os.walk(STAGING))
 
 
 def stay_fed() -> dict[str, str]:
-    """Nothing happens."""
+    """Wait longer than the watchdog's time; the daemon must stay active."""
     time.sleep(STAY_SECONDS)
     return show()
 
 
 def reload(configuration: str) -> dict[str, str]:
-    """Have a configuration read while it runs."""
+    """Reload with another configuration."""
     before = show()
     known = len(journal())
     CONFIG.write_text(configuration + (CONFIGURED if "[catalog]" in configuration else ""))
@@ -154,7 +154,7 @@ def reload(configuration: str) -> dict[str, str]:
 
 
 def hang() -> dict[str, str]:
-    """The watchdog ends it and systemd brings it back."""
+    """Stop the process with SIGSTOP; the watchdog ends it, and systemd restarts it."""
     os.kill(int(show()["MainPID"]), signal.SIGSTOP)
     wait_for(lambda: show()["NRestarts"] != "0")
     wait_for(lambda: show()["ActiveState"] == "active")
@@ -162,7 +162,7 @@ def hang() -> dict[str, str]:
 
 
 def stop() -> dict[str, str]:
-    """In order, and at once."""
+    """Stop the unit."""
     begin = time.monotonic()
     systemctl("stop")
     return {"seconds": f"{time.monotonic() - begin:.1f}", **show()}
@@ -193,15 +193,15 @@ def systemctl(verb: str) -> str:
 
 
 def show() -> dict[str, str]:
-    """Return what systemd says of the unit now."""
+    """Return the properties of the unit."""
     asked = ["systemctl", "show", "s2mirror", f"--property={','.join(ASKED)}"]
     said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
     return dict(line.split("=", 1) for line in said.splitlines())
 
 
 def journal() -> list[dict[str, str]]:
-    """Return what the unit and systemd wrote about it: the message, and who said it."""
-    subprocess.run(["journalctl", "--sync"], check=False)  # it is written behind what happens
+    """Return the journal of the unit: messages and their sources."""
+    subprocess.run(["journalctl", "--sync"], check=False)  # the journal is written with a delay
     asked = ["journalctl", "--unit=s2mirror", "--no-pager", "--output=json"]
     said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
     entries = [json.loads(line) for line in said.splitlines()]
@@ -209,12 +209,12 @@ def journal() -> list[dict[str, str]]:
 
 
 def said_since(known: int) -> str:
-    """Return all messages of the journal but the first *known*."""
+    """Return all messages of the journal except the first *known*."""
     return "\n".join(str(entry["MESSAGE"]) for entry in journal()[known:])
 
 
 def wait_for(condition, *, seconds: float = 120) -> bool:  # noqa: ANN001  (runs on its own inside)
-    """Return whether *condition* came true in time."""
+    """Return whether *condition* became true in time."""
     give_up_at = time.monotonic() + seconds
     while not condition() and time.monotonic() < give_up_at:
         time.sleep(0.05)

@@ -16,7 +16,7 @@ from wheels import make_wheels
 pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 HERE = Path(__file__).parent
-# Minutes in the unit, seconds here; nothing else differs.
+# Minutes in the unit are seconds here; the rest is the same.
 IMPATIENT = "[Service]\nWatchdogSec=10\nRestartSec=1\n"
 STOP_SECONDS = 20
 
@@ -32,11 +32,11 @@ def _seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         give_up(f"no machine to boot: {reason}")
     _install(machine, wheels)
     yield machine.run((HERE / "scenario.py").read_text())
-    shutil.rmtree(folder)  # half a gigabyte, and pytest would keep three
+    shutil.rmtree(folder)  # half a gigabyte, of which pytest would keep three copies
 
 
 def _install(machine: Machine, wheels: Path) -> None:
-    """Do what the unit's own first lines tell an operator to do."""
+    """Follow the instructions at the head of the unit."""
     wheels.rename(machine.root / "wheels")
     machine.do("python3", "-m", "venv", "/opt/s2mirror")
     pip = ("/opt/s2mirror/bin/pip", "install", "--quiet", "--no-index", "--find-links", "/wheels")
@@ -53,7 +53,7 @@ def _install(machine: Machine, wheels: Path) -> None:
 
 
 def own_lines(seen: dict[str, Any]) -> list[str]:
-    """Return what the daemon itself wrote to the journal once it was configured."""
+    """Return the daemon's own lines in the journal."""
     said = [it["MESSAGE"] for it in seen["journal"] if it["SYSLOG_IDENTIFIER"] == "s2mirror"]
     return [line for line in said if not line.startswith("s2mirror: ")]
 

@@ -1,4 +1,4 @@
-"""The container image: what its recipe promises to whoever runs it."""
+"""The Dockerfile: the promises to users of the image."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ def hadolint() -> str | None:
 
 
 def last(name: str) -> str:
-    """Return what the runtime stage says last in instruction *name*."""
+    """Return the last value of instruction *name* in the runtime stage."""
     return [rest for word, rest in instructions(DOCKERFILE.read_text()) if word == name][-1]
 
 

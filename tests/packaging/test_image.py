@@ -1,4 +1,4 @@
-"""The real image: built, shut in as compose.yaml does it, and run against a sandbox."""
+"""The real image: built, restricted as in compose.yaml, and run against a sandbox."""
 
 import os
 import shutil
@@ -118,7 +118,7 @@ class Service:
         return self.inside("s2mirror", *words, "--config=/config/s2mirror.toml")
 
     def stop(self) -> tuple[str, float]:
-        """Stop it by the image's own signal; return its exit status, and the seconds it took."""
+        """Stop the container by the image's stop signal; return its exit status and the seconds."""
         begin = time.monotonic()
         self._engine.do("stop", "--time=60", "daemon")
         seconds = time.monotonic() - begin

@@ -1,4 +1,4 @@
-"""What a user installs from is the user's choice: no file of ours names a package index."""
+"""The package index is the user's choice: no file of the project names one."""
 
 import re
 import tomllib
@@ -42,7 +42,7 @@ def test_every_dependency_is_pinned() -> None:
 
 
 def asked_for() -> set[str]:
-    """Return what pyproject.toml depends on, extras too, without versions."""
+    """Return the dependencies in pyproject.toml, with extras and without versions."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     return {normal(re.split(r"[^A-Za-z0-9._-]", requirement)[0]) for requirement in asked}
@@ -55,5 +55,5 @@ def constraints() -> list[str]:
 
 
 def normal(name: str) -> str:
-    """Return a distribution's *name* as the index compares it (PEP 503)."""
+    """Return a distribution's normalized *name* (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()

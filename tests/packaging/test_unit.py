@@ -1,4 +1,4 @@
-"""The systemd unit: systemd itself finds no fault with it, and it gives little away."""
+"""The systemd unit: systemd finds no fault in it, and it grants few rights."""
 
 import re
 import shutil
@@ -24,7 +24,7 @@ def analyze(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def installed(folder: Path, unit: str) -> Path:
-    """Write *unit* as it would be where its program is installed."""
+    """Write *unit* as on a machine where its program is installed."""
     stub = folder / "s2mirror"
     stub.write_text("#!/bin/sh\n")
     stub.chmod(0o755)

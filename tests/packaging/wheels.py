@@ -1,4 +1,4 @@
-"""Wheels of this checkout and of all that it needs, as a user would install them elsewhere."""
+"""Wheels of this checkout and of its dependencies, for installation on another machine."""
 
 import subprocess
 import sys
@@ -9,7 +9,8 @@ from installing import CannotInstall
 
 
 def make_wheels(folder: Path, *, extra: str = "sandbox") -> Path:
-    """Fill *folder* with wheels of s2mirror and of what *extra* needs, and of the build tool."""
+    """Fill *folder* with wheels of s2mirror, of the dependencies of *extra*, and of the build
+    tool."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "wheel"]
     wanted = [f"{ROOT}[{extra}]", "hatchling"]
     done = subprocess.run(

@@ -61,4 +61,4 @@ SMALL_BOXES = st.builds(
     st.integers(1, 4),
     st.integers(1, 4),
 )
-"""Boxes on a coarse grid, so that they often touch, overlap and contain each other."""
+"""Boxes on a coarse grid, which often touch, overlap and contain each other."""

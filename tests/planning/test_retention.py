@@ -36,7 +36,7 @@ def plan(
 
 
 def pruned(found: PrunePlan) -> list[LedgerEntry]:
-    """Return what goes because its areas let it go."""
+    """Return the products that their areas release."""
     return [removal.entry for removal in found.removals if removal.event is Event.PRUNE]
 
 

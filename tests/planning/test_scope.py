@@ -153,7 +153,7 @@ def test_areas_decide_independently(found: Product, areas: list[WatchArea]) -> N
 
 
 def _percent_of_boxes(wanted: WatchArea, found: Product) -> float:
-    """Reckon the overlap of two boxes without the code under test's geometry."""
+    """Compute the overlap of two boxes without the code under test."""
     west, south, east, north = wanted.geometry.bounds
     left, low, right, high = unpack(found.footprint_wkb).bounds
     width = max(0.0, min(east, right) - max(west, left))

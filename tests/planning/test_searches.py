@@ -214,7 +214,7 @@ STARS = st.builds(
     ),
     st.integers(-150, 150),
     st.integers(-60, 60),
-    # A few spikes, repeated beyond what a request may hold.
+    # A few spikes, repeated beyond the size of a request.
     st.lists(st.integers(1, 9), min_size=3, max_size=9).map(
         lambda radii: radii * (600 // len(radii))
     ),

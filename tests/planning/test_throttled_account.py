@@ -47,7 +47,7 @@ def test_doubtful_cases_are_no_throttling(rate: float, hours: Hours, seconds: fl
 
 
 def slow_hours(spent: int) -> Hours:
-    """Return hours that add up to *spent* bytes, none of them faster than a slow account."""
+    """Return hours with *spent* bytes in total, none of them faster than a slow account."""
     return [(NOW - HOUR * (n % 700), spent // 1350) for n in range(1350)]
 
 

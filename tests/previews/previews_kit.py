@@ -1,4 +1,4 @@
-"""Tokens and previews on a sandbox, with a clock that a test may turn."""
+"""Tokens and previews on a sandbox, with a clock that tests set."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from s2mirror.stop import StopFlag
 
 
 class Clock:
-    """A clock that stands still until a test turns it."""
+    """A clock that changes only when a test sets it."""
 
     def __init__(self, moment: datetime = NOW) -> None:
         self.moment = moment
@@ -29,7 +29,7 @@ class Clock:
 
 
 class Hurried(StopFlag):
-    """A stop flag on which nobody waits: it writes down how long they would have."""
+    """A stop flag that records the requested waits, and does not wait."""
 
     def __init__(self) -> None:
         super().__init__()

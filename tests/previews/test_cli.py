@@ -28,7 +28,7 @@ SMALL = ("--width", "90", "--height", "60")
 
 @dataclass(frozen=True)
 class Preview:
-    """The command within a test's own process, which is quick."""
+    """The command within the test's own process, which is fast."""
 
     kit: Kit
     capsys: pytest.CaptureFixture[str]

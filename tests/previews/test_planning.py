@@ -1,4 +1,4 @@
-"""Where a preview lies, in how many parts it is drawn, and what it will cost."""
+"""The extents, parts and estimated cost of previews."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -177,7 +177,7 @@ def test_single_visible_pixel_is_not_empty() -> None:
 
 
 def png(width: int, height: int, *, pixels: bytes, interlaced: bool = False) -> bytes:
-    """Return a PNG of four bands that says what it likes of itself."""
+    """Return a PNG of four bands, whose header need not match its pixels."""
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, interlaced)),
         (b"IDAT", zlib.compress(pixels)),
@@ -205,7 +205,7 @@ def test_tiff_is_empty_by_its_alpha_band(*, alpha: int, empty: bool) -> None:
 
 
 class Leaving(StopFlag):
-    """A stop flag that is set while somebody waits."""
+    """A stop flag that is set during a wait."""
 
     def wait(self, timeout_seconds: float) -> bool:  # noqa: ARG002 - as the flag has it
         self.set()
@@ -285,7 +285,7 @@ def test_every_command_respects_the_token_endpoints_retry_after(
 
 
 def command(sandbox: Sandbox, folder: Path, clock: Clock) -> BackoffRenderer:
-    """Return a painter as a new process makes one: only the ledger is there from before."""
+    """Return a renderer as in a new process: only the ledger has earlier state."""
     return BackoffRenderer(hub(sandbox, folder), open_ledger(folder / "ledger.sqlite"), clock.now)
 
 

@@ -1,4 +1,4 @@
-"""Previews beside the main job: they come by themselves, and hold nothing up."""
+"""Previews beside the main job: they are made automatically, and delay nothing."""
 
 import io
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def asked(kit: Kit) -> int:
 
 
 def timeless(kit: Kit) -> Mirror:
-    """Open the mirror with a clock that stands still: no month ends."""
+    """Open the mirror with a constant clock, so that no month ends."""
     moment = utc_now()
     return replace(kit.mirror(), now=lambda: moment)
 
@@ -52,7 +52,7 @@ def tile_bounds() -> tuple[int, int, int, int]:
 
 @pytest.fixture
 def image(kit: Kit) -> Kit:
-    """Return a kit whose previews are drawn."""
+    """Return a kit whose previews are rendered."""
     kit.sections["preview"] = DRAWN
     return kit
 
@@ -104,7 +104,7 @@ def test_product_without_quicklook_is_archived(kit: Kit) -> None:
 
 
 def real_tci() -> bytes:
-    """Return a small JPEG 2000 that lies where its tile does, as the band of a product."""
+    """Return a small JPEG 2000 at the position of its tile, like the band of a product."""
     west, south, east, north = tile_bounds()
     pixels = np.zeros((3, 366, 366), dtype="uint8")
     pixels[0, :, :183], pixels[1, :183, :], pixels[2] = 200, 120, 40
@@ -197,7 +197,7 @@ def test_monthly_allowance_defers_the_remaining_previews(
 ) -> None:
     image.sections["preview"] = DRAWN + "monthly_units = 0.05"
     image.sandbox.publish([tiny(day=day) for day in (12, 17, 22, 27)])
-    # Not at the end of a month, lest the next be there in some minutes.
+    # Not at the end of a month, as the next one could start during the test.
     days = (40 - utc_now().day) % 31
     mirror = image.later(days=days)
     result = image.cycle(mirror)

@@ -167,7 +167,7 @@ def test_refusal_names_credential_and_dashboard(
 def test_client_authenticates_by_body_or_basic_header(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, in_body: bool
 ) -> None:
-    # What breaks careless encoders.
+    # Characters that a careless encoder would break.
     monkeypatch.setattr(sandbox.identity, "client_secret", "a+b c%/=ü")
     got = tokens(sandbox, tmp_path, in_body=in_body).token(STOP)
     assert sandbox.identity.is_valid(got)

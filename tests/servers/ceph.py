@@ -1,4 +1,4 @@
-"""A real S3 store: Ceph's RADOS Gateway over a cluster of one, as CDSE's own store is."""
+"""A real S3 store: Ceph's RADOS Gateway, which CDSE runs too, over a cluster of one."""
 
 import re
 import secrets
@@ -28,7 +28,7 @@ UPLOADS_AT_ONCE = 8
 REQUEST_SECONDS = 60
 _MARK: Final = "settled-"
 
-# The gateway's log has a line when a request has come, and one when it is over.
+# The gateway's log has a line for the start and one for the end of a request.
 _BEGUN: Final = "starting new request req="
 _OVER: Final = "beast: 0x"
 # The latter: … "GET /eodata/KEY HTTP/1.1" 206 99995 - "AGENT" bytes=5- latency=…
@@ -40,7 +40,7 @@ _ANSWERED: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """One request as the gateway's own log has it."""
+    """One request in the gateway's own log."""
 
     method: str
     key: str
@@ -71,11 +71,11 @@ class CephStore:
 
     @property
     def endpoint(self) -> str:
-        """The URL of the store; it stays the same over a restart."""
+        """The URL of the store; a restart does not change it."""
         return f"http://{LOOPBACK}:{self._port}"
 
     def client(self, **credentials: str) -> "S3Client":
-        """Return a boto3 client that never retries, with the user's keys unless told others."""
+        """Return a boto3 client that never retries, by default with the user's keys."""
         keys = {
             "aws_access_key_id": self.access_key,
             "aws_secret_access_key": self.secret_key,
@@ -116,22 +116,22 @@ class CephStore:
                 self._s3.delete_objects(Bucket=BUCKET, Delete={"Objects": keys, "Quiet": True})
 
     def suspend(self) -> None:
-        """Lock the user out: every request answers 403 UserSuspended."""
+        """Suspend the user: every request is answered with 403 UserSuspended."""
         self._admin("user", "suspend")
 
     def enable(self) -> None:
-        """Let the suspended user in again."""
+        """Enable the suspended user."""
         self._admin("user", "enable")
 
     def add_key(self, pair: tuple[str, str] | None = None) -> tuple[str, str]:
-        """Give the user one more key pair, this one or a new one; return it."""
+        """Add a key pair of the user, this one or a new one; return it."""
         access_key, secret_key = pair or (secrets.token_hex(10).upper(), secrets.token_urlsafe(30))
         given = ("--access-key", access_key, "--secret-key", secret_key)
         self._admin("key", "create", "--key-type", "s3", *given)
         return access_key, secret_key
 
     def remove_key(self, access_key: str) -> None:
-        """Take a key pair away: it is unknown from now on."""
+        """Remove a key pair, which is then unknown."""
         self._admin("key", "rm", "--key-type", "s3", "--access-key", access_key)
 
     def answered(self) -> list[Answered]:
@@ -141,7 +141,7 @@ class CephStore:
         return [it for it in found if not it.key.startswith(_MARK)]
 
     def forget(self) -> None:
-        """Begin a new record of requests."""
+        """Start a new record of requests."""
         self._settle()
         self._forgotten_bytes = self._gateway.log.stat().st_size
 
@@ -151,9 +151,9 @@ class CephStore:
             return log.read().decode(errors="replace")
 
     def _settle(self) -> None:
-        """Wait until the log tells of the end of every request that was begun.
+        """Wait until the log has the end of every request that was begun.
 
-        It is written behind the answers. What was begun before this mark stands before it.
+        The log is written after the responses. Earlier requests are logged before this mark.
         """
         mark = f"{_MARK}{uuid.uuid4().hex}"
         with closing(HTTPConnection(LOOPBACK, self._port, timeout=REQUEST_SECONDS)) as asking:
@@ -167,13 +167,13 @@ class CephStore:
         self._gateway.wait_until(settled)
 
     def restart(self, *, max_concurrent_requests: int | None = None) -> None:
-        """Start the gateway anew; a request beyond the limit answers 503 SlowDown."""
+        """Restart the gateway; a request beyond the limit is answered with 503 SlowDown."""
         self._gateway.stop()
         self._started_at_byte = self._gateway.log.stat().st_size
         self._gateway = self._start(max_concurrent_requests)
 
     def _start(self, max_concurrent_requests: int | None = None) -> Daemon:
-        # Without tcp_nodelay every small answer waits 40 ms for the client's ACK.
+        # Without tcp_nodelay, every small response waits 40 ms for the client's ACK.
         listen = f"beast endpoint={LOOPBACK}:{self._port} tcp_nodelay=1"
         limit = max_concurrent_requests
         gateway = self._cluster.start(

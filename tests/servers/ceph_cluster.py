@@ -1,4 +1,4 @@
-"""A Ceph cluster of one: a monitor, a manager and one OSD that keeps its objects in a file."""
+"""A Ceph cluster of one: a monitor, a manager and an OSD that stores its objects in a file."""
 
 import uuid
 from contextlib import ExitStack
@@ -9,9 +9,9 @@ from typing import Self
 
 from daemons import LOOPBACK, Daemon, free_port, listens, run
 
-DISK_BYTES = 8 << 30  # a sparse file: it takes only as much room as is written
+DISK_BYTES = 8 << 30  # a sparse file, which uses only the space that is written
 
-# The keys live as long as the folder, and every daemon finds its own in the one keyring.
+# The keys are valid as long as the folder exists; every daemon reads its key in the one keyring.
 CONFIG = """\
 [global]
 fsid = {fsid}
@@ -94,7 +94,8 @@ class Cluster:
         return run([program, "--conf", self._config, *words], cwd=self._folder)
 
     def start(self, program: str, *words: str) -> Daemon:
-        """Start one of Ceph's daemons; it is stopped before all that were started earlier."""
+        """Start one of Ceph's daemons; it is stopped before all daemons that were started
+        earlier."""
         command = [program, "--conf", self._config, "--foreground", *words]
         daemon = Daemon(command, log=self._folder / f"{program}.log")
         self._started.callback(daemon.stop)

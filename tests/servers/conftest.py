@@ -1,4 +1,4 @@
-"""Servers that nobody of us wrote, one of each for the whole run."""
+"""Independent servers, one of each for the whole run."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -53,7 +53,7 @@ def _enter(stack: ExitStack, running: AbstractContextManager[Server]) -> Server:
 
 
 def _verdict(reason: str) -> BaseException:
-    # A server that is there and does not start is an error; only its absence may skip.
+    # An installed server that does not start is an error; only a missing one skips tests.
     if os.environ.get(MUST_HAVE) == "1":
         return pytest.fail.Exception(reason, pytrace=False)
     return pytest.skip.Exception(f"{reason} ({MUST_HAVE}=1 makes this a failure)")

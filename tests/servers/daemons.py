@@ -1,8 +1,8 @@
-"""Foreign servers for the length of a test run, and nothing of them afterwards.
+"""Independent servers for one test run, which leave nothing behind.
 
 Every server runs under ``setpriv --pdeathsig``: when the tests die, even by SIGKILL, the kernel
-kills it too (to the kernel that is the thread which started it: start servers from the main one).
-Its folder is removed by ``warden.py``, which outlives both.
+kills it too (for the kernel, that is the thread which started it: start servers from the main
+thread). Its folder is removed by ``warden.py``, which outlives both.
 """
 
 import os
@@ -22,15 +22,15 @@ LOOPBACK = "127.0.0.1"
 WARDEN = Path(__file__).with_name("warden.py")
 LOG_TAIL_CHARACTERS = 3000
 PORTS: Final = range(15_000, 30_000)
-"""None that the kernel lends to whoever connects to something just now."""
+"""Outside the kernel's range of ephemeral ports."""
 
 
 class ServerBroken(Exception):
-    """A server was installed but does not do its work. The message holds what it said."""
+    """A server is installed but does not work. The message has its output."""
 
 
 class Daemon:
-    """One server process; it is told to stop politely first."""
+    """One server process, which is first asked to stop."""
 
     def __init__(
         self,
@@ -52,11 +52,11 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C goes to the tests, which stop us in order
+                start_new_session=True,  # Ctrl-C is for the tests, which stop the servers
             )
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float = 180) -> None:
-        """Return as soon as *ready* says so; raise when the server ends or the time is up."""
+        """Return as soon as *ready* is true; raise if the server ends or the time is over."""
         give_up_at = time.monotonic() + seconds
         while not ready():
             if self._process.poll() is not None:
@@ -92,7 +92,7 @@ def run(
     user: str | None = None,
     seconds: float = 300,
 ) -> str:
-    """Run a server's own tool to its end and return what it printed; raise if it failed."""
+    """Run a server's own tool to its end and return its output; raise if it failed."""
     done = subprocess.run(
         [*_tether(signal.SIGKILL, user), *map(str, command)],
         cwd=cwd,
@@ -111,7 +111,7 @@ def run(
 
 @contextmanager
 def swept_folder(prefix: str) -> Iterator[Path]:
-    """Lend a folder that other users may enter and that is gone afterwards, even after a kill."""
+    """Yield a folder that other users may enter, and that is removed even after a kill."""
     folder = Path(tempfile.mkdtemp(prefix=prefix))
     folder.chmod(0o755)  # the user postgres must be able to reach its data
     warden = subprocess.Popen(
@@ -123,7 +123,7 @@ def swept_folder(prefix: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        warden.communicate()  # closes its standard input, which is what it waits for
+        warden.communicate()  # closes its standard input, for which it waits
 
 
 def free_port() -> int:
@@ -136,6 +136,6 @@ def free_port() -> int:
 
 
 def listens(port: int) -> bool:
-    """Whether somebody accepts connections on this loopback port."""
+    """Return whether a process accepts connections on this loopback port."""
     with socket.socket() as probe:
         return probe.connect_ex((LOOPBACK, port)) == 0

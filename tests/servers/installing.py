@@ -1,4 +1,4 @@
-"""Getting the servers: Debian packages, and a virtualenv of their own for Python ones.
+"""Installation of the servers: Debian packages, and a separate virtualenv for Python ones.
 
 Both are kept for the next run. Nothing is installed twice.
 """
@@ -15,11 +15,11 @@ from pathlib import Path
 
 
 class CannotInstall(Exception):
-    """A server is not to be had on this machine. The message says what to do by hand."""
+    """A server cannot be installed on this machine. The message says what to do by hand."""
 
 
 def cache_folder() -> Path:
-    """Return the folder, kept from run to run, for what is slow to install."""
+    """Return the folder for slow installations, which is kept for later runs."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(cache) / "s2mirror-tests"
     folder.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ def cache_folder() -> Path:
 
 
 def ensure_packages(packages: Sequence[str]) -> None:
-    """Have Debian *packages* on this machine; install what is missing when we are root."""
+    """Install missing Debian *packages*, if this process is root."""
     with _one_at_a_time():
         missing = [package for package in packages if not _is_installed(package)]
         if missing:
@@ -44,7 +44,7 @@ def ensure_virtualenv(name: str, requirements: Path) -> Path:
         if not built.exists() or built.read_text() != stamp:
             _do([sys.executable, "-m", "venv", "--clear", folder])
             _do([python, "-m", "pip", "install", "--quiet", "--requirement", requirements])
-            built.write_text(stamp)  # last, so that half a virtualenv is never taken for whole
+            built.write_text(stamp)  # last, so that a partial virtualenv is never used
     return python
 
 
@@ -88,7 +88,7 @@ def _do(command: Sequence[str | Path]) -> None:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    # Test workers run side by side; two installers in one folder would spoil it.
+    # Test workers run at the same time; two installers in one folder would damage it.
     with (cache_folder() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

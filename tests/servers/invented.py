@@ -1,4 +1,4 @@
-"""STAC items in the shape that CDSE serves, about products that never were."""
+"""STAC items in CDSE's form, for products that do not exist."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -25,7 +25,7 @@ def collection() -> dict[str, Any]:
 
 
 def item(day: int = 1, *, tile: str = "32TMT", published: datetime | None = None) -> dict[str, Any]:
-    """Describe the product sensed on one day of May 2026, listed by noon unless said otherwise."""
+    """Return an item of a product sensed on one day of May 2026, by default listed at noon."""
     name = f"S2C_MSIL2A_202605{day:02d}T102601_N0512_R108_T{tile}_202605{day:02d}T160005"
     north, south, west, east = NORTH_SOUTH_WEST_EAST
     ring = [[west, north], [west, south], [east, south], [east, north], [west, north]]

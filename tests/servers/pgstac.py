@@ -22,8 +22,8 @@ REQUIREMENTS = HERE / "pgstac-requirements.txt"
 QUERYABLES = HERE / "pgstac-queryables.json"
 PAGE_SECONDS = 60
 
-# Everything here is thrown away, so nothing has to survive a crash of the machine. The shared
-# memory lies in the data folder, because a killed PostgreSQL leaves it behind in /dev/shm.
+# Everything here is temporary, so nothing has to survive a crash of the machine. The shared memory
+# is in the data folder, because a killed PostgreSQL leaves it behind in /dev/shm.
 POSTGRES_SETTINGS = (
     "fsync=off",
     "synchronous_commit=off",
@@ -37,15 +37,15 @@ Json = Mapping[str, Any]
 
 
 class PgStac:
-    """The running API at ``url``. Collections and items are STAC JSON, given as they are."""
+    """The running API at ``url``. Collections and items are STAC JSON, stored without changes."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._http = requests.Session()
-        self._http.trust_env = False  # a proxy has no business between us and loopback
+        self._http.trust_env = False  # no proxy for loopback
 
     def load(self, collections: Iterable[Json], items: Iterable[Json]) -> None:
-        """Publish collections and items; what is there already is replaced."""
+        """Publish collections and items; existing ones are replaced."""
         for collection in collections:
             self._put_collection(collection)
         in_order = sorted(items, key=itemgetter("collection"))
@@ -57,7 +57,7 @@ class PgStac:
         self._send("DELETE", f"collections/{item['collection']}/items/{item['id']}")
 
     def clear(self) -> None:
-        """Withdraw everything, so that the next test starts from nothing."""
+        """Withdraw everything, so that the next test starts without items."""
         for collection in self._send("GET", "collections").json()["collections"]:
             self._send("DELETE", f"collections/{collection['id']}")
 
@@ -69,10 +69,10 @@ class PgStac:
             self._send("PUT", f"collections/{collection['id']}", collection)
 
     def _put_items(self, collection: str, items: list[Json]) -> None:
-        # The bulk road stores the JSON as it comes; the other one writes its times anew.
+        # The bulk upload stores the JSON unchanged; the other one rewrites its times.
         body = {"items": {item["id"]: item for item in items}, "method": "upsert"}
         answer = self._send("POST", f"collections/{collection}/bulk_items", body)
-        refused = answer.json()["errors"]  # said with status 200
+        refused = answer.json()["errors"]  # errors have status 200
         if refused:
             raise requests.HTTPError(f"pgstac refused items of {collection}: {refused}")
 
@@ -158,8 +158,9 @@ def _start_api(
         log=folder / "api.log",
         env={
             **connection,
-            "USE_API_HYDRATE": "TRUE",  # five times as fast as putting items together in SQL
-            # CDSE serves pgstac's "not here" mark in `storage:refs` of old items; so do we.
+            "USE_API_HYDRATE": "TRUE",  # five times as fast as composing items in SQL
+            # CDSE serves pgstac's "absent" value in `storage:refs` of old items; so does this
+            # server.
             "EXCLUDE_HYDRATE_MARKERS": "FALSE",
             "ENABLE_TRANSACTIONS_EXTENSIONS": "TRUE",
         },

@@ -1,4 +1,4 @@
-"""The real servers under the names that the sandbox has, so that one kit can use either."""
+"""The real servers with the attributes of the sandbox, so that one kit can use either."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,22 +40,22 @@ class Services:
         self.list(*products)
 
     def store(self, *products: SandboxProduct) -> None:
-        """Put products into the store alone."""
+        """Put products into the store only."""
         self.put(*products)
         self.ceph.forget()
 
     def put(self, *products: SandboxProduct) -> None:
-        """Put products into the store, even while somebody has not read an answer to its end."""
+        """Put products into the store, also while a client reads a response."""
         for product in products:
             self.ceph.load(product.keys.items())
 
     def list(self, *products: SandboxProduct) -> None:
-        """Put products into the catalog alone."""
+        """Put products into the catalog only."""
         collections = [invented.collection() | {"id": name} for name in COLLECTIONS]
         self.pgstac.load(collections, [product.item for product in products])
 
     def clear(self) -> None:
-        """Take everything out of both."""
+        """Delete everything from both."""
         self.pgstac.clear()
         self.ceph.clear()
         self.ceph.forget()
@@ -63,6 +63,6 @@ class Services:
 
 @contextmanager
 def running_feed() -> Iterator[str]:
-    """Serve an empty feed of deleted products, which no server of others has; yield its URL."""
+    """Serve an empty feed of deleted products, which no independent server has; yield its URL."""
     with loop_thread() as loop, served(loop, ODataService().app()) as port:
         yield f"http://127.0.0.1:{port}{ODATA_PATH}"

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.servers
 
 
 class PgStacFixture:
-    """pgstac, three items on a page, with methods to put content into it."""
+    """pgstac, three items on a page, with methods that add content."""
 
     def __init__(self, pgstac: PgStac) -> None:
         options = StacOptions(url=f"{pgstac.url}/", bucket="eodata", page_size=3, tries=1)
@@ -45,7 +45,7 @@ class TestPgStac(CatalogContract):
 
 
 class CephFixture:
-    """A bucket of Ceph RGW, with methods to put content into it."""
+    """A bucket of Ceph RGW, with methods that add content."""
 
     def __init__(self, ceph: CephStore) -> None:
         self._ceph = ceph

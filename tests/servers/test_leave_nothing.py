@@ -1,4 +1,4 @@
-"""Servers for tests keep to this machine, and neither they nor their folders outlive the tests."""
+"""Test servers listen on loopback only, and neither they nor their folders outlive the tests."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.servers
 PATIENCE_SECONDS = 150
 LISTENS = "0A"
 LOOPBACK_HEX = ("0100007F", "00000000000000000000000001000000")
-# What a shell runs in the background ignores SIGINT, and so would everything below it.
+# Background processes of a shell ignore SIGINT, and so would their child processes.
 TEST_RUN = """
 import signal, time
 from daemons import Daemon, swept_folder
@@ -52,14 +52,14 @@ def sockets_open_to_others() -> set[str]:
 
 
 def sockets_of_servers() -> set[str]:
-    """Return the sockets of every process that works in a folder of ours."""
+    """Return the sockets of every process whose folder is one of these tests'."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if "/s2mirror-" in str((process / "cwd").readlink()):
                 found |= {str(descriptor.readlink()) for descriptor in (process / "fd").iterdir()}
         except OSError:
-            continue  # ended in the meantime, or not ours to look at
+            continue  # ended meanwhile, or not readable
     return {target for target in found if target.startswith("socket:")}
 
 

@@ -1,4 +1,4 @@
-"""The main job, unchanged, against servers that nobody of us wrote: what CDSE itself runs."""
+"""The main job against independent servers, the software that CDSE runs."""
 
 import json
 import os
@@ -25,7 +25,7 @@ LISTED_AT = datetime(2026, 5, 28, 6, 30, 15, 217000, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 PATIENCE_SECONDS = 180
 BIG = 0.05
-# Half a minute for such a product: long enough under way to be caught there.
+# Such a product takes half a minute, long enough for a test to interrupt it.
 SLOW = 'timetable = ["00:00-24:00 2 MB/s"]'
 IMPATIENT = {"download": 'backoff = "1 s"\nbackoff_cap = "1 s"'}
 WHOLE_WORLD = """
@@ -47,7 +47,7 @@ def ids(*products: SandboxProduct) -> list[str]:
 
 
 def run_quietly(kit: Kit, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command that must end well and have nothing to complain of."""
+    """Run a command that must succeed without a warning."""
     done = kit.run(*arguments)
     assert (done.returncode, done.stderr) == (0, ""), done
     return done
@@ -59,7 +59,7 @@ def sync(kit: Kit) -> dict[str, Any]:
 
 
 def assert_current(kit: Kit, *products: SandboxProduct) -> None:
-    """Assert by commands alone that just these are held, whole, and nothing is left to fetch."""
+    """Assert by commands only that exactly these products are held, and none is missing."""
     held = {found["id"]: found["state"] for found in kit.json("list")}
     assert held == {product.id: "archived" for product in products}
     run_quietly(kit, "audit", "--online")
@@ -67,7 +67,7 @@ def assert_current(kit: Kit, *products: SandboxProduct) -> None:
 
 
 def sync_until_current(kit: Kit) -> int:
-    """Sync again and again, as the daemon would; return how often it took."""
+    """Sync repeatedly, as the daemon would; return the number of syncs."""
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     tries = 1
     while (done := kit.run("sync", "--json")).returncode:
@@ -78,13 +78,13 @@ def sync_until_current(kit: Kit) -> int:
 
 
 def reasons(kit: Kit, product: SandboxProduct) -> str:
-    """Return why the product was tried again, all in one text."""
+    """Return the reasons why the product was tried again, in one text."""
     return "\n".join(step["reason"] or "" for step in kit.json("show", product.id)["history"])
 
 
 @dataclass(frozen=True)
 class Caught:
-    """A sync that stands still in mid-download."""
+    """A sync that is paused during a download."""
 
     process: subprocess.Popen[str]
     path: str
@@ -92,7 +92,7 @@ class Caught:
     complete: frozenset[str]
 
     def end(self, how: signal.Signals) -> int:
-        """Send a signal, then let it go on; return its exit status."""
+        """Send a signal, then continue the process; return its exit status."""
         self.process.send_signal(how)
         self.process.send_signal(signal.SIGCONT)
         self.process.communicate(timeout=PATIENCE_SECONDS)
@@ -101,7 +101,7 @@ class Caught:
 
 @contextmanager
 def caught_downloading(kit: Kit, product: SandboxProduct) -> Iterator[Caught]:
-    """Start a slow sync and freeze it while some band of *product* is there in part."""
+    """Start a slow sync, and pause it while some band of *product* is partly downloaded."""
     stage = Archive(kit.archive).stage(product.id)
     swift = kit.sections.get("download", "")
     kit.sections["download"] = f"{swift}\n{SLOW}"
@@ -123,7 +123,7 @@ def caught_downloading(kit: Kit, product: SandboxProduct) -> Iterator[Caught]:
 
 
 def begun(stage: Stage) -> dict[str, int]:
-    """Return how many bytes there are of each band that has begun: no digest proves other files."""
+    """Return the bytes of each partly downloaded band; other files have no digest."""
     return {path: n for path, n in stage.partial_files().items() if n and path.endswith(".jp2")}
 
 
@@ -168,7 +168,7 @@ def test_later_sync_downloads_only_new_and_reprocessed_products(
 
 def test_small_pages_lose_no_product_with_equal_times(kit: Kit, services: Services) -> None:
     kit.sections |= {"catalog": "page_size = 2", "supersede": 'policy = "all"'}
-    # Versions of one image, listed at one moment: every page ends within a tie.
+    # Versions of one image, listed at the same time: every page ends within a tie.
     products = [
         small(22, processed_at=SENSED_AT.replace(day=23, minute=minute), published_at=LISTED_AT)
         for minute in range(7)
@@ -190,7 +190,7 @@ def test_watermark_includes_ties_and_microseconds(kit: Kit, services: Services) 
     earlier = small(23, published_at=LISTED_AT - MICROSECOND)
     services.publish(tie, later, earlier)
     assert sorted(sync(kit)["new"]) == ids(tie, later)
-    # What the overlap is for: a product listed late, under a stamp already passed.
+    # The purpose of the overlap: a product that is listed late, with an earlier publication time.
     kit.sections["catalog"] = 'overlap = "1 s"'
     assert sync(kit)["new"] == [earlier.id]
     assert_current(kit, first, tie, later, earlier)

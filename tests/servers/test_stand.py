@@ -1,4 +1,4 @@
-"""The servers behave as the mirror's main job will need them to, and as CDSE's own do."""
+"""The servers behave as the main job requires, and as CDSE's servers do."""
 
 import json
 import os
@@ -102,10 +102,10 @@ def test_filter_on_published_finds_newer_items(catalog: PgStac, instant: object)
     assert found == {invented.item(day)["id"] for day in (5, 6, 7)}
 
 
-# pystac-client knows only version 1.0 of the sort extension by name; it sorts all the same.
+# pystac-client recognizes only version 1.0 of the sort extension, and sorts nevertheless.
 @pytest.mark.filterwarnings("ignore:Server does not conform to SORT")
 def test_search_sorts_by_published_with_opaque_page_tokens(catalog: PgStac) -> None:
-    # Sensed in one order, listed in the other, as a late product is.
+    # Sensed in one order and listed in the other, like a late product.
     items = [
         invented.item(day, published=datetime(2026, 6, 30 - day, tzinfo=UTC)) for day in range(1, 8)
     ]
@@ -175,7 +175,7 @@ def test_suspended_user_is_refused_until_enabled(store: CephStore) -> None:
 
 
 def test_request_beyond_the_limit_gets_slow_down(store: CephStore) -> None:
-    big = {"Bucket": store.bucket, "Key": "big"}  # too big for the buffers of an unread answer
+    big = {"Bucket": store.bucket, "Key": "big"}  # larger than the buffers of an unread response
     store.put("big", bytes(64 * MEBIBYTE))
     store.restart(max_concurrent_requests=4)
     try:

@@ -1,4 +1,4 @@
-"""How a real Ceph gateway refuses, and what the mirror makes of it."""
+"""The refusals of a real Ceph gateway, and their effect on the mirror."""
 
 import subprocess
 from pathlib import Path

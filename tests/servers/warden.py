@@ -1,4 +1,4 @@
-"""Remove a folder once the process that holds our standard input is gone, however it went."""
+"""Remove a folder once the process that has the other end of standard input has ended."""
 
 import shutil
 import sys
@@ -9,10 +9,10 @@ PATIENCE_SECONDS = 120
 
 
 def main(folder: Path) -> int:
-    """Wait for the end of standard input, then remove *folder*; 0 when it is gone."""
+    """Wait for the end of standard input, then remove *folder*; return 0 if it is removed."""
     sys.stdin.read()
     give_up_at = time.monotonic() + PATIENCE_SECONDS
-    # A daemon that is just dying may still write a last file, so once is not enough.
+    # A daemon that is ending may still write a file, so this repeats the removal.
     while folder.exists() and time.monotonic() < give_up_at:
         shutil.rmtree(folder, ignore_errors=True)
         time.sleep(0.05)
