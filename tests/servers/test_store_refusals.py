@@ -1,4 +1,4 @@
-"""The refusals of a real Ceph gateway, and their effect on the mirror."""
+"""Requests that a real Ceph gateway refuses, and their effect on the mirror."""
 
 import subprocess
 from pathlib import Path
