@@ -235,9 +235,10 @@ def geoparquet(folder: Path) -> None:
     wall, cpu = time.monotonic(), time.process_time()
     summaries = ledger.archived_products.summaries(ArchiveQuery(collections=("sentinel-2-l2a",)))
     links = [collection_link("sentinel-2-l2a", folder, "")]
-    count = write_geoparquet(
-        path, "sentinel-2-l2a", summaries, root=folder, bucket="eodata", links=links
-    )
+    with path.open("wb") as file:
+        count = write_geoparquet(
+            file, "sentinel-2-l2a", summaries, root=folder, bucket="eodata", links=links
+        )
     wall, cpu = time.monotonic() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     print(

@@ -1,7 +1,7 @@
 """Digests in CDSE's formats: the manifest's ``checksumName`` and STAC's multihash."""
 
 import hashlib
-from typing import Final, Protocol
+from typing import IO, Final, Protocol
 
 from s2mirror.errors import IntegrityError
 from s2mirror.model import Digest
@@ -10,6 +10,7 @@ _HASHLIB_NAMES: Final = {"MD5": "md5", "SHA3-256": "sha3_256", "SHA3_256": "sha3
 _BY_HEX_DIGITS: Final = {32: "md5", 64: "sha3_256"}
 _MULTIHASH_CODES: Final = {"md5": "d50110", "sha3_256": "1620"}
 _MULTIHASH_HEADS: Final = ("d50110", "d50120", "1620", "1610")
+_READ_BYTES: Final = 1024 * 1024
 COMPUTED: Final = "sha3_256"
 """The algorithm for files without a digest in the manifest."""
 
@@ -65,6 +66,12 @@ def multihash(digest: Digest) -> str:
 def new_hasher(algorithm: str) -> "hashlib._Hash":
     """Return a new hashlib object. MD5 protects against accidents here, not against attackers."""
     return hashlib.new(algorithm, usedforsecurity=False)
+
+
+def hash_all(file: IO[bytes], hasher: Hasher) -> None:
+    """Feed every remaining byte of *file* to *hasher*."""
+    while chunk := file.read(_READ_BYTES):
+        hasher.update(chunk)
 
 
 def _is_hex(text: str) -> bool:

@@ -1,9 +1,8 @@
 """The interfaces of the services, files and progress displays that the steps use."""
 
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from datetime import datetime
-from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from s2mirror.model import CatalogQuery, Deletion, Listing, Page, Product, RemoteFile
 from s2mirror.preview_model import RenderedImage, RenderRequest
@@ -79,14 +78,26 @@ class PreviewRenderer(Protocol):
         """Return the requested image and its cost."""
 
 
+class ProductFiles(Protocol):
+    """The files of one product, by path relative to its folder. Raises ArchiveError."""
+
+    def paths(self) -> Iterable[str]:
+        """Return the path of every file."""
+
+    def open(self, path: str) -> IO[bytes]:
+        """Open a file for reading; raise FileNotFoundError if it does not exist."""
+
+
 class ProductImages(Protocol):
     """Reads the images that a product contains. Raises only PreviewError."""
 
-    def quicklook(self, folder: Path, product: Product) -> RenderedImage:
-        """Return the small JPEG of the product in *folder*."""
+    def quicklook(self, files: ProductFiles, product: Product) -> RenderedImage:
+        """Return the small JPEG of a product."""
 
-    def tci(self, folder: Path, *, longest_pixels: int, form: str) -> RenderedImage:
-        """Return the true-colour band of the product in *folder*, at a reduced size."""
+    def tci(
+        self, files: ProductFiles, product: Product, *, longest_pixels: int, form: str
+    ) -> RenderedImage:
+        """Return the true-colour band of a product, at a reduced size."""
 
 
 class Progress(Protocol):

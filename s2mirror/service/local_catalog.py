@@ -1,5 +1,7 @@
 """Updates of the local catalog. Its errors are logged and delay nothing else."""
 
+from functools import partial
+
 from s2mirror.adapters.ledger import ArchiveQuery
 from s2mirror.adapters.ledger.state_values import GEOPARQUET_WRITTEN_AT
 from s2mirror.errors import ArchiveError, MirrorError
@@ -66,8 +68,8 @@ def write_tables(mirror: Mirror, stop: StopFlag) -> None:
     if every is None or static_catalog is None or (written and abs(now - written) < every):
         return
     for name in COLLECTIONS:
-        exporter, query = mirror.exporter(), ArchiveQuery()
-        if count := exporter.geoparquet_of(name, query, static_catalog.geoparquet_path(name), stop):
+        replacing = partial(static_catalog.replacing_geoparquet, name)
+        if count := mirror.exporter().geoparquet_of(name, ArchiveQuery(), replacing, stop):
             with static_catalog.lock:
                 static_catalog.link_geoparquet(name)
             log.info("geoparquet.written", collection=name, items=count)

@@ -1,13 +1,15 @@
 """Export held products, or a selection of them, as CSV, GeoParquet or a STAC catalog."""
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Final, TextIO
+from typing import IO, Final, TextIO
 
-from s2mirror.adapters.archive import Archive
+from s2mirror.adapters.archive import Archive, Tree, explained
 from s2mirror.adapters.geoparquet import write_geoparquet
 from s2mirror.adapters.ledger import ArchiveQuery, Ledger
 from s2mirror.clean_text import clean_value
@@ -52,28 +54,32 @@ class Exporter:
         written = {}
         for name in query.collections or COLLECTIONS:
             path = folder / f"{name}.parquet"
-            if count := self.geoparquet_of(name, query, path):
-                written[path] = count
+            with explained(f"writing {path}"):
+                if count := self.geoparquet_of(name, query, partial(_replacing, path)):
+                    written[path] = count
         return written
 
     def geoparquet_of(
-        self, collection: str, query: ArchiveQuery, path: Path, stop: StopFlag | None = None
+        self,
+        collection: str,
+        query: ArchiveQuery,
+        replacing: Callable[[], AbstractContextManager[IO[bytes]]],
+        stop: StopFlag | None = None,
     ) -> int:
-        """Write the products of one collection; without products, no file is written."""
+        """Write the products of one collection to a file; without products, no file is opened."""
         of_one = query.of(collection)
         if not self.ledger.archived_products.ids(of_one):
             return 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return write_geoparquet(
-            path,
-            collection,
-            _heeding(self.ledger.archived_products.summaries(of_one), stop or StopFlag()),
-            root=self.archive.root,
-            bucket=self.bucket,
-            # Not the local collection: its path does not exist on other machines that read the
-            # rows.
-            links=[collection_link(collection, None, self.catalog_url)],
-        )
+        with replacing() as file:
+            return write_geoparquet(
+                file,
+                collection,
+                _heeding(self.ledger.archived_products.summaries(of_one), stop or StopFlag()),
+                root=self.archive.root,
+                bucket=self.bucket,
+                # Not the local collection: other machines read the rows, and it is not there.
+                links=[collection_link(collection, None, self.catalog_url)],
+            )
 
     def stac(self, query: ArchiveQuery, local_catalog_updater: LocalCatalogUpdater) -> int:
         """Write a separate static catalog; return the number of its items.
@@ -108,6 +114,11 @@ class Exporter:
             *bounding_box(unpack(product.footprint_wkb)),
             str(self.archive.folder(archived.path)),
         ]
+
+
+def _replacing(path: Path) -> AbstractContextManager[IO[bytes]]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return Tree(path.parent).replacing(path)
 
 
 def _heeding(summaries: Iterator[ItemSummary], stop: StopFlag) -> Iterator[ItemSummary]:

@@ -21,6 +21,7 @@ from s2mirror.adapters.archive import (
 )
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.ledger.state_values import LOCAL_CATALOG_FOLDER
+from s2mirror.errors import ArchiveError
 from s2mirror.geometry import bounding_box, unpack
 from s2mirror.model import ArchivedProduct
 from s2mirror.stac import assets_of, item, month_extent
@@ -110,8 +111,11 @@ class LocalCatalogUpdater:
         mirror, nobody removes the item. A running mirror may change both during the check, so only
         a difference that a second check finds too is a fault.
         """
-        found = list(self._differences(mirror_runs))
-        again = set(self._differences(mirror_runs)) if found else set()
+        try:
+            found = list(self._differences(mirror_runs))
+            again = set(self._differences(mirror_runs)) if found else set()
+        except ArchiveError as error:
+            return [Fault(invariant="catalog", product="", detail=str(error))]
         return [fault for fault in found if fault in again]
 
     def _differences(self, mirror_runs: Callable[[], bool]) -> Iterator[Fault]:

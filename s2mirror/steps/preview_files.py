@@ -111,12 +111,14 @@ class PreviewMaker:
                 f"{task.subject} is not held, so it has no image of its own; "
                 "`s2mirror preview --source process` draws one"
             )
-        folder = self.archive.folder(entry.path)
+        files = self.archive.files_of(entry.path)
         if task.rule.source is PreviewSource.QUICKLOOK:
-            return self.product_images.quicklook(folder, entry.product)
+            return self.product_images.quicklook(files, entry.product)
         size = task.rule.size
         longest = max(size.width, size.height or 0)
-        return self.product_images.tci(folder, longest_pixels=longest, form=task.rule.form)
+        return self.product_images.tci(
+            files, entry.product, longest_pixels=longest, form=task.rule.form
+        )
 
     def _rendered(
         self, renderer: PreviewRenderer, request: RenderRequest, stop: StopFlag

@@ -1,6 +1,8 @@
 """No operation of the archive follows a link, at any place and with any target."""
 
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,9 +12,11 @@ import pytest
 from builders import ID, NOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit import wait_until
 from unprivileged import unreadable
 
-from s2mirror.adapters.archive import Archive, Tree
+from s2mirror.adapters.archive import Archive, ItemPath, StaticCatalog, Tree
+from s2mirror.adapters.archive.static_catalog import Partition
 from s2mirror.errors import ArchiveError, MirrorError, PathRefused
 
 PATH = f"T32TMT/2026/{ID}.SAFE"
@@ -68,7 +72,22 @@ OPERATIONS: dict[str, Callable[[Archive], object]] = {
     "put file": lambda a: a.put_file(f"{PATH}/GRANULE/x.png", b"new"),
     "foreign": lambda a: a.foreign_entries(),
     "paths": lambda a: list(a.product_paths()),
+    "catalog lists": lambda a: catalog_of(a).rewrite_lists(),
+    "catalog item": lambda a: catalog_of(a).update({}, [ITEM]),
+    "catalog table": lambda a: write_table(catalog_of(a)),
 }
+ITEM = ItemPath(
+    partition=Partition(collection="2026", month=f"{ID}.SAFE", tile="GRANULE"), name="x"
+)
+
+
+def catalog_of(archive: Archive) -> StaticCatalog:
+    return StaticCatalog(archive.root / "catalog", archive_root=archive.root)
+
+
+def write_table(static_catalog: StaticCatalog) -> None:
+    with static_catalog.replacing_geoparquet("2026") as file:
+        file.write(b"new")
 
 
 def fill(folder: Path) -> None:
@@ -159,6 +178,87 @@ def test_links_inside_a_removed_folder_are_not_followed(tmp_path: Path) -> None:
     before = contents(outside)
     Tree(tmp_path / "root").remove_tree(folder)
     assert (folder.exists(), contents(outside)) == (False, before)
+
+
+READS: dict[str, Callable[[Archive], object]] = {
+    "stage": lambda a: a.stage(ID).files(),
+    "staged file": lambda a: a.stage(ID).read_bytes("GRANULE/B02.jp2"),
+    "archive_id": lambda a: a.archive_id(),
+    "trash": lambda a: a.trash(),
+    "product": lambda a: a.files_of(PATH).paths(),
+    "product file": lambda a: a.files_of(PATH).open("GRANULE/B02.jp2"),
+    "catalog": lambda a: list(catalog_of(a).item_paths()),
+    "catalog item": lambda a: catalog_of(a).read(ITEM),
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "read"),
+    [
+        (".s2mirror/staging", "stage"),
+        (f".s2mirror/staging/{ID}.SAFE/GRANULE", "stage"),
+        (f".s2mirror/staging/{ID}.SAFE/GRANULE/B02.jp2", "staged file"),
+        (".s2mirror/archive.json", "archive_id"),
+        (".s2mirror/trash", "trash"),
+        ("T32TMT", "product"),
+        (f"{PATH}/GRANULE", "product"),
+        (PATH, "product file"),
+        (f"{PATH}/GRANULE/B02.jp2", "product file"),
+        ("catalog", "catalog"),
+        (f"catalog/2026/{ID}.SAFE", "catalog item"),
+    ],
+)
+def test_nothing_is_read_through_a_link(tmp_path: Path, place: str, read: str) -> None:
+    archive = Archive(tmp_path / "archive")
+    archive.create()
+    for folder in (PATH, f".s2mirror/staging/{ID}.SAFE", f"catalog/2026/{ID}.SAFE"):
+        (archive.root / folder / "GRANULE").mkdir(parents=True)
+        (archive.root / folder / "GRANULE/B02.jp2").write_bytes(b"mine")
+    fill(tmp_path / "outside")
+    link = archive.root / place
+    plant(link, tmp_path / "outside")
+    with pytest.raises(PathRefused, match=f"^{link} is a link; "):
+        READS[read](archive)
+
+
+def test_pipe_in_place_of_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "manifest.safe")
+    with pytest.raises(PathRefused, match="is not a regular file; move it elsewhere"):
+        Tree(tmp_path).read_bytes(tmp_path / "manifest.safe")
+
+
+# Exchanges two names without end: renameat2(2) with RENAME_EXCHANGE, relative to AT_FDCWD.
+SWAP = """
+import ctypes, sys
+here, exchange, names = -100, 2, [name.encode() for name in sys.argv[1:]]
+swap = ctypes.CDLL(None).renameat2
+while swap(here, names[0], here, names[1], exchange) == 0: pass
+"""
+
+
+def test_link_appearing_during_operations_leads_nowhere(tmp_path: Path) -> None:
+    outside, tree = tmp_path / "outside", Tree(tmp_path / "root")
+    place, link = (tmp_path / "root" / name for name in ("place", "link"))
+    fill(outside)
+    place.mkdir(parents=True)
+    link.symlink_to(outside)
+    before = contents(outside)
+    swap = subprocess.Popen([sys.executable, "-IS", "-c", SWAP, str(place), str(link)])
+    try:
+        wait_until(place.is_symlink, "swapped")
+        for _ in range(300):
+            for act in (
+                lambda: tree.write_whole(place / "manifest.safe", b"new"),
+                lambda: tree.make_folder(place / "new", durable=False),
+                lambda: tree.remove_tree(place / "2026"),
+                lambda: tree.remove_file(place / "manifest.safe"),
+            ):
+                with suppress(MirrorError, FileNotFoundError):
+                    act()
+    finally:
+        swap.kill()
+        swap.wait()
+    assert contents(outside) == before
 
 
 def test_what_cannot_be_seen_is_not_gone(tmp_path: Path) -> None:

@@ -144,11 +144,13 @@ class _Steps:
             path, _, flags = arguments
             if isinstance(path, str | bytes) and flags & _WRITES and _is_ours(path):
                 self.step("open", path)
-        elif event == "os.mkdir" and Path(arguments[0]).is_dir():
+        elif event == "os.mkdir" and _absolute(arguments[0], arguments[2]).is_dir():
             return
+        elif event == "os.rename":
+            source, target, *folders = arguments
+            self.step("rename", _absolute(source, folders[0]), _absolute(target, folders[1]))
         elif event in _CHANGES:
-            other = arguments[1] if event == "os.rename" else ""
-            self.step(event.removeprefix("os."), arguments[0], other)
+            self.step(event.removeprefix("os."), _absolute(arguments[0], arguments[-1]))
 
     def _wrap_connect(self) -> None:
         real = sqlite3.connect
@@ -203,8 +205,16 @@ class _Statements:
         self._last = text
 
 
+def _absolute(path: str | bytes, folder: int) -> Path:
+    """Return the path of what an operation names relative to the descriptor *folder*."""
+    name = os.fsdecode(path)
+    return Path(name) if folder == -1 else Path(f"/proc/self/fd/{folder}").readlink() / name
+
+
 def _is_ours(path: str | bytes) -> bool:
     name = os.fsdecode(path)
+    if not name.startswith("/"):
+        return False  # Whoever opens relative to a descriptor has named the whole path before.
     return name.startswith("/dev/shm/") or not name.startswith(("/dev/", "/proc/"))  # noqa: S108 - a file system
 
 

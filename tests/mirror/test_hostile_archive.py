@@ -1,5 +1,6 @@
 """An archive with links, foreign files, unreadable folders or a missing disk."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from unprivileged import unreadable
 
 from s2mirror.errors import ArchiveError
 from s2mirror.service.cycle import CycleResult
+from s2mirror.service.previews import make_all_due
+from s2mirror.stop import StopFlag
 
 
 def cycle_with_two(kit: Kit) -> tuple[CycleResult, str, str]:
@@ -50,6 +53,35 @@ def test_linked_parent_folder_is_refused(kit: Kit) -> None:
     link.symlink_to(folder)
     cycle_with_two(kit)
     assert [path.name for path in folder.iterdir()] == ["manifest.safe"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *(".s2mirror/staging", ".s2mirror/quarantine", ".s2mirror/trash"),
+        *("catalog", "previews", "Sentinel-2/MSI/L2A/2026"),
+    ],
+)
+def test_linked_folder_is_named_and_never_followed(
+    kit: Kit, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    kit.sections |= {"prune": 'after = "0 s"', "preview": 'source = "quicklook"'}
+    folder, link = elsewhere(kit), kit.archive / place
+    kit.sandbox.publish(tiny(20))
+    kit.cycle()
+    if link.exists():
+        link.rename(kit.folder / "kept")
+    link.symlink_to(folder)
+    kit.sandbox.publish(tiny(22))
+    make_all_due(kit.mirror(), StopFlag())
+    kit.call("mark", "processed", tiny(20).id)
+    with suppress(ArchiveError):
+        kit.cycle()
+    assert {kit.call("prune"), kit.call("audit")} <= {0, 1, 5}
+    shown = "".join(capsys.readouterr())
+    assert f"{link} is a link; " in shown or f"foreign: {place}: it is a link; " in shown
+    assert [path.name for path in folder.iterdir()] == ["manifest.safe"]
+    assert (folder / "manifest.safe").read_text() == "theirs"
 
 
 def test_link_planted_before_publishing_is_refused(kit: Kit) -> None:

@@ -2,7 +2,7 @@
 
 from s2mirror.adapters.archive.archive import Archive
 from s2mirror.adapters.archive.catalog_files import GEOPARQUET, CollectionExtent, joined
-from s2mirror.adapters.archive.filesystem import NETWORK_KINDS, filesystem_kind
+from s2mirror.adapters.archive.filesystem import NETWORK_KINDS, explained, filesystem_kind
 from s2mirror.adapters.archive.stage import Part, Stage
 from s2mirror.adapters.archive.static_catalog import (
     ItemDocument,
@@ -10,7 +10,7 @@ from s2mirror.adapters.archive.static_catalog import (
     StaticCatalog,
     item_path_of,
 )
-from s2mirror.adapters.archive.tree import Tree
+from s2mirror.adapters.archive.tree import ProductFolder, Tree
 from s2mirror.adapters.archive.work_folder import ForeignEntry, work_changed_at
 
 __all__ = [
@@ -22,9 +22,11 @@ __all__ = [
     "ItemDocument",
     "ItemPath",
     "Part",
+    "ProductFolder",
     "Stage",
     "StaticCatalog",
     "Tree",
+    "explained",
     "filesystem_kind",
     "item_path_of",
     "joined",

@@ -11,14 +11,9 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from s2mirror.adapters.archive.filesystem import (
-    explained,
-    link_or_copy,
-    make_folder,
-    sync_folder,
-)
+from s2mirror.adapters.archive.filesystem import explained, make_folder
 from s2mirror.adapters.archive.stage import Stage
-from s2mirror.adapters.archive.tree import Tree
+from s2mirror.adapters.archive.tree import ProductFolder, Tree
 from s2mirror.adapters.archive.work_folder import (
     ARCHIVE_ID_FILE,
     QUARANTINE,
@@ -105,6 +100,10 @@ class Archive:
         Raises HostileInput if *path* would leave the root.
         """
         return self.root / check_relative_path(path)
+
+    def files_of(self, path: str) -> ProductFolder:
+        """Return the files of a product from its path relative to the root."""
+        return ProductFolder(self.tree, self.folder(path))
 
     def own_folder(self, product_id: str, path: str) -> Path:
         """Return the folder of a product, to be moved or removed.
@@ -211,7 +210,7 @@ class Archive:
             self.tree.make_folder(target.parent)
             self.tree.remove_file(self._beside(path, TOMBSTONE_SUFFIX))
             self.tree.rename(stage.folder, target)
-            sync_folder(target.parent)
+            self.tree.sync_folder(target.parent)
 
     def quarantine(self, product_id: str) -> None:
         """Move the staged files of a product to quarantine."""
@@ -250,7 +249,7 @@ class Archive:
         if not self.tree.is_file(source) or self.tree.exists(target):
             return False
         self.tree.make_folder(target.parent, durable=False)
-        link_or_copy(source, target)
+        self.tree.link_or_copy(source, target)
         return True
 
     def discard(self, product_id: str, path: str, *, now: datetime) -> None:
@@ -279,8 +278,8 @@ class Archive:
             self.tree.make_folder(target.parent)
             self.tree.remove_tree(target)
             self.tree.rename(source, target)
-            sync_folder(target.parent)
-            sync_folder(source.parent)
+            self.tree.sync_folder(target.parent)
+            self.tree.sync_folder(source.parent)
 
     def _require_disk(self) -> None:
         """Raise ArchiveError if the disk is not mounted: then products only seem to be missing."""

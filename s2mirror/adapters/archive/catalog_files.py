@@ -2,11 +2,9 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from s2mirror.adapters.archive.filesystem import sync_folder
 from s2mirror.adapters.archive.tree import Tree
 from s2mirror.stac import Box, catalog
 
@@ -32,23 +30,23 @@ def write_list(tree: Tree, folder: Path, title: str, links: Iterable[Mapping[str
 def write(tree: Tree, path: Path, document: Mapping[str, Any]) -> None:
     """Write a document unless the same is stored already; the caller syncs its folder."""
     data = json.dumps(document, separators=(",", ":")).encode()
-    if not tree.is_file(path) or path.read_bytes() != data:
+    if not tree.is_file(path) or tree.read_bytes(path) != data:
         tree.write_whole(path, data)
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(tree: Tree, path: Path) -> dict[str, Any]:
     """Return a document; empty if it is missing or damaged."""
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(tree.read_bytes(path))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def leads_to(path: Path, href: str) -> bool:
+def leads_to(tree: Tree, path: Path, href: str) -> bool:
     """Return whether a list has a link, without parsing it: it may be long."""
     try:
-        return f'"href":"{href}"'.encode() in path.read_bytes()
+        return f'"href":"{href}"'.encode() in tree.read_bytes(path)
     except OSError:
         return False
 
@@ -61,17 +59,21 @@ def items_in(tree: Tree, folder: Path) -> list[str]:
 
 def folders_in(tree: Tree, folder: Path, with_file: str = LIST) -> set[str]:
     """Return the names of the folders that have a list."""
-    names = (e.name for e in tree.entries(folder) if e.is_dir(follow_symlinks=False))
+    names = subfolders(tree, folder)
     return {name for name in names if tree.is_file(folder / name / with_file)}
+
+
+def subfolders(tree: Tree, folder: Path) -> list[str]:
+    """Return the names of the folders in a folder, in order; of links to folders, none."""
+    return [e.name for e in tree.entries(folder) if e.is_dir(follow_symlinks=False)]
 
 
 def remove_folder(tree: Tree, folder: Path) -> None:
     """Remove a folder with its lists, unless it has files of others."""
     for name in (LIST, COLLECTION, GEOPARQUET):
         tree.remove_file(folder / name)
-    with suppress(OSError):
-        folder.rmdir()
-    sync_folder(folder.parent)
+    tree.remove_empty_folder(folder)
+    tree.sync_folder(folder.parent)
 
 
 def extent_of(found: Mapping[str, Any]) -> CollectionExtent | None:

@@ -3,20 +3,21 @@
 import errno
 import os
 import re
-import shutil
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from s2mirror.errors import ArchiveError, FileLost
+from s2mirror.errors import ArchiveError, FileLost, PathRefused
 
 NETWORK_KINDS: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "beegfs"}
     | {"fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.glusterfs", "davfs", "fuse.davfs"}
 )
 DRAFT_SUFFIX: Final = ".new"
+_RETRY_SECONDS: Final = 600.0
+_LOOK: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_LIST: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _ADVICE: Final[Mapping[int, str]] = {
     errno.ENOSPC: "the disk is full (bytes or inodes); free some space and the mirror continues",
     errno.EDQUOT: "this user's disk quota is used up; raise it or free some space",
@@ -28,7 +29,9 @@ _ADVICE: Final[Mapping[int, str]] = {
 }
 
 _LOST: Final = frozenset({errno.ENOENT, errno.EIO, errno.EUCLEAN, errno.EBADMSG})
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS})
+NO_HARD_LINKS: Final = frozenset(
+    {errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
+)
 """Errors of file systems without hard links, such as exFAT and some network shares."""
 
 # Blanks, tabs, newlines and backslashes in mount points, see proc_pid_mountinfo(5).
@@ -47,18 +50,68 @@ def explained(what: str) -> Iterator[None]:
         raise kind(f"{what}: {error}: {advice}") from error
 
 
-def no_follow(path: str, flags: int) -> int:
-    """Open a file for ``open(…, opener=…)``, unless its last component is a link."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+def status_of(above: int | None, path: Path) -> os.stat_result | None:
+    """Return the status of *path*, which is in the folder *above* or, without one, a root."""
+    with _seeing(path), suppress(FileNotFoundError, NotADirectoryError):
+        if above is None:
+            return os.stat(path)  # noqa: PTH116 - as below
+        return os.stat(path.name, dir_fd=above, follow_symlinks=False)
+    return None
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in *folder* survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def open_folder(above: int | None, folder: Path) -> int | None:
+    """Return a descriptor of *folder*; None if it does not exist, NotADirectoryError if no folder.
+
+    It needs no permission to read the folder.
+    """
+    with _seeing(folder), suppress(FileNotFoundError):
+        if above is None:
+            return os.open(folder, _LOOK)
+        return os.open(folder.name, _LOOK | os.O_NOFOLLOW, dir_fd=above)
+    return None
+
+
+@contextmanager
+def _seeing(path: Path) -> Iterator[None]:
     try:
-        os.fsync(descriptor)
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except PermissionError as error:
+        raise refused(
+            f"{path} cannot be seen: {error.strerror}; check the owner and mode of the folders "
+            "above it. It counts as existing until it can be seen"
+        ) from error
+    except OSError:
+        with explained(f"reading the status of {path}"):
+            raise
+
+
+def entries_of(folder: int) -> list[os.DirEntry[str]]:
+    """Return what is in a folder, by name. The kind of each entry is read now."""
+    here = os.open(".", _LIST, dir_fd=folder)
+    try:
+        with os.scandir(here) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+        for entry in entries:
+            entry.is_dir(follow_symlinks=False)
+        return entries
     finally:
-        os.close(descriptor)
+        os.close(here)
+
+
+def sync(folder: int) -> None:
+    """Make the names in a folder survive a power cut."""
+    here = os.open(".", _LIST, dir_fd=folder)
+    try:
+        os.fsync(here)
+    finally:
+        os.close(here)
+
+
+def refused(text: str) -> PathRefused:
+    """Return the error for a path that is not used; its product is tried again later."""
+    return PathRefused(text, retry_after_seconds=_RETRY_SECONDS)
 
 
 def make_folder(folder: Path) -> None:
@@ -67,49 +120,11 @@ def make_folder(folder: Path) -> None:
         return
     make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Replace the file at *path* atomically and durably."""
-    write_whole(path, data)
-    sync_folder(path.parent)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Replace the file at *path* atomically; durable once its folder is synced.
-
-    Each thread has a draft of its own, so two may write the same file at once.
-    """
-    draft = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{DRAFT_SUFFIX}")
+    above = os.open(folder.parent, _LIST)
     try:
-        with open(draft, "wb", opener=no_follow) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError:
-        with suppress(OSError):
-            draft.unlink()
-        raise
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Make *target* a hard link to *source*, or its copy."""
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        _copy_durably(source, target)
-
-
-def _copy_durably(source: Path, target: Path) -> None:
-    draft = target.with_name(target.name + ".new")
-    shutil.copyfile(source, draft)
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
-    draft.replace(target)
+        os.fsync(above)
+    finally:
+        os.close(above)
 
 
 def filesystem_kind(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:

@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from s2mirror.adapters.archive.filesystem import explained, sync_folder
-from s2mirror.adapters.archive.tree import Tree, hash_all
-from s2mirror.checksum import Hasher
+from s2mirror.adapters.archive.filesystem import explained
+from s2mirror.adapters.archive.tree import Tree
+from s2mirror.checksum import Hasher, hash_all
 from s2mirror.errors import ArchiveError, PathRefused
 
 
@@ -34,15 +34,13 @@ class Stage:
         return self._files(self._parts)
 
     def _files(self, root: Path) -> dict[str, int]:
-        if not self._tree.is_folder(root):
-            return {}
         found: dict[str, int] = {}
-        for folder, _, names in os.walk(root):
+        for folder, names in self._tree.walk(root):
             for name in names:
-                path = Path(folder, name)
+                path = folder / name
                 # Another thread may finish a file after its name was listed.
-                with suppress(FileNotFoundError):
-                    found[path.relative_to(root).as_posix()] = path.lstat().st_size
+                if (size_bytes := self._tree.file_bytes(path)) is not None:
+                    found[path.relative_to(root).as_posix()] = size_bytes
         return found
 
     def size_bytes(self) -> int:
@@ -129,8 +127,8 @@ class Stage:
         """
         with explained(f"syncing {self.folder}"):
             for folder, _ in self._tree.walk(self.folder):
-                sync_folder(folder)
-            sync_folder(self.folder.parent)
+                self._tree.sync_folder(folder)
+            self._tree.sync_folder(self.folder.parent)
             self._tree.remove_tree(self._parts)
 
 

@@ -14,9 +14,10 @@ lists at once, for folders to which nothing is written any more.
 
 import threading
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from s2mirror.adapters.archive.catalog_files import (
     COLLECTION,
@@ -31,6 +32,7 @@ from s2mirror.adapters.archive.catalog_files import (
     link,
     read,
     remove_folder,
+    subfolders,
     write,
     write_list,
 )
@@ -38,14 +40,12 @@ from s2mirror.adapters.archive.filesystem import (
     DRAFT_SUFFIX,
     explained,
     make_folder,
-    sync_folder,
 )
 from s2mirror.adapters.archive.tree import Tree
 from s2mirror.model import Product
 from s2mirror.naming import check_product_id
 from s2mirror.stac import collection
 
-_ITEMS: Final = "*/*/*/*.json"
 _GEOPARQUET_ASSET: Final = {
     "href": f"./{GEOPARQUET}",
     "type": "application/vnd.apache.parquet",
@@ -118,15 +118,20 @@ class StaticCatalog:
 
     def item_paths(self) -> Iterator[ItemPath]:
         """Yield every item in the catalog."""
-        for path in sorted(self.folder.glob(_ITEMS)):
-            if path.name != LIST:
-                name, month, tile = path.parts[-4:-1]
-                partition = Partition(collection=name, month=month, tile=tile)
-                yield ItemPath(partition=partition, name=path.stem)
+        for partition in self._partitions():
+            for name in items_in(self._tree, self.item_folder(partition)):
+                yield ItemPath(partition=partition, name=name)
+
+    def _partitions(self) -> Iterator[Partition]:
+        """Yield every folder of items, with a list or without one."""
+        for name in subfolders(self._tree, self.folder):
+            for month in subfolders(self._tree, self.folder / name):
+                for tile in subfolders(self._tree, self.folder / name / month):
+                    yield Partition(collection=name, month=month, tile=tile)
 
     def read(self, item_path: ItemPath) -> dict[str, Any]:
         """Return an item; empty if it is missing or damaged."""
-        return read(self._path(item_path))
+        return read(self._tree, self._path(item_path))
 
     def unlisted(self, item_paths: Collection[ItemPath]) -> Iterator[ItemPath]:
         """Yield those of *item_paths* to which no chain of links leads from the root."""
@@ -143,16 +148,14 @@ class StaticCatalog:
         with explained(f"writing the catalog in {self.folder}"):
             self._list_collection(name, folders_in(self._tree, self.folder / name), extent)
 
-    def geoparquet_path(self, name: str) -> Path:
-        """Return the path of a collection's items as one GeoParquet file."""
-        path = self.folder / name / GEOPARQUET
-        self._tree.status(path)
-        return path
+    def replacing_geoparquet(self, name: str) -> AbstractContextManager[IO[bytes]]:
+        """Return a file that replaces a collection's items as one GeoParquet file."""
+        return self._tree.replacing(self.folder / name / GEOPARQUET)
 
     def link_geoparquet(self, name: str) -> None:
         """List the GeoParquet file among its collection's assets."""
         with explained(f"writing the catalog in {self.folder}"):
-            if extent := extent_of(read(self.folder / name / COLLECTION)):
+            if extent := extent_of(read(self._tree, self.folder / name / COLLECTION)):
                 self._list_collection(name, folders_in(self._tree, self.folder / name), extent)
 
     def rewrite_lists(self) -> None:
@@ -163,9 +166,9 @@ class StaticCatalog:
                 for name in names:
                     if ".json" in name and name.endswith(DRAFT_SUFFIX):
                         self._tree.remove_file(folder / name)
-            for path in sorted(self.folder.glob(f"*/*/*/{LIST}")):
-                name, month, tile = path.parts[-4:-1]
-                self._relist(Partition(collection=name, month=month, tile=tile), set(), None)
+            for partition in list(self._partitions()):
+                if self._tree.is_file(self.item_folder(partition) / LIST):
+                    self._relist(partition, set(), None)
             self._list_root(folders_in(self._tree, self.folder, COLLECTION))
 
     def _make_own_folder(self) -> None:
@@ -189,24 +192,24 @@ class StaticCatalog:
         names = [name for name in items_in(self._tree, folder) if name not in gone]
         if names:
             self._list_items(partition, names)
-            sync_folder(folder)
+            self._tree.sync_folder(folder)
         tiles = {partition.tile}
-        if not names or not leads_to(month / LIST, f"./{partition.tile}/{LIST}"):
+        if not names or not leads_to(self._tree, month / LIST, f"./{partition.tile}/{LIST}"):
             tiles = folders_in(self._tree, month) - (set() if names else {partition.tile})
             if tiles:
                 self._list_tiles(partition, tiles)
         months = folders_in(self._tree, home) - (set() if tiles else {partition.month})
-        before = extent_of(read(home / COLLECTION))
+        before = extent_of(read(self._tree, home / COLLECTION))
         wanted = joined([before, extent])
-        listed = leads_to(home / COLLECTION, f"./{partition.month}/{LIST}")
+        listed = leads_to(self._tree, home / COLLECTION, f"./{partition.month}/{LIST}")
         if months and wanted and (wanted != before or listed is not bool(tiles)):
             self._list_collection(partition.collection, months, wanted)
         names_above = folders_in(self._tree, self.folder, COLLECTION)
         if not months:
             names_above.discard(partition.collection)
-        if leads_to(self.folder / LIST, f"./{partition.collection}/{COLLECTION}") is not bool(
-            months
-        ):
+        if leads_to(
+            self._tree, self.folder / LIST, f"./{partition.collection}/{COLLECTION}"
+        ) is not bool(months):
             self._list_root(names_above)
         for name in gone:
             self._tree.remove_file(folder / f"{name}.json")
@@ -229,7 +232,7 @@ class StaticCatalog:
             self.item_folder(partition).parent,
         )
         write_list(self._tree, folder, title, [*above, *below])
-        sync_folder(folder)
+        self._tree.sync_folder(folder)
 
     def _list_collection(
         self, name: str, months: Collection[str], extent: CollectionExtent
@@ -243,14 +246,14 @@ class StaticCatalog:
         bbox, start = extent
         document = collection(name, links, bbox=bbox, start=start, assets=assets)
         write(self._tree, folder / COLLECTION, document)
-        sync_folder(folder)
+        self._tree.sync_folder(folder)
 
     def _list_root(self, names: Collection[str]) -> None:
         self._make_own_folder()
         below = [link("child", f"./{name}/{COLLECTION}", title=name) for name in sorted(names)]
         title = "Sentinel-2 products held by this archive"
         write_list(self._tree, self.folder, title, [link("root", f"./{LIST}"), *below])
-        sync_folder(self.folder)
+        self._tree.sync_folder(self.folder)
 
     def _linked(self, partition: Partition) -> set[str]:
         """Return the links of a partition's list; empty if no chain of links leads to it."""
@@ -260,6 +263,6 @@ class StaticCatalog:
             (self.folder / partition.collection / COLLECTION, f"./{partition.month}/{LIST}"),
             (folder.parent / LIST, f"./{partition.tile}/{LIST}"),
         )
-        if not all(leads_to(path, href) for path, href in chain):
+        if not all(leads_to(self._tree, path, href) for path, href in chain):
             return set()
-        return {str(each.get("href")) for each in read(folder / LIST).get("links", [])}
+        return {str(each.get("href")) for each in read(self._tree, folder / LIST).get("links", [])}

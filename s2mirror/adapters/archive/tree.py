@@ -1,33 +1,41 @@
 """Access to a folder tree that never follows a link inside it.
 
 Product names are public, so anybody who can write somewhere in the archive can place a link where
-the mirror will soon create, move or delete a folder. Therefore every operation first checks each
-component from the root on, and files are opened with ``O_NOFOLLOW``. The root itself may be a link.
+the mirror will soon create, move or delete a folder. Therefore every operation opens one folder
+after the other from the root on, each relative to the one above it and never through a link, and
+then works relative to the last of them: a link that appears between a check and the operation leads
+nowhere, because no path is resolved twice. The root itself may be a link.
 
 "Cannot be seen" is never "does not exist": only the errors that say so (ENOENT, ENOTDIR) count as
 absence. ``Path.exists`` and its kin differ in that between Python versions, so they are not used.
 """
 
+import errno
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from io import BufferedWriter, FileIO
 from pathlib import Path
 from typing import IO, Final
 
 from s2mirror.adapters.archive.filesystem import (
+    DRAFT_SUFFIX,
+    NO_HARD_LINKS,
+    entries_of,
     explained,
-    no_follow,
-    sync_folder,
-    write_durably,
-    write_whole,
+    open_folder,
+    refused,
+    status_of,
+    sync,
 )
-from s2mirror.checksum import Hasher, new_hasher
+from s2mirror.checksum import hash_all, new_hasher
 from s2mirror.errors import PathRefused
 
-_RETRY_SECONDS: Final = 600.0
-_READ_BYTES: Final = 1024 * 1024
+# Nothing waits for the other end of a pipe that somebody has put in the place of a file.
+_USE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Tree:
@@ -41,19 +49,10 @@ class Tree:
 
         Raises PathRefused if it or a folder above it is a link, or cannot be seen.
         """
-        found = _status(self.root, follow=True)
-        step = self.root
-        for name in path.relative_to(self.root).parts:
-            if found is None:
-                return None
-            step = step / name
-            found = _status(step)
-            if found is not None and stat.S_ISLNK(found.st_mode):
-                raise _refused(
-                    f"{step} is a link; the mirror follows no link inside {self.root}, and what it "
-                    "leads to is left alone. Remove the link, or move the folder here in its place"
-                )
-        return found
+        if path == self.root:
+            return self._status_in(None, path)
+        with self._folder(path.parent) as above:
+            return None if above is None else self._status_in(above, path)
 
     def is_folder(self, path: Path) -> bool:
         """Return whether *path* is a folder."""
@@ -62,8 +61,12 @@ class Tree:
 
     def is_file(self, path: Path) -> bool:
         """Return whether *path* is a regular file."""
+        return self.file_bytes(path) is not None
+
+    def file_bytes(self, path: Path) -> int | None:
+        """Return the size of a file in bytes; None if it is missing or not a regular file."""
         found = self.status(path)
-        return found is not None and stat.S_ISREG(found.st_mode)
+        return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else None
 
     def exists(self, path: Path) -> bool:
         """Return whether *path* exists."""
@@ -84,10 +87,8 @@ class Tree:
 
     def entries(self, folder: Path) -> list[os.DirEntry[str]]:
         """Return what is in *folder*, by name; empty if there is no such folder."""
-        if not self.is_folder(folder):
-            return []
-        with explained(f"listing {folder}"), os.scandir(folder) as found:
-            return sorted(found, key=lambda entry: entry.name)
+        with self._folder(folder) as here, explained(f"listing {folder}"):
+            return [] if here is None else entries_of(here)
 
     def walk(self, folder: Path) -> Iterator[tuple[Path, list[str]]]:
         """Yield *folder* and every folder below it with the names of its files.
@@ -107,63 +108,77 @@ class Tree:
 
     def make_folder(self, folder: Path, *, durable: bool = True) -> None:
         """Create *folder* and its parents below the root, *durable* or not."""
-        if self.is_folder(folder):
+        if folder == self.root or self.is_folder(folder):
             return
-        step = self.root
-        for name in folder.relative_to(self.root).parts:
-            above, step = step, step / name
-            found = self.status(step)
-            if found is None:
-                step.mkdir(exist_ok=True)
-                if durable:
-                    sync_folder(above)
-            elif not stat.S_ISDIR(found.st_mode):
-                raise _refused(
-                    f"{step} is in the place of a folder that the mirror needs; move it elsewhere"
-                )
+        self.make_folder(folder.parent, durable=durable)
+        with self._needed(folder.parent) as above:
+            with suppress(FileExistsError):  # perhaps by another thread
+                os.mkdir(folder.name, dir_fd=above)
+            if durable:
+                sync(above)
+        if not self.is_folder(folder):
+            raise refused(
+                f"{folder} is in the place of a folder that the mirror needs; move it elsewhere"
+            )
 
     def rename(self, source: Path, target: Path) -> None:
         """Move *source* to *target*, which must not exist."""
-        self.status(source)
         if self.exists(target):
-            raise _refused(
+            raise refused(
                 f"{target} exists already, so {source} cannot be moved there; move it elsewhere"
             )
-        source.rename(target)
+        self.replace(source, target)
 
     def replace(self, source: Path, target: Path) -> None:
-        """Move the file *source* to *target*, in place of a file there."""
-        self.status(source)
-        self.status(target)
-        source.replace(target)
+        """Move *source* to *target*, in place of a file there."""
+        with self._needed(source.parent) as here, self._needed(target.parent) as there:
+            self._status_in(here, source)
+            self._status_in(there, target)
+            os.replace(source.name, target.name, src_dir_fd=here, dst_dir_fd=there)
+
+    def link_or_copy(self, source: Path, target: Path) -> None:
+        """Make *target* a hard link to the file *source*, or its durable copy."""
+        with self._needed(source.parent) as here, self._needed(target.parent) as there:
+            ends = (source.name, target.name)
+            try:
+                os.link(*ends, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in NO_HARD_LINKS:
+                    raise
+                with self.open(source, "rb") as file, self.replacing(target) as copy:
+                    shutil.copyfileobj(file, copy)
 
     def remove_file(self, path: Path) -> None:
         """Remove a file if it exists; of a link, the link alone."""
-        if self.is_folder(path.parent):
-            path.unlink(missing_ok=True)
+        with self._folder(path.parent) as above:
+            if above is not None:
+                with suppress(FileNotFoundError):
+                    os.unlink(path.name, dir_fd=above)
 
     def remove_empty_folder(self, folder: Path) -> bool:
         """Remove *folder* if it is empty; return whether it is gone."""
         if self.is_folder(folder):
             if self.entries(folder):
                 return False
-            folder.rmdir()
+            with self._needed(folder.parent) as above:
+                os.rmdir(folder.name, dir_fd=above)
         return True
 
     def remove_tree(self, folder: Path) -> None:
         """Remove *folder* with its contents, if it exists; of links in it, the links alone."""
         if self.is_folder(folder):
-            shutil.rmtree(folder)
+            with self._needed(folder.parent) as above:
+                shutil.rmtree(folder.name, dir_fd=above)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Make the names in *folder* survive a power cut."""
+        with self._needed(folder) as here:
+            sync(here)
 
     def read_bytes(self, path: Path) -> bytes:
         """Return the content of a file."""
         with self.open(path, "rb") as file:
             return file.read()
-
-    def file_bytes(self, path: Path) -> int | None:
-        """Return the size of a file in bytes; None if it is missing or not a regular file."""
-        found = self.status(path)
-        return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else None
 
     def file_digest(self, path: Path, algorithm: str) -> str:
         """Return the lower-case hex digest of a file's bytes as they are on disk."""
@@ -172,46 +187,104 @@ class Tree:
             hash_all(file, hasher)
         return hasher.hexdigest()
 
-    def open(self, path: Path, mode: str) -> IO[bytes]:
-        """Open a file without a buffer."""
-        self.status(path)
-        return open(path, mode, buffering=0, opener=no_follow)
+    def open(self, path: Path, mode: str) -> FileIO:
+        """Open a regular file without a buffer."""
+        with self._needed(path.parent) as above:
+            found = self._status_in(above, path)
+            if found is not None and not stat.S_ISREG(found.st_mode):
+                raise refused(f"{path} is not a regular file; move it elsewhere")
 
-    def write_durably(self, path: Path, data: bytes) -> None:
-        """Replace the file *path* atomically and durably; create its folder if necessary."""
-        self._prepare(path)
-        write_durably(path, data)
+            def opened(_: str, flags: int) -> int:
+                return os.open(path.name, flags | _USE, 0o666, dir_fd=above)
+
+            return FileIO(path, mode, opener=opened)
+
+    @contextmanager
+    def replacing(self, path: Path) -> Iterator[IO[bytes]]:
+        """Yield a file that replaces *path* atomically at the end, and is removed on an error.
+
+        Creates the folder if necessary. The name is durable once the folder is synced. Each thread
+        has a draft of its own, so two may write the same file at once.
+        """
+        self.make_folder(path.parent)
+        draft = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{DRAFT_SUFFIX}")
+        try:
+            with BufferedWriter(self.open(draft, "wb")) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            self.replace(draft, path)
+        except BaseException:
+            with suppress(OSError, PathRefused):
+                self.remove_file(draft)
+            raise
 
     def write_whole(self, path: Path, data: bytes) -> None:
         """Replace the file *path* atomically; durable once its folder is synced."""
-        self._prepare(path)
-        write_whole(path, data)
+        with self.replacing(path) as file:
+            file.write(data)
 
-    def _prepare(self, path: Path) -> None:
-        self.make_folder(path.parent)
-        self.status(path)
+    def write_durably(self, path: Path, data: bytes) -> None:
+        """Replace the file *path* atomically and durably; create its folder if necessary."""
+        self.write_whole(path, data)
+        self.sync_folder(path.parent)
 
+    @contextmanager
+    def _needed(self, folder: Path) -> Iterator[int]:
+        """Yield a descriptor of *folder*; raise FileNotFoundError if it does not exist."""
+        with self._folder(folder) as found:
+            if found is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
+            yield found
 
-def _status(path: Path, *, follow: bool = False) -> os.stat_result | None:
-    try:
-        return os.stat(path, follow_symlinks=follow)  # noqa: PTH116 - used for every component
-    except (FileNotFoundError, NotADirectoryError):
+    @contextmanager
+    def _folder(self, folder: Path) -> Iterator[int | None]:
+        """Yield a descriptor of *folder*, to which names are relative; None if it is no folder."""
+        step, here = self.root, self._enter(None, self.root)
+        try:
+            for name in folder.relative_to(self.root).parts:
+                if here is None:
+                    break
+                step, above = step / name, here
+                here = self._enter(above, step)
+                os.close(above)
+            yield here
+        finally:
+            if here is not None:
+                os.close(here)
+
+    def _enter(self, above: int | None, folder: Path) -> int | None:
+        with suppress(NotADirectoryError):
+            return open_folder(above, folder)
+        self._status_in(above, folder)  # raises if it is a link
         return None
-    except PermissionError as error:
-        raise _refused(
-            f"{path} cannot be seen: {error.strerror}; check the owner and mode of the folders "
-            "above it. It counts as existing until it can be seen"
-        ) from error
-    except OSError:
-        with explained(f"reading the status of {path}"):
-            raise
+
+    def _status_in(self, above: int | None, path: Path) -> os.stat_result | None:
+        found = status_of(above, path)
+        if found is not None and stat.S_ISLNK(found.st_mode):
+            raise refused(
+                f"{path} is a link; the mirror follows no link inside {self.root}, and what it "
+                "leads to is left alone. Remove the link, or move the folder here in its place"
+            )
+        return found
 
 
-def _refused(text: str) -> PathRefused:
-    return PathRefused(text, retry_after_seconds=_RETRY_SECONDS)
+class ProductFolder:
+    """The files of one product, by path relative to its folder. Any thread may use it."""
 
+    def __init__(self, tree: Tree, folder: Path) -> None:
+        self._tree = tree
+        self._folder = folder
 
-def hash_all(file: IO[bytes], hasher: Hasher) -> None:
-    """Feed every remaining byte of *file* to *hasher*."""
-    while chunk := file.read(_READ_BYTES):
-        hasher.update(chunk)
+    def paths(self) -> list[str]:
+        """Return the path of every file. Raises ArchiveError."""
+        found = self._tree.walk(self._folder)
+        return [
+            (folder / name).relative_to(self._folder).as_posix()
+            for folder, names in found
+            for name in names
+        ]
+
+    def open(self, path: str) -> IO[bytes]:
+        """Open a file for reading. Raises ArchiveError, or FileNotFoundError without one."""
+        return self._tree.open(self._folder / path, "rb")

@@ -6,7 +6,6 @@ this file.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,11 +13,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from s2mirror import __version__
 from s2mirror.adapters.geoparquet.cells import COLUMNS
-from s2mirror.errors import ArchiveError, UsageError
+from s2mirror.errors import UsageError
 from s2mirror.geometry import coordinate_ranges
 from s2mirror.model import ItemSummary
 from s2mirror.stac import (
@@ -48,7 +47,7 @@ _GEO: Final = {
 
 
 def write_geoparquet(
-    path: Path,
+    out: IO[bytes],
     collection: str,
     summaries: Iterable[ItemSummary],
     *,
@@ -58,27 +57,21 @@ def write_geoparquet(
 ) -> int:
     """Write products of one collection as STAC GeoParquet; return how many.
 
-    Assets have absolute paths below *root*; all items have the same *links*. Another file at *path*
-    is replaced in one step. Raises UsageError if pyarrow is not installed, ArchiveError if the file
-    cannot be written.
+    Assets have absolute paths below *root*; all items have the same *links*. Raises UsageError if
+    pyarrow is not installed.
     """
     pa, parquet = _pyarrow()
     schema = _schema(pa, collection)
-    draft = path.with_name(f"{path.name}.new")
     rows, done = iter(summaries), 0
-    with _mapped_errors(path), _removed_on_error(draft):
-        with (
-            parquet.ParquetWriter(draft, schema, compression="zstd") as file,
-            _background() as background,
-        ):
-            while count := len(batch := _gathered(islice(rows, _ROWS), collection, f"{root}/")):
-                columns = _columns(pa, batch, bucket, links)
-                arrays = [columns[name] for name in schema.names]
-                background(file.write_batch, pa.record_batch(arrays, schema=schema))
-                done += count
-        with draft.open("rb") as written:
-            os.fsync(written.fileno())
-        draft.replace(path)
+    with (
+        parquet.ParquetWriter(out, schema, compression="zstd") as file,
+        _background() as background,
+    ):
+        while count := len(batch := _gathered(islice(rows, _ROWS), collection, f"{root}/")):
+            columns = _columns(pa, batch, bucket, links)
+            arrays = [columns[name] for name in schema.names]
+            background(file.write_batch, pa.record_batch(arrays, schema=schema))
+            done += count
     return done
 
 
@@ -96,15 +89,6 @@ def _background() -> Iterator[Callable[..., None]]:
         yield call
         for last in running:
             last.result()
-
-
-@contextmanager
-def _removed_on_error(draft: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def _pyarrow() -> tuple[Any, Any]:
@@ -234,13 +218,3 @@ def _same_for_all(key: str, count: int) -> list[Any]:
     roles = pa.scalar(list(attributes["roles"]), pa.list_(pa.string()))
     texts = (attributes["type"], str(attributes.get("title", key)))
     return [*(pa.repeat(pa.scalar(text), count) for text in texts), pa.repeat(roles, count)]
-
-
-@contextmanager
-def _mapped_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ArchiveError(
-            f"writing {path}: {error}; free some space, or choose another path"
-        ) from error

@@ -1,12 +1,14 @@
 """The images that products contain: the quicklook, and the true-colour band."""
 
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from s2mirror.adapters.previews.decoding import is_image
 from s2mirror.crs import check_crs
-from s2mirror.errors import PreviewError
+from s2mirror.errors import ArchiveError, PreviewError
 from s2mirror.model import Product
+from s2mirror.ports import ProductFiles
 from s2mirror.preview_model import FORMATS, Extent, RenderedImage
 from s2mirror.tiles import WIDTH_METRES, tile_grid
 
@@ -14,43 +16,47 @@ _QUICKLOOK_PIXELS: Final = 343
 """It covers the whole tile at 320 m per pixel."""
 _MAX_QUICKLOOK_BYTES: Final = 16 * 1024**2
 _TCI: Final = ("GRANULE/*/IMG_DATA/R10m/*_TCI_10m.jp2", "GRANULE/*/IMG_DATA/*_TCI.jp2")
+_JPEG_2000: Final = {"driver": "JP2OpenJPEG"}
 _DRIVERS: Final = {"png": "PNG", "jpeg": "JPEG", "tiff": "GTiff"}
 
 
 class ProductImageReader:
     """The product images port. It costs no processing units."""
 
-    def quicklook(self, folder: Path, product: Product) -> RenderedImage:
-        """Return the small JPEG of the product in *folder*."""
-        path = folder / f"{product.id}-ql.jpg"
+    def quicklook(self, files: ProductFiles, product: Product) -> RenderedImage:
+        """Return the small JPEG of a product."""
+        name = f"{product.id}-ql.jpg"
         try:
-            with path.open("rb") as file:
+            with files.open(name) as file:
                 content = file.read(_MAX_QUICKLOOK_BYTES + 1)
         except OSError as error:
             raise PreviewError(
-                f"reading {path.name} of {product.id}: {error.strerror}; "
+                f"reading {name} of {product.id}: {error.strerror}; "
                 'the product has no quicklook. Set preview.source to "tci" or "process"'
             ) from error
+        except ArchiveError as error:
+            raise PreviewError(f"reading {name} of {product.id}: {error}") from error
         if len(content) > _MAX_QUICKLOOK_BYTES or not is_image(content, "jpeg"):
-            raise PreviewError(
-                f"reading {path.name} of {product.id}: it is no JPEG of at most 16 MiB"
-            )
+            raise PreviewError(f"reading {name} of {product.id}: it is no JPEG of at most 16 MiB")
         return RenderedImage(content=content, form="jpeg", extent=_tile_extent(product))
 
-    def tci(self, folder: Path, *, longest_pixels: int, form: str) -> RenderedImage:
-        """Return the true-colour band of the product in *folder*, at a reduced size.
+    def tci(
+        self, files: ProductFiles, product: Product, *, longest_pixels: int, form: str
+    ) -> RenderedImage:
+        """Return the true-colour band of a product, at a reduced size.
 
         JPEG 2000 contains the image at half, a quarter … of its size too: only the needed
         resolution is decoded.
         """
         rasterio = _rasterio()
-        found = [path for pattern in _TCI for path in sorted(folder.glob(pattern))]
-        if not found:
-            raise PreviewError(
-                f"reading {folder.name}: it has no true-colour band (TCI); no preview was made"
-            )
         try:
-            with rasterio.open(found[0], driver="JP2OpenJPEG") as band:
+            name = _tci_path(files.paths())
+            # GDAL opens files by path only. The path of a descriptor leads to the file that was
+            # opened, whatever is at the product's path meanwhile.
+            with (
+                files.open(name) as file,
+                rasterio.open(f"/dev/fd/{file.fileno()}", **_JPEG_2000) as band,
+            ):
                 crs = check_crs(f"EPSG:{band.crs.to_epsg()}")
                 scale = max(band.width, band.height, longest_pixels) / longest_pixels
                 width, height = round(band.width / scale), round(band.height / scale)
@@ -62,8 +68,22 @@ class ProductImageReader:
                 extent=extent,
                 is_empty=not pixels.any(),
             )
-        except (rasterio.errors.RasterioError, AttributeError, ValueError) as error:
-            raise PreviewError(f"reading {found[0].name} at a reduced size: {error}") from error
+        except (rasterio.errors.RasterioError, AttributeError, ValueError, OSError) as error:
+            raise PreviewError(
+                f"reading the true-colour band of {product.id} at a reduced size: {error}"
+            ) from error
+        except ArchiveError as error:
+            raise PreviewError(f"reading the true-colour band of {product.id}: {error}") from error
+
+
+def _tci_path(paths: Iterable[str]) -> str:
+    """Return the path of the true-colour band; raise PreviewError without one."""
+    found = sorted(paths)
+    for pattern in _TCI:
+        for path in found:
+            if PurePosixPath(path).match(pattern):
+                return path
+    raise PreviewError("the product has no true-colour band (TCI); no preview was made")
 
 
 def _rasterio() -> Any:  # noqa: ANN401 - the library has no types
