@@ -34,6 +34,16 @@ def clean_value(value: Any) -> Any:  # noqa: ANN401 - JSON nests to any depth
     return value
 
 
+def storable_text(value: object, max_characters: int) -> str:
+    """Return *value* as text that the ledger and every file accept, of at most that length.
+
+    NUL ends a text for SQLite's tools, and half of a surrogate pair cannot be encoded: both become
+    ``?``. Everything else stays as it came; ``clean_text`` makes it safe to show.
+    """
+    text = str(value)[:max_characters].replace("\0", "?")
+    return text.encode(errors="replace").decode()
+
+
 def escape_json(document: str) -> str:
     """Return a JSON document with each invisible character in its texts as a JSON escape."""
     return "".join(

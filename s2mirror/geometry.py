@@ -16,6 +16,7 @@ from shapely import (
     buffer,
     force_2d,
     from_wkb,
+    get_num_coordinates,
     intersection,
     intersects,
     make_valid,
@@ -37,6 +38,10 @@ _HALF_WORLD_DEGREES: Final = 180.0
 _DECIMALS: Final = 7
 _PER_DEGREE: Final = 10**_DECIMALS
 _GRID: Final = 1 / _PER_DEGREE
+_MAX_CORNERS: Final = 10_000
+_MAX_CROSSED_CORNERS: Final = 30
+"""Of a footprint that crosses itself: a star of 100 corners took 24 s to repair. CDSE's footprints
+have 5 to 30 corners."""
 _MAX_MARGIN: Final = 0.01
 """Degrees. A geometry that even this margin does not make sendable is sent as its bounding box."""
 
@@ -128,13 +133,23 @@ def footprint(geojson: object) -> BaseGeometry:
     if not isinstance(geojson, dict):
         raise ItemRejected(f"its geometry is {type(geojson).__name__}, not a GeoJSON object")
     try:
-        geometry = shape(geojson)
+        geometry = _checked_corners(shape(geojson))
         if _spans_the_world(geometry) or _leaves_the_world(geometry):
             geometry = shape(antimeridian.fix_shape(mapping(geometry), fix_winding=True))
         return repaired(geometry).geometry
     except Exception as error:
         # shapely and antimeridian raise many kinds of error on hostile coordinates.
         raise ItemRejected(f"its geometry is not a usable polygon: {error}") from error
+
+
+def _checked_corners(geometry: BaseGeometry) -> BaseGeometry:
+    """Return *geometry*; raise ValueError if repairing it could take minutes."""
+    corners = get_num_coordinates(geometry)
+    if corners > _MAX_CORNERS:
+        raise ValueError(f"it has {corners} corners")
+    if corners > _MAX_CROSSED_CORNERS and not geometry.is_valid:
+        raise ValueError(f"it has {corners} corners and crosses itself")
+    return geometry
 
 
 def overlap_percents(areas: Sequence[BaseGeometry], found: BaseGeometry) -> list[float]:

@@ -12,15 +12,23 @@ from urllib.parse import urljoin
 
 import requests
 
-from s2mirror import USER_AGENT
-from s2mirror.bounded_http import response_date
+from s2mirror.bounded_http import BadResponse, HttpLimits, bound
+from s2mirror.clean_text import storable_text
 from s2mirror.errors import CatalogError, CatalogUnavailable
+from s2mirror.json_parser import parse_object
 from s2mirror.model import Deletion
 from s2mirror.times import parse_utc
 
 PAGE_ITEMS: Final = 1000
 _MAX_SKIP: Final = 10_000
 _TOLERANCE: Final = timedelta(seconds=1)
+_MAX_PAGE_BYTES: Final = 16 * 1024**2
+"""A page of 1000 entries has about 1 MB, or 12 MB with all attributes."""
+_DEADLINE_TIMEOUTS: Final = 3
+"""The whole response may take three time-outs: 180 s by default."""
+_MAX_NAME: Final = 200
+"""A product's name has at most 78 characters."""
+_MAX_CAUSE: Final = 500
 _SERVER_ERRORS: Final = 500
 _TOO_MANY: Final = 429
 
@@ -31,6 +39,8 @@ class ODataOptions:
 
     url: str
     timeout_seconds: float = 60.0
+    max_pages: int = 1000
+    """A million deletions in one reading; CDSE deletes some thousands per month."""
     ca_file: Path | None = None
     on_date: Callable[[datetime], None] | None = None
     """Called with the time of the service, as each response has it."""
@@ -41,6 +51,13 @@ class ODataDeletions:
 
     def __init__(self, options: ODataOptions) -> None:
         self._options = options
+        self._limits = HttpLimits(
+            max_bytes=_MAX_PAGE_BYTES,
+            timeout_seconds=options.timeout_seconds,
+            deadline_seconds=options.timeout_seconds * _DEADLINE_TIMEOUTS,
+            ca_file=options.ca_file,
+            on_date=options.on_date,
+        )
 
     def since(self, instant: datetime) -> Iterator[tuple[Deletion, ...]]:
         """Yield batches of deletions from *instant* on, oldest first, until the newest.
@@ -49,7 +66,7 @@ class ODataDeletions:
         entries; entries of exactly that time are skipped by number.
         """
         skip = 0
-        while True:
+        for _ in range(self._options.max_pages):
             batch = tuple(_deletion(found) for found in self._page(instant, skip))
             self._check_order(instant, batch)
             if batch:
@@ -65,6 +82,10 @@ class ODataDeletions:
                     f"reading the feed of deleted products: more than {_MAX_SKIP} products have "
                     f"the deletion time {last}, and OData returns no more. Nothing was removed here"
                 )
+        raise CatalogError(
+            f"reading the feed of deleted products {self._options.url}: it has more than "
+            f"{self._options.max_pages} pages; the next poll reads on from {instant}"
+        )
 
     def _check_order(self, instant: datetime, batch: tuple[Deletion, ...]) -> None:
         """Raise CatalogError unless the batch starts at *instant* and is sorted, oldest first."""
@@ -84,22 +105,19 @@ class ODataDeletions:
             "$top": PAGE_ITEMS,
             "$skip": skip,
         }
-        verify = str(self._options.ca_file) if self._options.ca_file else True
         try:
-            response = requests.get(
-                url,
-                params=query,
-                headers={"User-Agent": USER_AGENT},
-                timeout=self._options.timeout_seconds,
-                verify=verify,
-            )
+            with requests.Session() as session:
+                bound(session, self._limits)
+                response = session.get(url, params=query)
+        except BadResponse as error:
+            raise CatalogUnavailable(
+                f"the feed of deleted products {url} sent an unusable response: {error}; "
+                "will be tried again"
+            ) from error
         except requests.RequestException as error:
             raise CatalogUnavailable(
                 f"cannot reach the feed of deleted products {url}: {error}; will be tried again"
             ) from error
-        date = response_date(response.headers)
-        if date is not None and self._options.on_date is not None:
-            self._options.on_date(date)
         return _values(url, response)
 
 
@@ -110,8 +128,8 @@ def _values(url: str, response: requests.Response) -> list[Any]:
             "will be tried again"
         )
     try:
-        values = response.json()["value"]
-    except (ValueError, KeyError, TypeError):
+        values = parse_object(response.content).get("value")
+    except ValueError:
         values = None
     if not response.ok or not isinstance(values, list):
         raise CatalogError(
@@ -124,12 +142,18 @@ def _values(url: str, response: requests.Response) -> list[Any]:
 def _deletion(found: Any) -> Deletion:  # noqa: ANN401 - parsed JSON
     try:
         return Deletion(
-            product_id=str(found["Name"]).removesuffix(".SAFE"),
+            product_id=_name(found["Name"]).removesuffix(".SAFE"),
             deleted_at=parse_utc(str(found["DeletionDate"])),
-            cause=str(found.get("DeletionCause") or "no cause given"),
+            cause=storable_text(found.get("DeletionCause") or "no cause given", _MAX_CAUSE),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CatalogError(
             f"the feed of deleted products has an entry without a usable name or date ({error}). "
             "Nothing was removed here"
         ) from error
+
+
+def _name(found: object) -> str:
+    if not isinstance(found, str):
+        raise TypeError("its name is no text")
+    return storable_text(found, _MAX_NAME)

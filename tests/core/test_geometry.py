@@ -183,3 +183,18 @@ def test_every_geometry_in_a_geojson_document_is_found() -> None:
     }
     assert [found.bounds for found in from_geojson(document)] == [(0, 0, 1, 1), (2, 2, 3, 3)]
     assert [found.bounds for found in from_geojson(one)] == [(0, 0, 1, 1)]
+
+
+def star(corners: int) -> dict[str, object]:
+    """Return a ring that crosses itself as often as it can."""
+    angles = [
+        2 * math.pi * (number * (corners // 2 - 1) % corners) / corners for number in range(corners)
+    ]
+    ring = [[10 + math.cos(angle), 45 + math.sin(angle)] for angle in angles]
+    return {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+
+
+def test_footprint_that_takes_minutes_is_refused() -> None:
+    assert footprint(star(21)).is_valid
+    with pytest.raises(ItemRejected, match="it has 102 corners and crosses itself"):
+        footprint(star(101))

@@ -4,11 +4,13 @@ Items of every age must be accepted: those of 2026 have ``enclosure`` and ``_pri
 have neither. Where a property is missing, the product's name contains the same value.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from s2mirror.clean_text import storable_text
 from s2mirror.errors import HostileInput, ItemRejected
 from s2mirror.geometry import footprint, pack
 from s2mirror.layout import check_product_path
@@ -21,6 +23,10 @@ _BASELINE: Final = re.compile(r"\d{2}\.\d{2}")
 _PLATFORM: Final = re.compile(r"sentinel-2[a-z]")
 _MAX_ID_SHOWN: Final = 120
 _MAX_REASON_SHOWN: Final = 500
+_MAX_TEXT: Final = 200
+"""Datatake, datastrip and checksum of CDSE have at most 81 characters."""
+_MAX_PROPERTIES: Final = 64 * 1024
+"""The ledger stores the properties of every product. CDSE's have about 1 kB."""
 _MAX_BYTES: Final = 10**15
 """A larger size or count is a mistake, and the ledger's integers end at 9 * 10**18."""
 _MAX_ORBIT: Final = 999
@@ -35,7 +41,7 @@ def parse_page(page: Json, *, collection: str, bucket: str) -> Page:
         try:
             product = parse_item(item, collection=collection, bucket=bucket)
         except ItemRejected as error:
-            reason = _storable(str(error))[:_MAX_REASON_SHOWN]
+            reason = storable_text(error, _MAX_REASON_SHOWN)
             rejected.append(Rejected(id=_shown_id(item), collection=collection, reason=reason))
         else:
             products.append(product)
@@ -62,6 +68,8 @@ def _product(item: Json, collection: str, bucket: str) -> Product:
     product_id = check_product_id(str(item.get("id", "")))
     name = parse_name(product_id)
     properties = item.get("properties") or {}
+    if len(json.dumps(properties)) > _MAX_PROPERTIES:
+        raise ItemRejected(f"its properties have more than {_MAX_PROPERTIES} characters")
     if item.get("collection", collection) != collection:
         raise ItemRejected(f"it belongs to {item['collection']!r}, not to {collection!r}")
     published_at = _time(properties, "published", "created")
@@ -78,8 +86,8 @@ def _product(item: Json, collection: str, bucket: str) -> Product:
         cloud_cover_percent=_number(properties.get("eo:cloud_cover")),
         size_bytes=_size_bytes(item, properties),
         s3_prefix=_s3_prefix(item, product_id, bucket),
-        datatake_id=_storable(properties.get("eopf:datatake_id") or ""),
-        datastrip_id=_storable(properties.get("eopf:datastrip_id") or ""),
+        datatake_id=storable_text(properties.get("eopf:datatake_id") or "", _MAX_TEXT),
+        datastrip_id=storable_text(properties.get("eopf:datastrip_id") or "", _MAX_TEXT),
         revision=_revision(item),
         footprint_wkb=pack(footprint(item.get("geometry"))),
     )
@@ -148,7 +156,7 @@ def _size_bytes(item: Json, properties: Json) -> int | None:
 
 def _revision(item: Json) -> str:
     manifest = (item.get("assets") or {}).get("safe_manifest") or {}
-    return _storable(manifest.get("file:checksum") or "").lower()
+    return storable_text(manifest.get("file:checksum") or "", _MAX_TEXT).lower()
 
 
 def _s3_prefix(item: Json, product_id: str, bucket: str) -> str:
@@ -172,9 +180,4 @@ def _hrefs(item: Json) -> Iterator[str]:
 
 def _shown_id(item: object) -> str:
     found = item.get("id") if isinstance(item, dict) else None
-    return _storable(found or "(no id)")[:_MAX_ID_SHOWN]
-
-
-def _storable(value: object) -> str:
-    """Return *value* as text that a database accepts: JSON may contain a lone surrogate."""
-    return str(value).encode(errors="replace").decode()
+    return storable_text(found or "(no id)", _MAX_ID_SHOWN)
