@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from s2mirror.adapters.ledger import Mended
 from s2mirror.adapters.lock import InstanceLock, holder_pid
 from s2mirror.cli.context import AreaOption, ConfigOption, JsonOption
+from s2mirror.cli.ledgers import mend_ledger
 from s2mirror.cli.mirrors import shared_mirror
 from s2mirror.cli.output import format_count, format_size, on_terminal, print_json, print_line
 from s2mirror.cli.progress import new_bars
@@ -17,7 +19,8 @@ from s2mirror.service.certificates import certify, faults_of
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.audit import Auditor, AuditReport, Fault
 from s2mirror.steps.certify import Certificate
-from s2mirror.steps.repair import repair as queue_repairs
+from s2mirror.steps.repair import Repairer, Repairs
+from s2mirror.stop import StopFlag
 
 HASH_THREADS = 4
 
@@ -34,7 +37,11 @@ def audit(
     ] = False,
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Queue damaged products; only bad files are downloaded."),
+        typer.Option(
+            "--repair",
+            help="Restore a damaged ledger, and queue damaged products that the store still has; "
+            "only bad files are downloaded.",
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> int:
@@ -43,6 +50,7 @@ def audit(
     Ledger and disk are always compared as a whole. --online also compares both with the STAC
     catalog, per month; --area does so for one area. Exit code 1: a fault was found.
     """
+    mended = mend_ledger(config) if repair else Mended(restored=(), forgotten=())
     with shared_mirror(config) as mirror:
         searches = mirror.searches_of(area or [])
         auditor = mirror.auditor(
@@ -53,13 +61,16 @@ def audit(
         faults = list(report.faults)
         certificates = certify(mirror, searches) if online or area else ()
         faults += [fault for found in certificates for fault in faults_of(found)]
-        queued = _repair(mirror, faults) if repair and faults else []
+        repairs = _repair(mirror, faults) if repair and faults else Repairs()
     if as_json:
-        values = _values(report, faults, queued, quick=quick)
+        values = _values(report, faults, repairs, quick=quick)
+        values["ledger_restored"] = [f"{row.key}: {row}" for row in mended.restored]
+        values["ledger_forgotten"] = [f"{row.key}: {row}" for row in mended.forgotten]
         print_json(values | {"catalog_listed": bool(certificates), "certificates": certificates})
     else:
+        _print_mended(mended)
         _print_certificates(certificates)
-        _print_audit(report, faults, queued)
+        _print_audit(report, faults, repairs)
         if report.products and not faults:
             print_line(_conclusion(quick=quick, online=bool(certificates)))
     return 1 if faults else 0
@@ -80,14 +91,20 @@ def _audited(auditor: Auditor, mirror: Mirror, *, quick: bool, as_json: bool) ->
         return auditor.audit(read_bytes=not quick, on_file=on_file)
 
 
-def _repair(mirror: Mirror, faults: list[Fault]) -> list[str]:
+def _repair(mirror: Mirror, faults: list[Fault]) -> Repairs:
     with InstanceLock(mirror.settings.ledger.path):
         mirror.require_archive()
-        return queue_repairs(faults, mirror.ledger, mirror.archive, now=mirror.now())
+        repairer = Repairer(
+            ledger=mirror.ledger,
+            archive=mirror.archive,
+            open_store=lambda: mirror.store(StopFlag()),
+            now=mirror.now,
+        )
+        return repairer.repair(faults)
 
 
 def _values(
-    report: AuditReport, faults: list[Fault], queued: list[str], *, quick: bool
+    report: AuditReport, faults: list[Fault], repairs: Repairs, *, quick: bool
 ) -> dict[str, object]:
     return {
         "ok": not faults,
@@ -97,7 +114,8 @@ def _values(
         "bytes_read": not quick,
         "faults": faults,
         "foreign": report.foreign,
-        "queued_for_repair": queued,
+        "queued_for_repair": repairs.queued,
+        "kept_damaged": repairs.kept,
     }
 
 
@@ -118,7 +136,14 @@ def _print_certificates(certificates: Sequence[Certificate]) -> None:
                 print_line(f"  {product_id}  {why or 'queued'}")
 
 
-def _print_audit(report: AuditReport, faults: list[Fault], queued: list[str]) -> None:
+def _print_mended(mended: Mended) -> None:
+    for row in mended.restored:
+        print_line(f"ledger: {row.key}: {row} was damaged and is restored")
+    for row in mended.forgotten:
+        print_line(f"ledger: {row.key}: {row} was damaged and is forgotten; run `s2mirror sync`")
+
+
+def _print_audit(report: AuditReport, faults: list[Fault], repairs: Repairs) -> None:
     for fault in faults:
         print_line(f"FAULT {fault.invariant}: {fault.product}: {fault.detail}")
     for entry in report.foreign:
@@ -129,10 +154,12 @@ def _print_audit(report: AuditReport, faults: list[Fault], queued: list[str]) ->
         print_line(f"{products}, {files}, {format_size(report.size_bytes)}: {found}")
     else:
         print_line("the archive holds no product: there was nothing to verify")
-    if queued:
-        products = format_count(len(queued), "product")
+    for product_id, why in repairs.kept.items():
+        print_line(f"kept in the archive: {product_id}: {why}")
+    if repairs.queued:
+        products = format_count(len(repairs.queued), "product")
         print_line(f"{products} queued: run `s2mirror sync` to download the bad files")
-    elif any(fault.invariant in {"proven", "ledger"} for fault in faults):
+    elif not repairs.kept and any(f.invariant in {"proven", "ledger"} for f in faults):
         print_line(
             "to download the bad files again, run `s2mirror audit --repair`, then `s2mirror sync`"
         )

@@ -1,13 +1,17 @@
 """The configuration and its ledger, for commands that need no other part of the mirror."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.archive import Archive
+from s2mirror.adapters.ledger import Ledger, Mended
+from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
+from s2mirror.adapters.lock import InstanceLock
 from s2mirror.cli.context import config_path
 from s2mirror.cli.output import print_error
 from s2mirror.config import Settings, load_settings
+from s2mirror.errors import LedgerError
 from s2mirror.service.ledger_file import open_local_ledger
 
 
@@ -17,6 +21,25 @@ def read_settings(given: Path | None, *, late_geometry: bool = False) -> Setting
     for note in loaded.notes:
         print_error(f"note: {note}")
     return loaded.settings
+
+
+def mend_ledger(given: Path | None) -> Mended:
+    """Restore the damaged rows of the ledger. Raises AlreadyRunning if a mirror uses it.
+
+    Raises LedgerError if it is damaged which archive the ledger belongs to, and that archive's disk
+    is not mounted: the next sync would begin a new archive in the empty folder.
+    """
+    settings = read_settings(given, late_geometry=True)
+    path, archive = settings.ledger.path, Archive(settings.archive.root)
+    with InstanceLock(path), closing(open_local_ledger(path, create=False)) as ledger:
+        names = {row.key for row in ledger.damaged_rows() if row.table == "state_value"}
+        if ARCHIVE_ID.name in names and archive.archive_id() is None:
+            raise LedgerError(
+                f"ledger {path}: the stored {ARCHIVE_ID.name} is damaged, and {archive.root} has "
+                "no archive_id file to restore it from. Mount the disk of the archive, then run "
+                "`s2mirror audit --repair` again"
+            )
+        return ledger.mend()
 
 
 @contextmanager

@@ -1,10 +1,12 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cli_kit import Cli, Outcome
 from kit import Kit, tiny
 
-from s2mirror.sandbox import SandboxProduct
+from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
+from s2mirror.sandbox import Answer, Fault, SandboxProduct
 
 
 @pytest.fixture
@@ -70,6 +72,73 @@ def test_repair_and_sync_fetch_only_the_bad_file(
     fetched = kit.sandbox.s3_proxy.traffic.matching(r"\.jp2|\.xml|\.jpg")
     assert [exchange.path.rpartition("/")[2] for exchange in fetched] == [band(kit).name]
     kit.assert_current(product)
+
+
+def files_below(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_repair_keeps_product_the_store_lost(cli: Cli, kit: Kit, product: SandboxProduct) -> None:
+    flip_a_byte(band(kit))
+    before = files_below(kit.archive / product.prefix)
+    kit.sandbox.withdraw(product.id, cause="Corrupted product")
+    found = cli.json("audit", "--repair")
+    assert found["queued_for_repair"] == []
+    why = found["kept_damaged"][product.id]
+    assert why.startswith("damaged, and kept because the store no longer has this product: ")
+    assert band(kit).name in why
+    assert kit.entry(product).reason == why
+    assert f"kept in the archive: {product.id}: {why}" in cli("audit", "--repair").out
+    assert cli("sync").code == 0
+    assert kit.states() == {product.id: "archived"}
+    assert files_below(kit.archive / product.prefix) == before
+
+
+def test_repair_keeps_product_with_lost_files(cli: Cli, kit: Kit, product: SandboxProduct) -> None:
+    flip_a_byte(band(kit))
+    rest = {path: data for path, data in product.files.items() if not path.endswith(band(kit).name)}
+    kit.sandbox.replace(replace(product, files=rest))
+    why = cli.json("audit", "--repair")["kept_damaged"][product.id]
+    assert "the store no longer has 1 of its files, such as " in why
+    assert band(kit).is_file()
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_repair_keeps_products_while_store_is_away(
+    cli: Cli, kit: Kit, product: SandboxProduct, status: int
+) -> None:
+    flip_a_byte(band(kit))
+    kit.sandbox.s3_proxy.inject(Fault(answer=Answer(status=status), times=None))
+    found = cli.json("audit", "--repair")
+    assert found["queued_for_repair"] == []
+    assert found["kept_damaged"][product.id].startswith("the store could not be asked whether ")
+    assert band(kit).is_file()
+    kit.sandbox.s3_proxy.faults.clear()
+    assert cli.json("audit", "--repair")["queued_for_repair"] == [product.id]
+
+
+@pytest.mark.parametrize("value", ["'0' || substr(value, 2)", "'another'"])
+@pytest.mark.usefixtures("product")
+def test_repair_restores_a_damaged_archive_id(cli: Cli, kit: Kit, value: str) -> None:
+    ledger = kit.mirror().ledger
+    before = ledger.state.get(ARCHIVE_ID)
+    ledger.connection.execute(
+        f"UPDATE state_value SET value = {value} WHERE name = 'archive_id'"  # noqa: S608 - constants
+    )
+    ledger.close()
+    refused = cli("audit")
+    assert refused.code == 5
+    assert "stored value of archive_id (table state_value) is damaged; run `s2mirror" in refused.err
+    moved = (kit.archive / ".s2mirror").rename(kit.folder / "unmounted")
+    unmounted = cli("audit", "--repair")
+    assert unmounted.code == 5
+    assert "Mount the disk of the archive, then run `s2mirror audit --repair`" in unmounted.err
+    moved.rename(kit.archive / ".s2mirror")
+    repaired = cli("audit", "--repair")
+    assert repaired.code == 0
+    assert "ledger: archive_id: value (table state_value) was damaged and is" in repaired.out
+    assert cli("sync").code == 0
+    assert kit.mirror().ledger.state.get(ARCHIVE_ID) == before
 
 
 def test_online_audit_names_product_missing_from_ledger(

@@ -72,7 +72,7 @@ def test_only_a_lost_selected_file_is_repaired(kit: Kit) -> None:
     assert fault.startswith("proven: ")
     assert "B02_10m.jp2 is missing" in fault
     kit.sandbox.s3_proxy.reset()
-    assert kit.call("audit", "--repair") == 1
+    assert kit.run("audit", "--repair").returncode == 1
     assert kit.cycle().exit_code == 0
     assert kit.downloaded("_B02_10m.jp2") == kit.downloaded(".jp2")
     kit.assert_current(product)
