@@ -6,7 +6,8 @@ Sweeps repeat a search so that products published or indexed late are found.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import json
+from collections.abc import Collection, Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
@@ -15,7 +16,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from s2mirror.area import WatchArea
-from s2mirror.geometry import to_geojson
+from s2mirror.geometry import pack, to_geojson
 from s2mirror.model import CatalogQuery, SweepKind, SweepState
 from s2mirror.planning.scope import area_fingerprint
 
@@ -26,6 +27,8 @@ _NEAR_DEGREES: Final = 0.5
 """Areas this close share most products, as a product is a degree wide."""
 _MAX_WASTE: Final = 1.5
 """The area of a search geometry, relative to the surroundings of its areas, at most."""
+_METHOD: Final = "2"
+"""Change this with every change of how a search geometry is made: stored ones are made anew."""
 _Bound = TypeVar("_Bound", datetime, float)
 
 
@@ -50,7 +53,9 @@ class Search:
 
 
 def plan_searches(
-    areas: Sequence[WatchArea], listed: Collection[tuple[str, str]] = ()
+    areas: Sequence[WatchArea],
+    listed: Collection[tuple[str, str]] = (),
+    stored: MutableMapping[str, str] | None = None,
 ) -> tuple[Search, ...]:
     """Return one search per collection and interval, however many areas there are.
 
@@ -58,6 +63,9 @@ def plan_searches(
     areas have a search of their own until then, so that a new area does not cause the listing of
     old ones to be repeated. Areas far apart have separate searches, as one geometry simple enough
     for a request would find mostly products that no area wants.
+
+    *stored* are the search geometries of earlier calls; those that are missing are added, so that
+    a large geometry is simplified only once.
     """
     groups: dict[tuple[str, timedelta, bool], list[WatchArea]] = {}
     for area in areas:
@@ -67,7 +75,7 @@ def plan_searches(
     return tuple(
         _search(collection, cluster, geojson)
         for (collection, _, _), group in sorted(groups.items(), key=lambda found: found[0])
-        for cluster, geojson in _clusters(group)
+        for cluster, geojson in _stored_clusters(group, {} if stored is None else stored)
     )
 
 
@@ -104,6 +112,30 @@ def _loosest(bounds: Iterable[_Bound | None]) -> _Bound | None:
     return max(known) if len(known) == len(found) else None
 
 
+def _stored_clusters(
+    group: Sequence[WatchArea], stored: MutableMapping[str, str]
+) -> Iterable[tuple[Sequence[WatchArea], str]]:
+    """Return the clusters of a group; from *stored* if its geometries are large."""
+    if sum(shapely.get_num_coordinates(area.geometry) for area in group) <= MAX_VERTICES:
+        return _clusters(group)
+    key = _geometry_key(group)
+    if key not in stored:
+        found = [([area.name for area in areas], geojson) for areas, geojson in _clusters(group)]
+        stored[key] = json.dumps(found)
+    named = {area.name: area for area in group}
+    return [
+        ([named[name] for name in names], geojson) for names, geojson in json.loads(stored[key])
+    ]
+
+
+def _geometry_key(group: Sequence[WatchArea]) -> str:
+    """Return a short text that changes whenever the clusters or geometries of a group would."""
+    hashed = hashlib.sha256(_METHOD.encode())
+    for area in group:
+        hashed.update(f"\n{area.name}:".encode() + pack(area.geometry))
+    return hashed.hexdigest()[:16]
+
+
 def _clusters(group: Sequence[WatchArea]) -> Iterator[tuple[Sequence[WatchArea], str]]:
     """Yield groups of areas close enough for one search geometry, and that as GeoJSON."""
     whole = shapely.union_all([area.geometry for area in group])
@@ -129,10 +161,16 @@ def _is_close(geometry: BaseGeometry, whole: BaseGeometry) -> bool:
 
 def _search_geometry(whole: BaseGeometry) -> BaseGeometry:
     """Return a geometry that covers *whole* with few enough vertices for a request."""
-    geometry, tolerance_degrees = whole, _FIRST_TOLERANCE_DEGREES
-    while shapely.get_num_coordinates(geometry) > MAX_VERTICES:
-        # Simplifying moves edges by the tolerance at most, and corners lose a third of the buffer.
-        grown = whole.buffer(2 * tolerance_degrees, quad_segs=1).simplify(tolerance_degrees)
+    if shapely.get_num_coordinates(whole) <= MAX_VERTICES:
+        return whole
+    tolerance_degrees = _FIRST_TOLERANCE_DEGREES
+    # The buffer of a geometry with many vertices takes minutes; this is close to it and has few.
+    geometry = close = whole.simplify(tolerance_degrees / 4)
+    while shapely.get_num_coordinates(geometry) > MAX_VERTICES or geometry is close:
+        # Each simplification moves edges by its tolerance at most, 2.25 tolerances together, and
+        # corners of the buffer lose a third of it.
+        coarse = close.simplify(tolerance_degrees).buffer(3.5 * tolerance_degrees, quad_segs=1)
+        grown = coarse.simplify(tolerance_degrees)
         geometry = shapely.make_valid(grown).intersection(shapely.box(-180, -90, 180, 90))
         tolerance_degrees *= 2
     return geometry

@@ -8,13 +8,23 @@ never list them again. That is why the coverage of a changed area is forgotten, 
 that is not in use any more with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final
 
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.adapters.ledger.state_values import AREA_PRIORITIES, area_fingerprint_key
+from s2mirror.adapters.ledger.state_values import (
+    AREA_PRIORITIES,
+    SEARCH_GEOMETRIES,
+    area_fingerprint_key,
+)
 from s2mirror.area import WatchArea
+from s2mirror.errors import LedgerError
 from s2mirror.planning.scope import Scope, area_fingerprint
 from s2mirror.planning.searches import Search, plan_searches
+
+_MOST_GEOMETRIES: Final = 20
+"""Groups of areas with stored search geometries: there is one per collection and interval."""
 
 
 def rescope(ledger: Ledger, areas: Sequence[WatchArea]) -> int:
@@ -47,9 +57,26 @@ def _update_priorities(ledger: Ledger, areas: Sequence[WatchArea]) -> None:
 
 
 def searches_for(areas: Sequence[WatchArea], ledger: Ledger) -> tuple[Search, ...]:
-    """Return the searches for *areas*, given what was listed before."""
+    """Return the searches for *areas*, given what was listed before.
+
+    Large search geometries are made once and stored in the ledger.
+    """
     wanted = {area.name: area_fingerprint(area) for area in areas}
-    return plan_searches(areas, ledger.coverage.searches(wanted))
+    before = _stored_geometries(ledger)
+    stored = dict(before)
+    found = plan_searches(areas, ledger.coverage.searches(wanted), stored)
+    new = {key: text for key, text in stored.items() if key not in before}
+    if new:
+        with suppress(LedgerError):  # this process may not write, or the disk is full
+            ledger.state.set(SEARCH_GEOMETRIES, stored if len(stored) <= _MOST_GEOMETRIES else new)
+    return found
+
+
+def _stored_geometries(ledger: Ledger) -> Mapping[str, str]:
+    try:
+        return ledger.state.get(SEARCH_GEOMETRIES) or {}
+    except LedgerError:  # a damaged value stops no command: it is made again
+        return {}
 
 
 def _release(ledger: Ledger, area: WatchArea) -> int:

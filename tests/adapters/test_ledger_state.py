@@ -20,7 +20,12 @@ from s2mirror.errors import LedgerError
 
 VALUES: dict[StateValue[Any], Any] = {
     state_values.ARCHIVE_ID: "one",
+    state_values.SEARCH_GEOMETRIES: {"5f": "[]"},
     state_values.AREA_PRIORITIES: {"alps": 3, "rhine": -1},
+    state_values.CLOCK_BEHIND: "",
+    state_values.CLOCK_CONFIRMED_AT: NOW,
+    state_values.CLOCK_DOUBT: "",
+    state_values.CLOCK_RIGHT_SINCE: NOW,
     state_values.DELETIONS_READ_AT: NOW,
     state_values.DELETIONS_READ_UNTIL: NOW,
     state_values.GEOPARQUET_WRITTEN_AT: NOW,
@@ -29,6 +34,7 @@ VALUES: dict[StateValue[Any], Any] = {
     state_values.LOCAL_CATALOG_FOLDER: "",
     state_values.PREVIEW_RULES: "[]",
     state_values.PREVIEWS_BACKOFF_UNTIL: NOW,
+    state_values.PRUNE_CONFIRMED_AT: NOW,
     state_values.STORE_TARGET: TargetRecord(endpoint="https://s3", key=2, since=NOW, why="403"),
     state_values.THROTTLING: ThrottlingRecord(at=NOW, note=""),
     state_values.VIRTUAL_CLOCKS: {"*fresh": 1.5, "alps": 1e300},

@@ -24,11 +24,13 @@ from shapely import MultiPolygon, Polygon
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
+from s2mirror.adapters.ledger import open_ledger
+from s2mirror.adapters.ledger.state_values import SEARCH_GEOMETRIES
 from s2mirror.geometry import from_bbox, pack, polygons_only, repaired
 from s2mirror.planning.searches import plan_searches
 from s2mirror.sandbox import ProductSpec, Sandbox, SandboxProduct, make_item
 from s2mirror.service.sync_plan import plan_sync
-from s2mirror.steps.rescope import rescope
+from s2mirror.steps.rescope import rescope, searches_for
 from s2mirror.stop import StopFlag
 from s2mirror.tiles import tile_polygon
 
@@ -52,6 +54,24 @@ def coast(vertices: int) -> Polygon:
     radii = [0.3 + 0.02 * math.sin(37 * turn) + 0.001 * math.sin(1700 * turn) for turn in turns]
     points = zip(turns, radii, strict=True)
     return Polygon([(8.6 + r * math.cos(turn), 47.3 + r * math.sin(turn)) for turn, r in points])
+
+
+def test_stored_search_geometry_is_used_unless_damaged(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path / "ledger.db")
+    areas = [area("wide", geometry=coast(1000))]
+    made = searches_for(areas, ledger)
+    (key,) = ledger.state.get(SEARCH_GEOMETRIES) or {}
+    ledger.state.set(SEARCH_GEOMETRIES, {key: '[[["wide"], "stored"]]'})
+    assert {search.geometry_geojson for search in searches_for(areas, ledger)} == {"stored"}
+    ledger.close()
+    reading = open_ledger(tmp_path / "ledger.db", read_only=True)
+    other = [area("wide", geometry=coast(1001))]
+    assert len(searches_for(other, reading)) == len(made), "nothing can be stored"
+    reading.close()
+    ledger.connection.execute("UPDATE state_value SET value = '{' || value", {})
+    assert searches_for(areas, ledger) == made
+    assert searches_for(areas, ledger) == made
+    assert list(ledger.state.get(SEARCH_GEOMETRIES) or {}) == [key]
 
 
 @pytest.mark.parametrize(

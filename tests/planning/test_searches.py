@@ -230,6 +230,36 @@ def test_jagged_geometry_is_always_covered(star: BaseGeometry) -> None:
     assert geometry.covers(star)
 
 
+def coast(corners: int, *, x: float = 9) -> Polygon:
+    """Return a round island with many bays."""
+    turns = [n * math.tau / corners for n in range(corners)]
+    radii = [2 + 0.5 * math.sin(7 * turn) + 0.05 * math.sin(999 * turn) for turn in turns]
+    found = zip(radii, turns, strict=True)
+    return Polygon([(x + r * math.cos(turn), 47 + r * math.sin(turn)) for r, turn in found])
+
+
+def test_large_geometry_is_simplified_once() -> None:
+    class Refusing(dict[str, str]):
+        def __setitem__(self, key: str, value: str) -> None:
+            raise AssertionError(f"{key} is made again")
+
+    first = area("a", geometry=coast(600), collections=L2A)
+    areas = [first, area("b", geometry=coast(600, x=40), collections=L2A)]
+    stored: dict[str, str] = {}
+    found = plan_searches(areas, stored=stored)
+    assert plan_searches(areas, stored=Refusing(stored)) == found
+    assert found == plan_searches(areas), "what is stored is what would be made"
+    other = [first, area("b", geometry=coast(601, x=40), collections=L2A)]
+    with pytest.raises(AssertionError, match="is made again"):
+        plan_searches(other, stored=Refusing(stored))
+
+
+def test_small_geometries_are_not_stored() -> None:
+    stored: dict[str, str] = {}
+    plan_searches([area("a")], stored=stored)
+    assert stored == {}
+
+
 @given(st.lists(SMALL_BOXES, min_size=1, max_size=8))
 def test_overlapping_areas_are_searched_without_overlap(
     boxes: list[BaseGeometry],

@@ -199,6 +199,8 @@ PREVIEWS_BACKOFF_UNTIL: Final = _time("preview.backoff_until")
 """Before then, the service that renders previews is not asked."""
 PRUNE_CONFIRMED_AT: Final = _time("prune.confirmed_at")
 """When a person last confirmed a prune: the brake does not count what was removed until then."""
+SEARCH_GEOMETRIES: Final = _by_name("searches.geometries", _exactly(str))
+"""The clusters and search geometries of groups of areas with many vertices, by fingerprint."""
 STORE_TARGET: Final = _record("store.target", TargetRecord)
 """The store endpoint in use; absent before the first failover."""
 THROTTLING: Final = _record("account.throttled", ThrottlingRecord)
