@@ -202,5 +202,5 @@ def _area_wkb(area: Sequence[float] | Mapping[str, Any]) -> bytes:
             return pack(from_bbox(*(float(number) for number in area)))
     except Exception as error:
         # shapely raises many kinds of errors for an invalid geometry.
-        raise ValueError(f"the area is no GeoJSON with polygons: {error}") from error
+        raise ValueError(f"the area is not GeoJSON with polygons: {error}") from error
     raise ValueError(f"an area is a name, GeoJSON or [west, south, east, north]; got {area!r}")

@@ -39,7 +39,7 @@ def manifest_digest(name: str, value: str) -> Digest:
             "Update s2mirror, or report the product"
         )
     if len(hexdigest) != new_hasher(algorithm).digest_size * 2 or not _is_hex(hexdigest):
-        raise IntegrityError(f"manifest.safe holds {value!r}, which is no {name} digest")
+        raise IntegrityError(f"manifest.safe has {value!r}, which is not a digest of {name}")
     return Digest(algorithm=algorithm, hexdigest=hexdigest)
 
 

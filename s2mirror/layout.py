@@ -35,7 +35,7 @@ def check_template(text: str) -> str:
     if not template.endswith(("{name}.SAFE", "{s3_prefix}")):
         raise ValueError("must be cdse, tile, force, or a template ending in {name}.SAFE")
     if template.startswith(f"{CATALOG_FOLDER}/"):
-        raise ValueError(f"the folder {CATALOG_FOLDER}/ is for the local catalog alone")
+        raise ValueError(f"the folder {CATALOG_FOLDER}/ is only for the local catalog")
     return template
 
 

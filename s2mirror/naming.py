@@ -72,7 +72,7 @@ def check_product_id(text: str) -> str:
     if not _ID.fullmatch(text) or ".." in text:
         raise HostileInput(
             f"product id {text[:130]!r} is not made of letters, digits, '_', '-', '.' alone; "
-            "nothing was fetched"
+            "nothing was downloaded"
         )
     return text
 

@@ -31,7 +31,7 @@ class StopFlag:
     def raise_if_set(self) -> None:
         """Raise Stopped if the flag is set."""
         if self.is_set():
-            raise Stopped("stopped on request; what was fetched so far is kept and will be used")
+            raise Stopped("stopped on request; what was downloaded so far is kept")
 
     @contextmanager
     def child(self) -> Iterator["StopFlag"]:

@@ -30,7 +30,9 @@ def normal_tile(text: str) -> str:
     """
     match = _TILE.fullmatch(text.strip().upper())
     if match is None:
-        raise ValueError(f"{text!r} is no MGRS tile; expected two digits and three letters: 32TMT")
+        raise ValueError(
+            f"{text!r} is not an MGRS tile; expected two digits and three letters: 32TMT"
+        )
     return match["tile"].zfill(5)
 
 
@@ -49,12 +51,12 @@ def tile_grid(tile: str) -> tuple[int, int, int]:
             zone, hemisphere, easting, northing = mgrs.MGRS().MGRSToUTM(f"{name}5000050000")
     except Exception as error:
         # mgrs raises its own errors, and plain RuntimeErrors for squares outside the grid.
-        raise ValueError(f"{tile!r} is no square of the MGRS grid") from error
+        raise ValueError(f"{tile!r} is not a square of the MGRS grid") from error
     epsg = (_EPSG_NORTH if hemisphere == "N" else _EPSG_SOUTH) + int(zone)
     half = _SQUARE_METRES // 2
     edges = [_to_latlon(epsg, easting, northing + off)[0] for off in (-half, half)]
     if not _touches_band(name[2], *edges):
-        raise ValueError(f"{tile!r} is no square of the MGRS grid")
+        raise ValueError(f"{tile!r} is not a square of the MGRS grid")
     west = (easting - half) // _GRID_METRES * _GRID_METRES
     # In the south, the grid is counted from the equator as well, not from the zone's origin.
     origin = 0 if hemisphere == "N" else _EQUATOR_SOUTH_METRES

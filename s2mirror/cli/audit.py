@@ -170,7 +170,7 @@ def _print_audit(report: AuditReport, faults: list[Fault], repairs: Repairs) -> 
 def _conclusion(*, quick: bool, online: bool) -> str:
     """Return what an audit without faults has verified."""
     if quick:
-        return "all sizes agree; to read every byte, leave out --quick"
+        return "all sizes agree; to read every byte, omit --quick"
     if not online:
         return "ledger and disk agree; to compare with the STAC catalog too, add --online"
     return "all five invariants hold"

@@ -22,7 +22,7 @@ FolderOption = Annotated[
     typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write to. Default: this one."),
 ]
 NewFolderOption = Annotated[
-    Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the catalog alone.")
+    Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the catalog only.")
 ]
 FileOption = Annotated[
     Path,

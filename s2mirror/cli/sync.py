@@ -109,7 +109,7 @@ def _print_stopped(plan: PrunePlan) -> None:
         print_error(plan.clock_doubt)
     elif plan.brake:
         print_line(
-            f"the brake stopped the prune: {plan.brake}; to prune all the same, "
+            f"the brake stopped the prune: {plan.brake}; to prune nevertheless, "
             "run `s2mirror prune --yes`"
         )
 

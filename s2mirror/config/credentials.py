@@ -76,8 +76,8 @@ def _how_to_give(missing: list[str], maker: str) -> str:
     credentials = " and ".join(credential(name) for name in missing)
     return (
         f"no {' and no '.join(name.replace('_', ' ') for name in missing)} given: set {variables}, "
-        f"or {files} to the path of a file that holds it, or the systemd credential {credentials}; "
-        f"make one at {maker}"
+        f"or {files} to the path of a file that contains it, or the systemd credential "
+        f"{credentials}; create one at {maker}"
     )
 
 

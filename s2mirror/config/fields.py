@@ -156,7 +156,7 @@ def _path(value: object, info: ValidationInfo) -> Path:
     try:
         path = Path(_text(str(value) if isinstance(value, Path) else value)).expanduser()
     except RuntimeError:
-        raise unexpected("a path; its ~ names no user with a home", value) from None
+        raise unexpected("a path; its ~ has no user with a home folder", value) from None
     return (folder_of(info) / path).absolute()
 
 
@@ -200,7 +200,7 @@ def _argument(value: object) -> str:
     text = _text(value)
     for placeholder in re.findall(r"\{([a-z_]+)\}", text):
         if placeholder not in ("path", "id", "area"):
-            raise unexpected("only {path}, {id} or {area} to be filled in", value)
+            raise unexpected("only {path}, {id} or {area} as placeholders", value)
     return text
 
 

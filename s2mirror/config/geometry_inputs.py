@@ -50,7 +50,7 @@ def geometry_of_bbox(value: object) -> Shape:
 def _check_crossing(west: float, east: float, value: object) -> None:
     """Raise unless a box with west > east crosses the antimeridian at ±180°."""
     if west >= 180 or east <= -180:  # noqa: PLR2004 - degrees of longitude
-        raise unexpected("west and east within ±180° where west is east of east", value)
+        raise unexpected("west and east within ±180° if west is greater than east", value)
 
 
 def geometry_of_geojson(value: object, folder: Path) -> Shape:
@@ -98,7 +98,7 @@ def _parts(document: Any, value: object) -> list[BaseGeometry]:  # noqa: ANN401 
 def _why_not(error: Exception) -> str:
     if "linearring" in str(error).lower():
         return "a ring has fewer than four points or does not end where it began"
-    return "its type or its coordinates are none of GeoJSON"
+    return "its type or its coordinates are not GeoJSON"
 
 
 def _read_json(path: Path, value: object) -> Any:  # noqa: ANN401 - JSON from outside
@@ -111,7 +111,7 @@ def _read_json(path: Path, value: object) -> Any:  # noqa: ANN401 - JSON from ou
 
 
 def _no_number(word: str) -> None:
-    raise ValueError(f"{word} is no coordinate")
+    raise ValueError(f"{word} is not a coordinate")
 
 
 def _crs_name(document: Any) -> str:  # noqa: ANN401 - JSON from outside

@@ -117,7 +117,10 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; `s2mirror init` writes one to edit") from None
     except OSError as error:
-        words = f"cannot be read: {error.strerror}; give a readable file, or `s2mirror init` one"
+        words = (
+            f"cannot be read: {error.strerror}; give a readable file, or write one with "
+            "`s2mirror init`"
+        )
         raise ConfigError(f"{path}: {words}") from error
     except UnicodeDecodeError as error:
         words = f"expected UTF-8 text; got another byte at {error.start}; save the file as UTF-8"
@@ -125,5 +128,7 @@ def _read(path: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise ConfigError(f"{path}: expected TOML; it is nested too deeply") from error
     except ValueError as error:
-        words = f"is not valid TOML: {error}; mend it, or see the file that `s2mirror init` writes"
+        words = (
+            f"is not valid TOML: {error}; correct it, or see the file that `s2mirror init` writes"
+        )
         raise ConfigError(f"{path}: {words}") from error

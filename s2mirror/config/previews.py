@@ -44,7 +44,7 @@ def script_named(value: object, folder: Path) -> Script:
     if not text.endswith(".js") or not path.is_file():
         raise fields.unexpected(expected, value)
     if not _NAME.fullmatch(path.stem):
-        raise fields.unexpected("a file named with letters, digits, - and _ alone", value)
+        raise fields.unexpected("a file named with letters, digits, - and _ only", value)
     try:
         script = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -31,7 +31,7 @@ def _hours(value: object) -> Hours:
     except ValueError as error:
         raise unexpected(_EXPECTED, value, f": {error}") from None
     if not bytes_per_second and not match["pause"]:
-        raise unexpected(_EXPECTED, value, '; write "pause" to begin nothing')
+        raise unexpected(_EXPECTED, value, '; write "pause" to start no download')
     return Hours(weekdays=weekdays, begin=begin, end=end, bytes_per_second=bytes_per_second)
 
 
@@ -50,7 +50,7 @@ def _weekdays(first: str | None, last: str | None) -> frozenset[int]:
 
 def _day(name: str) -> int:
     if name.lower() not in _DAYS:
-        raise ValueError(f"{name!r} is no day; known are {', '.join(_DAYS)}")
+        raise ValueError(f"{name!r} is not a day; known are {', '.join(_DAYS)}")
     return _DAYS.index(name.lower())
 
 

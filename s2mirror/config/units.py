@@ -37,7 +37,7 @@ def parse_duration(text: str) -> timedelta:
     """Return the duration that *text* names. Raises ValueError if it has no known unit."""
     number, unit = _split(text)
     if unit not in _SECONDS:
-        raise ValueError(f"{unit!r} is no unit of time; known are s, min, h, d")
+        raise ValueError(f"{unit!r} is not a unit of time; known are s, min, h, d")
     seconds = number * _SECONDS[unit]
     if seconds > int(_LONGEST.total_seconds()):
         raise ValueError("longer than a hundred years")
@@ -49,7 +49,7 @@ def parse_size(text: str) -> int:
     number, unit = _split(text)
     if unit not in _BYTES:
         raise ValueError(
-            f"{unit!r} is no unit of size; known are B, KiB, MiB, GiB, TiB, MB, GB, TB"
+            f"{unit!r} is not a unit of size; known are B, KiB, MiB, GiB, TiB, MB, GB, TB"
         )
     return int(number * _BYTES[unit])
 

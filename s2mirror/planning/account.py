@@ -139,8 +139,8 @@ def detect_throttling(
 WARN_DAYS: Final = (30, 7, 1)
 """Days before the last day of a key pair at which to warn."""
 _RENEW: Final = (
-    "make another at https://eodata-s3keysmanager.dataspace.copernicus.eu, give it to the mirror "
-    "as the second pair, and reload it"
+    "create another at https://eodata-s3keysmanager.dataspace.copernicus.eu, set it as the second "
+    "pair, and reload the daemon"
 )
 
 

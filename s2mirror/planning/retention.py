@@ -158,12 +158,12 @@ def _why_kept(
 ) -> str:
     """Return why a product is kept, or "" if every area releases it."""
     if not entry.areas:
-        return "no area claims it; `s2mirror prune --unclaimed` takes it"
+        return "no area claims it; `s2mirror prune --unclaimed` removes it"
     if entry.areas == (ASKED_FOR,):
-        return "asked for by hand; `s2mirror prune --unclaimed` takes it"
+        return "requested by id; `s2mirror prune --unclaimed` removes it"
     for name in entry.areas:
         if name not in rules and name != ASKED_FOR:
-            return f"area {name} is no longer configured; `s2mirror prune --unclaimed` takes it"
+            return f"area {name} is no longer configured; `s2mirror prune --unclaimed` removes it"
     reasons = (
         _why_area_keeps(rules[name], entry, newest.get(name, frozenset()), time)
         for name in entry.areas

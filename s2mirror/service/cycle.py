@@ -217,7 +217,7 @@ def check_deletions(mirror: Mirror, result: CycleResult) -> None:
 def _unexpected(what: str, error: Exception) -> CatalogError:
     return CatalogError(
         f"{what}: unexpected error {error!r}, probably a bug in s2mirror. Downloads continue. "
-        "Please report it with the traceback that the log has"
+        "Please report it with the traceback in the log"
     )
 
 

@@ -229,9 +229,7 @@ class Jobs:
 
     def _stall_problem(self) -> str:
         if ended := self._workers.ended_early:
-            return (
-                f"{ended} worker threads have ended although nobody stopped them; restart s2mirror"
-            )
+            return f"{ended} worker threads have ended without a stop; restart s2mirror"
         minutes = self._workers.stalled_seconds / 60
         return f"no download has made progress for {minutes:.0f} min" if self.stalled else ""
 

@@ -70,7 +70,7 @@ def tasks(mirror: Mirror, order: PreviewOrder) -> list[PreviewTask]:
     changed = replace(mirror, settings=settings)
     found = _of_products(changed, order) if order.ids else _of_extents(changed, order)
     if order.output is not None and len(found) > 1:
-        raise UsageError(f"--output names one file, but {len(found)} previews were asked for")
+        raise UsageError(f"--output names one file, but {len(found)} previews were requested")
     return found
 
 

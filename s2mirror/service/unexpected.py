@@ -63,14 +63,14 @@ class UnexpectedErrors:
 
 def _single(what: str) -> str:
     return (
-        f"s2mirror met an unexpected error, probably a bug: {what}. The product will be tried "
-        "again. Please report it with the traceback that the log has"
+        f"s2mirror had an unexpected error, probably a bug: {what}. The product will be tried "
+        "again. Please report it with the traceback in the log"
     )
 
 
 def _repeated(what: str, count: int) -> str:
     return (
-        f"{count} products met the same unexpected error, probably a bug in s2mirror: {what}. "
+        f"{count} products had the same unexpected error, probably a bug in s2mirror: {what}. "
         "Downloads pause after each such error. Please report it with the traceback that the log "
         "has"
     )

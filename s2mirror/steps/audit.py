@@ -201,7 +201,7 @@ class Auditor:
                 detail = "this folder is in the tree, but no held product of the ledger has it"
                 faults.append(Fault(invariant="whole", product=path, detail=detail))
             else:
-                detail = "the ledger knows no product of this name; the mirror leaves it alone"
+                detail = "the ledger knows no product of this name; the mirror does not change it"
                 foreign.append(ForeignEntry(path=path, detail=detail))
         for error in unread:
             detail = f"it cannot be read: {error.strerror}; check its owner and mode"

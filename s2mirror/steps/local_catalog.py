@@ -146,7 +146,7 @@ class LocalCatalogUpdater:
                 if document.get("assets") != assets_of(
                     found, folder=self._folder(found, item_path)
                 ):
-                    yield _fault(item_path, "its item does not lead to the files that were proven")
+                    yield _fault(item_path, "its item does not match the verified files")
 
     def _known_places(self) -> set[ItemPath]:
         return {item_path_of(entry.product) for entry in self.ledger.products.in_tree()}
@@ -209,5 +209,5 @@ def _extent(archived: ArchivedProduct) -> CollectionExtent:
 
 
 def _fault(item_path: ItemPath, detail: str) -> Fault:
-    mend = "`s2mirror catalog rebuild` writes it anew"
+    mend = "`s2mirror catalog rebuild` writes it again"
     return Fault(invariant="catalog", product=item_path.name, detail=f"{detail}; {mend}")

@@ -52,7 +52,7 @@ class PreviewMaker:
         if self.archive.free_bytes() < self.reserve_bytes:
             raise ArchiveError(
                 f"previews wait: less than archive.reserve is free at {self.archive.root}; "
-                "make room, work goes on by itself"
+                "free disk space, and previews continue"
             )
         images = self.render(task, stop)
         stem = f"{PurePosixPath(self.folder, task.path)}.{task.name}"
@@ -61,7 +61,9 @@ class PreviewMaker:
             task,
             Outcome.MADE if paths else Outcome.EMPTY,
             paths=paths,
-            reason="" if paths else "nothing is on it: no image fits, or none has data there",
+            reason=""
+            if paths
+            else "it is empty: no satellite image matches, or none has data there",
             units=sum(image.units for image in images),
         )
         self.ledger.previews.record(preview)
@@ -109,7 +111,7 @@ class PreviewMaker:
         if entry is None or entry.path is None:
             raise UsageError(
                 f"{task.subject} is not held, so it has no image of its own; "
-                "`s2mirror preview --source process` draws one"
+                "`s2mirror preview --source process` renders one"
             )
         files = self.archive.files_of(entry.path)
         if task.rule.source is PreviewSource.QUICKLOOK:
@@ -141,10 +143,10 @@ class PreviewMaker:
     def _used_up(self, month: str, units: float) -> str:
         spent = self.ledger.previews.spending(month)
         return (
-            f"a preview of {units:.2f} processing units would go beyond the month's allowance: "
+            f"a preview of {units:.2f} processing units would exceed the month's allowance: "
             f"{spent.units:.1f} of {self.allowance.units:g} units and {spent.requests} of "
-            f"{self.allowance.requests} requests are spent in {month}. It begins anew with the "
-            "month; preview.monthly_units is what may be spent"
+            f"{self.allowance.requests} requests are spent in {month}. Wait for the next "
+            "month, or raise preview.monthly_units"
         )
 
 

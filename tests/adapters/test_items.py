@@ -144,7 +144,7 @@ def test_optional_values_may_be_missing(path: tuple[str, ...]) -> None:
         (without("geometry"), "its geometry is NoneType, not a GeoJSON object"),
         (_timeless(), "it has no 'datetime' time"),
         (nameless("properties", "platform"), "its platform is ''; expected sentinel-2a, -2b, …"),
-        (nameless("properties", "grid:code"), "it is malformed: '' is no MGRS tile; expected"),
+        (nameless("properties", "grid:code"), "it is malformed: '' is not an MGRS tile; expected"),
         (nameless("properties", "processing:version"), "its processing:version is ''; expected a"),
         (nameless("properties", "sat:relative_orbit"), "it has no sat:relative_orbit"),
         (changed("2026-05-27T10:20:31", "properties", "published"), "it is malformed: '2026-05-27"),

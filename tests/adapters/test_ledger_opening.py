@@ -139,7 +139,7 @@ def test_earlier_layout_is_refused_untouched(path: Path, applied: list[str]) -> 
     before = database.table_names()
     assert refusal(path) == (
         f"ledger {path} has the tables of an earlier layout, which this version cannot read; "
-        "move the file aside and run `s2mirror sync`, which makes a new ledger from the STAC "
+        "move the file aside and run `s2mirror sync`, which creates a new ledger from the STAC "
         "catalog and the files in the archive (products marked as processed must be marked again, "
         "and pruned ones in scope are downloaded again)"
     )
@@ -158,7 +158,7 @@ def test_reopened_ledger_has_everything(path: Path) -> None:
 
 def test_reader_never_creates_ledger(path: Path) -> None:
     assert refusal(path, create=False) == (
-        f"there is no ledger at {path} yet; `s2mirror sync` or `s2mirror run` makes it"
+        f"there is no ledger at {path} yet; `s2mirror sync` or `s2mirror run` creates it"
     )
     assert not path.exists()
 
@@ -369,7 +369,7 @@ def test_damaged_ledger_is_refused_with_advice(
     assert message.startswith(f"ledger {path}: ")
     assert message.endswith(
         ": the file is damaged; move it aside, and restore a copy of it or run `s2mirror sync`, "
-        "which makes a new one from the archive"
+        "which creates a new one from the archive"
     )
 
 

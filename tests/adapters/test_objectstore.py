@@ -25,8 +25,9 @@ PREFIX = "Sentinel-2/MSI/L2A/2026/05/27/X.SAFE/"
 KEY = f"{PREFIX}MTD.xml"
 CONTENT = bytes(range(256)) * 8
 NEW_KEY = (
-    "the key pair is wrong or has expired; make a new one at "
-    "https://eodata-s3keysmanager.dataspace.copernicus.eu, give it to the mirror, and reload it"
+    "the key pair is wrong or has expired; create a new one at "
+    "https://eodata-s3keysmanager.dataspace.copernicus.eu, set it in the mirror, and reload the "
+    "daemon"
 )
 NETWORK = "check the network, its DNS and store.endpoint; will be tried again"
 CLOCK = "this machine's clock is wrong; set it; downloads resume by themselves"
@@ -63,10 +64,15 @@ def trouble(s3: S3Store, file: RemoteFile, start_byte: int = 0) -> MirrorError:
         (403, "SignatureDoesNotMatch", KeyRefused, NEW_KEY),
         (403, "UserSuspended", KeyRefused, "the account is suspended"),
         (403, "RequestTimeTooSkewed", CredentialError, CLOCK),
-        (403, "AccessDenied", StoreError, "the key works, but may not have this object"),
-        (404, "NoSuchKey", StoreChanged, "it is gone since it was listed; will be listed anew"),
+        (
+            403,
+            "AccessDenied",
+            StoreError,
+            "the key works, but has no permission to read this object",
+        ),
+        (404, "NoSuchKey", StoreChanged, "it no longer exists; its product will be listed again"),
         (408, "RequestTimeout", StoreUnavailable, AGAIN),
-        (412, "PreconditionFailed", StoreChanged, "it changed since it was listed; will be liste"),
+        (412, "PreconditionFailed", StoreChanged, "it changed after it was listed; its product w"),
         (416, "InvalidRange", StoreError, "not retried"),
         (429, "TooManyRequests", StoreBusy, FEWER),
         (429, "", StoreBusy, FEWER),
@@ -176,7 +182,7 @@ def test_response_of_another_version_is_rejected(sandbox: Sandbox, file: RemoteF
     error = trouble(store(sandbox), file)
     assert type(error) is StoreChanged
     assert str(error) == (
-        f'reading {KEY}: its ETag is "other", but {file.etag} was listed; will be listed anew'
+        f'reading {KEY}: its ETag is "other", but {file.etag} was listed; will be listed again'
     )
 
 
@@ -184,7 +190,7 @@ def test_response_with_another_range_is_rejected(sandbox: Sandbox, file: RemoteF
     sandbox.s3_proxy.inject(Fault(path="MTD", headers={"Content-Range": "bytes 6-2047/2048"}))
     error = trouble(store(sandbox), file, 5)
     assert type(error) is StoreChanged
-    assert "requested bytes 5-2047/2048, received bytes 6-2047/2048; will be listed anew" in str(
+    assert "requested bytes 5-2047/2048, received bytes 6-2047/2048; will be listed again" in str(
         error
     )
 

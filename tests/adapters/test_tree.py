@@ -152,8 +152,8 @@ def test_a_refused_link_is_named_with_advice(tmp_path: Path) -> None:
     with pytest.raises(PathRefused) as caught:
         archive.discard(ID, PATH, now=NOW)
     assert str(caught.value) == (
-        f"{link} is a link; the mirror follows no link inside {archive.root}, and what it leads to "
-        "is left alone. Remove the link, or move the folder here in its place"
+        f"{link} is a link; the mirror follows no link inside {archive.root}, and never changes "
+        "its target. Remove the link, or move the folder here in its place"
     )
     assert not caught.value.pauses_everything
 

@@ -158,7 +158,7 @@ def test_online_audit_names_product_missing_from_ledger(
 @pytest.mark.usefixtures("product")
 def test_audit_claims_only_what_it_checked(cli: Cli) -> None:
     assert cli("audit", "--quick").out.endswith(
-        "all sizes agree; to read every byte, leave out --quick\n"
+        "all sizes agree; to read every byte, omit --quick\n"
     )
     assert cli("audit").out.endswith(
         "ledger and disk agree; to compare with the STAC catalog too, add --online\n"

@@ -143,7 +143,7 @@ BROKEN_BOXES = {
     "[361, 0, 362, 1]": "expected longitudes within ±180°; got 361",
     "[-200, 0, 200, 1]": "expected longitudes within ±180°; got [-200, 200]",
     "[0, 0, 400, 1]": "expected longitudes within ±180°; got 400",
-    "[200, 0, 190, 1]": "expected west and east within ±180° where west is east of east; "
+    "[200, 0, 190, 1]": "expected west and east within ±180° if west is greater than east; "
     "got [200, 0, 190, 1]",
 }
 
@@ -175,7 +175,7 @@ def test_wkt_that_is_no_area_says_why(tmp_path: Path, wkt: str, words: str) -> N
     assert faults(tmp_path, text) == [f"s2mirror.toml: area[0].wkt: {words}"]
 
 
-RING = f'{GEOJSON}; got "x.geojson": its type or its coordinates are none of GeoJSON'
+RING = f'{GEOJSON}; got "x.geojson": its type or its coordinates are not GeoJSON'
 BROKEN_GEOJSON = {
     "hello": 'expected a file of GeoJSON; got "x.geojson": '
     "Expecting value: line 1 column 1 (char 0)",
@@ -187,7 +187,7 @@ BROKEN_GEOJSON = {
     json.dumps(polygon([[[0, 0], [1, 1]]])): f'{GEOJSON}; got "x.geojson": '
     "a ring has fewer than four points or does not end where it began",
     json.dumps(polygon([[[0, 0], [float("nan"), 0], [1, 1], [0, 0]]])): "expected a file of "
-    'GeoJSON; got "x.geojson": NaN is no coordinate',
+    'GeoJSON; got "x.geojson": NaN is not a coordinate',
     '{"type": "Point", "coordinates": [1, 2]}': f'{NEEDS_AREA}; got "x.geojson": '
     "it holds only Point without area",
     '{"type": "FeatureCollection", "features": []}': f'{NEEDS_AREA}; got "x.geojson": it is empty',

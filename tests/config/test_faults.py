@@ -113,7 +113,7 @@ BROKEN = {
     ),
     "a placeholder that nothing fills": (
         ARCHIVE + AREA + '[process]\ncommand = ["process", "{tile}"]',
-        'process.command[1]: expected only {path}, {id} or {area} to be filled in; got "{tile}"',
+        'process.command[1]: expected only {path}, {id} or {area} as placeholders; got "{tile}"',
     ),
     "a marker that could be a product": (
         ARCHIVE + AREA + '[process]\nmarker_suffix = ".SAFE"',

@@ -26,8 +26,10 @@ def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
 def test_folder_as_configuration_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings(tmp_path, environment={})
-    assert caught.value.faults == (
-        f"{tmp_path}: cannot be read: Is a directory; give a readable file, or `s2mirror init` one",
+    (fault,) = caught.value.faults
+    assert fault == (
+        f"{tmp_path}: cannot be read: Is a directory; give a readable file, or write one"
+        " with `s2mirror init`"
     )
 
 
@@ -35,7 +37,7 @@ def test_invalid_toml_error_names_the_line(tmp_path: Path) -> None:
     assert faults(tmp_path, "[archive]\nroot = = 3") == [
         (
             "s2mirror.toml: is not valid TOML: Invalid value (at line 2, column 8); "
-            "mend it, or see the file that `s2mirror init` writes"
+            "correct it, or see the file that `s2mirror init` writes"
         )
     ]
 

@@ -172,8 +172,8 @@ def test_missing_keys_are_reported_when_needed(
         found.require_s3()
     assert str(caught.value) == (
         "no s3 secret key given: set S2MIRROR_S3_SECRET_KEY, or S2MIRROR_S3_SECRET_KEY_FILE to "
-        "the path of a file that holds it, or the systemd credential s3-secret-key; "
-        "make one at https://eodata-s3keysmanager.dataspace.copernicus.eu"
+        "the path of a file that contains it, or the systemd credential s3-secret-key; "
+        "create one at https://eodata-s3keysmanager.dataspace.copernicus.eu"
     )
 
 
@@ -183,8 +183,8 @@ def test_without_any_client_both_halves_are_named() -> None:
     assert str(caught.value) == (
         "no client id and no client secret given: set S2MIRROR_CLIENT_ID and "
         "S2MIRROR_CLIENT_SECRET, or S2MIRROR_CLIENT_ID_FILE and S2MIRROR_CLIENT_SECRET_FILE to "
-        "the path of a file that holds it, or the systemd credential client-id and client-secret; "
-        "make one at https://shapps.dataspace.copernicus.eu/dashboard"
+        "the path of a file that contains it, or the systemd credential client-id and "
+        "client-secret; create one at https://shapps.dataspace.copernicus.eu/dashboard"
     )
 
 

@@ -43,10 +43,10 @@ def test_hours_are_read_as_they_are_written(
         ("at night", ""),
         ("07:00-19:00 fast", ""),
         ("7-19 20 MB/s", ""),
-        ("07:00-19:00 20 miles/s", ": 'miles' is no unit of size; known are B, KiB, MiB, GiB,"),
+        ("07:00-19:00 20 miles/s", ": 'miles' is not a unit of size; known are B, KiB, MiB, GiB,"),
         ("07:00-25:00 20 MB/s", ": hour must be in 0..23"),
-        ("Fry 07:00-19:00 20 MB/s", ": 'Fry' is no day; known are mon, tue, wed, thu, fri,"),
-        ("07:00-19:00 0 MB/s", '; write "pause" to begin nothing'),
+        ("Fry 07:00-19:00 20 MB/s", ": 'Fry' is not a day; known are mon, tue, wed, thu, fri,"),
+        ("07:00-19:00 0 MB/s", '; write "pause" to start no download'),
     ],
 )
 def test_invalid_hours_error_shows_an_example(tmp_path: Path, line: str, why: str) -> None:

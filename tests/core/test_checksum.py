@@ -27,7 +27,7 @@ def test_manifest_digest_ignores_case(name: str, algorithm: str, turned: type[st
 def test_malformed_manifest_digest_is_refused(value: str) -> None:
     with pytest.raises(IntegrityError) as caught:
         manifest_digest("MD5", value)
-    assert str(caught.value) == f"manifest.safe holds {value!r}, which is no MD5 digest"
+    assert str(caught.value) == f"manifest.safe has {value!r}, which is not a digest of MD5"
 
 
 def test_unknown_algorithm_is_refused_with_advice() -> None:

@@ -146,7 +146,7 @@ def test_remote_path_with_odd_characters_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE_IDS)
 def test_product_id_must_be_a_folder_name(text: str) -> None:
-    with pytest.raises(HostileInput, match="nothing was fetched"):
+    with pytest.raises(HostileInput, match="nothing was downloaded"):
         check_product_id(text)
 
 

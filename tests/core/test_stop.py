@@ -13,9 +13,7 @@ def test_a_set_flag_stops_every_loop_that_asks() -> None:
     flag.set()
     with pytest.raises(Stopped) as caught:
         flag.raise_if_set()
-    assert str(caught.value) == (
-        "stopped on request; what was fetched so far is kept and will be used"
-    )
+    assert str(caught.value) == ("stopped on request; what was downloaded so far is kept")
 
 
 def test_wait_ends_when_the_flag_is_set() -> None:

@@ -93,7 +93,7 @@ def test_tile_at_the_antimeridian_stays_within_180(tile: str) -> None:
 
 @pytest.mark.parametrize("tile", ["32XMG", "32TMA", "32TAT", "01CAA", "33TZV"])
 def test_a_square_that_does_not_exist_is_refused(tile: str) -> None:
-    with pytest.raises(ValueError, match=f"'{tile}' is no square of the MGRS grid"):
+    with pytest.raises(ValueError, match=f"'{tile}' is not a square of the MGRS grid"):
         tile_polygon(tile)
 
 

@@ -16,7 +16,7 @@ SKEWED = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
     ("answer", "said"),
     [
         (Answer(status=503), "answered 503"),
-        (Answer(status=200, body=b"<html>sign in</html>"), "the response is no listing"),
+        (Answer(status=200, body=b"<html>sign in</html>"), "the response is not a listing"),
         (Answer(status=403, body=KEY), "403 InvalidAccessKeyId"),
         (Answer(status=403, body=SKEWED), "this machine's clock is wrong"),
     ],

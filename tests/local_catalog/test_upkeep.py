@@ -153,7 +153,7 @@ def faults_after(kit: Kit, damage: str) -> list[str]:
     [
         ("gone", "has no item in the catalog"),
         ("stray", "has an item in the catalog, but is not held"),
-        ("altered", "does not lead to the files that were proven"),
+        ("altered", "does not match the verified files"),
         ("unlinked", "no link leads to its item"),
     ],
 )
@@ -161,14 +161,14 @@ def test_the_audit_says_where_the_catalog_disagrees(kit: Kit, damage: str, words
     found = faults_after(kit, damage)
     assert found
     assert all(fault.startswith("catalog: ") for fault in found)
-    assert all("`s2mirror catalog rebuild` writes it anew" in fault for fault in found)
+    assert all("`s2mirror catalog rebuild` writes it again" in fault for fault in found)
     assert any(words in fault for fault in found)
     rebuilt(kit)
     assert kit.faults() == []
 
 
 def test_layout_inside_the_catalog_is_refused() -> None:
-    with pytest.raises(ValueError, match="the folder catalog/ is for the local catalog alone"):
+    with pytest.raises(ValueError, match="the folder catalog/ is only for the local catalog"):
         check_template("catalog/{name}.SAFE")
 
 

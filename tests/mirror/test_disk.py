@@ -116,7 +116,7 @@ def test_full_ledger_disk_exits_5_then_recovers(kit: Kit) -> None:
         (folder / "ballast").write_bytes(b"\0" * (shutil.disk_usage(folder).free - 8192))
         done = kit.run("sync")
         assert done.returncode == 5
-        assert "its disk is full; make room" in done.stderr
+        assert "its disk is full; free space on it" in done.stderr
         (folder / "ballast").unlink()
         assert kit.cycle().exit_code == 0
         kit.assert_current(*products)
@@ -203,7 +203,7 @@ def test_ledger_disk_filling_mid_download_loses_nothing(
             with suppress(OSError):
                 ballast.write_bytes(bytes(shutil.disk_usage(folder).total))
 
-        with pytest.raises(LedgerError, match="its disk is full; make room"):
+        with pytest.raises(LedgerError, match="its disk is full; free space on it"):
             kit.cycle(progress=OnFirstByte(fill_up))
         ballast.unlink()
         assert kit.cycle().exit_code == 0

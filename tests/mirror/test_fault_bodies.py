@@ -111,7 +111,7 @@ def test_object_replaced_after_listing_is_listed_again(
     kit.sandbox.publish(old)
     kit.cycle(progress=OnFirstByte(lambda: kit.sandbox.replace(new)))
     assert "412" in kit.entry(new).reason
-    assert "will be listed anew" in kit.entry(new).reason
+    assert "will be listed again" in kit.entry(new).reason
     assert kit.cycle(kit.later()).exit_code == 0
     kit.assert_same_bytes(new)
     kit.assert_current(new)

@@ -126,7 +126,7 @@ def test_revoked_key_pauses_until_a_new_key(kit: Kit) -> None:
     kit.sandbox.store.revoke_key()
     done = kit.run("sync")
     assert done.returncode == 6
-    assert "InvalidAccessKeyId: the key pair is wrong or has expired; make a new one at" in (
+    assert "InvalidAccessKeyId: the key pair is wrong or has expired; create a new one at" in (
         done.stderr
     )
     for product in products:
@@ -157,7 +157,7 @@ def test_403_on_one_object_fails_its_product_only(kit: Kit) -> None:
     )
     assert kit.cycle().exit_code == 1
     assert kit.states() == {barred.id: "failed", good.id: "archived"}
-    assert "the key works, but may not have this object" in kit.entry(barred).reason
+    assert "the key works, but has no permission to read this object" in kit.entry(barred).reason
     kit.assert_invariants()
 
 

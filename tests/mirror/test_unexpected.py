@@ -57,7 +57,7 @@ def test_unexpected_error_delays_its_product_only(kit: Kit) -> None:
     assert sorted(result.archived) == sorted(product.id for product in others)
     assert attempts(kit, first) == [("queued", 0)]
     reason = kit.entry(first).reason
-    assert reason.startswith("s2mirror met an unexpected error, probably a bug: KeyError('a bug')")
+    assert reason.startswith("s2mirror had an unexpected error, probably a bug: KeyError('a bug')")
     assert "in service/cycle.py:" in reason
     assert kit.cycle().received_bytes == 0, "it waits"
     assert kit.cycle(kit.later()).exit_code == 0
@@ -66,7 +66,7 @@ def test_unexpected_error_delays_its_product_only(kit: Kit) -> None:
 
 def test_same_error_with_two_products_pauses_everything(kit: Kit) -> None:
     products = published(kit)
-    with pytest.raises(RepeatedError, match="2 products met the same unexpected error") as caught:
+    with pytest.raises(RepeatedError, match="2 products had the same unexpected error") as caught:
         kit.cycle(progress=Broken(KeyError("a bug"), *products))
     assert caught.value.exit_code == 70
     assert attempts(kit, *products) == [("queued", 0)] * 3
@@ -105,7 +105,7 @@ def test_health_reports_the_error_of_two_products(kit: Kit) -> None:
     for search in mirror.searches:
         mirror.poller().poll(search, StopFlag())
     mirror.enqueuer().enqueue(["zurich"], now=mirror.now())
-    assert "2 products met the same unexpected error" in health_of(mirror)[0]
+    assert "2 products had the same unexpected error" in health_of(mirror)[0]
     assert attempts(kit, *products) == [("queued", 0)] * 3
 
 
@@ -176,7 +176,7 @@ def test_waits_of_an_unexpected_error_double() -> None:
     assert found == [300, 600, 1200, 2400, 4800, 9600, 19200, 21600, 21600, 21600]
     assert errors.note == ""
     errors.record("b", KeyError())
-    assert errors.note.startswith("2 products met the same unexpected error")
+    assert errors.note.startswith("2 products had the same unexpected error")
     errors.forget("a")
     assert errors.note == ""
 

@@ -36,7 +36,7 @@ def test_warning_names_pair_day_and_remedy(days_left: int, said: str) -> None:
     pair = KeyExpiry(number=2, expires_on=LAST)
     (found,) = key_warnings([pair], today=LAST - timedelta(days=days_left))
     assert found.text == said + (
-        "make another at https://eodata-s3keysmanager.dataspace.copernicus.eu, give it to the "
-        "mirror as the second pair, and reload it"
+        "create another at https://eodata-s3keysmanager.dataspace.copernicus.eu, set it as the "
+        "second pair, and reload the daemon"
     )
     assert found.expired is (days_left < 0)

@@ -79,13 +79,13 @@ def test_area_without_rules_keeps_everything() -> None:
 
 def test_product_of_unconfigured_area_is_kept() -> None:
     assert plan([held("x", areas=("gone",))], SHORT).kept == {
-        "x": "area gone is no longer configured; `s2mirror prune --unclaimed` takes it"
+        "x": "area gone is no longer configured; `s2mirror prune --unclaimed` removes it"
     }
 
 
 def test_unclaimed_product_is_kept() -> None:
     assert plan([held("x", areas=())], SHORT).kept == {
-        "x": "no area claims it; `s2mirror prune --unclaimed` takes it"
+        "x": "no area claims it; `s2mirror prune --unclaimed` removes it"
     }
 
 

@@ -194,7 +194,7 @@ def test_exhausted_allowance_exits_with_7(preview: Preview) -> None:
     preview.kit.sections["preview"] = "monthly_units = 0.01"
     code, _, err = preview("--bbox", BOX, *DAY, *SMALL)
     assert code == 7
-    assert "would go beyond the month's allowance: 0.0 of 0.01 units" in err
+    assert "would exceed the month's allowance: 0.0 of 0.01 units" in err
     assert preview.kit.sandbox.process_proxy.traffic.count() == 0
 
 

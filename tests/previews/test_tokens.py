@@ -158,7 +158,7 @@ def test_refusal_names_credential_and_dashboard(
     with pytest.raises(CredentialError) as caught:
         source.token(STOP)
     assert advice in str(caught.value)
-    assert f"make a new one at {DASHBOARD}" in str(caught.value)
+    assert f"create a new one at {DASHBOARD}" in str(caught.value)
     assert not caught.value.transient
     assert "planted-wrong" not in str(caught.value)
 
@@ -223,7 +223,7 @@ def test_server_error_is_reported_with_its_status(sandbox: Sandbox, tmp_path: Pa
 @pytest.mark.parametrize(
     ("answer", "kind", "words"),
     [
-        (Answer(status=404), TokenError, "this is no token endpoint. Check endpoints.token_url"),
+        (Answer(status=404), TokenError, "this is not a token endpoint. Check endpoints.token_url"),
         (
             Answer(status=302, headers={"Location": "https://localhost:1/"}),
             TokenError,

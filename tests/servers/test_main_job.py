@@ -277,7 +277,7 @@ def test_product_replaced_during_download_is_listed_again(kit: Kit, services: Se
         services.put(new)
         services.list(new)
         assert caught.end(signal.SIGCONT) == 1
-    assert "412 PreconditionFailed: it changed since it was listed" in reasons(kit, old)
+    assert "412 PreconditionFailed: it changed after it was listed" in reasons(kit, old)
     sync_until_current(kit)
     assert_current(kit, new)
     held = kit.archive / new.prefix

@@ -263,8 +263,8 @@ class Tree:
         found = status_of(above, path)
         if found is not None and stat.S_ISLNK(found.st_mode):
             raise refused(
-                f"{path} is a link; the mirror follows no link inside {self.root}, and what it "
-                "leads to is left alone. Remove the link, or move the folder here in its place"
+                f"{path} is a link; the mirror follows no link inside {self.root}, and never "
+                "changes its target. Remove the link, or move the folder here in its place"
             )
         return found
 

@@ -113,4 +113,4 @@ def _entries(tree: Tree, folder: Path) -> list[os.DirEntry[str]]:
 def _foreign(tree: Tree, folder: Path, entry: os.DirEntry[str]) -> ForeignEntry:
     kind = "a link" if entry.is_symlink() else "not made by the mirror"
     path = (folder / entry.name).relative_to(tree.root).as_posix()
-    return ForeignEntry(path=path, detail=f"it is {kind}; the mirror leaves it alone")
+    return ForeignEntry(path=path, detail=f"it is {kind}; the mirror does not change it")

@@ -42,7 +42,7 @@ def run_command(arguments: Sequence[str], timeout: timedelta, stop: StopFlag) ->
         terminated = _wait(supervisor, timeout, stop)
         output, _ = supervisor.communicate(timeout=_KILL_SECONDS)
     except TimeoutExpired:
-        return f"terminated after {timeout}, but processes of it are left"
+        return f"terminated after {timeout}, but some of its processes remain"
     finally:
         _running.discard(supervisor)
         supervisor.kill()

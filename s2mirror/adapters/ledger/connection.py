@@ -17,7 +17,7 @@ BUSY_SECONDS: Final = 30
 _AGAIN_SECONDS: Final = 0.02
 DAMAGED_ADVICE: Final = (
     "the file is damaged; move it aside, and restore a copy of it or run `s2mirror sync`, which "
-    "makes a new one from the archive"
+    "creates a new one from the archive"
 )
 Row = dict[str, Any]
 

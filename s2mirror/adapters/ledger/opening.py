@@ -33,7 +33,7 @@ def connect(path: Path, *, create: bool, read_only: bool) -> Connection:
     size_bytes = _size_bytes(path)
     if size_bytes is None and (read_only or not create):
         raise LedgerError(
-            f"there is no ledger at {path} yet; `s2mirror sync` or `s2mirror run` makes it"
+            f"there is no ledger at {path} yet; `s2mirror sync` or `s2mirror run` creates it"
         )
     if size_bytes is None:
         _create(path)
@@ -155,7 +155,7 @@ def _refuse_other_layouts(path: Path, applied: Sequence[str], known: Sequence[st
         )
     raise LedgerError(
         f"ledger {path} has the tables of an earlier layout, which this version cannot read; "
-        "move the file aside and run `s2mirror sync`, which makes a new ledger from the STAC "
+        "move the file aside and run `s2mirror sync`, which creates a new ledger from the STAC "
         "catalog and the files in the archive (products marked as processed must be marked again, "
         "and pruned ones in scope are downloaded again)"
     )

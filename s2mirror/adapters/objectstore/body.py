@@ -58,17 +58,17 @@ def check_version(response: dict[str, Any], file: RemoteFile, start_byte: int) -
     if content_range is not None and content_range != expected:
         raise StoreChanged(
             f"reading {file.key}: requested {expected}, received {content_range}; "
-            "will be listed anew"
+            "will be listed again"
         )
     if "ETag" not in response:
         raise StoreUnavailable(
-            f"reading {file.key}: the response has no ETag, so it is not an S3 store's (a login or "
-            "error page of a proxy?); will be tried again"
+            f"reading {file.key}: the response has no ETag, so it is not from an S3 store (a login "
+            "or error page of a proxy?); will be tried again"
         )
     if str(response["ETag"]).strip('"') != file.etag:
         raise StoreChanged(
             f"reading {file.key}: its ETag is {response['ETag']}, but {file.etag} was listed; "
-            "will be listed anew"
+            "will be listed again"
         )
 
 

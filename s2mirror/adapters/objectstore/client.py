@@ -88,7 +88,7 @@ class S3Store:
 def _check_listing(page: dict[str, Any], what: str) -> None:
     if "Name" not in page:
         raise StoreUnavailable(
-            f"{what}: the response is no listing (a login or error page?); will be tried again"
+            f"{what}: the response is not a listing (a login or error page?); will be tried again"
         )
 
 

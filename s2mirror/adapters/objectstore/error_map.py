@@ -38,15 +38,16 @@ Row = tuple[type[MirrorError], str]
 
 _AGAIN: Final = "will be tried again"
 _NEW_KEY: Final = (
-    "the key pair is wrong or has expired; make a new one at "
-    "https://eodata-s3keysmanager.dataspace.copernicus.eu, give it to the mirror, and reload it"
+    "the key pair is wrong or has expired; create a new one at "
+    "https://eodata-s3keysmanager.dataspace.copernicus.eu, set it in the mirror, and reload the "
+    "daemon"
 )
 _KEY: Final = (KeyRefused, _NEW_KEY)
 _BUSY: Final = (StoreBusy, "it asks for fewer requests; will be tried again")
 _TROUBLE: Final = (StoreUnavailable, _AGAIN)
 
 BY_CODE: Final[Mapping[str, Row]] = {
-    "InvalidAccessKeyId": (KeyRefused, f"{_NEW_KEY}. A key made just now may need a minute"),
+    "InvalidAccessKeyId": (KeyRefused, f"{_NEW_KEY}. A new key may take a minute to work"),
     "SignatureDoesNotMatch": _KEY,
     "ExpiredToken": _KEY,
     "InvalidToken": _KEY,
@@ -81,9 +82,9 @@ BY_STATUS: Final[Mapping[int, Row]] = {
     307: _REDIRECT,
     308: _REDIRECT,
     401: _KEY,
-    404: (StoreChanged, "it is gone since it was listed; will be listed anew"),
+    404: (StoreChanged, "it no longer exists; its product will be listed again"),
     408: _TROUBLE,
-    412: (StoreChanged, "it changed since it was listed; will be listed anew"),
+    412: (StoreChanged, "it changed after it was listed; its product will be listed again"),
     429: _BUSY,
     500: _TROUBLE,
     502: _TROUBLE,
@@ -92,7 +93,10 @@ BY_STATUS: Final[Mapping[int, Row]] = {
     509: _BUSY,
 }
 OTHERWISE: Final[Row] = (StoreError, "not retried")
-REFUSED_OBJECT: Final[Row] = (StoreError, "the key works, but may not have this object")
+REFUSED_OBJECT: Final[Row] = (
+    StoreError,
+    "the key works, but has no permission to read this object",
+)
 REFUSED_BUCKET: Final[Row] = (
     KeyRefused,
     "the key may not list the bucket; check store.bucket and the key's rights",
@@ -114,7 +118,7 @@ BY_EXCEPTION: Final[Mapping[tuple[type[Exception], ...], Row]] = {
     (BotoCoreError, HTTPError, OSError): _TROUBLE,
     (KeyError, TypeError, ValueError): (
         StoreUnavailable,
-        "the response is not an S3 store's (a proxy's perhaps?); will be tried again",
+        "the response is not from an S3 store (perhaps from a proxy); will be tried again",
     ),
 }
 """The exceptions of a failed connection, the narrowest first."""

@@ -37,7 +37,9 @@ class ProductImageReader:
         except ArchiveError as error:
             raise PreviewError(f"reading {name} of {product.id}: {error}") from error
         if len(content) > _MAX_QUICKLOOK_BYTES or not is_image(content, "jpeg"):
-            raise PreviewError(f"reading {name} of {product.id}: it is no JPEG of at most 16 MiB")
+            raise PreviewError(
+                f"reading {name} of {product.id}: it is not a JPEG of at most 16 MiB"
+            )
         return RenderedImage(content=content, form="jpeg", extent=_tile_extent(product))
 
     def tci(

@@ -11,7 +11,7 @@ import requests
 from s2mirror.errors import CredentialError, TokenError
 
 _CLIENTS: Final = "https://shapps.dataspace.copernicus.eu/dashboard"
-_NEW_CLIENT: Final = f"make a new one at {_CLIENTS} (User settings, OAuth clients)"
+_NEW_CLIENT: Final = f"create a new one at {_CLIENTS} (User settings, OAuth clients)"
 _SHOWN: Final = 200
 _BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _WRONG: Final = frozenset({400, 401, 403})
@@ -21,7 +21,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "invalid_client": "the client id (S2MIRROR_CLIENT_ID) is unknown, or the client has expired "
     f"or was revoked; {_NEW_CLIENT}",
     "unauthorized_client": "the client secret (S2MIRROR_CLIENT_SECRET) is wrong, or the client "
-    f"may not have tokens this way; {_NEW_CLIENT}",
+    f"may not use this grant; {_NEW_CLIENT}",
     "invalid_grant": f"the client's account is not usable; sign in at {_CLIENTS} and check it",
 }
 _OTHERWISE: Final = (
@@ -59,7 +59,7 @@ def explain(url: str, response: requests.Response, secrets: tuple[str, ...]) -> 
 def no_endpoint(url: str, why: str) -> TokenError:
     """Return the error for an address that is not a token endpoint."""
     return TokenError(
-        f"requesting a token from {url}: {why[:_SHOWN]}; this is no token endpoint. "
+        f"requesting a token from {url}: {why[:_SHOWN]}; this is not a token endpoint. "
         "Check endpoints.token_url"
     )
 
