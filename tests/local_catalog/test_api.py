@@ -108,7 +108,7 @@ def test_every_asset_is_a_local_file(library: Kit) -> None:
     [
         ({"area": "paris"}, "no area is named 'paris'; there are zurich, vienna"),
         ({"area": [1, 2, 3]}, "an area is a name, GeoJSON or"),
-        ({"area": {"type": "Point", "coordinates": [8, 47]}}, "no GeoJSON with polygons"),
+        ({"area": {"type": "Point", "coordinates": [8, 47]}}, "not GeoJSON with polygons"),
         ({"tile": "Zurich"}, "is not an MGRS tile"),
         ({"start": datetime(2026, 5, 20)}, "has no time zone"),  # noqa: DTZ001 - what is refused
         ({"end": "tomorrow"}, "Invalid isoformat string"),
