@@ -92,6 +92,21 @@ def bounded_pools(
     return found
 
 
+def unbounded(response: HTTPResponse) -> io.RawIOBase:
+    """Return the stream below *response* without limits, for a reader that has its own."""
+    return _meter(response).raw
+
+
+def limit(response: HTTPResponse, deadline_seconds: float, max_bytes: int) -> None:
+    """Give what is still to be read of *response* other limits, from now on."""
+    _meter(response).limit(deadline_seconds, max_bytes)
+
+
+def _meter(response: Any) -> "_Meter":  # noqa: ANN401 - its stream is ours, not http.client's
+    meter: _Meter = response.fp.raw
+    return meter
+
+
 class _BoundedResponse(HTTPResponse):
     """A response that is read through a ``BoundedStream``."""
 
@@ -128,7 +143,11 @@ class _Meter(io.RawIOBase):
 
     def __init__(self, sock: socket, deadline_seconds: float, max_bytes: int) -> None:
         self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)
+        self.raw = sock.makefile("rb", buffering=0)
+        self.limit(deadline_seconds, max_bytes)
+
+    def limit(self, deadline_seconds: float, max_bytes: int) -> None:
+        """Begin anew with these limits."""
         self._deadline_seconds = deadline_seconds
         self._ends = monotonic() + deadline_seconds
         self._max_bytes = self._left_bytes = max_bytes
@@ -142,7 +161,7 @@ class _Meter(io.RawIOBase):
         timeout = self._sock.gettimeout()
         try:
             self._sock.settimeout(self._wait_seconds(timeout))
-            count = self._raw.readinto(buffer)
+            count = self.raw.readinto(buffer)
         except TimeoutError:
             self._wait_seconds(timeout)
             raise
@@ -163,5 +182,5 @@ class _Meter(io.RawIOBase):
 
     def close(self) -> None:
         """Release the socket."""
-        self._raw.close()
+        self.raw.close()
         super().close()

@@ -115,7 +115,7 @@ HOMES: Final[dict[str, frozenset[str]]] = {
     "rich": frozenset({"cli"}),
     "pydantic": frozenset({"config"}),
     "pydantic_core": frozenset({"cli"}),
-    "defusedxml": frozenset({"manifest", "sandbox"}),
+    "defusedxml": frozenset({"manifest", "adapters.objectstore", "sandbox"}),
     "antimeridian": frozenset({"geometry"}),
     "mgrs": frozenset({"tiles"}),
     "utm": frozenset({"tiles", "projection"}),

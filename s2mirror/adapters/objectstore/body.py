@@ -8,8 +8,11 @@ used, because each of them waits until its buffer is full and hides a slow conne
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from http.client import HTTPResponse
+from io import RawIOBase
 from typing import Any, Final
 
+from s2mirror.bounded_stream import HEADER_BYTES, limit, unbounded
 from s2mirror.errors import StoreChanged, StoreSlow, StoreUnavailable
 from s2mirror.model import RemoteFile
 
@@ -31,7 +34,7 @@ class _RateMeter:
     """Measures the rate of received bytes. Only waiting counts, not the use of the bytes."""
 
     def __init__(self, min_rate: MinRate) -> None:
-        self._min_rate = min_rate
+        self.min_rate = min_rate
         self._size_bytes = 0
         self._waited_seconds = 0.0
 
@@ -39,13 +42,13 @@ class _RateMeter:
         """Add bytes received after a wait. Raises StoreSlow if their rate is below the minimum."""
         self._size_bytes += size_bytes
         self._waited_seconds += waited_seconds
-        if self._waited_seconds < self._min_rate.seconds:
+        if self._waited_seconds < self.min_rate.seconds:
             return
         rate = self._size_bytes / self._waited_seconds
-        if rate < self._min_rate.bytes_per_second:
+        if rate < self.min_rate.bytes_per_second:
             raise StoreSlow(
                 f"received only {rate:.0f} B/s for {self._waited_seconds:.0f} s "
-                f"(store.min_rate is {self._min_rate.bytes_per_second} B/s); "
+                f"(store.min_rate is {self.min_rate.bytes_per_second} B/s); "
                 "will be tried again on another connection"
             )
         self._size_bytes, self._waited_seconds = 0, 0.0
@@ -106,17 +109,29 @@ def _pieces(body: Any, meter: _RateMeter) -> Iterator[memoryview]:  # noqa: ANN4
     """Yield what is received; return the connection to the pool after the last byte."""
     http = body._fp  # noqa: SLF001 - http.client's response, which botocore reads likewise
     if http.length is None:
-        # Of unknown length, or in chunks: rare (a proxy does that), so it need not be fast.
-        while piece := http.read1(BUFFER_BYTES):
-            yield memoryview(piece)
-        return
-    if (yield from _from_socket(http, http.length, meter)) == 0:
+        yield from _in_chunks(http, meter)
+    elif (yield from _from_socket(http, http.length, meter)) == 0:
         http.close()
         body.release_conn()
 
 
+def _in_chunks(http: HTTPResponse, meter: _RateMeter) -> Iterator[memoryview]:
+    """Yield what is received of a body of unknown length, or in chunks, as a proxy sends it.
+
+    One read may wait for many small parts of the framing, so it has a deadline of its own.
+    """
+    while True:
+        since = time.monotonic()
+        limit(http, meter.min_rate.seconds, BUFFER_BYTES + HEADER_BYTES)
+        piece = http.read1(BUFFER_BYTES)
+        meter.add(len(piece), time.monotonic() - since)
+        if not piece:
+            return
+        yield memoryview(piece)
+
+
 def _from_socket(
-    http: Any,  # noqa: ANN401 - see above
+    http: Any,  # noqa: ANN401 - as in _pieces
     missing_bytes: int,
     meter: _RateMeter,
 ) -> Generator[memoryview, None, int]:
@@ -125,15 +140,16 @@ def _from_socket(
     piece = http.read1(BUFFER_BYTES)
     missing_bytes -= len(piece)
     yield memoryview(piece)
+    socket = unbounded(http)
     buffer = memoryview(bytearray(min(missing_bytes, BUFFER_BYTES)))
     while missing_bytes and piece:
-        piece = buffer[: _fill(http.fp.raw, buffer[:missing_bytes], meter)]
+        piece = buffer[: _fill(socket, buffer[:missing_bytes], meter)]
         missing_bytes -= len(piece)
         yield piece
     return missing_bytes
 
 
-def _fill(socket: Any, buffer: memoryview, meter: _RateMeter) -> int:  # noqa: ANN401 - http.client's
+def _fill(socket: RawIOBase, buffer: memoryview, meter: _RateMeter) -> int:
     """Read until the buffer is full or YIELD_SECONDS are over; return how many bytes were read.
 
     A TLS socket returns 16 KiB at most. With pieces that small, the threads that hash and write

@@ -1,14 +1,16 @@
 """The S3 store on botocore: list a product, read an object from any byte."""
 
+import re
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import PurePosixPath
 from typing import Any, Final
 
 from s2mirror.adapters.objectstore.body import MinRate, read_body
 from s2mirror.adapters.objectstore.botocore_client import StoreOptions, new_client
 from s2mirror.adapters.objectstore.error_map import ErrorMap, retry_after_seconds
+from s2mirror.adapters.objectstore.http_session import DEADLINE_TIMEOUTS
 from s2mirror.bounded_http import response_date
 from s2mirror.errors import HostileInput, StoreUnavailable
 from s2mirror.model import Listing, RemoteFile
@@ -31,6 +33,7 @@ class S3Store:
             seconds=options.min_rate_period_seconds,
         )
         self._rate_limiter = RateLimiter(options.requests_per_minute)
+        self._listing_seconds = options.read_timeout_seconds * DEADLINE_TIMEOUTS
         self._error_map = ErrorMap(options.endpoint, self.probe)
         self._client: Any = new_client(options)
         events = self._client.meta.events
@@ -61,17 +64,33 @@ class S3Store:
         """Return every object below *s3_prefix*; empty if there is none yet."""
         files: list[RemoteFile] = []
         folders: list[str] = []
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=s3_prefix
-        )
         what = f"listing {s3_prefix}"
         with self._error_map.explained(what):
-            for page in pages:
-                _check_listing(page, what)
+            for page in self._pages(s3_prefix, what):
                 for found in page.get("Contents", []):
                     add_object(found, s3_prefix, files, folders)
         check_tree(s3_prefix, files, folders)
         return Listing(files=tuple(files), folders=tuple(folders))
+
+    def _pages(self, s3_prefix: str, what: str) -> Iterator[dict[str, Any]]:
+        """Yield the pages of a listing. Raises StoreUnavailable for one that does not end."""
+        tokens: list[str] = []
+        ends = time.monotonic() + self._listing_seconds
+        while len(tokens) < MAX_PAGES and time.monotonic() < ends:
+            token = {"ContinuationToken": tokens[-1]} if tokens else {}
+            page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=s3_prefix, **token)
+            _check_listing(page, what)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            tokens.append(page["NextContinuationToken"])
+            if tokens[-1] in tokens[:-1]:
+                break
+        raise StoreUnavailable(
+            f"{what}: the listing does not end: after {len(tokens)} pages the store repeats a "
+            f"page, or has more than {MAX_PAGES} pages or needs more than "
+            f"{self._listing_seconds:.0f} s; will be tried again"
+        )
 
     def read(self, file: RemoteFile, *, start_byte: int = 0) -> Generator[memoryview, None, None]:
         """Yield the bytes of *file* from *start_byte*, of the version that was listed."""
@@ -92,12 +111,16 @@ def _check_listing(page: dict[str, Any], what: str) -> None:
         )
 
 
+MAX_PAGES: Final = 50
+"""Of 1000 objects each, ten times what is accepted: a store may send shorter pages."""
 MAX_FILE_BYTES: Final = 4 * 1024**3
 """The largest band of a real product has 0.14 GB."""
 MAX_FILES: Final = 5000
 """A real product has about 100."""
 MAX_KEY_BYTES: Final = 1024
 """The longest key that S3 allows."""
+_ETAG: Final = re.compile(r"[!-~]{1,128}")
+"""Visible characters: an ETag becomes a header of a request."""
 
 
 def add_object(
@@ -123,6 +146,11 @@ def add_object(
         return
     etag = str(found["ETag"]).strip('"')
     path = check_remote_path(path)
+    if not _ETAG.fullmatch(etag):
+        raise HostileInput(
+            f"listing {s3_prefix}: {path} has the ETag {etag[:100]!r}; expected 1 to 128 visible "
+            "characters. Nothing was downloaded"
+        )
     files.append(RemoteFile(path=path, key=key, size_bytes=size_bytes, etag=etag))
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import Final
 
 from botocore.exceptions import (
@@ -21,6 +22,7 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import HTTPError
 
+from s2mirror.bounded_stream import LimitExceeded
 from s2mirror.errors import (
     CredentialError,
     KeyRefused,
@@ -106,6 +108,8 @@ _UNTRUSTED: Final = (
     "this machine does not trust its certificate; "
     "set network.ca_file if it is signed by a CA of your own"
 )
+MALFORMED: Final = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
+"""What botocore raises for documents of another shape than those of S3."""
 BY_EXCEPTION: Final[Mapping[tuple[type[Exception], ...], Row]] = {
     (SSLError, ssl.SSLCertVerificationError): (StoreUnreachable, _UNTRUSTED),
     (
@@ -115,8 +119,8 @@ BY_EXCEPTION: Final[Mapping[tuple[type[Exception], ...], Row]] = {
         ConnectionRefusedError,
         socket.gaierror,
     ): (StoreUnreachable, "check the network, its DNS and store.endpoint; will be tried again"),
-    (BotoCoreError, HTTPError, OSError): _TROUBLE,
-    (KeyError, TypeError, ValueError): (
+    (BotoCoreError, HTTPError, HTTPException, LimitExceeded, OSError): _TROUBLE,
+    MALFORMED: (
         StoreUnavailable,
         "the response is not from an S3 store (perhaps from a proxy); will be tried again",
     ),
@@ -147,8 +151,8 @@ class ErrorMap:
     def broken(self, error: Exception, what: str) -> MirrorError:
         """Return the error for a failed connection or a malformed response."""
         kind, advice = next(row for kinds, row in BY_EXCEPTION.items() if isinstance(error, kinds))
-        said = repr(error) if isinstance(error, KeyError | TypeError | ValueError) else str(error)
-        return kind(f"{what}: {self.endpoint}: {said}: {advice}")
+        said = repr(error) if isinstance(error, MALFORMED) else str(error)
+        return kind(f"{what}: {self.endpoint}: {said[:_SHOWN]}: {advice}")
 
     def refused(self, status: int, code: str, headers: Mapping[str, str], what: str) -> MirrorError:
         """Return the error for a response with *status*; header names are in lower case.
@@ -167,7 +171,7 @@ class ErrorMap:
 
     def _from_response(self, error: ClientError, what: str) -> MirrorError:
         metadata = error.response.get("ResponseMetadata", {})
-        code = str(error.response.get("Error", {}).get("Code", ""))
+        code = str(error.response.get("Error", {}).get("Code", ""))[:_SHOWN]
         status = int(metadata.get("HTTPStatusCode", 0))
         return self.refused(status, code, metadata.get("HTTPHeaders", {}), what)
 
