@@ -11,7 +11,7 @@ MirrorError
 │   │   │   ├── StoreBusy                it asks for fewer requests; no product is to blame
 │   │   │   ├── StoreUnreachable         no request gets through; pauses everything
 │   │   │   └── StoreSlow                a connection was closed for its low rate
-│   │   └── StoreChanged             transient: the product must be listed anew
+│   │   └── StoreChanged             transient: the product must be listed again
 │   ├── TokenError               the token endpoint
 │   │   └── TokenUnavailable         transient
 │   └── PreviewError             the service that renders previews, or a product's own images
@@ -116,11 +116,11 @@ class StoreUnreachable(StoreUnavailable):
 
 
 class StoreSlow(StoreUnavailable):
-    """A connection was closed because its bytes came below the minimum rate."""
+    """A connection was closed because its rate was below the minimum."""
 
 
 class StoreChanged(StoreError):
-    """An object is no longer what was listed; list the product anew and continue."""
+    """An object is no longer what was listed; list the product again and continue."""
 
     transient = True
 

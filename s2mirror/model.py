@@ -23,7 +23,7 @@ class _Timed:
 
 
 ASKED_FOR: Final = "(asked for)"
-"""Stands in for the area of products that a person requested by id. No area can have this name."""
+"""The area of products that a person requested by id. No configured area can have this name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

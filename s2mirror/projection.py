@@ -61,6 +61,7 @@ def moved(
     """Return *geometry* with the coordinates that *move* returns for all x and all y."""
 
     def move_points(points: Any) -> Any:  # noqa: ANN401 - an array of pairs
+        """Return converted points, one per row."""
         return np.column_stack(move(points[:, 0], points[:, 1]))
 
     return transform(geometry, move_points)

@@ -50,7 +50,7 @@ def need_a_command(context: typer.Context) -> None:
 
 
 def not_loaded() -> None:
-    """Stand for a command until it is used: LazyGroup imports the real one then."""
+    """Replace a command until its first use, when LazyGroup imports the real one."""
 
 
 def _add(command: Command, to: typer.Typer, panel: str | None = None) -> None:

@@ -86,6 +86,7 @@ def _audited(auditor: Auditor, mirror: Mirror, *, quick: bool, as_json: bool) ->
         task = bars.add_task("reading the archive", total=held_bytes)
 
         def on_file(file: VerifiedFile) -> None:
+            """Advance the progress bar by one file."""
             bars.advance(task, file.size_bytes)
 
         return auditor.audit(read_bytes=not quick, on_file=on_file)

@@ -30,6 +30,7 @@ def processed(ids: IdsArgument, config: ConfigOption = None, *, as_json: JsonOpt
     """Mark products as processed, so that they may be pruned."""
 
     def mark(_: Settings, ledger: Ledger, product_id: str) -> State:
+        """Mark one product."""
         return requests.mark_processed(
             ledger, product_id, reason="marked by hand", now=datetime.now(UTC)
         )
@@ -41,6 +42,7 @@ def requeue(ids: IdsArgument, config: ConfigOption = None, *, as_json: JsonOptio
     """Queue failed, quarantined or pruned products again."""
 
     def queue(settings: Settings, ledger: Ledger, product_id: str) -> State:
+        """Requeue one product."""
         areas = {area.name for area in settings.area}
         return requests.requeue(
             ledger, product_id, areas, reason="requeued by hand", now=datetime.now(UTC)

@@ -174,6 +174,7 @@ def _taking(arguments: type[Arguments], command: Callable[[Arguments], int]) -> 
     """Return *command* with each field of *arguments* as a parameter, for Typer."""
 
     def called(**given: Any) -> int:  # noqa: ANN401 - as Typer parsed them
+        """Call the command with the arguments as one value."""
         return command(arguments(**given))
 
     hints = get_type_hints(arguments, include_extras=True)

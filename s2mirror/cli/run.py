@@ -36,9 +36,11 @@ def _listen() -> SignalRequests:
     requests = SignalRequests()
 
     def reload(*_: object) -> None:
+        """Request a reload."""
         requests.reload = True
 
     def stop(*_: object) -> None:
+        """Request a stop."""
         requests.stop = True
 
     signal.signal(signal.SIGHUP, reload)

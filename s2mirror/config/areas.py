@@ -71,6 +71,7 @@ def _geometry_validator(read: Callable[[object, ValidationInfo], Any]) -> PlainV
     """Return a validator that reads a geometry at once, or late if the context requests that."""
 
     def validate(value: object, info: ValidationInfo) -> Any:  # noqa: ANN401 - likewise
+        """Return the geometry, or a LateShape."""
         late = fields.reads_geometry_late(info)
         return LateShape(lambda: read(value, info)) if late else read(value, info)
 

@@ -39,6 +39,7 @@ def whole(low: int, high: int | None = None) -> BeforeValidator:
     limits = f"of at least {low}" if high is None else f"from {low} to {high}"
 
     def check(value: object) -> int:
+        """Return a whole number within the limits."""
         fits = isinstance(value, int) and not isinstance(value, bool)
         if not fits or value < low or (high is not None and value > high):  # type: ignore[operator]
             raise unexpected(f"a whole number {limits}", value)
@@ -102,6 +103,7 @@ def pattern(regex: str, expected: str) -> BeforeValidator:
     compiled = re.compile(regex)
 
     def check(value: object) -> str:
+        """Return a text that the pattern matches."""
         if not isinstance(value, str) or not compiled.fullmatch(value):
             raise unexpected(expected, value)
         return value
@@ -113,6 +115,7 @@ def choice(*words: str) -> BeforeValidator:
     """Return a validator of *words*; its error hints at the most similar word."""
 
     def check(value: object) -> str:
+        """Return one of the words."""
         if not isinstance(value, str) or value not in words:
             raise unexpected(
                 f"one of {', '.join(words)}", value, did_you_mean(str(value).lower(), words)

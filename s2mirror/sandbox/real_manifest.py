@@ -57,6 +57,7 @@ def served_text(manifest: RealManifest, files: Mapping[str, bytes]) -> bytes:
     """
 
     def updated(match: re.Match[str]) -> str:
+        """Return one data object with the new size and digest."""
         content = files[match["path"]]
         digest = digest_text(content, match["name"], upper=_is_upper(match["digest"]))
         return f"{match['head']}{len(content)}{match['middle']}{digest}"

@@ -27,6 +27,7 @@ def like_ceph(app: "WSGIApplication") -> "WSGIApplication":
     """Return *app* that refuses requests as CDSE's store does."""
 
     def gated(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Refuse a request, or pass it on."""
         if code := _refusal(environ):
             body = f"<Error><Code>{code}</Code></Error>"
             return _answer(_REFUSALS[code], body, start_response)

@@ -172,9 +172,11 @@ class _GetLinks:
     params: Mapping[str, str]
 
     def self_url(self) -> str:
+        """Return the URL of this search."""
         return f"{self.url}?{urlencode(self.params)}" if self.params else self.url
 
     def page(self, rel: str, token: str) -> dict[str, Any]:
+        """Return the link to another page."""
         href = f"{self.url}?{urlencode({**self.params, 'token': token})}"
         return {"rel": rel, "type": _GEOJSON, "method": "GET", "href": href}
 
@@ -185,9 +187,11 @@ class _PostLinks:
     body: Mapping[str, Any]
 
     def self_url(self) -> str:
+        """Return the URL of this search."""
         return self.url
 
     def page(self, rel: str, token: str) -> dict[str, Any]:
+        """Return the link to another page."""
         body = {**self.body, "token": token}
         return {"rel": rel, "type": _GEOJSON, "method": "POST", "href": self.url, "body": body}
 

@@ -46,6 +46,7 @@ def open_store(
     """
 
     def on_failover(target: StoreTarget, why: str) -> None:
+        """Log the new target, and store it in the ledger."""
         log.warning("store.failover", endpoint=target.endpoint, key_pair=target.key, reason=why)
         record = TargetRecord(endpoint=target.endpoint, key=target.key, since=now(), why=why)
         ledger.state.set(STORE_TARGET, record)

@@ -274,11 +274,14 @@ class _Counter:
         self.received_bytes = 0
 
     def began(self, product_id: str, *, size_bytes: int, staged_bytes: int) -> None:
+        """Forward the start of a download."""
         self._progress.began(product_id, size_bytes=size_bytes, staged_bytes=staged_bytes)
 
     def received(self, product_id: str, size_bytes: int) -> None:
+        """Count received bytes, and forward them."""
         self.received_bytes += size_bytes
         self._progress.received(product_id, size_bytes)
 
     def ended(self, product_id: str, outcome: str) -> None:
+        """Forward the end of a download."""
         self._progress.ended(product_id, outcome)

@@ -104,7 +104,7 @@ class Jobs:
         self._scheduler.shutdown(wait=False)
 
     def restart(self) -> None:
-        """Plan every job anew after a jump of the clock.
+        """Schedule every job again after a jump of the clock.
 
         APScheduler plans by the wall clock: after a step back it would run nothing for that long.
         Jobs run now, but for those that remove: they wait for their interval, in which the other

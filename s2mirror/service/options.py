@@ -70,6 +70,7 @@ def new_throttle(settings: Settings, ledger: Ledger) -> Throttle:
     """Return the bandwidth limit; all connections of the process share it."""
 
     def now() -> datetime:
+        """Return the present time."""
         return datetime.now(UTC)
 
     watch = ThrottleWatch(ledger=ledger, quota=quota_policy(settings), now=now)

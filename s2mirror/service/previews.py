@@ -58,6 +58,7 @@ def preview_maker(mirror: Mirror) -> PreviewMaker:
 
     @lru_cache(maxsize=1)
     def renderer() -> PreviewRenderer:
+        """Return a new renderer."""
         from s2mirror.service.preview_client import new_renderer  # noqa: PLC0415 - see there
 
         return new_renderer(settings, mirror.ledger, mirror.now)

@@ -192,6 +192,7 @@ def _areas(mirror: Mirror) -> tuple[AreaStatus, ...]:
 
 def _area(name: str, counts: dict[State, int]) -> AreaStatus:
     def sum_of(*states: State) -> int:
+        """Return the number of the area's products in some states."""
         return sum(counts.get(state, 0) for state in states)
 
     return AreaStatus(

@@ -207,13 +207,17 @@ class _ActivityMonitor:
         self.last_at = time.monotonic()
 
     def beat(self) -> None:
+        """Record progress now."""
         self.last_at = time.monotonic()
 
     def began(self, product_id: str, *, size_bytes: int, staged_bytes: int) -> None:  # noqa: ARG002 - the port's
+        """Record the start of a download as progress."""
         self.beat()
 
     def received(self, product_id: str, size_bytes: int) -> None:  # noqa: ARG002 - the port's
+        """Record received bytes as progress."""
         self.beat()
 
     def ended(self, product_id: str, outcome: str) -> None:  # noqa: ARG002 - the port's
+        """Record the end of a download as progress."""
         self.beat()

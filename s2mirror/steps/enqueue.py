@@ -51,6 +51,7 @@ class CapacityProbe:
         staged = self.archive.staged_ids()
 
         def needed_bytes(entry: LedgerEntry) -> int:
+            """Return the estimated missing bytes of a product."""
             name = entry.product.id
             selected = share(self.selection_policy.of(entry, asked.get(name)))
             staged_bytes = self.archive.stage(name).size_bytes() if name in staged else 0

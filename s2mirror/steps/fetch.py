@@ -92,6 +92,7 @@ class Fetcher:
 
     def _list(self, product: Product, stop: StopFlag) -> Listing:
         def ask() -> Listing:
+            """List the product as soon as the rate limit allows it."""
             wait_for_rate(self.store, stop)
             return self.store.list_product(product.s3_prefix)
 

@@ -83,6 +83,7 @@ class _Window:
         self.reached: datetime | None = None
 
     def take(self, page: Page) -> None:
+        """Count the items of a page. Raises CatalogError if the listing may be truncated."""
         self._items += page.item_count
         for product in page.products:
             at = self._sort_time(product)

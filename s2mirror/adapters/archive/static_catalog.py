@@ -7,7 +7,7 @@ an item costs the same in an archive of any size.
 List repair: a STAC client follows links only, so the files may never disagree with the lists in a
 harmful direction. An item is written before the lists that lead to it, from the bottom upwards, and
 its links are removed before the item is. A crash in between leaves an item without a link, never a
-link without an item. Because a list is generated anew from its folder, the next item written to
+link without an item. Because a list is always generated from its folder, the next item written to
 that folder repairs the list; no journal is needed. :meth:`StaticCatalog.rewrite_lists` repairs all
 lists at once, for folders to which nothing is written any more.
 """
@@ -87,7 +87,7 @@ def item_path_of(product: Product) -> ItemPath:
 
 
 class StaticCatalog:
-    """A catalog in a folder of its own. One process at a time may change it, by one thread."""
+    """A catalog in a separate folder. One process at a time may change it, by one thread."""
 
     def __init__(self, folder: Path, *, archive_root: Path | None = None) -> None:
         """With *archive_root*, the catalog is inside that archive: *folder* must not be a link."""

@@ -195,6 +195,7 @@ class Tree:
                 raise refused(f"{path} is not a regular file; move it elsewhere")
 
             def opened(_: str, flags: int) -> int:
+                """Open a name in the folder, for ``open(…, opener=…)``."""
                 return os.open(path.name, flags | _USE, 0o666, dir_fd=above)
 
             return FileIO(path, mode, opener=opened)

@@ -81,6 +81,7 @@ def _background() -> Iterator[Callable[..., None]]:
     running: list[Future[None]] = []
 
     def call(function: Callable[..., None], *arguments: object) -> None:
+        """Start *function* after the previous call, and raise the error of that one."""
         while running:
             running.pop().result()
         running.append(pool.submit(function, *arguments))

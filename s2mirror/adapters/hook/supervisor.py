@@ -1,4 +1,4 @@
-"""Runs one hook in a process of its own, and ends everything that the hook has started.
+"""Runs one hook in a separate process, and ends all processes that the hook has started.
 
 The mirror starts this file as a program; it imports nothing but the standard library. The hook and
 all its descendants stay below this process, even if they detach, because the parent of an orphan is
@@ -40,7 +40,7 @@ _KILL_SECONDS: Final = 5.0
 
 
 class Supervisor:
-    """One hook, and what it has started."""
+    """One hook, and the processes that it has started."""
 
     def __init__(self, grace_seconds: float, command: Sequence[str]) -> None:
         self._grace_seconds = grace_seconds
@@ -102,7 +102,7 @@ class Supervisor:
         return readable
 
     def _read_rest(self) -> None:
-        """Read what is in the pipe; nothing that could write more is left."""
+        """Read the rest of the pipe; no process is left that could write more."""
         os.set_blocking(self._output, False)
         with suppress(BlockingIOError):
             while chunk := os.read(self._output, _CHUNK_BYTES):

@@ -271,6 +271,7 @@ def _tally() -> Iterator[str]:
     """
 
     def count(rows: str, row: str = "new", sign: str = "") -> str:
+        """Return the SQL that changes counts by some rows."""
         return _COUNT.format(rows=rows.format(row=row, sign=sign))
 
     yield _TALLY

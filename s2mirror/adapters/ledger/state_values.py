@@ -109,6 +109,7 @@ def _exactly(kind: type[T]) -> Callable[[object], T]:
     """Return a check that a parsed value is exactly of *kind*: true is not 1, and 1 is not 1.0."""
 
     def check(value: object) -> T:
+        """Return *value* if it is exactly of *kind*. Raises TypeError."""
         if type(value) is not kind:
             raise TypeError(f"{value!r} is not of type {kind.__name__}")
         return value
@@ -138,10 +139,12 @@ def _record(name: str, kind: type[T]) -> StateValue[T]:
     checks = {field: _CHECKS[hint] for field, hint in get_type_hints(kind).items()}
 
     def encode(record: T) -> str:
+        """Return the JSON of a record."""
         values = {field.name: getattr(record, field.name) for field in fields(record)}  # type: ignore[arg-type]  # a dataclass
         return json.dumps(values, default=format_utc)
 
     def decode(text: str) -> T:
+        """Return the record in a JSON text. Raises ValueError or TypeError."""
         found = _mapping(text)
         if found.keys() != checks.keys():
             raise ValueError(f"it has the fields {', '.join(found)}")
@@ -154,9 +157,11 @@ def _by_name(name: str, check: Callable[[object], T]) -> StateValue[Mapping[str,
     """Return the key of a mapping from text to values that pass *check*."""
 
     def decode(text: str) -> Mapping[str, T]:
+        """Return the mapping in a JSON text. Raises ValueError or TypeError."""
         return {key: check(value) for key, value in _mapping(text).items()}
 
     def encode(values: Mapping[str, T]) -> str:
+        """Return the JSON of a mapping."""
         return json.dumps(values, sort_keys=True)
 
     return StateValue(name, encode, decode)
@@ -198,7 +203,7 @@ PREVIEW_RULES: Final = _text("preview.rules")
 PREVIEWS_BACKOFF_UNTIL: Final = _time("preview.backoff_until")
 """Before then, the service that renders previews is not asked."""
 PRUNE_CONFIRMED_AT: Final = _time("prune.confirmed_at")
-"""When a person last confirmed a prune: the brake does not count what was removed until then."""
+"""When a person last confirmed a prune: the brake does not count earlier removals."""
 SEARCH_GEOMETRIES: Final = _by_name("searches.geometries", _exactly(str))
 """The clusters and search geometries of groups of areas with many vertices, by fingerprint."""
 STORE_TARGET: Final = _record("store.target", TargetRecord)

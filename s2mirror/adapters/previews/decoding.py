@@ -1,4 +1,4 @@
-"""Checks whether an image shows anything: an empty preview is not kept."""
+"""Checks whether an image shows anything: an empty preview is not stored."""
 
 import struct
 import warnings
