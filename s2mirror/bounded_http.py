@@ -36,7 +36,11 @@ _SHOWN: Final = 200
 
 
 class BadResponse(RequestException):
-    """A response exceeds a limit, cannot be decompressed, or redirects to a place not allowed."""
+    """A response exceeds a limit or cannot be decompressed; its headers are in ``response``."""
+
+
+class RedirectRefused(BadResponse):
+    """A response redirects to a place that is not allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +69,10 @@ def bound(session: Session, limits: HttpLimits, retry: Retry | None = None) -> N
     session.max_redirects = _MAX_REDIRECTS
 
 
-def response_date(headers: Mapping[str, str]) -> datetime | None:
-    """Return the server's time as its ``Date`` header says; None if there is no valid one."""
+def response_date(headers: Mapping[str, str], name: str = "Date") -> datetime | None:
+    """Return the time in a header of a response; None if there is no valid one."""
     with suppress(ValueError, TypeError, LookupError, OverflowError):
-        date = parsedate_to_datetime(headers["Date"])
+        date = parsedate_to_datetime(headers[name])
         return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
     return None
 
@@ -105,16 +109,17 @@ class _BoundedAdapter(HTTPAdapter):
         kwargs |= {"stream": True, "timeout": limits.timeout_seconds}
         if limits.ca_file is not None:
             kwargs["verify"] = str(limits.ca_file)
+        response = None
         try:
             response = super().send(request, **kwargs)
             self._check_redirect(request, response)
             self._read(response)
         except LimitExceeded as error:
-            raise BadResponse(str(error), request=request) from error
+            raise BadResponse(str(error), request=request, response=response) from error
+        except RequestException:
+            raise
         except (HTTPError, OSError) as error:
-            if isinstance(error, RequestException):
-                raise
-            raise ConnectionFailed(error, request=request) from error
+            raise ConnectionFailed(error, request=request, response=response) from error
         return response
 
     def _read(self, response: Response) -> None:
@@ -146,7 +151,7 @@ class _BoundedAdapter(HTTPAdapter):
         else:
             return
         response.close()
-        raise BadResponse(
+        raise RedirectRefused(
             f"{here} redirects to {clean_text(target[:_SHOWN])}, which is not followed: {why}. "
             "Sign in to this network if a browser asks for that; if the service has moved, set its "
             "new address in the configuration",

@@ -1,5 +1,6 @@
 """The Process API as the mirror uses it: requests, responses and errors."""
 
+import gzip
 import io
 import json
 import struct
@@ -35,6 +36,7 @@ from s2mirror.service.preview_client import BackoffRenderer
 from s2mirror.stop import StopFlag
 
 STOP = StopFlag()
+GZIP = {"Content-Encoding": "gzip"}
 FRAME = Extent(crs="EPSG:4326", bbox=(8.5, 47.1, 8.8, 47.3), width=24, height=16)
 
 
@@ -239,10 +241,33 @@ def test_response_without_image_is_never_accepted(
 
 def test_cut_image_is_charged_and_not_retried(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.process_proxy.inject(Fault(cut_after_bytes=100))
-    with pytest.raises(PreviewUnavailable, match="cannot be used") as caught:
+    with pytest.raises(PreviewUnavailable, match="will be tried again") as caught:
         hub(sandbox, tmp_path).render(request(), STOP)
     assert caught.value.units == pytest.approx(0.01)
     assert asked(sandbox) == 1
+
+
+def test_slow_image_is_charged_and_not_retried(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.process_proxy.inject(Fault(bytes_per_second=200, times=None))
+    with pytest.raises(PreviewUnavailable, match="was not complete within 2 s") as caught:
+        hub(sandbox, tmp_path, timeout_seconds=0.4).render(request(), STOP)
+    assert caught.value.units == pytest.approx(0.01)
+    assert asked(sandbox) == 1
+
+
+def test_image_larger_than_any_rendered_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
+    bomb = Answer(status=200, headers=GZIP, body=gzip.compress(bytes(40 * 1024**2)))
+    sandbox.process_proxy.inject(Fault(answer=bomb, times=None))
+    with pytest.raises(PreviewUnavailable, match="the response has more than 33554432 B"):
+        hub(sandbox, tmp_path).render(request(), Hurried())
+    assert asked(sandbox) == 1
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"error": NaN}', b'{"error": {"code": 1e999}}'])
+def test_odd_json_in_an_error_is_no_bug(sandbox: Sandbox, tmp_path: Path, body: bytes) -> None:
+    sandbox.process_proxy.inject(Fault(answer=Answer(status=400, body=body)))
+    with pytest.raises(PreviewError, match="answered 400"):
+        hub(sandbox, tmp_path).render(request(), STOP)
 
 
 def test_retry_after_is_read_as_milliseconds(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -345,7 +370,7 @@ def test_broken_evalscript_error_quotes_the_service(sandbox: Sandbox, tmp_path: 
     ("answer", "words"),
     [
         (Answer(status=404), "check endpoints.process_url"),
-        (Answer(status=302, headers={"Location": "https://localhost:1/"}), "it answered 302"),
+        (Answer(status=302, headers={"Location": "https://localhost:1/"}), "is not followed"),
         (Answer(status=400, body=b'{"error": "plain words"}'), r"400 \(plain words\)"),
         (Answer(status=400, body=b"[1]"), "400; the request"),
     ],

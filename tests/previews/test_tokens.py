@@ -1,15 +1,21 @@
 """One token at a time: shared by threads and commands, renewed early, refused with a reason."""
 
+import gzip
 import json
 import logging
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hostile_server import HostileServer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from kit import PATIENCE_SECONDS
 from previews_kit import Clock, Hurried, options, tokens
 
@@ -227,7 +233,7 @@ def test_server_error_is_reported_with_its_status(sandbox: Sandbox, tmp_path: Pa
         (
             Answer(status=302, headers={"Location": "https://localhost:1/"}),
             TokenError,
-            "it answered 302",
+            "which is not followed: this request is never redirected",
         ),
         (
             Answer(status=200, body=b"<html>log in</html>"),
@@ -250,6 +256,67 @@ def test_response_without_token_is_never_accepted(
     with pytest.raises(kind) as caught:
         tokens(sandbox, tmp_path).token(Hurried())
     assert words in str(caught.value)
+
+
+def test_slow_token_ends_at_the_deadline(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.identity_proxy.inject(Fault(bytes_per_second=100, times=None))
+    source = tokens(sandbox, tmp_path, timeout_seconds=0.5)
+    with pytest.raises(TokenUnavailable, match="was not complete within 1 s"):
+        source.token(STOP)
+    with pytest.raises(TokenUnavailable):
+        source.token(STOP)
+    assert asked(sandbox) == 1, "the endpoint is asked again after a minute only"
+
+
+ODD_TOKENS = {
+    "a bomb": gzip.compress(bytes(1024**2)),
+    "deep JSON": gzip.compress(b'{"access_token":' * 100_000),
+    "an infinite lifetime": gzip.compress(b'{"access_token": "a", "expires_in": Infinity}'),
+    "a lifetime of 5000 digits": gzip.compress(
+        b'{"access_token": "a", "expires_in": %s}' % (b"1" * 5000)
+    ),
+}
+
+
+@pytest.mark.parametrize("body", ODD_TOKENS.values(), ids=ODD_TOKENS)
+def test_odd_response_is_a_token_or_its_error(
+    sandbox: Sandbox, tmp_path: Path, body: bytes
+) -> None:
+    answer = Answer(status=200, headers={"Content-Encoding": "gzip"}, body=body)
+    sandbox.identity_proxy.inject(Fault(answer=answer, times=None))
+    with suppress(TokenError):
+        assert tokens(sandbox, tmp_path).token(Hurried()) == "a"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+FIELDS = ("access_token", "expires_in", "token_type", "error", "error_description")
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    document=JSON | st.dictionaries(st.sampled_from(FIELDS), JSON | st.just("a")),
+    status=st.sampled_from([200, 200, 400, 401]),
+)
+def test_any_json_is_a_token_or_its_error(
+    sandbox: Sandbox, tmp_path: Path, document: object, status: int
+) -> None:
+    answer = Answer(status=status, body=json.dumps(document).encode())
+    sandbox.identity_proxy.inject(Fault(answer=answer))
+    with suppress(TokenError, CredentialError), TemporaryDirectory(dir=tmp_path) as folder:
+        assert tokens(sandbox, Path(folder), tries=1).token(Hurried())
+
+
+def test_redirect_of_a_token_request_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
+    with HostileServer().running() as elsewhere:
+        moved = Answer(status=307, headers={"Location": elsewhere.url})
+        sandbox.identity_proxy.inject(Fault(answer=moved, times=None))
+        with pytest.raises(TokenError, match=f"redirects to {elsewhere.url}, which is not"):
+            tokens(sandbox, tmp_path).token(Hurried())
+    assert elsewhere.requests == []
 
 
 def test_repeated_secret_is_masked_in_the_error(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -2,14 +2,14 @@
 
 import json
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import requests
 
 from s2mirror.errors import CredentialError, MirrorError, PreviewError, PreviewUnavailable
+from s2mirror.json_parser import parse_json
 
 _SHOWN: Final = 300
-_MAX_BODY_BYTES: Final = 64 * 1024
 _BUSY: Final = frozenset({408, 425, 500, 502, 503, 504})
 _LONGEST_MS: Final = 31 * 86_400_000
 _RIGHTS: Final = (
@@ -19,9 +19,9 @@ _RIGHTS: Final = (
 
 
 def explain(url: str, response: requests.Response) -> MirrorError:
-    """Return the error for a response without an image; its body is read here."""
+    """Return the error for a response without an image."""
     status = response.status_code
-    text = f"requesting a preview from {url}: it answered {status}{_words(_body(response))}"
+    text = f"requesting a preview from {url}: it answered {status}{_words(response.content)}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         wait_seconds = retry_after_seconds(response.headers.get("Retry-After", ""))
         text += "; too many requests, or the month's units are used up; will be tried again"
@@ -45,17 +45,10 @@ def retry_after_seconds(text: str) -> float:
     return min(int(number[:12]), _LONGEST_MS) / 1000
 
 
-def _body(response: requests.Response) -> bytes:
-    try:
-        return bytes(next(response.iter_content(_MAX_BODY_BYTES), b""))
-    except requests.RequestException:
-        return b""
-
-
 def _words(body: bytes) -> str:
     """Return the service's message: in ``error``, or at the top level for some errors."""
     try:
-        document: Any = json.loads(body)
+        document = parse_json(body)
     except ValueError:
         return ""
     details = document.get("error", document) if isinstance(document, dict) else {}

@@ -1,6 +1,7 @@
 """Sentinel Hub's Process API: one request, one image, and its cost."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from json import loads
@@ -10,9 +11,9 @@ from typing import Any, Final
 import requests
 from requests.auth import AuthBase
 
-from s2mirror import USER_AGENT
 from s2mirror.adapters.previews.decoding import is_empty, require_decoder
 from s2mirror.adapters.previews.error_map import explain
+from s2mirror.bounded_http import BadResponse, HttpLimits, RedirectRefused, bound
 from s2mirror.errors import PreviewError, PreviewUnavailable
 from s2mirror.ports import TokenSource
 from s2mirror.preview_model import FORMATS, Extent, RenderedImage, RenderRequest
@@ -20,8 +21,10 @@ from s2mirror.stop import StopFlag
 
 LONGEST_WAIT_SECONDS: Final = 60.0
 """A longer Retry-After ends the request: the caller has other work."""
-_MAX_IMAGE_BYTES: Final = 256 * 1024**2
-_CHUNK_BYTES: Final = 256 * 1024
+_MAX_IMAGE_BYTES: Final = 32 * 1024**2
+"""The largest image, of 2500 by 2500 pixels in four channels, has 24 MiB if not compressed."""
+_DEADLINE_TIMEOUTS: Final = 5
+"""The whole response may take five time-outs: 300 s by default. It has been paid for."""
 _UNAUTHORIZED: Final = 401
 
 
@@ -67,7 +70,8 @@ class SentinelHub:
             try:
                 return self._request(request, stop)
             except PreviewUnavailable as error:
-                if error.units:
+                # A response that exceeded a limit may have been charged, and would be so again.
+                if error.units or isinstance(error.__cause__, BadResponse):
                     raise
                 self._wait(error, attempt, stop)
             attempt += 1
@@ -85,44 +89,44 @@ class SentinelHub:
         token = self._tokens.token(stop)
         response = self._post(request, token)
         if response.status_code == _UNAUTHORIZED:
-            response.close()
             self._tokens.refuse(token)
             response = self._post(request, self._tokens.token(stop))
-        with response:
-            if not response.ok or response.is_redirect:
-                raise explain(self._options.url, response)
-            return _image(response, request)
+        if not response.ok:
+            raise explain(self._options.url, response)
+        return _image(response, request)
 
     def _post(self, request: RenderRequest, token: str) -> requests.Response:
         options = self._options
         try:
-            return requests.post(
-                options.url,
-                json=body_of(request),
-                auth=_Bearer(token),
-                headers={"Accept": FORMATS[request.form].media_type, "User-Agent": USER_AGENT},
-                timeout=options.timeout_seconds,
-                verify=str(options.ca_file) if options.ca_file else True,
-                allow_redirects=False,
-                stream=True,
-            )
+            with requests.Session() as session:
+                bound(session, _limits(options))
+                return session.post(
+                    options.url,
+                    json=body_of(request),
+                    auth=_Bearer(token),
+                    headers={"Accept": FORMATS[request.form].media_type},
+                )
         except requests.exceptions.SSLError as error:
             raise PreviewError(
                 f"requesting a preview from {options.url}: this machine does not trust its "
                 "certificate; set network.ca_file if it is signed by a CA of your own"
             ) from error
+        except RedirectRefused as error:
+            raise PreviewError(
+                f"requesting a preview from {options.url}: {error}. Check endpoints.process_url"
+            ) from error
         except requests.RequestException as error:
             raise PreviewUnavailable(
-                f"requesting a preview from {options.url}: {error}; will be tried again"
+                f"requesting a preview from {options.url}: {error}; will be tried again",
+                units=_units(error.response.headers) if error.response is not None else 0.0,
             ) from error
 
 
 def _image(response: requests.Response, request: RenderRequest) -> RenderedImage:
-    units = _units(response)
+    units, content = _units(response.headers), response.content
     try:
-        content = _content(response)
         empty = is_empty(content, request.form)
-    except (requests.RequestException, ValueError) as error:
+    except ValueError as error:
         raise PreviewUnavailable(
             f"requesting a preview from {response.url}: the image cannot be used: {error}; will be "
             "tried again",
@@ -133,20 +137,21 @@ def _image(response: requests.Response, request: RenderRequest) -> RenderedImage
     )
 
 
-def _content(response: requests.Response) -> bytes:
-    pieces, size_bytes = [], 0
-    for piece in response.iter_content(_CHUNK_BYTES):
-        size_bytes += len(piece)
-        if size_bytes > _MAX_IMAGE_BYTES:
-            raise ValueError(f"it has more than {_MAX_IMAGE_BYTES} B")
-        pieces.append(piece)
-    return b"".join(pieces)
+def _limits(options: HubOptions) -> HttpLimits:
+    """Return the limits; a redirect could send the token to another host."""
+    return HttpLimits(
+        max_bytes=_MAX_IMAGE_BYTES,
+        timeout_seconds=options.timeout_seconds,
+        deadline_seconds=options.timeout_seconds * _DEADLINE_TIMEOUTS,
+        follow_redirects=False,
+        ca_file=options.ca_file,
+    )
 
 
-def _units(response: requests.Response) -> float:
+def _units(headers: Mapping[str, str]) -> float:
     """Return the cost that the service reports; an invalid header counts as none."""
     try:
-        units = float(response.headers.get("X-ProcessingUnits-Spent", ""))
+        units = float(headers.get("X-ProcessingUnits-Spent", ""))
     except ValueError:
         return 0.0
     return units if 0 <= units < 1e6 else 0.0  # noqa: PLR2004 - a hundred months' allowance

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from s2mirror.errors import LedgerError, TokenUnavailable
+from s2mirror.json_parser import parse_object
 from s2mirror.stop import StopFlag
 from s2mirror.times import parse_utc
 
@@ -87,7 +88,7 @@ class TokenCache:
 
     def _token(self, document: bytes) -> Token | None:
         try:
-            found = json.loads(document)
+            found = parse_object(document)
             if found["owner"] != self._owner:
                 return None
             times = {name: parse_utc(str(found[name])) for name in ("requested_at", "expires_at")}
@@ -166,10 +167,9 @@ def claims_of(text: str) -> dict[str, Any]:
     """Return the claims of a JWT, unverified: they only decide when the token is renewed."""
     try:
         body = text.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        return parse_object(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
     except (IndexError, ValueError):
         return {}
-    return claims if isinstance(claims, dict) else {}
 
 
 def _lifetimes(

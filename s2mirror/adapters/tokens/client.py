@@ -16,14 +16,19 @@ from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
 
-from s2mirror import USER_AGENT
 from s2mirror.adapters.tokens.cache import Token, TokenCache, token_from
 from s2mirror.adapters.tokens.error_map import Busy, explain, no_endpoint
+from s2mirror.bounded_http import BadResponse, HttpLimits, RedirectRefused, bound
 from s2mirror.errors import CredentialError, TokenError, TokenUnavailable
+from s2mirror.json_parser import parse_object
 from s2mirror.stop import StopFlag
 
 _LONGEST_WAIT_SECONDS: Final = 60.0
 """A longer Retry-After ends the request: the caller has other work."""
+_MAX_BYTES: Final = 256 * 1024
+"""A response of CDSE has 2 kB, mostly the token."""
+_DEADLINE_TIMEOUTS: Final = 2
+"""The whole response may take two time-outs: 60 s by default."""
 _REFUSAL_LASTS: Final = timedelta(minutes=1)
 """A refused client is not retried sooner: twenty threads must not send twenty requests."""
 
@@ -146,23 +151,25 @@ class ClientTokens:
             if options.in_body
             else {"auth": auth}
         )
-        client = BackendApplicationClient(client_id=options.client_id)
+        client = _StrictClient(client_id=options.client_id)
         try:
             with OAuth2Session(client=client) as session:
-                session.headers["User-Agent"] = USER_AGENT
-                session.register_compliance_hook("access_token_request", _without_redirects)
+                bound(session, _limits(options))
                 session.register_compliance_hook("access_token_response", self._checked)
-                response = session.fetch_token(
-                    options.url,
-                    timeout=options.timeout_seconds,
-                    verify=str(options.ca_file) if options.ca_file else True,
-                    **authentication,
-                )
+                response = session.fetch_token(options.url, **authentication)
             return token_from(response, requested_at)
         except requests.exceptions.SSLError as error:
             raise TokenError(
                 f"requesting a token from {options.url}: this machine does not trust its "
                 "certificate; set network.ca_file if it is signed by a CA of your own"
+            ) from error
+        except RedirectRefused as error:
+            raise TokenError(
+                f"requesting a token from {options.url}: {error}. Check endpoints.token_url"
+            ) from error
+        except BadResponse as error:
+            raise TokenUnavailable(
+                f"requesting a token from {options.url}: {error}; will be tried again"
             ) from error
         except requests.RequestException as error:
             raise Busy(f"requesting a token from {options.url}: {error}", 0.0) from error
@@ -176,10 +183,26 @@ class ClientTokens:
         return response
 
 
-def _without_redirects(
-    url: str,
-    headers: Any,  # noqa: ANN401 - the library's
-    request: dict[str, Any],
-) -> tuple[str, Any, dict[str, Any]]:
-    """Disable redirects: they could send the secret to another host."""
-    return url, headers, request | {"allow_redirects": False}
+class _StrictClient(BackendApplicationClient):  # type: ignore[misc]  # the library has no types
+    """Parses responses with limits; ``token_from`` checks what oauthlib would."""
+
+    def parse_request_body_response(
+        self,
+        body: str,
+        scope: object = None,  # noqa: ARG002 - the library's
+        **_: object,
+    ) -> dict[str, Any]:
+        """Return the members of the response."""
+        self.token = parse_object(body)
+        return self.token
+
+
+def _limits(options: TokenOptions) -> HttpLimits:
+    """Return the limits; a redirect could send the secret to another host."""
+    return HttpLimits(
+        max_bytes=_MAX_BYTES,
+        timeout_seconds=options.timeout_seconds,
+        deadline_seconds=options.timeout_seconds * _DEADLINE_TIMEOUTS,
+        follow_redirects=False,
+        ca_file=options.ca_file,
+    )

@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 
 import requests
 
+from s2mirror.bounded_http import response_date
 from s2mirror.errors import CredentialError, TokenError
+from s2mirror.json_parser import parse_object
 
 _CLIENTS: Final = "https://shapps.dataspace.copernicus.eu/dashboard"
 _NEW_CLIENT: Final = f"create a new one at {_CLIENTS} (User settings, OAuth clients)"
 _SHOWN: Final = 200
+_LONGEST_SECONDS: Final = 31 * 86_400.0
 _BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _WRONG: Final = frozenset({400, 401, 403})
 # Keycloak returns 401 invalid_client for a client that is unknown, expired or disabled, and 401
@@ -46,7 +48,7 @@ def explain(url: str, response: requests.Response, secrets: tuple[str, ...]) -> 
     status, document = response.status_code, _json(response)
     text = f"requesting a token from {url}: it answered {status}{_words(document, secrets)}"
     if status in _BUSY:
-        raise Busy(text, _retry_after_seconds(response.headers.get("Retry-After", "")))
+        raise Busy(text, _retry_after_seconds(response.headers))
     if status in _WRONG:
         advice = _ADVICE.get(str(document.get("error")), _OTHERWISE)
         raise CredentialError(f"{text}: {advice}")
@@ -66,10 +68,9 @@ def no_endpoint(url: str, why: str) -> TokenError:
 
 def _json(response: requests.Response) -> dict[str, Any]:
     try:
-        document = response.json()
+        return parse_object(response.content)
     except ValueError:
         return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _words(document: dict[str, Any], secrets: tuple[str, ...]) -> str:
@@ -83,13 +84,11 @@ def _words(document: dict[str, Any], secrets: tuple[str, ...]) -> str:
     return f" ({shown})" if shown else ""
 
 
-def _retry_after_seconds(text: str) -> float:
-    """Return the value of Retry-After, which is a number of seconds or a date; else 0."""
+def _retry_after_seconds(headers: Mapping[str, str]) -> float:
+    """Return the value of Retry-After, a number of seconds or a date, up to a month; else 0."""
+    text = headers.get("Retry-After", "")
     if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        instant = parsedate_to_datetime(text)
-    except ValueError:
-        return 0.0
-    zoned = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-    return max(0.0, (zoned - datetime.now(UTC)).total_seconds())
+        return min(float(text[:9]), _LONGEST_SECONDS)
+    instant = response_date(headers, "Retry-After")
+    seconds = (instant - datetime.now(UTC)).total_seconds() if instant else 0.0
+    return min(max(0.0, seconds), _LONGEST_SECONDS)
