@@ -11,6 +11,8 @@ from typing import Final
 
 _DAYS_FROM: Final = 2880
 """From so many minutes on, a difference is given in days."""
+_LARGEST: Final = timedelta(days=36_500)
+"""Larger differences count as this one, which can be added to any time of this millennium."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,27 @@ class ClockWitnesses:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClockFaults:
+    """How wrong the clock has been, and until when: what was recorded then has a wrong time."""
+
+    behind: timedelta = timedelta()
+    """The largest difference by which it was behind a witness."""
+    behind_until: datetime | None = None
+    ahead_until: datetime | None = None
+
+    def recorded_by(self, at: datetime, now: datetime) -> datetime:
+        """Return the latest right time at which something can have the recorded time *at*."""
+        if at > now:
+            return self.ahead_until or at
+        if self.behind_until is None:
+            return at
+        return max(at, min(at + self.behind, self.behind_until))
+
+
+NO_FAULTS: Final = ClockFaults()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedTime:
     """The present time, and whether it may decide on removals."""
 
@@ -34,14 +57,19 @@ class CheckedTime:
     """Why the time may not decide on removals, and what to do; empty if it may."""
     contradicted: bool = False
     """Whether a witness has another time; otherwise the doubt is that there is no witness."""
-    behind: bool = False
-    """Whether a witness has a later time: what is recorded now seems older than it is."""
-    ages_from: datetime | None = None
-    """The end of the last time that the clock was behind: no age counts from before."""
+    behind: timedelta = timedelta()
+    """How far the clock is behind a witness at most: what is recorded now seems that much older."""
+    faults: ClockFaults = NO_FAULTS
+    """The faults that are over."""
 
     def since(self, at: datetime) -> datetime:
         """Return from when on the age counts of what was recorded *at* a time."""
-        return at if self.ages_from is None else max(at, self.ages_from)
+        return self.faults.recorded_by(at, self.now)
+
+    def latest_past(self, wait: timedelta) -> datetime:
+        """Return the latest recorded time for which :meth:`is_past` is true."""
+        due, until = self.now - wait, self.faults.behind_until
+        return due if until is None or until <= due else due - self.faults.behind
 
     def is_past(self, at: datetime, wait: timedelta) -> bool:
         """Return whether *wait* is over for what was recorded *at* a time."""
@@ -52,7 +80,7 @@ def check_time(
     now: datetime,
     witnesses: ClockWitnesses,
     limit: timedelta,
-    ages_from: datetime | None = None,
+    faults: ClockFaults = NO_FAULTS,
 ) -> CheckedTime:
     """Compare the clock with its witnesses; each may differ from it by *limit*.
 
@@ -69,11 +97,11 @@ def check_time(
             now=now,
             doubt=_contradiction(now, differing),
             contradicted=True,
-            behind=any(at > now for at in differing.values()),
-            ages_from=ages_from,
+            behind=min(max(*differing.values(), now) - now, _LARGEST),
+            faults=faults,
         )
     doubt = "" if witnesses.services else _unconfirmed(now, witnesses.confirmed_at, limit)
-    return CheckedTime(now=now, doubt=doubt, ages_from=ages_from)
+    return CheckedTime(now=now, doubt=doubt, faults=faults)
 
 
 def _contradiction(now: datetime, differing: Mapping[str, datetime]) -> str:
@@ -90,7 +118,7 @@ def _unconfirmed(now: datetime, confirmed_at: datetime | None, limit: timedelta)
     since = f" since {confirmed_at:%Y-%m-%d %H:%M} UTC" if confirmed_at else " yet"
     return (
         f"no service has confirmed this machine's clock{since}. Nothing is removed until the STAC "
-        "catalog or another service answers; then removals resume by themselves"
+        "catalog or another service answers with a date; then removals resume by themselves"
     )
 
 

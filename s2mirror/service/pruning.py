@@ -1,18 +1,28 @@
 """The removal of what is old enough, and the check of this machine's clock before it."""
 
+import math
 from contextlib import suppress
-from typing import TypeVar
+from datetime import datetime, timedelta
+from typing import Final
 
 from s2mirror.adapters.archive import work_changed_at
 from s2mirror.adapters.ledger.state_values import (
+    CLOCK_AHEAD_UNTIL,
     CLOCK_BEHIND,
     CLOCK_CONFIRMED_AT,
     CLOCK_DOUBT,
-    CLOCK_RIGHT_SINCE,
+    CLOCK_FAULT,
+    ClockBehindRecord,
+    ClockFaultRecord,
     StateValue,
 )
 from s2mirror.errors import MirrorError
-from s2mirror.planning.checked_time import CheckedTime, ClockWitnesses, check_time
+from s2mirror.planning.checked_time import (
+    CheckedTime,
+    ClockFaults,
+    ClockWitnesses,
+    check_time,
+)
 from s2mirror.planning.retention import PrunePlan
 from s2mirror.service.local_catalog import update_whole_local_catalog
 from s2mirror.service.logs import log
@@ -20,7 +30,7 @@ from s2mirror.service.wiring import Mirror
 from s2mirror.steps.prune import DAY
 from s2mirror.steps.recover import clear_leftovers
 
-T = TypeVar("T")
+_NO_FAULT: Final = ClockFaultRecord(ahead=False, behind_seconds=0)
 
 
 def prune(mirror: Mirror, *, confirmed: bool = False, unclaimed: bool = False) -> PrunePlan:
@@ -46,11 +56,8 @@ def _remove_old_records(mirror: Mirror, time: CheckedTime) -> None:
     A day of the history is always kept: the brake counts the removals in it.
     """
     keep, history_keep = mirror.settings.prune.staging_keep, mirror.settings.ledger.history_keep
-    if time.is_past(time.now - keep, keep):
-        clear_leftovers(mirror.ledger, mirror.archive, failed_before=time.now - keep)
-    history_keep = max(history_keep, DAY)
-    if time.is_past(time.now - history_keep, history_keep):
-        mirror.ledger.compact_history(time.now - history_keep)
+    clear_leftovers(mirror.ledger, mirror.archive, failed_before=time.latest_past(keep))
+    mirror.ledger.compact_history(time.latest_past(max(history_keep, DAY)))
 
 
 def known_time(mirror: Mirror) -> CheckedTime:
@@ -59,7 +66,7 @@ def known_time(mirror: Mirror) -> CheckedTime:
         mirror.now(),
         _witnesses(mirror),
         mirror.settings.prune.max_clock_difference,
-        mirror.ledger.state.get(CLOCK_RIGHT_SINCE),
+        _faults(mirror),
     )
 
 
@@ -73,17 +80,48 @@ def asked_time(mirror: Mirror) -> CheckedTime:
 
 def record_time(mirror: Mirror, time: CheckedTime) -> CheckedTime:
     """Record the result of a check, for later checks; return it as it counts from now on."""
-    values = mirror.ledger.state
-    if time.behind:
-        _set_changed(mirror, CLOCK_BEHIND, time.doubt)
+    if time.contradicted:
+        _record_fault(mirror, time)
     if time.doubt or not mirror.service_dates.latest():
         return time
-    if values.get(CLOCK_BEHIND):
-        # What was recorded since then has a time that is too early.
-        values.set(CLOCK_RIGHT_SINCE, time.now)
-        values.set(CLOCK_BEHIND, "")
-    values.set(CLOCK_CONFIRMED_AT, time.now)
+    mirror.ledger.state.set(CLOCK_CONFIRMED_AT, time.now)
+    _end_fault(mirror, time.now)
     return known_time(mirror)
+
+
+def _record_fault(mirror: Mirror, time: CheckedTime) -> None:
+    """Record how wrong the clock is, if it was not that wrong before."""
+    before = mirror.ledger.state.get(CLOCK_FAULT) or _NO_FAULT
+    minutes = math.ceil(time.behind / timedelta(minutes=1))
+    fault = ClockFaultRecord(
+        ahead=before.ahead or not time.behind,
+        behind_seconds=max(before.behind_seconds, 60 * minutes),
+    )
+    if fault != before:
+        mirror.ledger.state.set(CLOCK_FAULT, fault)
+
+
+def _end_fault(mirror: Mirror, now: datetime) -> None:
+    """Record that the clock was wrong until now, if it was."""
+    values = mirror.ledger.state
+    fault = values.get(CLOCK_FAULT) or _NO_FAULT
+    if fault.behind_seconds:
+        before = values.get(CLOCK_BEHIND)
+        seconds = max(fault.behind_seconds, before.seconds if before else 0)
+        values.set(CLOCK_BEHIND, ClockBehindRecord(seconds=seconds, until=now))
+    if fault.ahead:
+        values.set(CLOCK_AHEAD_UNTIL, now)
+    if fault != _NO_FAULT:
+        values.set(CLOCK_FAULT, _NO_FAULT)
+
+
+def _faults(mirror: Mirror) -> ClockFaults:
+    behind = mirror.ledger.state.get(CLOCK_BEHIND)
+    return ClockFaults(
+        behind=timedelta(seconds=behind.seconds if behind else 0),
+        behind_until=behind.until if behind else None,
+        ahead_until=mirror.ledger.state.get(CLOCK_AHEAD_UNTIL),
+    )
 
 
 def record_doubt(mirror: Mirror, doubt: str) -> None:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from s2mirror.adapters.ledger import Ledger, open_ledger, state_values
 from s2mirror.adapters.ledger.state_values import (
     CertificateRecord,
+    ClockBehindRecord,
+    ClockFaultRecord,
     HealthRecord,
     StateValue,
     TargetRecord,
@@ -22,10 +24,11 @@ VALUES: dict[StateValue[Any], Any] = {
     state_values.ARCHIVE_ID: "one",
     state_values.SEARCH_GEOMETRIES: {"5f": "[]"},
     state_values.AREA_PRIORITIES: {"alps": 3, "rhine": -1},
-    state_values.CLOCK_BEHIND: "",
+    state_values.CLOCK_AHEAD_UNTIL: NOW,
+    state_values.CLOCK_BEHIND: ClockBehindRecord(seconds=3600, until=NOW),
     state_values.CLOCK_CONFIRMED_AT: NOW,
     state_values.CLOCK_DOUBT: "",
-    state_values.CLOCK_RIGHT_SINCE: NOW,
+    state_values.CLOCK_FAULT: ClockFaultRecord(ahead=True, behind_seconds=60),
     state_values.DELETIONS_READ_AT: NOW,
     state_values.DELETIONS_READ_UNTIL: NOW,
     state_values.GEOPARQUET_WRITTEN_AT: NOW,

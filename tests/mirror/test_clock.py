@@ -135,6 +135,19 @@ def test_age_restarts_after_the_clock_was_behind(kit: Kit) -> None:
     ]
 
 
+def test_product_marked_under_fast_clock_is_pruned(kit: Kit) -> None:
+    kit.sections["prune"] = WEEK
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.cycle()
+    (kit.archive / product.prefix).with_suffix(".SAFE.processed").touch()
+    kit.cycle(kit.with_clock_ahead(3650 * DAY))
+    assert kit.entry(product).changed_at > utc_now() + 3649 * DAY
+    kit.cycle()
+    assert kit.cycle(kit.later(days=6)).gone == ()
+    assert len(kit.cycle(kit.later(days=8)).gone) == 1
+
+
 @pytest.mark.parametrize("proxy", ["stac_proxy", "s3_proxy", "odata_proxy"])
 def test_wrong_date_of_one_service_removes_nothing(kit: Kit, proxy: str) -> None:
     kit.sections["prune"] = 'after = "0 s"\nmax_percent = 100\nrequire_processed = false'

@@ -7,11 +7,18 @@ from builders import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2mirror.planning.checked_time import CheckedTime, ClockWitnesses, check_time
+from s2mirror.planning.checked_time import (
+    NO_FAULTS,
+    CheckedTime,
+    ClockFaults,
+    ClockWitnesses,
+    check_time,
+)
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 OFFSETS = st.timedeltas(timedelta(days=-3653), timedelta(days=3653))
+PASSED = st.timedeltas(timedelta(), timedelta(days=3653))
 SMALL = st.timedeltas(-HOUR, HOUR)
 WRONG = OFFSETS.filter(lambda offset: abs(offset) > HOUR)
 CATALOG = "the STAC catalog"
@@ -23,13 +30,13 @@ def checked(
     services: Mapping[str, datetime] | None = None,
     confirmed_at: datetime | None = None,
     stamps: Mapping[str, datetime] | None = None,
-    ages_from: datetime | None = None,
+    faults: ClockFaults = NO_FAULTS,
 ) -> CheckedTime:
     """Check a clock that is ahead of the true time, which is NOW."""
     witnesses = ClockWitnesses(
         services=services or {}, confirmed_at=confirmed_at, stamps=stamps or {}
     )
-    return check_time(NOW + clock_ahead, witnesses, HOUR, ages_from)
+    return check_time(NOW + clock_ahead, witnesses, HOUR, faults)
 
 
 @given(ahead=WRONG, confirmed=OFFSETS, stamp=OFFSETS)
@@ -44,7 +51,7 @@ def test_service_exposes_every_wrong_clock(
     )
     assert found.doubt
     assert found.contradicted
-    assert found.behind == (ahead < timedelta())
+    assert found.behind == max(-ahead, timedelta())
 
 
 @given(ahead=SMALL, confirmed=OFFSETS, stamp=OFFSETS)
@@ -88,18 +95,34 @@ def test_recent_confirmation_suffices_while_offline(passed: timedelta, stamp: ti
 def test_future_stored_time_shows_a_late_clock(late: timedelta) -> None:
     found = checked(confirmed_at=NOW, stamps={"history": NOW + late})
     assert found.contradicted
-    assert found.behind
+    assert found.behind == late
 
 
-@given(recorded=OFFSETS, ended=OFFSETS, wait=st.timedeltas(timedelta(), timedelta(days=4000)))
-def test_no_age_counts_while_clock_was_behind(
-    recorded: timedelta, ended: timedelta, wait: timedelta
+@given(behind=PASSED, ended=PASSED, happened=PASSED, wait=PASSED)
+def test_age_never_counts_what_the_clock_was_behind(
+    behind: timedelta, ended: timedelta, happened: timedelta, wait: timedelta
 ) -> None:
-    time = checked(services={CATALOG: NOW}, ages_from=NOW + ended)
-    if time.is_past(NOW + recorded, wait):
-        assert recorded + wait <= timedelta()
-        assert ended + wait <= timedelta()
-    assert checked().is_past(NOW + recorded, wait) == (recorded + wait <= timedelta())
+    """Whatever a clock recorded that was behind until a time, it is never removed too early."""
+    faults = ClockFaults(behind=behind, behind_until=NOW - ended)
+    time = checked(services={CATALOG: NOW}, faults=faults)
+    was_wrong = happened >= ended
+    recorded = NOW - happened - (behind if was_wrong else timedelta())
+    if time.is_past(recorded, wait):
+        assert happened >= wait
+    if not was_wrong:
+        assert time.since(recorded) == recorded
+    assert time.since(recorded) <= max(recorded, NOW - ended)
+    assert time.is_past(time.latest_past(wait), wait)
+    assert not time.is_past(time.latest_past(wait) + timedelta(microseconds=1), wait)
+
+
+@given(ahead=st.timedeltas(timedelta(seconds=1), timedelta(days=3653)), ended=PASSED)
+def test_future_recorded_time_counts_from_the_correction(
+    ahead: timedelta, ended: timedelta
+) -> None:
+    faults = ClockFaults(ahead_until=NOW - ended)
+    assert checked(services={CATALOG: NOW}, faults=faults).since(NOW + ahead) == NOW - ended
+    assert not checked(services={CATALOG: NOW}).is_past(NOW + ahead, timedelta())
 
 
 def test_doubt_says_what_differs_and_what_to_do() -> None:
@@ -112,6 +135,6 @@ def test_doubt_says_what_differs_and_what_to_do() -> None:
     assert "90 min behind the STAC catalog" in checked(-1.5 * HOUR, services={CATALOG: NOW}).doubt
     assert checked(DAY, confirmed_at=NOW).doubt == (
         "no service has confirmed this machine's clock since 2026-06-01 12:00 UTC. Nothing is "
-        "removed until the STAC catalog or another service answers; then removals resume by "
-        "themselves"
+        "removed until the STAC catalog or another service answers with a date; then removals "
+        "resume by themselves"
     )

@@ -77,6 +77,22 @@ class ThrottlingRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClockFaultRecord:
+    """How wrong this machine's clock has been since a service last confirmed it."""
+
+    ahead: bool
+    behind_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockBehindRecord:
+    """How far this machine's clock was behind at most, until a service confirmed it again."""
+
+    seconds: int
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HealthRecord:
     """What the daemon reported last."""
 
@@ -178,14 +194,16 @@ ARCHIVE_ID: Final = _text("archive_id")
 """The identity of the archive to which the ledger belongs."""
 AREA_PRIORITIES: Final = _by_name("areas.priorities", _exactly(int))
 """The priority of each area when the queue was last ordered."""
-CLOCK_BEHIND: Final = _text("clock.behind")
-"""How this machine's clock was behind a witness, until a service confirms it; empty: it was not."""
+CLOCK_AHEAD_UNTIL: Final = _time("clock.ahead_until")
+"""When a service last confirmed this machine's clock after it had been ahead."""
+CLOCK_BEHIND: Final = _record("clock.behind", ClockBehindRecord)
+"""How far the clock was behind, and until when."""
 CLOCK_CONFIRMED_AT: Final = _time("clock.confirmed_at")
 """When a service last agreed with this machine's clock, by that clock."""
 CLOCK_DOUBT: Final = _text("clock.doubt")
 """Why the clock may not decide on removals, by the last check; empty: it may."""
-CLOCK_RIGHT_SINCE: Final = _time("clock.right_since")
-"""When a service confirmed the clock after it had been behind: no age counts from before."""
+CLOCK_FAULT: Final = _record("clock.fault", ClockFaultRecord)
+"""How wrong the clock has been since a service last confirmed it."""
 DELETIONS_READ_AT: Final = _time("deletions.read_at")
 """When CDSE's feed of deleted products was last read."""
 DELETIONS_READ_UNTIL: Final = _time("deletions.read_until")
