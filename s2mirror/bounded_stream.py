@@ -1,4 +1,4 @@
-"""The stream below ``http.client``: responses that are bounded in time, bytes and memory.
+"""The stream below ``http.client``, with limits on the time, bytes and memory of a response.
 
 A time-out of a socket limits the silence between two bytes: a response of one byte per second never
 ends, in its headers or in its body. Here the stream itself has a deadline and a limit of bytes, so
@@ -25,7 +25,7 @@ _CHUNK_BYTES: Final = 64 * 1024
 class LimitExceeded(Exception):
     """A response exceeds its deadline or size, or cannot be decompressed within it.
 
-    It is no OSError, so that urllib3 neither wraps it nor sends the request again.
+    It is not an OSError, so that urllib3 neither wraps it nor sends the request again.
     """
 
 
@@ -126,7 +126,7 @@ class _BoundedResponse(HTTPResponse):
 
 
 class _BoundedStream(io.BufferedReader):
-    """Never reserves more memory than the limit, whatever length the response announces."""
+    """Never allocates more memory than the limit, at any announced length of the response."""
 
     def __init__(self, meter: "_Meter", max_bytes: int) -> None:
         super().__init__(meter)
@@ -153,7 +153,7 @@ class _Meter(io.RawIOBase):
         self._max_bytes = self._left_bytes = max_bytes
 
     def readable(self) -> bool:
-        """Return that it can be read."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any, /) -> int | None:  # noqa: ANN401 - any buffer

@@ -1,4 +1,4 @@
-"""The time as outside services state it, in the ``Date`` header of every HTTP response."""
+"""The time by outside services, from the ``Date`` header of every HTTP response."""
 
 import threading
 import time
@@ -8,18 +8,18 @@ from functools import partial
 from typing import Final
 
 _RECENT_SECONDS: Final = 3600.0
-"""A date that was stated so long before the newest one is no longer used."""
+"""Age, relative to the newest date, from which a date is no longer used."""
 _YEARS: Final = range(1970, 9000)
-"""A date of another year is damaged; near the end of the calendar, no time can be added to it."""
+"""A date outside these years is ignored; near the end of the calendar, no time can be added."""
 
 
 def _uptime_seconds() -> float:
-    """Return a clock that nobody sets, and that a suspended machine does not stop."""
+    """Return the seconds since boot, which no program sets and which include suspends."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class ServiceDates:
-    """The last date that each service stated. Any thread may use it."""
+    """The last date of each service. Any thread may use it."""
 
     def __init__(self, uptime_seconds: Callable[[], float] = _uptime_seconds) -> None:
         self._uptime_seconds = uptime_seconds
@@ -27,19 +27,19 @@ class ServiceDates:
         self._noted: dict[str, tuple[datetime, float]] = {}
 
     def note(self, service: str, at: datetime) -> None:
-        """Record the present time as *service* stated it; one far from any real one is ignored."""
+        """Record *at* as the present time by *service*; an impossible one is ignored."""
         if at.year in _YEARS:
             with self._lock:
                 self._noted[service] = at, self._uptime_seconds()
 
     def observer(self, service: str) -> Callable[[datetime], None]:
-        """Return a function that records the time that each response of *service* states."""
+        """Return a function that records the date of each response of *service*."""
         return partial(self.note, service)
 
     def latest(self) -> dict[str, datetime]:
-        """Return the present time by each service: what it stated, plus what has passed since.
+        """Return the present time by each service: its last date plus the time since then.
 
-        Services that answered long before the newest response are left out.
+        Services that responded long before the newest response are omitted.
         """
         with self._lock:
             noted, uptime = dict(self._noted), self._uptime_seconds()

@@ -8,7 +8,7 @@ MERCATOR: Final = "EPSG:3857"
 _EPSG_NAME: Final = re.compile(
     r"(?:^|[:/])(?:(?:^|EPSG(?:\.XML)?)[:/# _-]*)(?:[0-9.]+[:/#]+)?(?P<code>\d{4,6})/?$"
 )
-"""An EPSG code alone, or at the end of a URN or URL, after a version or not."""
+"""A bare EPSG code, or one at the end of a URN or URL, with or without a version."""
 _OGC_NAME: Final = re.compile(r"(?:.*[:/])?(?P<name>CRS84H?|CRS83)/?")
 _OGC_CODES: Final = {"CRS84": 4326, "CRS84H": 4326, "CRS83": 4269}
 _TEXT_NAMES: Final = {
@@ -16,7 +16,7 @@ _TEXT_NAMES: Final = {
     re.compile(r"(GCS)?(ETRS(19)?89|ETRF(19|20)?\d\d)"): 4258,
     re.compile(r"(GCS)?(NAD(19)?83|NORTHAMERICAN1983)((HARN|CSRS|NSRS2007|2011)\w*)?"): 4269,
 }
-"""Names that are words, by their letters and digits alone."""
+"""Names in words, compared by letters and digits only."""
 _WKT_NAME: Final = re.compile(r'\s*GEO(?:GCS|GCRS|DCRS)\s*\[\s*"(?P<name>[^"]*)"')
 # Geographic systems of the EPSG data set, flat and with heights: each system and its realizations.
 _WGS84_CODES: Final = frozenset({
@@ -34,7 +34,7 @@ _NAD83_CODES: Final = frozenset({
     8254, 8255, 8449, 8542, 8544, 8545, 8860, 9071, 9072, 9074, 9075, 10413, 10414,
 })  # fmt: skip
 _NEARLY_WGS84: Final = {"ETRS89": (_ETRS89_CODES, 1), "NAD83": (_NAD83_CODES, 2)}
-"""Codes, and by how many metres the system differs from WGS 84."""
+"""Codes, and the difference from WGS 84 in metres."""
 _UTM: Final = re.compile(r"EPSG:32(?P<half>[67])(?P<zone>0[1-9]|[1-5]\d|60)")
 
 
@@ -64,7 +64,7 @@ def wgs84_note(name: str) -> str:
 
 
 def epsg_code(name: str) -> int:
-    """Return the EPSG code of the system *name*; 0 if it has none that is known here."""
+    """Return the EPSG code of the system *name*; 0 if it has no known one."""
     upper = name.strip().upper()
     if ogc := _OGC_NAME.fullmatch(upper):
         return _OGC_CODES[ogc["name"]]

@@ -1,6 +1,6 @@
-"""JSON from outside: bounded in depth and in memory, and free of values that break what reads it.
+"""A parser for JSON from outside, with limits on depth and memory, and without unsafe values.
 
-The standard library's parser accepts NaN, numbers of any size and half of a surrogate pair, raises
+The standard library's parser accepts NaN, numbers of any size and lone surrogates, raises
 RecursionError for deep documents, and may need a hundred times the memory of the text.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 MAX_DEPTH: Final = 64
-"""A STAC page of CDSE has 12 levels. Everything that walks a document recurses once per level."""
+"""A STAC page of CDSE has 12 levels. Programs that walk a document recurse once per level."""
 MAX_VALUES: Final = 600_000
 """Values and members of one document: a page of 200 whole items of CDSE has 460,000. The objects
 of so many values take at most about 120 MB."""
@@ -22,9 +22,9 @@ _HALF_PAIR: Final = re.compile(r"\\u[dD][89a-fA-F]")
 def parse_json(document: str | bytes) -> Any:  # noqa: ANN401 - any JSON
     """Return the value of a JSON text in UTF-8.
 
-    Numbers that no database stores (NaN, infinite, longer than 64 bits) become None, and half of a
-    surrogate pair becomes ``?``: the one record that has them is unusable, not the document.
-    Raises ValueError for what is not JSON, has too many values or is nested too deeply.
+    Numbers that no database stores (NaN, infinite, longer than 64 bits) become None, and a lone
+    surrogate becomes ``?``: the one record that has them is unusable, not the document. Raises
+    ValueError for a text that is not JSON, has too many values or is nested too deeply.
     """
     text = document if isinstance(document, str) else document.decode("utf-8-sig")
     if text.count(",") + text.count("[") + text.count("{") > MAX_VALUES:

@@ -15,9 +15,9 @@ ID = "S2C_MSIL2A_20260527T102031_N0512_R065_T32TMT_20260527T132031"
 HERE = box(8, 47, 9, 48)
 
 
-def product(product_id: str = ID, *, hours_ago: float = 0, **facts: Any) -> Product:  # noqa: ANN401 - Product's fields
+def product(product_id: str = ID, *, hours_ago: float = 0, **given: Any) -> Product:  # noqa: ANN401 - Product's fields
     """Return a product sensed *hours_ago* before `NOW`, and published four hours later."""
-    sensed_at = facts.get("sensed_at", NOW - timedelta(hours=hours_ago))
+    sensed_at = given.get("sensed_at", NOW - timedelta(hours=hours_ago))
     values: dict[str, Any] = {
         "id": product_id,
         "collection": "sentinel-2-l2a",
@@ -36,7 +36,7 @@ def product(product_id: str = ID, *, hours_ago: float = 0, **facts: Any) -> Prod
         "revision": "",
         "footprint_wkb": pack(HERE),
     }
-    return Product(**{**values, **facts})
+    return Product(**{**values, **given})
 
 
 def remote_file(path: str, size_bytes: int) -> RemoteFile:

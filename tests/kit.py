@@ -80,18 +80,18 @@ class OnFirstByte(Quiet):
             self._act()
 
 
-def small(day: int = 27, **facts: Any) -> SandboxProduct:  # noqa: ANN401 - ProductSpec's fields
+def small(day: int = 27, **changes: Any) -> SandboxProduct:  # noqa: ANN401 - ProductSpec's fields
     """Make a product over Zurich, sensed in May 2026, with files of a few kilobytes."""
-    values: dict[str, Any] = {"scale": 0.0002, "sensed_at": SENSED_AT.replace(day=day)} | facts
+    values: dict[str, Any] = {"scale": 0.0002, "sensed_at": SENSED_AT.replace(day=day)} | changes
     return make_product(ProductSpec(**values))
 
 
 _BAND = re.compile(r"IMG_DATA/.*_B0[23](_10m)?\.jp2$")
 
 
-def tiny(day: int = 27, *, band_bytes: int = 2000, **facts: Any) -> SandboxProduct:  # noqa: ANN401 - ProductSpec's fields
+def tiny(day: int = 27, *, band_bytes: int = 2000, **changes: Any) -> SandboxProduct:  # noqa: ANN401 - ProductSpec's fields
     """Make a product of six files: B02 and B03 have *band_bytes*, the quicklook no digest."""
-    spec = ProductSpec(**{"sensed_at": SENSED_AT.replace(day=day)} | facts)
+    spec = ProductSpec(**{"sensed_at": SENSED_AT.replace(day=day)} | changes)
     members = manifest_members(spec.level, Paths.of(spec))
     listed = [m for m in members if m.path.endswith((f"MTD_MSI{spec.level}.xml", "MTD_TL.xml"))]
     listed += [

@@ -26,8 +26,8 @@ _HEADS: Final = {
     b"fgb\x03": "FlatGeobuf",
     b"PAR1": "GeoParquet",
 }
-"""The first bytes of each kind. The name alone decides nothing: GDAL would follow a file named
-``.gpkg`` to wherever its content leads."""
+"""The first bytes of each kind. The suffix alone is not enough: GDAL would open what the content of
+a file named ``.gpkg`` refers to."""
 _NAMES: Final = {
     ".gpkg": "a GeoPackage",
     ".shp": "a shapefile",
@@ -63,9 +63,9 @@ def check_size(path: Path) -> None:
 
 
 def kind_of(path: Path) -> str:
-    """Return what kind of geometry file *path* is; empty for all that may be GeoJSON.
+    """Return the kind of the geometry file *path*; empty if it may be GeoJSON.
 
-    Raises ValueError if the name is of one kind and the content of none, or OSError.
+    Raises ValueError if suffix and content do not agree, or OSError.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
@@ -80,7 +80,7 @@ def kind_of(path: Path) -> str:
 
 
 def read(path: Path, kind: str) -> Source:
-    """Return every geometry in a file of that *kind*, as the file has them.
+    """Return every geometry in a file of that *kind*, in the file's coordinates.
 
     Raises ValueError with the command that converts a file which cannot be read, or OSError.
     """
@@ -91,7 +91,7 @@ def read(path: Path, kind: str) -> Source:
 
 
 def in_degrees(source: Source, command: str) -> tuple[list[BaseGeometry], str]:
-    """Return geometries as WGS 84 degrees, and a note on that, empty if they were WGS 84.
+    """Return geometries in WGS 84 degrees, and a note on the conversion, if there was one.
 
     Raises ValueError with the *command* that converts them if pyproj cannot.
     """
@@ -126,7 +126,7 @@ def in_degrees(source: Source, command: str) -> tuple[list[BaseGeometry], str]:
 
 
 def convert_command(path: Path | str, layer: str = "") -> str:
-    """Return the command that makes GeoJSON in degrees from *path*."""
+    """Return the command that converts *path* to GeoJSON in degrees."""
     target = f"{Path(path).stem}-wgs84.geojson"
     command = ["ogr2ogr", "-f", "GeoJSON", "-t_srs", "EPSG:4326", target, str(path)]
     return shlex.join(command + ([layer] if layer else []))
@@ -184,7 +184,7 @@ def _several(layers: list[str], given: Path) -> str:
 
 @contextmanager
 def _extracted(path: Path) -> Iterator[Path]:
-    """Extract the one geometry file of a zip file into a folder of its own."""
+    """Extract the one geometry file of a zip file into a temporary folder."""
     try:
         with ZipFile(path) as archive, TemporaryDirectory(prefix="s2mirror-area-") as folder:
             chosen = _chosen(archive, path.name)

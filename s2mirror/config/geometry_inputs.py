@@ -79,7 +79,7 @@ def _path(value: object, folder: Path) -> Path:
 
 
 def _read(path: Path, value: object) -> Source:
-    """Return what a file contains. Raises OSError or ValueError."""
+    """Return the geometries in a file. Raises OSError or ValueError."""
     geometry_files.check_size(path)
     if kind := geometry_files.kind_of(path):
         return geometry_files.read(path, kind)
@@ -115,7 +115,7 @@ def _no_number(word: str) -> None:
 
 
 def _crs_name(document: Any) -> str:  # noqa: ANN401 - JSON from outside
-    """Return the name in the member "crs" that GeoJSON 1.0 had; without it, WGS 84."""
+    """Return the name in the member "crs" of GeoJSON 1.0; without that member, WGS 84."""
     crs = document.get("crs") if isinstance(document, dict) else None
     if crs is None:
         return WGS84

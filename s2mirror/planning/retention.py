@@ -47,15 +47,15 @@ class PrunePlan:
     removals: tuple[Removal, ...]
     kept: dict[str, str]
     brake: str = ""
-    """Why a person must confirm the removal; empty if nobody must."""
+    """Why a person must confirm the removal; empty if that is not necessary."""
     clock_doubt: str = ""
-    """Why this machine's clock releases nothing, whoever confirms it; empty if it does."""
+    """Why the clock is in doubt, so that nothing is removed even if confirmed; else empty."""
     refused: dict[str, str] = field(default_factory=dict)
     """Reasons, by product id, why the archive did not move a released product."""
 
     @property
     def stopped(self) -> bool:
-        """Whether nothing is removed unless something changes."""
+        """Whether nothing is removed without a confirmation or a reliable clock."""
         return bool(self.brake or self.clock_doubt)
 
 

@@ -88,7 +88,7 @@ class Workers:
 
     @property
     def ended_early(self) -> int:
-        """How many threads have ended although nobody asked them to."""
+        """How many threads have ended without a stop."""
         ended = [thread for thread in self._started if not thread.is_alive()]
         return 0 if self._stop.is_set() else len(ended)
 

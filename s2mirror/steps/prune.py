@@ -46,8 +46,8 @@ class Pruner:
     def plan(self, time: CheckedTime, *, unclaimed: bool = False) -> PrunePlan:
         """Return which products may be removed now, and why the others are kept.
 
-        With *unclaimed*, products that no configured area wants are removed too. That no service
-        has confirmed the clock is mentioned only if something would be removed otherwise.
+        With *unclaimed*, products that no configured area wants are removed too. A clock that no
+        service has confirmed is mentioned only if something would be removed.
         """
         products, deletions = self.ledger.products, self.ledger.deletions.of_held()
         supersessions = [
@@ -80,7 +80,7 @@ class Pruner:
         return [n for n, at in self.archive.trash().items() if time.is_past(at, self.trash_keep)]
 
     def _removed(self, now: datetime) -> int:
-        """Return how many products were removed within a day, since a person last confirmed it."""
+        """Return the number of products removed within a day, since the last confirmation."""
         since, confirmed_at = now - DAY, self.ledger.state.get(PRUNE_CONFIRMED_AT)
         if confirmed_at is not None and since < confirmed_at <= now:
             since = confirmed_at

@@ -28,10 +28,10 @@ def record(ledger: Ledger, *products: Product, areas: tuple[str, ...] = ("alps",
     )
 
 
-def step(ledger: Ledger, product_id: str, event: Event, **facts: Any) -> LedgerEntry:  # noqa: ANN401 - Transition's fields
+def step(ledger: Ledger, product_id: str, event: Event, **given: Any) -> LedgerEntry:  # noqa: ANN401 - Transition's fields
     """Apply one event to a product; return its new row in the ledger."""
     entry = ledger.products.get(product_id)
-    ledger.products.advance(entry, Transition(event=event, **facts), now=NOW)
+    ledger.products.advance(entry, Transition(event=event, **given), now=NOW)
     return ledger.products.get(product_id)
 
 
@@ -88,7 +88,7 @@ def catalog(sandbox: Sandbox, **changes: Any) -> StacApiCatalog:  # noqa: ANN401
     return StacApiCatalog(StacOptions(**{**options, **changes}))
 
 
-def query(**facts: Any) -> CatalogQuery:  # noqa: ANN401 - CatalogQuery's fields
+def query(**given: Any) -> CatalogQuery:  # noqa: ANN401 - CatalogQuery's fields
     values: dict[str, Any] = {
         "collection": "sentinel-2-l2a",
         "geometry_geojson": EVERYWHERE,
@@ -97,7 +97,7 @@ def query(**facts: Any) -> CatalogQuery:  # noqa: ANN401 - CatalogQuery's fields
         "sensed_until": None,
         "max_cloud_cover_percent": None,
     }
-    return CatalogQuery(**{**values, **facts})
+    return CatalogQuery(**{**values, **given})
 
 
 def made_item() -> dict[str, Any]:

@@ -106,8 +106,8 @@ class StoreContract:
             read_from(subject.store, replace(file, key=f"{PREFIX}gone"), 0)
 
 
-def spec(day: int, **facts: object) -> ProductSpec:
-    values = {"sensed_at": SENSED_AT + day * DAY, "scale": 0.0002} | facts
+def spec(day: int, **changes: object) -> ProductSpec:
+    values = {"sensed_at": SENSED_AT + day * DAY, "scale": 0.0002} | changes
     return ProductSpec(**values)  # type: ignore[arg-type]
 
 

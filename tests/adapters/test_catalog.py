@@ -177,8 +177,8 @@ def test_private_ca_is_needed_and_sufficient(sandbox: Sandbox) -> None:
 
 
 def test_server_time_is_read_from_date_header(sandbox: Sandbox) -> None:
-    told = catalog(sandbox).server_time()
-    assert abs(told - datetime.now(UTC)) < timedelta(seconds=30)
+    result = catalog(sandbox).server_time()
+    assert abs(result - datetime.now(UTC)) < timedelta(seconds=30)
 
 
 def test_unusable_item_does_not_end_the_listing(sandbox: Sandbox) -> None:

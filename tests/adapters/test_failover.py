@@ -56,12 +56,12 @@ def failover_store(
     *endpoints: str,
     keys: tuple[tuple[str, str], ...] = (),
     stop: StopFlag | None = None,
-    **facts: object,
+    **given: object,
 ) -> FailoverStore:
     targets = StoreTargets(
         endpoints=endpoints or (sandbox.s3_endpoint, sandbox.s3_second_endpoint),
         keys=keys or ((sandbox.access_key, sandbox.secret_key),),
-        **facts,  # type: ignore[arg-type]
+        **given,  # type: ignore[arg-type]
     )
     options = options_of(sandbox, connections=1)
     return FailoverStore(options, targets, failovers, stop or StopFlag())

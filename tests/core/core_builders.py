@@ -12,9 +12,9 @@ SENSED_AT = datetime(2026, 5, 27, 10, 20, 31, tzinfo=UTC)
 NAME = "S2C_MSIL2A_20260527T102031_N0512_R065_T32TMT_20260527T154217"
 
 
-def product(product_id: str = NAME, **facts: Any) -> Product:  # noqa: ANN401 - Product's fields
+def product(product_id: str = NAME, **changes: Any) -> Product:  # noqa: ANN401 - Product's fields
     prefix = f"Sentinel-2/MSI/L2A/2026/05/27/{product_id}.SAFE/"
-    return builders.product(product_id, **{"sensed_at": SENSED_AT, "s3_prefix": prefix, **facts})
+    return builders.product(product_id, **{"sensed_at": SENSED_AT, "s3_prefix": prefix, **changes})
 
 
 def data_object(

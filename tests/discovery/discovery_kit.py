@@ -34,14 +34,14 @@ ELSEWHERE = box(100, 10, 101, 11)
 SWEEPS = SweepPolicy(recent_window=30 * DAY, recent_every=DAY, full_every=7 * DAY)
 
 
-def area(name: str = "zurich", **facts: Any) -> WatchArea:  # noqa: ANN401 - WatchArea's fields
+def area(name: str = "zurich", **changes: Any) -> WatchArea:  # noqa: ANN401 - WatchArea's fields
     values: dict[str, Any] = {
         "name": name,
         "geometry": HERE,
         "collections": ("sentinel-2-l2a",),
         "start_at": datetime(2015, 1, 1, tzinfo=UTC),
     }
-    return WatchArea(**values | facts)
+    return WatchArea(**values | changes)
 
 
 def search_for(*areas: WatchArea) -> Search:
@@ -89,7 +89,7 @@ def product(
     sensed_at: datetime,
     published_at: datetime | None = None,
     number: int = 0,
-    **facts: Any,  # noqa: ANN401 - Product's fields
+    **changes: Any,  # noqa: ANN401 - Product's fields
 ) -> Product:
     name = name_of(sensed_at, number)
     own = {
@@ -99,7 +99,7 @@ def product(
         "revision": "d50110aa",
         "footprint_wkb": pack(HERE),
     }
-    return builders.product(name, **own | facts)
+    return builders.product(name, **own | changes)
 
 
 @dataclass
@@ -245,8 +245,8 @@ class Watch:
         return self.ledger.sweeps.states(self.search.key)[kind]
 
 
-def watch_of(folder: Path, catalog: StacCatalog, **facts: Any) -> Watch:  # noqa: ANN401 - Watch's fields
-    return Watch(open_ledger(folder / "ledger.sqlite"), catalog, **facts)
+def watch_of(folder: Path, catalog: StacCatalog, **changes: Any) -> Watch:  # noqa: ANN401 - Watch's fields
+    return Watch(open_ledger(folder / "ledger.sqlite"), catalog, **changes)
 
 
 def catalog_of(sandbox: Sandbox, *, page_items: int = 100, tries: int = 1) -> StacApiCatalog:

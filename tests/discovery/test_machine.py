@@ -77,11 +77,11 @@ class Discovery(RuleBasedStateMachine):
         """The items of the catalog in the area."""
         return [found.id for found in self.catalog.products.values() if found.tile == "32TMT"]
 
-    def _list(self, sensed_at: datetime, published_at: datetime, **facts: Any) -> None:  # noqa: ANN401 - Product's fields
+    def _list(self, sensed_at: datetime, published_at: datetime, **changes: Any) -> None:  # noqa: ANN401 - Product's fields
         self.count += 1
         # A datatake has many products with one sensing time.
         sensed_at = sensed_at.replace(minute=0, second=0)
-        found = product(sensed_at, published_at, self.count, **facts)
+        found = product(sensed_at, published_at, self.count, **changes)
         self.catalog.add(found)
         self.visible_at[found.id] = self.now
 

@@ -23,11 +23,11 @@ POLICIES = tuple(str(policy) for policy in SupersedePolicy)
 L2A_ONLY = ZURICH.replace('"sentinel-2-l1c", ', "")
 
 
-def version(baseline: str, **facts: Any) -> SandboxProduct:  # noqa: ANN401 - ProductSpec's fields
+def version(baseline: str, **changes: Any) -> SandboxProduct:  # noqa: ANN401 - ProductSpec's fields
     """Return a version of the same image; a newer baseline was processed later."""
     days = float(baseline) if float(baseline) < 90 else 0
     processed_at = SENSED_AT + timedelta(days=days, hours=3)
-    values: dict[str, Any] = {"baseline": baseline, "processed_at": processed_at} | facts
+    values: dict[str, Any] = {"baseline": baseline, "processed_at": processed_at} | changes
     return tiny(27, **values)
 
 
@@ -178,10 +178,10 @@ def entry(
     state: State = State.ARCHIVED,
     *,
     areas: tuple[str, ...] = ("zurich",),
-    **facts: Any,  # noqa: ANN401 - Product's fields
+    **changes: Any,  # noqa: ANN401 - Product's fields
 ) -> LedgerEntry:
-    sensed_at = facts.pop("sensed_at", NOW - 9 * DAY)
-    values = {"generated_at": sensed_at + number * HOUR, "baseline": f"05.{number:02d}"} | facts
+    sensed_at = changes.pop("sensed_at", NOW - 9 * DAY)
+    values = {"generated_at": sensed_at + number * HOUR, "baseline": f"05.{number:02d}"} | changes
     return LedgerEntry(
         product=product(sensed_at, number=number, **values),
         state=state,
@@ -229,7 +229,7 @@ def test_versions_rank_by_baseline_processing_publication() -> None:
         {"sensed_at": NOW},
         {"footprint_wkb": pack(box(8.45, 47.2, 8.65, 47.4))},
     ],
-    ids=lambda facts: next(iter(facts)),
+    ids=lambda changes: next(iter(changes)),
 )
 def test_other_image_or_half_replaces_nothing(other: dict[str, Any]) -> None:
     assert replaced(entry(1), entry(2, **other)) == {}

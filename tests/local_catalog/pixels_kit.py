@@ -20,9 +20,13 @@ SIDE = 64
 BANDS = ("B02_10m", "B03_10m", "SCL_20m")
 
 
-def with_pixels(folder: Path, day: int = 27, **facts: Any) -> tuple[SandboxProduct, dict[str, Any]]:  # noqa: ANN401 - ProductSpec's fields
+def with_pixels(
+    folder: Path,
+    day: int = 27,
+    **changes: Any,  # noqa: ANN401 - ProductSpec's fields
+) -> tuple[SandboxProduct, dict[str, Any]]:
     """Return a product with three real JPEG 2000 images, and their pixels by asset key."""
-    spec = ProductSpec(**{"sensed_at": SENSED_AT.replace(day=day)} | facts)
+    spec = ProductSpec(**{"sensed_at": SENSED_AT.replace(day=day)} | changes)
     members = [
         member
         for member in manifest_members(spec.level, Paths.of(spec))

@@ -186,8 +186,8 @@ def test_a_rebuild_says_what_it_wrote_and_where(
     held(kit, 20, 22)
     capsys.readouterr()
     assert kit.call("catalog", "rebuild", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told == {"items": 2, "folder": str(folder_of(kit))}
+    result = json.loads(capsys.readouterr().out)
+    assert result == {"items": 2, "folder": str(folder_of(kit))}
 
 
 def test_rebuild_of_disabled_catalog_is_refused(

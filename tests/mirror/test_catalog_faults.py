@@ -85,8 +85,8 @@ def test_doubtful_listing_moves_no_watermark(kit: Kit) -> None:
         kit.sandbox.stac_proxy.inject(Fault(path=SEARCH, answer=answer(kit), times=None))
         result = kit.cycle()
         assert (result.exit_code, len(result.poll_errors)) == (3, 2), name
-        told = str(result.poll_errors[0])
-        assert "tried again" in told or "check catalog.url" in told, name
+        printed = str(result.poll_errors[0])
+        assert "tried again" in printed or "check catalog.url" in printed, name
         assert watermarks(kit) == before, name
         assert all(cursor.error for cursor in kit.mirror().ledger.cursors.all()), name
         kit.sandbox.stac_proxy.reset()
@@ -185,8 +185,8 @@ def test_unparsable_item_is_recorded_and_stops_nothing(kit: Kit) -> None:
     rejected = {item.id: item.reason for item in kit.mirror().unusable()}
     assert sorted(rejected) == sorted(product.id for product in bad)
     assert [rejected[product.id] for product in bad] == list(SPOILT)
-    told = kit.faults()
-    assert [any(product.id in fault for fault in told) for product in bad] == [True] * 4
+    printed = kit.faults()
+    assert [any(product.id in fault for fault in printed) for product in bad] == [True] * 4
     kit.sandbox.publish(bad)
     assert kit.cycle().exit_code == 0
     kit.assert_current(good, *bad)

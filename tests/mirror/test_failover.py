@@ -35,9 +35,9 @@ def test_second_endpoint_is_used_and_kept_over_restarts(kit: Kit, sandbox: Sandb
     store = kit.mirror().store(StopFlag())
     assert store.target.endpoint == sandbox.s3_endpoint, "a restart begins with the good one"
     assert kit.cycle().exit_code == 0
-    standing = status(kit.mirror()).store
-    assert (standing.endpoint, standing.preferred) == (sandbox.s3_endpoint, False)
-    assert NOWHERE in standing.why
+    in_use = status(kit.mirror()).store
+    assert (in_use.endpoint, in_use.preferred) == (sandbox.s3_endpoint, False)
+    assert NOWHERE in in_use.why
     kit.assert_current(first, second)
 
 
@@ -99,9 +99,9 @@ def test_second_key_pair_replaces_a_revoked_one(kit: Kit, sandbox: Sandbox) -> N
     sandbox.publish(second)
     done = kit.run("sync")
     assert done.returncode == 0
-    standing = kit.json("status")["store"]
-    assert standing["key"] == 2
-    assert "InvalidAccessKeyId" in standing["why"]
+    in_use = kit.json("status")["store"]
+    assert in_use["key"] == 2
+    assert "InvalidAccessKeyId" in in_use["why"]
     assert "with key pair 2 since" in kit.run("status").stdout
     kit.assert_current(first, second)
 
@@ -129,8 +129,8 @@ def test_expiring_key_is_reported_everywhere_once_per_stage(
         kit.cycle()
     # After midnight there is one day less.
     said = rf"S3 key pair 1 expires in [45] days: its last day is {day}"
-    heard = capsys.readouterr()
-    assert (heard.out + heard.err).count("key.expiry_noted") == 1
+    printed = capsys.readouterr()
+    assert (printed.out + printed.err).count("key.expiry_noted") == 1
     assert re.search(said, kit.run("status").stdout)
     assert re.search(said, kit.run("check").stdout)
     health = kit.json("health")

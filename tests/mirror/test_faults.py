@@ -512,16 +512,16 @@ def test_missing_archive_id_stops_every_change(kit: Kit) -> None:
     kit.sandbox.publish(product)
     kit.cycle()
     kit.sandbox.publish(tiny(25))
-    marker = kit.archive / ".s2mirror/archive.json"
-    content = marker.read_bytes()
-    marker.unlink()
+    id_file = kit.archive / ".s2mirror/archive.json"
+    content = id_file.read_bytes()
+    id_file.unlink()
     before = sorted(kit.archive.rglob("*"))
     for command in (["sync"], ["prune", "--yes"]):
         done = kit.run(*command)
         assert done.returncode == 5
         assert "is its disk mounted? Nothing is written or removed" in done.stderr
     assert sorted(kit.archive.rglob("*")) == before
-    marker.write_bytes(content)
+    id_file.write_bytes(content)
     assert kit.cycle().exit_code == 0
     kit.assert_current(product, tiny(25))
 

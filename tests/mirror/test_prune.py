@@ -80,11 +80,11 @@ def test_brake_stops_mass_removal_until_confirmed(kit: Kit) -> None:
     products = [tiny(day) for day in (20, 21, 22)]
     hold_processed(kit, *products)
     assert kit.cycle().gone == ()
-    told = kit.run("prune")
-    assert told.returncode == 1
+    done = kit.run("prune")
+    assert done.returncode == 1
     assert (
         "the brake stopped the prune: 3 products are due, more than prune.max_products = 2"
-        in told.stdout
+        in done.stdout
     )
     assert pruned(kit) == []
     confirmed = kit.run("prune", "--yes")
@@ -130,10 +130,10 @@ def test_dry_run_reports_and_removes_nothing(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"'
     product = tiny()
     hold_processed(kit, product)
-    told = kit.run("prune", "--dry-run")
-    assert told.returncode == 0
-    assert "would prune 1 product, about" in told.stdout
-    assert product.id in told.stdout
+    done = kit.run("prune", "--dry-run")
+    assert done.returncode == 0
+    assert "would prune 1 product, about" in done.stdout
+    assert product.id in done.stdout
     assert kit.states() == {product.id: "processed"}
     kit.sections = {}
     kit.assert_invariants()
@@ -159,13 +159,13 @@ def test_nothing_is_pruned_without_the_archive_id(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"'
     product = tiny()
     hold_processed(kit, product)
-    marker = kit.archive / ".s2mirror/archive.json"
-    content = marker.read_bytes()
-    marker.unlink()
+    id_file = kit.archive / ".s2mirror/archive.json"
+    content = id_file.read_bytes()
+    id_file.unlink()
     with pytest.raises(ArchiveError, match="has no archive_id file"):
         kit.cycle()
     assert kit.archive.joinpath(product.prefix).is_dir()
-    marker.write_bytes(content)
+    id_file.write_bytes(content)
     kit.cycle()
     assert pruned(kit) == [product.id]
     kit.assert_invariants()

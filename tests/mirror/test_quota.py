@@ -25,14 +25,14 @@ start = 2020-01-01
 """
 
 
-def tiny(day: int = 27, **facts: Any) -> SandboxProduct:  # noqa: ANN401 - ProductSpec's fields
+def tiny(day: int = 27, **changes: Any) -> SandboxProduct:  # noqa: ANN401 - ProductSpec's fields
     """Return a product with its true size in the catalog."""
-    return honest(made(day, **facts))
+    return honest(made(day, **changes))
 
 
-def fresh(hours_ago: float = 30, **facts: Any) -> SandboxProduct:  # noqa: ANN401 - likewise
+def fresh(hours_ago: float = 30, **changes: Any) -> SandboxProduct:  # noqa: ANN401 - likewise
     moment = (utc_now() - timedelta(hours=hours_ago)).replace(microsecond=0)
-    return tiny(sensed_at=moment, **facts)
+    return tiny(sensed_at=moment, **changes)
 
 
 def test_used_up_quota_is_exit_7_until_freed(
@@ -82,9 +82,9 @@ def test_status_and_plan_show_the_remaining_quota(
     kit.cycle()
     capsys.readouterr()
     assert kit.call("status") == 1
-    told = capsys.readouterr().out
-    assert "left for the backfill" in told
-    assert "deferred  1 product; the first: needs" in told
+    printed = capsys.readouterr().out
+    assert "left for the backfill" in printed
+    assert "deferred  1 product; the first: needs" in printed
     kit.call("plan", "--json")
     plan = json.loads(capsys.readouterr().out)
     assert "of the account's quota" in plan["deferred"][tiny(25).id]
@@ -153,13 +153,13 @@ def test_forecast_shows_waiting_products_and_assumptions(
     assert kit.cycle().exit_code == 7
     capsys.readouterr()
     assert kit.call("forecast", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    waiting = {area["name"]: area["products"] for area in told["forecast"]["areas"]}
+    printed = json.loads(capsys.readouterr().out)
+    waiting = {area["name"]: area["products"] for area in printed["forecast"]["areas"]}
     assert sum(waiting.values()) == 2
-    assert told["median_bytes"] == bytes_of(tiny(27))
-    assert told["measured"] is True
-    assert told["forecast"]["quota_full_at"] is not None
-    assert told["forecast"]["done_at"] > told["forecast"]["quota_full_at"]
+    assert printed["median_bytes"] == bytes_of(tiny(27))
+    assert printed["measured"] is True
+    assert printed["forecast"]["quota_full_at"] is not None
+    assert printed["forecast"]["done_at"] > printed["forecast"]["quota_full_at"]
     assert kit.call("forecast") == 0
     text = capsys.readouterr().out
     assert "backfill  ends about" in text

@@ -24,10 +24,10 @@ def entry(
     attempts: int = 0,
     areas: tuple[str, ...] = ("alps",),
     changed_hours_ago: float = 0,
-    **facts: Any,  # noqa: ANN401 - Product's fields
+    **changes: Any,  # noqa: ANN401 - Product's fields
 ) -> LedgerEntry:
     return LedgerEntry(
-        product=product(product_id, **facts),
+        product=product(product_id, **changes),
         state=state,
         reason="",
         attempts=attempts,
@@ -38,14 +38,14 @@ def entry(
     )
 
 
-def area(name: str = "alps", **facts: Any) -> WatchArea:  # noqa: ANN401 - WatchArea's fields
+def area(name: str = "alps", **changes: Any) -> WatchArea:  # noqa: ANN401 - WatchArea's fields
     values: dict[str, Any] = {
         "name": name,
         "geometry": HERE,
         "collections": ("sentinel-2-l1c", "sentinel-2-l2a"),
         "start_at": START,
     }
-    return WatchArea(**{**values, **facts})
+    return WatchArea(**{**values, **changes})
 
 
 def search(*areas: WatchArea) -> Search:

@@ -127,7 +127,7 @@ def test_excluded_product_needs_no_capacity() -> None:
 
 
 SIZES = st.none() | st.integers(1, 3 * ASSUMED_BYTES)
-ROOMS = st.builds(
+CAPACITIES = st.builds(
     Capacity,
     disk_bytes=st.integers(-10, 5 * ASSUMED_BYTES),
     inodes=st.none() | st.integers(-1, 2000),
@@ -137,12 +137,13 @@ ROOMS = st.builds(
 )
 
 
-@given(st.lists(st.tuples(SIZES, st.integers(0, 48)), max_size=12), ROOMS)
+@given(st.lists(st.tuples(SIZES, st.integers(0, 48)), max_size=12), CAPACITIES)
 def test_plan_uses_no_capacity_twice_and_omits_nothing(
-    facts: list[tuple[int | None, int]], capacity: Capacity
+    sizes_and_ages: list[tuple[int | None, int]], capacity: Capacity
 ) -> None:
     waiting: list[LedgerEntry] = [
-        entry(f"p{n}", size_bytes=size, hours_ago=ago) for n, (size, ago) in enumerate(facts)
+        entry(f"p{n}", size_bytes=size, hours_ago=ago)
+        for n, (size, ago) in enumerate(sizes_and_ages)
     ]
     plan = plan_downloads(waiting, capacity)
     started = [found.product.id for found in plan.start]

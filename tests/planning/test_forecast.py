@@ -12,13 +12,13 @@ DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 GB = 10**9
 
 
-def load(name: str = "a", gb: float = 100, *, new_gb: float = 0, **facts: Any) -> AreaLoad:  # noqa: ANN401 - AreaLoad's
+def load(name: str = "a", gb: float = 100, *, new_gb: float = 0, **changes: Any) -> AreaLoad:  # noqa: ANN401 - AreaLoad's
     return AreaLoad(
-        name=name, products=round(gb), size_bytes=gb * GB, new_bytes_per_day=new_gb * GB, **facts
+        name=name, products=round(gb), size_bytes=gb * GB, new_bytes_per_day=new_gb * GB, **changes
     )
 
 
-def given_(limit_gb: float | None = None, **facts: Any) -> Conditions:  # noqa: ANN401 - Conditions'
+def given_(limit_gb: float | None = None, **changes: Any) -> Conditions:  # noqa: ANN401 - Conditions'
     limit_bytes = None if limit_gb is None else round(limit_gb * GB)
     values: dict[str, Any] = {
         "now": NOW,
@@ -28,7 +28,7 @@ def given_(limit_gb: float | None = None, **facts: Any) -> Conditions:  # noqa: 
         "disk_bytes": 10_000 * GB,
         "pruned_bytes_per_day": 0,
     }
-    return Conditions(**{**values, **facts})
+    return Conditions(**{**values, **changes})
 
 
 def near(at: datetime | None, days: float) -> bool:

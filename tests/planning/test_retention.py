@@ -19,8 +19,8 @@ NO_BRAKE = Brake(max_products=10**6, max_percent=100)
 SHORT = area("alps", prune_after=hours(24))
 
 
-def held(product_id: str = "x", **facts: object) -> LedgerEntry:
-    return entry(product_id, **{"state": State.PROCESSED, "changed_hours_ago": 100, **facts})
+def held(product_id: str = "x", **changes: object) -> LedgerEntry:
+    return entry(product_id, **{"state": State.PROCESSED, "changed_hours_ago": 100, **changes})
 
 
 def plan(

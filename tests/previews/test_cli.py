@@ -91,28 +91,28 @@ def test_preview_has_the_requested_extent_and_crs(preview: Preview, form: str, c
 
 def test_dry_run_prints_the_cost_without_requests(preview: Preview) -> None:
     words = ("--bbox", BOX, *DAY, "--width", "3000", "--height", "512", "--dry-run")
-    told = preview.json(*words)
-    assert told["estimated_units"] == pytest.approx(3000 * 512 / 512**2)
-    assert [(part["width"], part["height"]) for part in told["planned"]] == [(1500, 512)] * 2
-    assert told["spent"] == {"requests": 0, "units": 0.0}
+    result = preview.json(*words)
+    assert result["estimated_units"] == pytest.approx(3000 * 512 / 512**2)
+    assert [(part["width"], part["height"]) for part in result["planned"]] == [(1500, 512)] * 2
+    assert result["spent"] == {"requests": 0, "units": 0.0}
     code, out, _ = preview(*words)
     assert code == 0
     assert out.startswith("would render 2 previews for about 5.86 processing units\n")
-    assert out.endswith(f"0.0 of 9000 processing units spent in {told['month']}\n")
+    assert out.endswith(f"0.0 of 9000 processing units spent in {result['month']}\n")
     assert preview.kit.sandbox.process_proxy.traffic.count() == 0
     assert preview.kit.sandbox.identity_proxy.traffic.count() == 0
 
 
 def test_large_preview_is_split_into_parts(preview: Preview) -> None:
-    told = preview.json("--bbox", BOX, *DAY, "--width", "2600", "--height", "40")
-    (made,) = told["made"]
+    result = preview.json("--bbox", BOX, *DAY, "--width", "2600", "--height", "40")
+    (made,) = result["made"]
     assert [path.rpartition(".true-color")[2] for path in made["paths"]] == [".png", "-2.png"]
     edges = []
     for path in made["paths"]:
         with rasterio.open(path) as raster:
             edges += [raster.bounds.left, raster.bounds.right]
     assert edges[1] == pytest.approx(edges[2])
-    assert told["spent"]["requests"] == 2
+    assert result["spent"]["requests"] == 2
 
 
 def test_no_part_is_rendered_beyond_the_allowance(preview: Preview) -> None:
@@ -135,8 +135,8 @@ def test_part_keeps_its_number_after_empty_parts(tmp_path: Path) -> None:
 
 def test_area_preview_uses_the_last_days(preview: Preview) -> None:
     preview.kit.sandbox.publish(make_item(ProductSpec(tile="32TMT")))
-    told = preview.json("--area", "zurich", *DAY, *SMALL)
-    (made,) = told["made"]
+    result = preview.json("--area", "zurich", *DAY, *SMALL)
+    (made,) = result["made"]
     assert made["subject"] == "zurich@20260527T235959"
     path = Path(made["paths"][0])
     assert (
@@ -155,11 +155,11 @@ def test_product_preview_works_from_every_source(preview: Preview) -> None:
     code, _, err = preview(made.id, "--source", "quicklook", "-o", "ql.jpg")
     assert (code, err) == (0, "")
     assert (kit.folder / "ql.jpg").read_bytes() == made.files[f"{made.id}-ql.jpg"]
-    told = preview.json(
+    result = preview.json(
         f"{made.id}.SAFE/", "--source", "process", "--width", "90", "--evalscript", "scl"
     )
-    assert told["made"][0]["name"] == "scl"
-    assert told["spent"]["requests"] == 1
+    assert result["made"][0]["name"] == "scl"
+    assert result["spent"]["requests"] == 1
 
 
 def test_geometry_file_clips_the_preview(preview: Preview) -> None:
@@ -176,9 +176,9 @@ def test_custom_evalscript_names_its_preview(preview: Preview) -> None:
     script = "function setup(){return{input:['B02'],output:{bands:1}}}\n"
     script = f"//VERSION=3\n{script}function evaluatePixel(s){{return [4 * s.B02]}}"
     (preview.kit.folder / "blue.js").write_text(script)
-    told = preview.json("--bbox", BOX, *DAY, *SMALL, "--evalscript", "blue.js")
-    assert told["made"][0]["name"] == "blue"
-    assert Image.open(told["made"][0]["paths"][0]).mode == "L"
+    result = preview.json("--bbox", BOX, *DAY, *SMALL, "--evalscript", "blue.js")
+    assert result["made"][0]["name"] == "blue"
+    assert Image.open(result["made"][0]["paths"][0]).mode == "L"
 
 
 def test_empty_preview_exits_with_1(preview: Preview) -> None:

@@ -343,8 +343,10 @@ def test_revoked_client_is_a_credential_error(sandbox: Sandbox, tmp_path: Path) 
 
 
 def test_client_without_permission_is_not_retried(sandbox: Sandbox, tmp_path: Path) -> None:
-    told = {"error": {"status": 403, "code": "COMMON_INSUFFICIENT_PERMISSIONS", "message": "no"}}
-    answer = Answer(status=403, body=json.dumps(told).encode())
+    document = {
+        "error": {"status": 403, "code": "COMMON_INSUFFICIENT_PERMISSIONS", "message": "no"}
+    }
+    answer = Answer(status=403, body=json.dumps(document).encode())
     sandbox.process_proxy.inject(Fault(answer=answer))
     with pytest.raises(CredentialError, match="COMMON_INSUFFICIENT_PERMISSIONS: no"):
         hub(sandbox, tmp_path).render(request(), STOP)

@@ -56,9 +56,9 @@ def test_second_key_is_used_when_first_is_removed(kit: Kit, services: Services) 
     finally:
         ceph.add_key((ceph.access_key, ceph.secret_key))
         ceph.remove_key(second[0])
-    standing = kit.json("status")["store"]
-    assert standing["key"] == 2
-    assert "403 InvalidAccessKeyId" in standing["why"]
+    in_use = kit.json("status")["store"]
+    assert in_use["key"] == 2
+    assert "403 InvalidAccessKeyId" in in_use["why"]
     assert kit.states() == dict.fromkeys((before.id, after.id), "archived")
 
 

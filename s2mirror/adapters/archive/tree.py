@@ -1,10 +1,10 @@
 """Access to a folder tree that never follows a link inside it.
 
-Product names are public, so anybody who can write somewhere in the archive can place a link where
-the mirror will soon create, move or delete a folder. Therefore every operation opens one folder
-after the other from the root on, each relative to the one above it and never through a link, and
-then works relative to the last of them: a link that appears between a check and the operation leads
-nowhere, because no path is resolved twice. The root itself may be a link.
+Product names are public, so any user who can write in the archive can place a link where the mirror
+will soon create, move or delete a folder. Therefore every operation opens one folder after the
+other from the root on, each relative to the one above it and never through a link, and then works
+relative to the last of them: a link that appears between a check and the operation has no effect,
+because no path is resolved twice. The root itself may be a link.
 
 "Cannot be seen" is never "does not exist": only the errors that say so (ENOENT, ENOTDIR) count as
 absence. ``Path.exists`` and its kin differ in that between Python versions, so they are not used.
@@ -34,7 +34,7 @@ from s2mirror.adapters.archive.filesystem import (
 from s2mirror.checksum import hash_all, new_hasher
 from s2mirror.errors import PathRefused
 
-# Nothing waits for the other end of a pipe that somebody has put in the place of a file.
+# An open does not wait for the other end of a pipe that replaced a file.
 _USE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -86,7 +86,7 @@ class Tree:
         return False
 
     def entries(self, folder: Path) -> list[os.DirEntry[str]]:
-        """Return what is in *folder*, by name; empty if there is no such folder."""
+        """Return the entries of *folder*, by name; empty if there is no such folder."""
         with self._folder(folder) as here, explained(f"listing {folder}"):
             return [] if here is None else entries_of(here)
 
@@ -149,7 +149,7 @@ class Tree:
                     shutil.copyfileobj(file, copy)
 
     def remove_file(self, path: Path) -> None:
-        """Remove a file if it exists; of a link, the link alone."""
+        """Remove a file if it exists; of a link, only the link."""
         with self._folder(path.parent) as above:
             if above is not None:
                 with suppress(FileNotFoundError):
@@ -165,7 +165,7 @@ class Tree:
         return True
 
     def remove_tree(self, folder: Path) -> None:
-        """Remove *folder* with its contents, if it exists; of links in it, the links alone."""
+        """Remove *folder* with its contents, if it exists; of links in it, only the links."""
         if self.is_folder(folder):
             with self._needed(folder.parent) as above:
                 shutil.rmtree(folder.name, dir_fd=above)

@@ -1,7 +1,7 @@
-"""Makes botocore's S3 client so that only the mirror's own options configure it.
+"""Creates botocore's S3 client, which only the mirror's own options configure.
 
-botocore reads about fifty environment variables and the files in ``~/.aws``. They belong to other
-programs: a profile, region or endpoint of theirs must neither change a request nor stop the mirror.
+botocore reads about fifty environment variables and the files in ``~/.aws``. They are for other
+programs: their profile, region or endpoint must neither change a request nor stop the mirror.
 Proxies are the exception: botocore reads HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
 """
 
@@ -50,7 +50,7 @@ class StoreOptions:
     requests_per_minute: int = 2000
     ca_file: Path | None = None
     on_date: Callable[[datetime], None] | None = None
-    """Called with the time of the store's server, as each response has it."""
+    """Called with the ``Date`` of each response of the store."""
 
     def __repr__(self) -> str:
         """Show endpoint and bucket, never the keys."""
@@ -86,7 +86,7 @@ def _new_session() -> Session:
     defaults = {name: default for name, (_, _, default, _) in Session.SESSION_VARIABLES.items()}
     # The shared files: without a name, botocore reads none.
     defaults |= {"config_file": None, "credentials_file": None}
-    # The endpoint is given; this makes botocore not look for AWS_ENDPOINT_URL.
+    # The endpoint is given; with this, botocore does not read AWS_ENDPOINT_URL.
     defaults["ignore_configured_endpoint_urls"] = True
     providers = {name: ConstantProvider(value) for name, value in defaults.items()}
     session = Session()
@@ -104,9 +104,9 @@ def _loader() -> Loader:
 
 
 def _follow_no_redirect(context: dict[str, Any], **_: object) -> None:
-    """Tell botocore that the request was redirected before, so that it is not again.
+    """Mark the request as redirected already, so that botocore does not redirect it.
 
-    Its handler of redirects asks the same store for the bucket's region, and handles the redirect
-    of that request likewise: a login page that redirects every request causes endless recursion.
+    botocore's handler asks the same store for the bucket's region after a redirect, and does the
+    same for that request: a login page that redirects every request would cause endless recursion.
     """
     context["s3_redirect"] = {"redirected": True}

@@ -36,7 +36,7 @@ _SOCKET_OPTIONS: Final = (
 
 
 class _NoRedirect:
-    """A pool of connections that returns a redirect as any other response."""
+    """A pool of connections that returns redirects like other responses."""
 
     def urlopen(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - urllib3's
         """Send a request; urllib3 itself would follow a redirect here."""
@@ -73,7 +73,7 @@ class StoreSession(URLLib3Session):
         self._pool_classes_by_scheme.update(pools)  # type: ignore[attr-defined]  # as in botocore's
 
     def answer(self, request: Any, **_: object) -> Any:  # noqa: ANN401 - botocore's
-        """Send a request in place of botocore: a handler of its event ``before-send``.
+        """Send a request instead of botocore, as a handler of its event ``before-send``.
 
         A document is returned as it was read, an object with its body still to be read.
         """
