@@ -1,6 +1,6 @@
-"""Requests to outside services, whose responses are bounded in time, bytes and redirects.
+"""Requests to outside services, with limits on the time, bytes and redirects of responses.
 
-``bound`` equips any session of requests: also those that pystac-client and requests-oauthlib make.
+``bound`` applies to any session of requests, also to those of pystac-client and requests-oauthlib.
 """
 
 import io
@@ -45,7 +45,7 @@ class RedirectRefused(BadResponse):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpLimits:
-    """What one service may send, and how its requests are made."""
+    """The limits of one service's responses, and the options of its requests."""
 
     max_bytes: int
     """Largest body, after decompression."""
@@ -61,7 +61,7 @@ class HttpLimits:
 
 
 def bound(session: Session, limits: HttpLimits, retry: Retry | None = None) -> None:
-    """Equip *session*: its responses are read completely, within *limits*, before it returns."""
+    """Make *session* read every response completely, within *limits*, before it returns."""
     adapter = _BoundedAdapter(limits, retry or Retry(0, read=False))
     session.mount("https://", adapter)
     session.mount("http://", adapter)
@@ -85,7 +85,7 @@ class _BoundedAdapter(HTTPAdapter):
         super().__init__(max_retries=retry)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - requests' own
-        """Make the pools of connections."""
+        """Create the pools of connections."""
         super().init_poolmanager(*args, **kwargs)
         self._bound(self.poolmanager)
 

@@ -56,14 +56,14 @@ class CheckedTime:
     doubt: str = ""
     """Why the time may not decide on removals, and what to do; empty if it may."""
     contradicted: bool = False
-    """Whether a witness has another time; otherwise the doubt is that there is no witness."""
+    """Whether a witness has another time; False if the doubt is that there is no witness."""
     behind: timedelta = timedelta()
     """How far the clock is behind a witness at most: what is recorded now seems that much older."""
     faults: ClockFaults = NO_FAULTS
     """The faults that are over."""
 
     def since(self, at: datetime) -> datetime:
-        """Return from when on the age counts of what was recorded *at* a time."""
+        """Return the time from which the age of a record of *at* counts."""
         return self.faults.recorded_by(at, self.now)
 
     def latest_past(self, wait: timedelta) -> datetime:
@@ -72,7 +72,7 @@ class CheckedTime:
         return due if until is None or until <= due else due - self.faults.behind
 
     def is_past(self, at: datetime, wait: timedelta) -> bool:
-        """Return whether *wait* is over for what was recorded *at* a time."""
+        """Return whether *wait* is over for a record of *at*."""
         return self.now - self.since(at) >= wait
 
 
@@ -84,10 +84,10 @@ def check_time(
 ) -> CheckedTime:
     """Compare the clock with its witnesses; each may differ from it by *limit*.
 
-    Every service that answered in this run must agree: of two that differ, one is wrong, and
-    nothing says which. Stored times count only while no service answers, as they may come from a
-    time when this clock was wrong. The clock must then be within *limit* of the last time that a
-    service agreed with it.
+    Every service that answered in this run must agree: of two that differ, one is wrong, and it is
+    unknown which. Stored times count only while no service answers, as they may come from a time
+    when this clock was wrong. The clock must then be within *limit* of the last time that a service
+    agreed with it.
     """
     differing = {n: at for n, at in witnesses.services.items() if abs(now - at) > limit}
     if not witnesses.services:
@@ -123,7 +123,7 @@ def _unconfirmed(now: datetime, confirmed_at: datetime | None, limit: timedelta)
 
 
 def _offset(difference: timedelta) -> str:
-    """Return how far the clock is ahead or behind, in words that stay the same as time passes."""
+    """Return a text of how far the clock is ahead or behind, which does not change every second."""
     minutes = round(abs(difference) / timedelta(minutes=1))
     size = f"{minutes} min" if minutes < _DAYS_FROM else f"{round(minutes / 1440)} days"
     return f"{size} {'ahead of' if difference > timedelta() else 'behind'}"

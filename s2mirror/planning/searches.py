@@ -28,8 +28,9 @@ _NEAR_DEGREES: Final = 0.5
 _MAX_WASTE: Final = 1.5
 """The area of a search geometry, relative to the surroundings of its areas, at most."""
 _METHOD: Final = "2"
-"""Change this with every change of how a search geometry is made: stored ones are then
-discarded."""
+"""Change this with every change of how a search geometry is made: the stored ones
+are then made again.
+"""
 _Bound = TypeVar("_Bound", datetime, float)
 
 

@@ -1,4 +1,4 @@
-"""The removal of what is old enough, and the check of this machine's clock before it."""
+"""Removal of old products and records, after a check of this machine's clock."""
 
 import math
 from contextlib import suppress
@@ -61,7 +61,7 @@ def _remove_old_records(mirror: Mirror, time: CheckedTime) -> None:
 
 
 def known_time(mirror: Mirror) -> CheckedTime:
-    """Compare the clock with the witnesses that are known already."""
+    """Compare the clock with the known witnesses."""
     return check_time(
         mirror.now(),
         _witnesses(mirror),
@@ -79,7 +79,7 @@ def asked_time(mirror: Mirror) -> CheckedTime:
 
 
 def record_time(mirror: Mirror, time: CheckedTime) -> CheckedTime:
-    """Record the result of a check, for later checks; return it as it counts from now on."""
+    """Record the result of a check for later checks; return the result to use from now on."""
     if time.contradicted:
         _record_fault(mirror, time)
     if time.doubt or not mirror.service_dates.latest():
@@ -125,13 +125,13 @@ def _faults(mirror: Mirror) -> ClockFaults:
 
 
 def record_doubt(mirror: Mirror, doubt: str) -> None:
-    """Record for ``status`` and ``health`` why the clock releases nothing; empty if it does."""
+    """Record the doubt about the clock, for ``status`` and ``health``; empty for none."""
     if _set_changed(mirror, CLOCK_DOUBT, doubt) and doubt:
         log.warning("clock.doubted", reason=doubt)
 
 
 def clock_doubt(mirror: Mirror) -> str:
-    """Return why the clock releases nothing, by what services have answered since the last check.
+    """Return the doubt about the clock, by the responses since the last check; empty for none.
 
     For the daemon, which reports it as a problem without waiting for the next prune.
     """
