@@ -198,7 +198,7 @@ class Tree:
                 """Open a name in the folder, for ``open(…, opener=…)``."""
                 return os.open(path.name, flags | _USE, 0o666, dir_fd=above)
 
-            return FileIO(path, mode, opener=opened)
+            return FileIO(str(path), mode, opener=opened)
 
     @contextmanager
     def replacing(self, path: Path) -> Iterator[IO[bytes]]:
