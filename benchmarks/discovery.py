@@ -131,8 +131,9 @@ SELECT printf('S2C_MSIL2A_20160101T000000_N0512_R065_T32TMT_%015d', n), collecti
   FROM numbers, product WHERE product.id = :first
 """
 SEAL = reseal("product")
+SEAL_MEMBERS = reseal("membership")
 FILL_MEMBERS = """
-INSERT INTO membership SELECT 'area', id FROM product WHERE id <> :first ORDER BY id
+INSERT INTO membership SELECT 'area', id, x'' FROM product WHERE id <> :first ORDER BY id
 """
 FILL_TALLY = """
 INSERT INTO tally SELECT area, 'pruned', :size - 1, (:size - 1) * coalesce(size_bytes, 0)
@@ -157,7 +158,7 @@ def fill(path: Path, size: int) -> None:
     for row in extras:
         connection.execute(f"DROP {row['type']} {row['name']}")
     params = {"size": size, "first": found[0].id}
-    for sql in (FILL_PRODUCTS, SEAL, FILL_MEMBERS, FILL_TALLY):
+    for sql in (FILL_PRODUCTS, SEAL, FILL_MEMBERS, SEAL_MEMBERS, FILL_TALLY):
         named = {name: value for name, value in params.items() if f":{name}" in sql}
         connection.execute(sql, named)
     for row in extras:

@@ -49,6 +49,8 @@ class Pruner:
         With *unclaimed*, products that no configured area wants are removed too. A clock that no
         service has confirmed is mentioned only if something would be removed.
         """
+        # A damaged membership is not found with its product, which then seems to be in no area.
+        self.ledger.require_intact("membership")
         products, deletions = self.ledger.products, self.ledger.deletions.of_held()
         supersessions = [
             found

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,9 +29,11 @@ from s2mirror.model import (
     LedgerEntry,
     Listing,
     RemoteFile,
+    SweepKind,
     Transition,
     VerifiedFile,
 )
+from s2mirror.preview_model import Outcome, Preview
 from s2mirror.selection import chosen
 
 HELD, DUE = "S2A_held", "S2A_due"
@@ -61,6 +64,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger.deletions.record([Deletion(product_id=HELD, deleted_at=NOW, cause="Corrupted")])
     ledger.removals.begin(HELD, Transition(event=Event.PRUNE, reason="old"))
     ledger.state.set(ARCHIVE_ID, "one")
+    ledger.cursors.complete("s", watermark=NOW, listed_count=2, new_count=1, now=NOW)
+    ledger.cursors.fail("s", "no answer", now=NOW)
+    ledger.sweeps.begin("s", SweepKind.FULL)
+    ledger.sweeps.reach("s", SweepKind.FULL, NOW)
     ledger.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     ledger.close()
     return path
@@ -87,6 +94,7 @@ def everything(ledger: Ledger) -> list[Any]:
         [lists.held(HELD), lists.newest(HELD), lists.staged_versions(DUE)],
         [ledger.selections.asked(HELD), ledger.selections.all_asked()],
         [ledger.deletions.doubtful(), ledger.removals.pending(), ledger.state.get(ARCHIVE_ID)],
+        [ledger.cursors.all(), ledger.cursors.watermark("s"), ledger.sweeps.states("s")],
         list(ledger.archived_products.selected(ArchiveQuery())),
         list(ledger.archived_products.summaries(ArchiveQuery())),
     ]
@@ -199,6 +207,56 @@ def test_overwritten_value_is_refused_by_name(whole: Path, column: str, value: s
 def known_entry(path: Path) -> LedgerEntry:
     with opened(path) as ledger:
         return ledger.products.get(HELD)
+
+
+@pytest.mark.parametrize(
+    ("sql", "named"),
+    [
+        ("UPDATE membership SET area = 'alpz' WHERE product_id = :id", "area of S2A_held"),
+        ("UPDATE membership SET product_id = 'S2A_helt' WHERE product_id = :id", "of S2A_helt"),
+        ("UPDATE cursor SET watermark = '2036' || substr(watermark, 5)", "watermark of s"),
+        ("UPDATE sweep SET kind = 'fulm'", "kind of s"),
+        ("UPDATE sweep SET reached = '2016'", "reached of s"),
+        ("UPDATE history SET at = 'never'", "at of S2A_held"),
+        (
+            "UPDATE tally SET state = 'queue?' WHERE area = '' AND state = 'queued'",
+            "state of all areas",
+        ),
+        ("UPDATE preview SET outcome = 'mad'", "outcome of S2A_held"),
+        ("UPDATE preview SET paths = '[', outcome = 'made'", "paths of S2A_held"),
+        ("UPDATE transfer SET hour = hour || 'x'", "of "),
+    ],
+)
+def test_damage_outside_products_is_named_and_mended(whole: Path, sql: str, named: str) -> None:
+    with copy_of(whole) as path, opened(path) as ledger:
+        ledger.add_transfer(5, now=NOW)
+        ledger.previews.record(PREVIEW)
+        ledger.connection.execute("PRAGMA foreign_keys = OFF")
+        ledger.connection.execute(sql, {"id": HELD} if ":id" in sql else {})
+        with pytest.raises(LedgerError) as caught:
+            read_all(ledger)
+        assert named in str(caught.value)
+        assert str(caught.value).endswith(
+            " is damaged; run `s2mirror audit --repair`, which restores it"
+        )
+        ledger.mend()
+        read_all(ledger)
+
+
+PREVIEW: Final = Preview(
+    subject=HELD, name="x", outcome=Outcome.FAILED, paths=(), reason="", made_at=NOW, units=0.0
+)
+
+
+def read_all(ledger: Ledger) -> None:
+    """Read everything that a command reads."""
+    everything(ledger)
+    ledger.require_intact("membership")
+    ledger.products.history(HELD)
+    ledger.products.area_counts()
+    ledger.previews.counts()
+    ledger.previews.of(HELD)
+    ledger.transfers(timedelta(days=9), now=NOW)
 
 
 def test_damaged_row_is_neither_claimed_nor_covered_up(whole: Path) -> None:

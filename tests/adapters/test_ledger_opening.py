@@ -21,7 +21,7 @@ from sqlite_utils import Database, Migrations
 from s2mirror.adapters.ledger import open_ledger
 from s2mirror.adapters.ledger.connection import BUSY_SECONDS, Connection
 from s2mirror.adapters.ledger.opening import prepare
-from s2mirror.adapters.ledger.schema import MIGRATION_NAMES, m001_tables
+from s2mirror.adapters.ledger.schema import MIGRATION_NAMES, m001_all_tables
 from s2mirror.errors import LedgerError, UsageError
 from s2mirror.lifecycle import Event
 from s2mirror.model import Transition
@@ -79,7 +79,7 @@ def test_programs_creating_one_ledger_all_find_it_whole(tmp_path: Path) -> None:
 
 LATER: Final = Migrations("s2mirror")
 """The tables of a later version, which adds two."""
-LATER()(m001_tables)
+LATER()(m001_all_tables)
 
 
 @LATER()
@@ -129,7 +129,7 @@ def test_older_ledger_gets_all_new_tables_or_none(path: Path) -> None:
     database.close()
 
 
-@pytest.mark.parametrize("applied", [["m001_products"], ["m001_products", "m001_tables"]])
+@pytest.mark.parametrize("applied", [["m001_tables"], ["m001_products", "m001_all_tables"]])
 def test_earlier_layout_is_refused_untouched(path: Path, applied: list[str]) -> None:
     earlier = Migrations("s2mirror")
     for name in applied:

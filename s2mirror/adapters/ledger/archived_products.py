@@ -10,10 +10,10 @@ from s2mirror.adapters.ledger.connection import Connection, Row
 from s2mirror.adapters.ledger.file_lists import HELD_DOCUMENT, files_in, held_document, paths_in
 from s2mirror.adapters.ledger.items import unpacked
 from s2mirror.adapters.ledger.row_checksums import checked, insert, require_intact
-from s2mirror.adapters.ledger.rows import path_of, product_of
+from s2mirror.adapters.ledger.rows import decoded, path_of, product_of
 from s2mirror.lifecycle import Event, State
 from s2mirror.model import ArchivedProduct, ItemSummary, Transition
-from s2mirror.times import format_utc, parse_utc
+from s2mirror.times import format_utc
 
 _AT_ONCE: Final = 500
 _ROW: Final = f"""
@@ -21,7 +21,9 @@ SELECT p.*, {checked("product", "p")}, item.properties, {HELD_DOCUMENT} AS files
        (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'claim') AS fetched_at,
        (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'verify') AS verified_at,
        (SELECT json_group_array(json_array(preview.name, image.value))
-          FROM preview, json_each(preview.paths) AS image
+          FROM preview,
+               json_each(CASE WHEN json_valid(preview.paths) THEN preview.paths ELSE '[]' END)
+                 AS image
          WHERE subject = p.id AND outcome = 'made' AND preview.name <> 'quicklook') AS previews
   FROM product AS p
   LEFT JOIN item ON item.product_id = p.id
@@ -132,8 +134,8 @@ class ArchivedProducts:
             properties=properties,
             product=None if properties else self.find([row["id"]])[row["id"]].product,
             paths=paths_in(document) if (document := self._document(row)) else (),
-            fetched_at=_maybe(row["fetched_at"]),
-            verified_at=_maybe(row["verified_at"]),
+            fetched_at=self._time(row, "fetched_at"),
+            verified_at=self._time(row, "verified_at"),
         )
 
     def _product(self, row: Row) -> ArchivedProduct:
@@ -144,10 +146,16 @@ class ArchivedProducts:
             path=str(path_of(self._connection.path, row)),
             properties=unpacked(row["properties"]),
             files=files_in(document) if document else (),
-            fetched_at=_maybe(row["fetched_at"]),
-            verified_at=_maybe(row["verified_at"]),
+            fetched_at=self._time(row, "fetched_at"),
+            verified_at=self._time(row, "verified_at"),
             previews=tuple((name, path) for name, path in json.loads(row["previews"])),
         )
+
+    def _time(self, row: Row, name: str) -> datetime | None:
+        if not row[name]:
+            return None
+        at: datetime = decoded(self._connection.path, "history", "at", row[name], key=row["id"])
+        return at
 
     def _document(self, row: Row) -> bytes | None:
         return held_document(self._connection.path, row["id"], row["files"])
@@ -192,10 +200,6 @@ class Changes:
     def forget(self) -> None:
         """Delete all changes, if no local catalog is configured."""
         self._connection.execute("DELETE FROM change")
-
-
-def _maybe(text: str | None) -> datetime | None:
-    return parse_utc(text) if text else None
 
 
 BEGIN: Final = f"""

@@ -16,6 +16,8 @@ from s2mirror.adapters.ledger.mending import DamagedRow, Mended, damaged_rows, m
 from s2mirror.adapters.ledger.opening import check_whole, connect
 from s2mirror.adapters.ledger.previews import Previews
 from s2mirror.adapters.ledger.products import Products
+from s2mirror.adapters.ledger.row_checksums import damaged
+from s2mirror.adapters.ledger.rows import decoded
 from s2mirror.adapters.ledger.schema import sql_states
 from s2mirror.adapters.ledger.searches import Coverage, Cursors, Sweeps
 from s2mirror.adapters.ledger.state_values import StateValues
@@ -90,7 +92,11 @@ class Ledger:
         """Return the bytes received from the store in each hour of the last *window*."""
         params = {"since": format_utc(_hour(now - window))}
         rows = self.connection.query(_RECENT_HOURS, params)
-        return [(parse_utc(row["hour"]), row["size_bytes"]) for row in rows]
+        path = self.connection.path
+        return [
+            (decoded(path, "transfer", "hour", row["hour"], key=row["hour"]), row["size_bytes"])
+            for row in rows
+        ]
 
     def newest_history_at(self) -> datetime | None:
         """Return the newest time in the history; None if it is empty, or damaged."""
@@ -125,6 +131,11 @@ class Ledger:
         A read of such a row raises LedgerError with the same names. Reads all products.
         """
         return damaged_rows(self.connection)
+
+    def require_intact(self, table: str) -> None:
+        """Raise LedgerError if any row of a table with checksums is damaged. Reads all rows."""
+        for row in damaged_rows(self.connection, (table,)):
+            raise damaged(self.connection.path, table, row.key, *row.columns)
 
     def mend(self) -> Mended:
         """Restore damaged rows; delete those that cannot be restored, for a sync to find again.

@@ -22,6 +22,7 @@ from s2mirror.adapters.ledger.row_checksums import (
     damaged_columns,
     recomputed,
 )
+from s2mirror.adapters.ledger.rows import DECODERS, UNDECODABLE
 from s2mirror.adapters.ledger.schema import RECOUNT, sql_states
 from s2mirror.lifecycle import GONE
 
@@ -36,6 +37,13 @@ _FORGET_PRODUCT: Final = (
 )
 # Every search then lists its whole period again, including the deleted products.
 _FORGET_SEARCHES: Final = tuple(f"DELETE FROM {table}" for table in ("cursor", "sweep", "coverage"))
+_FIND_AGAIN: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        # The feed of deletions is read again from its beginning.
+        "deletion": ("DELETE FROM state_value WHERE name = 'deletions.read_until'",),
+        "membership": _FORGET_SEARCHES,
+    }
+)
 # The last state in the history, if the product was removed on purpose: it stays removed.
 _STAYS_GONE: Final = f"""
 SELECT to_state, at FROM history WHERE product_id = :key
@@ -108,18 +116,32 @@ def mend(connection: Connection) -> Mended:
         forgotten = damaged_rows(connection)
         for row in forgotten:
             _forget(connection, row)
+        unreadable = tuple(_unreadable(connection))
+        for row in unreadable:
+            _forget(connection, row)
         for statement in RECOUNT:
             connection.execute(statement)
-    return Mended(restored=restored, forgotten=forgotten)
+    return Mended(restored=restored, forgotten=forgotten + unreadable)
+
+
+def _unreadable(connection: Connection) -> Iterator[DamagedRow]:
+    """Yield the rows without checksums that have a value of which nothing can be made."""
+    for (table, column), (key, decode) in DECODERS.items():
+        sql = f"SELECT rowid AS number, {key} AS key, {column} AS value FROM {table}"
+        for row in connection.query(sql):
+            try:
+                decode(row["value"])
+            except UNDECODABLE:
+                name, number = str(row["key"]), row["number"]
+                yield DamagedRow(table=table, number=number, key=name, columns=(column,))
 
 
 def _forget(connection: Connection, row: DamagedRow) -> None:
     params = {"key": row.key, "number": row.number}
     if row.table != "product":
         connection.execute(f"DELETE FROM {row.table} WHERE rowid = :number", {"number": row.number})
-        if row.table == "deletion":
-            # The feed of deletions is read again from its beginning.
-            connection.execute("DELETE FROM state_value WHERE name = 'deletions.read_until'")
+        for statement in _FIND_AGAIN.get(row.table, ()):
+            connection.execute(statement)
         return
     if gone := connection.query(_STAYS_GONE, {"key": row.key}):
         changed = {name: _UNKNOWN[name] for name in (*row.columns, "state", "path", "changed_at")}

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from s2mirror.adapters.ledger.connection import Connection, Row
+from s2mirror.adapters.ledger.rows import decoded
 from s2mirror.adapters.ledger.schema import sql_states
 from s2mirror.lifecycle import HELD
 from s2mirror.preview_model import Outcome, Preview, Spending
-from s2mirror.times import format_utc, parse_utc
+from s2mirror.times import format_utc
 
 _DUE: Final = """
 SELECT preview_due.product_id, preview_due.attempts
@@ -104,12 +105,13 @@ class Previews:
         """Return the previews of a subject, by name."""
         sql = "SELECT * FROM preview WHERE subject = :subject ORDER BY name"
         rows = self._connection.query(sql, {"subject": subject})
-        return {row["name"]: _preview(row) for row in rows}
+        return {row["name"]: self._preview(row) for row in rows}
 
     def counts(self) -> Mapping[Outcome, int]:
         """Return the number of previews by outcome."""
-        sql = "SELECT outcome, count(*) AS n FROM preview GROUP BY outcome"
-        return {Outcome(row["outcome"]): row["n"] for row in self._connection.query(sql)}
+        sql = "SELECT outcome, min(subject) AS subject, count(*) AS n FROM preview GROUP BY outcome"
+        rows = self._connection.query(sql)
+        return {self._decoded(row, "outcome", key=row["subject"]): row["n"] for row in rows}
 
     def reserve(self, month: str, units: float, *, allowance: Spending) -> bool:
         """Count a request of *units* if the month's allowance permits it; return whether so."""
@@ -133,14 +135,16 @@ class Previews:
         rows = self._connection.query(sql, {"month": month})
         return Spending(**rows[0]) if rows else Spending(requests=0, units=0.0)
 
+    def _preview(self, row: Row) -> Preview:
+        return Preview(
+            subject=row["subject"],
+            name=row["name"],
+            outcome=self._decoded(row, "outcome", key=row["subject"]),
+            paths=tuple(self._decoded(row, "paths", key=row["subject"])),
+            reason=row["reason"],
+            made_at=self._decoded(row, "made_at", key=row["subject"]),
+            units=row["units"],
+        )
 
-def _preview(row: Row) -> Preview:
-    return Preview(
-        subject=row["subject"],
-        name=row["name"],
-        outcome=Outcome(row["outcome"]),
-        paths=tuple(json.loads(row["paths"])),
-        reason=row["reason"],
-        made_at=parse_utc(row["made_at"]),
-        units=row["units"],
-    )
+    def _decoded(self, row: Row, column: str, *, key: str) -> Any:  # noqa: ANN401 - as below
+        return decoded(self._connection.path, "preview", column, row[column], key=key)

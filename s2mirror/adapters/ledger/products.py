@@ -26,9 +26,8 @@ _NEW: Final = {
     "changed_at": ":now",
 }
 INSERT: Final = f"{insert('product', _NEW)} ON CONFLICT (id) DO NOTHING"
-JOIN_AREA: Final = """
-INSERT INTO membership (area, product_id) VALUES (:area, :product_id) ON CONFLICT DO NOTHING
-"""
+_JOINED: Final = {"area": ":area", "product_id": ":product_id"}
+JOIN_AREA: Final = f"{insert('membership', _JOINED)} ON CONFLICT DO NOTHING"
 RAISE: Final = update(
     "product", {"priority": ":priority"}, "id = :product_id AND priority < :priority"
 )

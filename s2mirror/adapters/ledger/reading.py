@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from s2mirror.adapters.ledger.connection import Connection, Row
-from s2mirror.adapters.ledger.row_checksums import checked
-from s2mirror.adapters.ledger.rows import HELD_SELECTION, entry_of, path_of
+from s2mirror.adapters.ledger.row_checksums import checked, damaged, is_intact
+from s2mirror.adapters.ledger.rows import HELD_SELECTION, decoded, entry_of, path_of
 from s2mirror.errors import UsageError
 from s2mirror.lifecycle import HELD, State
 from s2mirror.model import ASKED_FOR, CatalogQuery, HistoryEntry, LedgerEntry, Product
@@ -15,7 +15,8 @@ from s2mirror.times import format_utc, parse_utc
 
 _ROW: Final = f"""
 SELECT p.*, {checked("product", "p")},
-       (SELECT json_group_array(area) FROM membership WHERE product_id = p.id) AS areas,
+       (SELECT json_group_array(CASE WHEN {is_intact("membership")} THEN area END)
+          FROM membership WHERE product_id = p.id) AS areas,
        {HELD_SELECTION} AS selection
   FROM product AS p
 """
@@ -206,7 +207,7 @@ class ProductReader:
         rows = self._connection.query(sql, {"id": product_id})
         return [
             HistoryEntry(
-                at=parse_utc(row["at"]),
+                at=decoded(self._connection.path, "history", "at", row["at"], key=product_id),
                 event=row["event"],
                 from_state=row["from_state"],
                 to_state=row["to_state"],
@@ -218,15 +219,23 @@ class ProductReader:
     def counts(self) -> dict[State, tuple[int, int]]:
         """Return the number and bytes of products by state."""
         return {
-            State(row["state"]): (row["products"], row["size_bytes"])
-            for row in self._connection.query("SELECT * FROM tally WHERE area = ''")
+            state: (row["products"], row["size_bytes"])
+            for state, row in self._tally("SELECT * FROM tally WHERE area = ''")
         }
+
+    def _tally(self, sql: str) -> Iterator[tuple[State, Row]]:
+        for row in self._connection.query(sql):
+            try:
+                yield State(row["state"]), row
+            except ValueError as error:
+                name = row["area"] or "all areas"
+                raise damaged(self._connection.path, "tally", name, "state") from error
 
     def area_counts(self) -> dict[str, dict[State, int]]:
         """Return the number of products by area and state."""
         found: dict[str, dict[State, int]] = {}
-        for row in self._connection.query("SELECT * FROM tally WHERE area <> ''"):
-            found.setdefault(row["area"], {})[State(row["state"])] = row["products"]
+        for state, row in self._tally("SELECT * FROM tally WHERE area <> ''"):
+            found.setdefault(row["area"], {})[state] = row["products"]
         return found
 
     def expected(self, query: CatalogQuery, areas: Collection[str]) -> int:

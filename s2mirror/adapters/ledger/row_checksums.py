@@ -59,6 +59,24 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         },
         "removal": {"product_id": "TEXT", "event": "TEXT", "reason": "TEXT"},
         "state_value": {"name": "TEXT", "value": "TEXT"},
+        "membership": {"product_id": "TEXT", "area": "TEXT"},
+        "cursor": {
+            "search": "TEXT",
+            "watermark": "TEXT",
+            "listed_at": "TEXT",
+            "listed_count": "INTEGER",
+            "new_count": "INTEGER",
+            "error": "TEXT",
+            "error_at": "TEXT",
+        },
+        "sweep": {
+            "search": "TEXT",
+            "kind": "TEXT",
+            "under_way": "INTEGER",
+            "reached": "TEXT",
+            "completed_at": "TEXT",
+            "found_late": "INTEGER",
+        },
     }
 )
 """Columns and their types by table; the first is the key that seeds the checksums."""
@@ -123,6 +141,17 @@ def update(table: str, changed: Mapping[str, str], where: str, *, verb: str = "U
     return (
         f"{verb} {table} SET {changes}, checksums = {recomputed(table, changed)} "
         f"WHERE ({where}) AND {is_intact(table)}"
+    )
+
+
+def upsert(
+    table: str, values: Mapping[str, str], changed: Mapping[str, str], *, conflict: str
+) -> str:
+    """Return the statement that inserts a row, or changes the intact one with the same key."""
+    changes = ", ".join(f"{column} = {expression}" for column, expression in changed.items())
+    return (
+        f"{insert(table, values)} ON CONFLICT ({conflict}) DO UPDATE "
+        f"SET {changes}, checksums = {recomputed(table, changed)} WHERE {is_intact(table)}"
     )
 
 

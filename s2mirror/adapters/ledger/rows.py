@@ -1,9 +1,10 @@
 """Rows of the ledger as values; each row is checked first."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from s2mirror.adapters.ledger.row_checksums import damaged, is_intact, require_intact
@@ -11,6 +12,7 @@ from s2mirror.errors import HostileInput, LedgerError
 from s2mirror.layout import check_product_path
 from s2mirror.lifecycle import State
 from s2mirror.model import LedgerEntry, Product
+from s2mirror.preview_model import Outcome
 from s2mirror.selection import from_text
 from s2mirror.times import parse_utc
 
@@ -22,6 +24,27 @@ HELD_SELECTION: Final = f"""
 """
 
 
+UNDECODABLE: Final = (ValueError, TypeError, KeyError, RecursionError)
+DECODERS: Final[Mapping[tuple[str, str], tuple[str, Callable[[Any], Any]]]] = MappingProxyType(
+    {
+        ("history", "at"): ("product_id", parse_utc),
+        ("transfer", "hour"): ("hour", parse_utc),
+        ("preview", "outcome"): ("subject", Outcome),
+        ("preview", "paths"): ("subject", json.loads),
+        ("preview", "made_at"): ("subject", parse_utc),
+    }
+)
+"""By table and column without checksums: the column that names the row, and the decoder."""
+
+
+def decoded(path: Path, table: str, column: str, value: object, *, key: str) -> Any:  # noqa: ANN401 - the decoder's result
+    """Return the decoded value of a column. Raises LedgerError if that fails."""
+    try:
+        return DECODERS[table, column][1](value)
+    except UNDECODABLE as error:
+        raise damaged(path, table, key, column) from error
+
+
 def entry_of(path: Path, row: Mapping[str, Any]) -> LedgerEntry:
     """Return a row of the product table as an entry; *path* is the ledger's, for errors.
 
@@ -30,6 +53,9 @@ def entry_of(path: Path, row: Mapping[str, Any]) -> LedgerEntry:
     product = product_of(path, row)
     if row["selection"] == "damaged":
         raise damaged(path, "selection", product.id, "row")
+    areas = json.loads(row["areas"])
+    if None in areas:
+        raise damaged(path, "membership", product.id, "area")
     return LedgerEntry(
         product=product,
         state=State(row["state"]),
@@ -38,7 +64,7 @@ def entry_of(path: Path, row: Mapping[str, Any]) -> LedgerEntry:
         next_attempt_at=parse_utc(row["next_attempt_at"]),
         changed_at=parse_utc(row["changed_at"]),
         path=path_of(path, row),
-        areas=tuple(sorted(json.loads(row["areas"]))),
+        areas=tuple(sorted(areas)),
         selection=from_text(row["selection"] or "[]"),
     )
 

@@ -58,8 +58,9 @@ _PRODUCTS: Final = (
     CREATE TABLE membership (
       area TEXT NOT NULL,
       product_id TEXT NOT NULL REFERENCES product (id),
+      checksums BLOB NOT NULL,
       PRIMARY KEY (area, product_id)
-    ) STRICT, WITHOUT ROWID
+    ) STRICT
     """,
     "CREATE INDEX membership_product ON membership (product_id)",
     """
@@ -82,10 +83,9 @@ _SEARCHES: Final = (
       search TEXT PRIMARY KEY,
       watermark TEXT,
       listed_at TEXT,
-      listed_count INTEGER NOT NULL DEFAULT 0,
-      new_count INTEGER NOT NULL DEFAULT 0,
-      error TEXT,
-      error_at TEXT
+      listed_count INTEGER NOT NULL, new_count INTEGER NOT NULL,
+      error TEXT, error_at TEXT,
+      checksums BLOB NOT NULL
     ) STRICT
     """,
     """
@@ -96,8 +96,9 @@ _SEARCHES: Final = (
       reached TEXT,
       completed_at TEXT,
       found_late INTEGER NOT NULL DEFAULT 0,
+      checksums BLOB NOT NULL,
       PRIMARY KEY (search, kind)
-    ) STRICT, WITHOUT ROWID
+    ) STRICT
     """,
     """
     CREATE TABLE coverage (
@@ -201,7 +202,7 @@ _PREVIEWS: Final = (
       made_at TEXT NOT NULL,
       units REAL NOT NULL,
       PRIMARY KEY (subject, name)
-    ) STRICT, WITHOUT ROWID
+    ) STRICT
     """,
     """
     CREATE TABLE preview_due (
@@ -287,12 +288,12 @@ def _tally() -> Iterator[str]:
         yield f"CREATE TRIGGER tally_{name} AFTER {event} BEGIN {body} END"
 
 
-def m001_tables(db: "Database") -> None:
+def m001_all_tables(db: "Database") -> None:
     """Create every table of the first release."""
     groups = (_PRODUCTS, _SEARCHES, _FILES, _REMOVALS, _LOCAL_CATALOG, _PREVIEWS, tuple(_tally()))
     for statement in (statement for group in groups for statement in group):
         db.execute(statement)
 
 
-MIGRATION_NAMES: Final = ("m001_tables",)
+MIGRATION_NAMES: Final = ("m001_all_tables",)
 """Every migration of this version, in order; ``migrating.py`` applies them."""

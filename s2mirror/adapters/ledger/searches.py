@@ -6,27 +6,38 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from s2mirror.adapters.ledger.connection import Connection
+from s2mirror.adapters.ledger.connection import Connection, Row
+from s2mirror.adapters.ledger.row_checksums import (
+    checked,
+    recomputed,
+    require_intact,
+    update,
+    upsert,
+)
 from s2mirror.model import Rejected, SweepKind, SweepState
 from s2mirror.times import format_utc, parse_utc
 
-COMPLETE_LISTING: Final = """
-INSERT INTO cursor (search, watermark, listed_at, listed_count, new_count)
-VALUES (:search, :watermark, :now, :listed_count, :new_count)
-ON CONFLICT (search) DO UPDATE
-   SET watermark = max(coalesce(excluded.watermark, ''), coalesce(cursor.watermark, '')),
-       listed_at = excluded.listed_at, listed_count = excluded.listed_count,
-       new_count = excluded.new_count, error = NULL, error_at = NULL
-"""
-MOVE_WATERMARK: Final = """
-INSERT INTO cursor (search, watermark) VALUES (:search, :watermark)
-ON CONFLICT (search) DO UPDATE
-   SET watermark = max(excluded.watermark, coalesce(cursor.watermark, ''))
-"""
-FAIL_LISTING: Final = """
-INSERT INTO cursor (search, error, error_at) VALUES (:search, :error, :now)
-ON CONFLICT (search) DO UPDATE SET error = excluded.error, error_at = excluded.error_at
-"""
+_NEW_CURSOR: Final = {"search": ":search", "listed_count": "0", "new_count": "0"}
+_ADVANCED: Final = "max(coalesce(excluded.watermark, ''), coalesce(cursor.watermark, ''))"
+_LISTED: Final = {
+    "listed_at": ":now",
+    "listed_count": ":listed_count",
+    "new_count": ":new_count",
+}
+COMPLETE_LISTING: Final = upsert(
+    "cursor",
+    _NEW_CURSOR | {"watermark": ":watermark"} | _LISTED,
+    {"watermark": _ADVANCED, "error": "NULL", "error_at": "NULL"} | _LISTED,
+    conflict="search",
+)
+MOVE_WATERMARK: Final = upsert(
+    "cursor",
+    _NEW_CURSOR | {"watermark": ":watermark"},
+    {"watermark": _ADVANCED},
+    conflict="search",
+)
+_FAILED: Final = {"error": ":error", "error_at": ":now"}
+FAIL_LISTING: Final = upsert("cursor", _NEW_CURSOR | _FAILED, _FAILED, conflict="search")
 REJECT: Final = """
 INSERT INTO rejected (id, collection, reason, first_seen_at, last_seen_at)
 VALUES (:id, :collection, :reason, :now, :now)
@@ -37,20 +48,19 @@ ACCEPT: Final = "DELETE FROM rejected WHERE id IN (SELECT value FROM json_each(:
 _REJECTED: Final = """
 SELECT id, collection, reason FROM rejected WHERE last_seen_at >= :since ORDER BY id
 """
-BEGIN_SWEEP: Final = """
-INSERT INTO sweep (search, kind, under_way) VALUES (:search, :kind, 1)
-ON CONFLICT (search, kind) DO UPDATE SET under_way = 1
-"""
-REACH_TIME: Final = """
-UPDATE sweep SET reached = :reached WHERE search = :search AND kind = :kind
-"""
-COUNT_LATE: Final = """
-UPDATE sweep SET found_late = found_late + :found_late WHERE search = :search AND kind = :kind
-"""
-COMPLETE_SWEEP: Final = """
-UPDATE sweep SET under_way = 0, reached = NULL, completed_at = :now
- WHERE search = :search AND kind = :kind
-"""
+_NEW_SWEEP: Final = {
+    "search": ":search",
+    "kind": ":kind",
+    "under_way": "1",
+    "found_late": "0",
+}
+BEGIN_SWEEP: Final = upsert("sweep", _NEW_SWEEP, {"under_way": "1"}, conflict="search, kind")
+_THIS: Final = "search = :search AND kind = :kind"
+REACH_TIME: Final = update("sweep", {"reached": ":reached"}, _THIS)
+COUNT_LATE: Final = update("sweep", {"found_late": "found_late + :found_late"}, _THIS)
+COMPLETE_SWEEP: Final = update(
+    "sweep", {"under_way": "0", "reached": "NULL", "completed_at": ":now"}, _THIS
+)
 COVER: Final = """
 INSERT INTO coverage (collection, area, fingerprint, search)
 VALUES (:collection, :area, :fingerprint, :search)
@@ -60,18 +70,26 @@ ON CONFLICT (collection, area) DO UPDATE
 # A search that found no product has no watermark; its successor then has none either, so that it
 # lists everything as new.
 TAKE_OVER: Final = (
-    """
-    INSERT INTO cursor (search, watermark, listed_at, listed_count, new_count)
-    SELECT :search, CASE WHEN count(watermark) = count(*) THEN min(watermark) END,
-           min(listed_at), 0, 0
-      FROM cursor WHERE search IN (SELECT value FROM json_each(:donors))
+    f"""
+    INSERT INTO cursor (search, watermark, listed_at, listed_count, new_count, checksums)
+    SELECT search, watermark, listed_at, listed_count, new_count, {recomputed("cursor")}
+      FROM (SELECT :search AS search, min(listed_at) AS listed_at,
+                   CASE WHEN count(watermark) = count(*) THEN min(watermark) END AS watermark,
+                   0 AS listed_count, 0 AS new_count, NULL AS error, NULL AS error_at
+              FROM cursor WHERE search IN (SELECT value FROM json_each(:donors))) AS cursor
     """,
-    """
-    INSERT INTO sweep (search, kind, under_way, completed_at, found_late)
-    SELECT :search, kind, 0, min(completed_at), sum(found_late)
-      FROM sweep WHERE kind = 'full' AND search IN (SELECT value FROM json_each(:donors))
+    f"""
+    INSERT INTO sweep (search, kind, under_way, completed_at, found_late, checksums)
+    SELECT search, kind, under_way, completed_at, found_late, {recomputed("sweep")}
+      FROM (SELECT :search AS search, kind, 0 AS under_way, NULL AS reached,
+                   min(completed_at) AS completed_at, sum(found_late) AS found_late
+              FROM sweep
+             WHERE kind = 'full' AND search IN (SELECT value FROM json_each(:donors))) AS sweep
+     WHERE kind IS NOT NULL
     """,
 )
+_CURSORS: Final = f"SELECT *, {checked('cursor')} FROM cursor"
+_SWEEPS: Final = f"SELECT *, {checked('sweep')} FROM sweep"
 UNCOVER: Final = "DELETE FROM coverage WHERE area = :area"
 
 
@@ -99,7 +117,6 @@ class Cursors:
 
     def all(self) -> list[Cursor]:
         """Return every search's cursor, by search."""
-        rows = self._connection.query("SELECT * FROM cursor ORDER BY search")
         return [
             Cursor(
                 search=row["search"],
@@ -110,13 +127,13 @@ class Cursors:
                 error=row["error"],
                 error_at=_maybe(row["error_at"]),
             )
-            for row in rows
+            for row in _intact(self._connection, "cursor", f"{_CURSORS} ORDER BY search")
         ]
 
     def watermark(self, search: str) -> datetime | None:
         """Return a search's watermark; None if no listing was complete."""
-        sql = "SELECT watermark FROM cursor WHERE search = :search"
-        rows = self._connection.query(sql, {"search": search})
+        sql = f"{_CURSORS} WHERE search = :search"
+        rows = _intact(self._connection, "cursor", sql, search=search)
         return _maybe(rows[0]["watermark"]) if rows else None
 
     def complete(
@@ -179,8 +196,8 @@ class Sweeps:
 
     def states(self, search: str) -> dict[SweepKind, SweepState]:
         """Return a search's sweeps by kind, without kinds that have not begun."""
-        sql = "SELECT * FROM sweep WHERE search = :search"
-        rows = self._connection.query(sql, {"search": search})
+        sql = f"{_SWEEPS} WHERE search = :search"
+        rows = _intact(self._connection, "sweep", sql, search=search)
         return {
             SweepKind(row["kind"]): SweepState(
                 kind=SweepKind(row["kind"]),
@@ -241,6 +258,8 @@ class Coverage:
         donors = {known.get((collection, area)) for area in fingerprints}
         if None in donors or search in donors:
             return
+        _intact(self._connection, "cursor", _CURSORS)
+        _intact(self._connection, "sweep", _SWEEPS)
         params = {"search": search, "donors": json.dumps(sorted(filter(None, donors)))}
         with self._connection.atomic():
             for statement in TAKE_OVER:
@@ -250,6 +269,14 @@ class Coverage:
     def forget(self, area: str) -> None:
         """Delete the coverage of an area."""
         self._connection.execute(UNCOVER, {"area": area})
+
+
+def _intact(connection: Connection, table: str, sql: str, **params: str) -> list[Row]:
+    """Return the rows of a query. Raises LedgerError for a damaged one."""
+    rows = connection.query(sql, params)
+    for row in rows:
+        require_intact(connection.path, table, row)
+    return rows
 
 
 def _maybe(text: str | None) -> datetime | None:
