@@ -92,6 +92,7 @@ def test_brake_stops_mass_removal_until_confirmed(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_brake_counts_over_a_rolling_day(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"\nmax_products = 2\nmax_percent = 100'
     products = [tiny(day) for day in (20, 21, 22, 23)]
