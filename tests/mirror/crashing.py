@@ -1,11 +1,12 @@
-"""Runs s2mirror commands in processes of their own that can end themselves at a chosen step.
+"""Runs s2mirror commands in processes of their own that can end or stop themselves at a step.
 
 A step is any operation that changes the state after a crash: a file opened for writing, a chunk
 written, an fsync, a rename, a folder created or removed, a file removed, an SQL statement that
-writes. Steps are counted by an audit hook and SQLite's own trace, so the program is the one that
-users run. The process ends itself, with a real SIGKILL, right before step *n*; before *n + 1* is
-after *n*. A statement inside a transaction is recorded but not counted, and its COMMIT is counted:
-nothing of the statement is on disk before, so a kill at either place leaves the same state.
+writes. Steps are recorded by an audit hook and SQLite's own trace, so the program is the one that
+users run. The process ends itself, with a real SIGKILL, right before the first step that matches a
+pattern, or stops itself, with SIGSTOP, before every step in turn: all threads are stopped then, so
+what is on disk is what a SIGKILL there leaves. It does not stop at a statement inside a
+transaction: nothing of the statement is on disk before the COMMIT.
 
 As a program, this is the server that forks a process per command, so that imports run once.
 """
@@ -19,13 +20,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
 KILLED = -signal.SIGKILL
+_STOPPED = "stopped"
 _SHOWN = 1000
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _CHANGES = ("os.rename", "os.mkdir", "os.rmdir", "os.remove")
@@ -40,12 +42,10 @@ class Step:
     target: str
     other: str = ""
     """The target of a rename."""
-    inside: bool = False
-    """Whether it is a statement inside a transaction, which has no effect before the COMMIT."""
 
 
 class CrashServer:
-    """Starts commands, counts their steps, and kills them. A context manager."""
+    """Starts commands, records their steps, and kills or stops them. A context manager."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -71,36 +71,62 @@ class CrashServer:
         arguments: list[str],
         environment: dict[str, str],
         *,
-        kill_before: int | str = 0,
+        kill_before: str = "",
         kill_after_seconds: float | None = None,
     ) -> tuple[int, list[Step]]:
         """Run a command; return its exit code (KILLED after a kill) and its steps.
 
-        The command is killed before the step of that number, counted from 1, or before the first
-        step whose kind and target, joined by a space, match that regular expression.
+        The command is killed before the first step whose kind and target, joined by a space, match
+        that regular expression.
         """
-        record = self._folder / "steps.jsonl"
         code = self._order(
             arguments=arguments,
             environment=environment,
             kill_before=kill_before,
             kill_after_seconds=kill_after_seconds,
-            record=str(record),
+            stops=False,
+            record=str(self._record),
             warms_up=False,
         )
-        # A kill from outside may truncate the last line.
-        whole = record.read_text(encoding="utf-8").rpartition("\n")[0]
-        return code, [Step(*json.loads(line)) for line in whole.splitlines()]
+        return int(code), self._steps()
+
+    def stops(
+        self, arguments: list[str], environment: dict[str, str]
+    ) -> Iterator[tuple[Step, list[Step]]]:
+        """Run a command; yield at each stop, with the next step and the steps before it."""
+        answer = self._order(
+            arguments=arguments,
+            environment=environment,
+            kill_before="",
+            kill_after_seconds=None,
+            stops=True,
+            record=str(self._record),
+            warms_up=False,
+        )
+        while answer == _STOPPED:
+            *done, coming = self._steps()
+            yield coming, done
+            answer = self._order()
+        assert int(answer) in (0, 1)
 
     def warm_up(self, arguments: list[str], environment: dict[str, str]) -> int:
         """Run a command in the server itself, so that later ones start faster."""
-        return self._order(arguments=arguments, environment=environment, warms_up=True)
+        return int(self._order(arguments=arguments, environment=environment, warms_up=True))
 
-    def _order(self, **order: object) -> int:
+    @property
+    def _record(self) -> Path:
+        return self._folder / "steps.jsonl"
+
+    def _steps(self) -> list[Step]:
+        # A kill from outside may truncate the last line.
+        whole = self._record.read_text(encoding="utf-8").rpartition("\n")[0]
+        return [Step(*json.loads(line)) for line in whole.splitlines()]
+
+    def _order(self, **order: object) -> str:
         assert self._process is not None
         self._pipe(self._process.stdin).write(json.dumps(order) + "\n")
         self._pipe(self._process.stdin).flush()
-        return int(self._pipe(self._process.stdout).readline())
+        return self._pipe(self._process.stdout).readline().strip()
 
     @staticmethod
     def _pipe(pipe: IO[str] | None) -> IO[str]:
@@ -109,31 +135,26 @@ class CrashServer:
 
 
 class _Steps:
-    """Counts and records the steps of this process, and ends it before the chosen one."""
+    """Records the steps of this process; ends it before the chosen one, or stops it before all."""
 
-    def __init__(self, record: str, kill_before: int | str) -> None:
+    def __init__(self, record: str, kill_before: str, *, stops: bool) -> None:
         self._descriptor = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        self._record = record
         self._kill_before = kill_before
-        self._count = 0
+        self._stops = stops
         self._lock = threading.Lock()
 
     def step(self, kind: str, target: object, other: object = "", *, inside: bool = False) -> None:
         with self._lock:
-            self._count += not inside
             name = os.fsdecode(target)  # type: ignore[arg-type]
-            if self._is_last(f"{kind} {name}", inside=inside):
+            if self._kill_before and re.search(self._kill_before, f"{kind} {name}"):
                 os.kill(os.getpid(), signal.SIGKILL)
-            line = json.dumps([kind, name, os.fsdecode(other), inside])  # type: ignore[arg-type]
+            line = json.dumps([kind, name, os.fsdecode(other)])  # type: ignore[arg-type]
             os.write(self._descriptor, line.encode() + b"\n")
-
-    def _is_last(self, text: str, *, inside: bool) -> bool:
-        if isinstance(self._kill_before, str):
-            return re.search(self._kill_before, text) is not None
-        return self._count == self._kill_before and not inside
+            if self._stops and not inside:
+                os.kill(os.getpid(), signal.SIGSTOP)
 
     def watch(self) -> None:
-        """Start to count."""
+        """Start to record."""
         sys.addaudithook(self._hear)
         self._wrap_fsync()
         self._wrap_chunks()
@@ -172,7 +193,7 @@ class _Steps:
         os.fsync = fsync  # type: ignore[assignment]
 
     def _wrap_chunks(self) -> None:
-        """Count each chunk of a download, right before it is written."""
+        """Record each chunk of a download, right before it is written."""
         from s2mirror.adapters.archive import Part  # noqa: PLC0415 - only in the forked process
 
         real = Part.append
@@ -233,8 +254,18 @@ def _serve() -> None:
         if order["kill_after_seconds"] is not None:
             time.sleep(order["kill_after_seconds"])
             os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 - the answer
+        _report_end(child)
+
+
+def _report_end(child: int) -> None:
+    """Print each stop of the command, which the next order continues, and its exit code."""
+    _, status = os.waitpid(child, os.WUNTRACED)
+    while os.WIFSTOPPED(status):
+        print(_STOPPED, flush=True)  # noqa: T201 - the answer
+        sys.stdin.readline()
+        os.kill(child, signal.SIGCONT)
+        _, status = os.waitpid(child, os.WUNTRACED)
+    print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 - the answer
 
 
 def _warm_up(order: dict[str, Any], main: Callable[[list[str]], int]) -> None:
@@ -254,7 +285,7 @@ def _obey(order: dict[str, Any], main: Callable[[list[str]], int]) -> None:
             os.dup2(log, descriptor)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.environ.update(order["environment"])
-        _Steps(order["record"], order["kill_before"]).watch()
+        _Steps(order["record"], order["kill_before"], stops=order["stops"]).watch()
         code = main(order["arguments"])
     finally:
         sys.stdout.flush()
