@@ -163,7 +163,8 @@ class _Steps:
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
-            if isinstance(path, str | bytes) and flags & _WRITES and _is_ours(path):
+            named = isinstance(path, str | bytes | os.PathLike)
+            if named and flags & _WRITES and _is_ours(path):
                 self.step("open", path)
         elif event == "os.mkdir" and _absolute(arguments[0], arguments[2]).is_dir():
             return
@@ -232,7 +233,7 @@ def _absolute(path: str | bytes, folder: int) -> Path:
     return Path(name) if folder == -1 else Path(f"/proc/self/fd/{folder}").readlink() / name
 
 
-def _is_ours(path: str | bytes) -> bool:
+def _is_ours(path: str | bytes | os.PathLike[str]) -> bool:
     name = os.fsdecode(path)
     if not name.startswith("/"):
         return False  # Whoever opens relative to a descriptor has named the whole path before.

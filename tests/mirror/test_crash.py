@@ -325,7 +325,7 @@ def kill_at_random_moments(
     *killed_sync* is the part of a whole sync after which to kill. Returns the states that kills
     left.
     """
-    kit.sections["prune"] = 'after = "0 s"\ntrash_keep = "0 s"'
+    kit.sections["prune"] = 'after = "0 s"\ntrash_keep = "0 s"\nmax_percent = 100'
     products: list[SandboxProduct] = []
     found: set[str] = set()
     for number in range(kills):
