@@ -200,6 +200,8 @@ def unpack(wkb: bytes) -> BaseGeometry:
     return from_wkb(wkb)
 
 
+# GEOS divides by zero on its way with edges of almost no length; here the outcome is checked.
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")
 def to_geojson(geometry: BaseGeometry, *, covered: BaseGeometry | None = None) -> str:
     """Return *geometry* as the GeoJSON text that a service is sent: seven decimals, about 1 cm.
 

@@ -13,6 +13,7 @@ from shapely.geometry.base import BaseGeometry
 from s2mirror.geometry import footprint, repaired, to_geojson
 from s2mirror.projection import to_degrees
 
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 Parcel = list[tuple[float, float]]
 ROWS: Final = 4
 SHIFTS: Final = st.floats(-9, 9)
