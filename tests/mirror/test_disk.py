@@ -13,6 +13,7 @@ from kit import Kit, OnFirstByte, Quiet, size_of, tiny
 from mirror_kit import claiming
 from volumes import honest
 
+from s2mirror import api
 from s2mirror.errors import ArchiveError, LedgerError
 from s2mirror.sandbox import Answer, Fault
 from s2mirror.service.local_catalog import complete_local_catalog
@@ -287,3 +288,19 @@ def test_missing_disk_prunes_and_starts_nothing(kit: Kit) -> None:
         del kit.sections["prune"]
         assert kit.cycle().exit_code == 0
         kit.assert_current(product, later)
+
+
+def test_ledger_on_a_read_only_disk_is_readable(kit: Kit) -> None:
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.sections["ledger"] = 'path = "state/ledger.db"'
+    with small_disk(kit.folder / "state", "size=30m"):
+        assert kit.run("sync").returncode == 0
+        remount(kit.folder / "state", "ro")
+        for command in ("status", "list", f"show {product.id}", "export csv", "audit"):
+            assert kit.call(*command.split()) == 0, command
+        with api.Mirror(kit.config) as reading:
+            assert [item.id for item in reading.items()] == [product.id]
+        assert kit.call("requeue", product.id) != 0
+        remount(kit.folder / "state", "rw")
+        kit.assert_current(product)
