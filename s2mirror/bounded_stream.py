@@ -98,7 +98,7 @@ def unbounded(response: HTTPResponse) -> io.RawIOBase:
 
 
 def limit(response: HTTPResponse, deadline_seconds: float, max_bytes: int) -> None:
-    """Give what is still to be read of *response* other limits, from now on."""
+    """Apply other limits to the unread part of *response*."""
     _meter(response).limit(deadline_seconds, max_bytes)
 
 
@@ -147,7 +147,7 @@ class _Meter(io.RawIOBase):
         self.limit(deadline_seconds, max_bytes)
 
     def limit(self, deadline_seconds: float, max_bytes: int) -> None:
-        """Begin anew with these limits."""
+        """Restart the count with these limits."""
         self._deadline_seconds = deadline_seconds
         self._ends = monotonic() + deadline_seconds
         self._max_bytes = self._left_bytes = max_bytes

@@ -58,7 +58,7 @@ class CheckedTime:
     contradicted: bool = False
     """Whether a witness has another time; False if the doubt is that there is no witness."""
     behind: timedelta = timedelta()
-    """How far the clock is behind a witness at most: what is recorded now seems that much older."""
+    """The largest lag behind a witness: records of now would seem that much older."""
     faults: ClockFaults = NO_FAULTS
     """The faults that are over."""
 

@@ -20,7 +20,7 @@ from defusedxml.ElementTree import DefusedXMLParser
 from s2mirror.bounded_stream import HEADER_BYTES, LimitExceeded, bounded_pools, read_body
 
 MAX_DOCUMENT_BYTES: Final = 2 * 1024**2
-"""A page of a listing has up to 1000 keys, of about 400 B with what is said of each."""
+"""A page of a listing has up to 1000 keys, with about 400 B of XML each."""
 DEADLINE_TIMEOUTS: Final = 3
 """The deadline of a response, as a multiple of the time-out between two of its parts."""
 _MAX_ERROR_BYTES: Final = 64 * 1024
