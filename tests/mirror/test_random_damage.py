@@ -32,7 +32,7 @@ RUNS: Final = int(os.environ.get("DAMAGE_RUNS", "30"))
 DAMAGES_PER_RUN: Final = 5
 MAX_BYTES: Final = 300_000_000
 DEADLINE_SECONDS: Final = 120
-"""The slowest response ends after the time-outs below, so a command needs a fraction of this."""
+"""Every response ends after the time-outs below, so a command needs a fraction of this."""
 SECTIONS: Final = {
     "catalog": 'timeout = "2 s"',
     "store": 'connect_timeout = "2 s"\nread_timeout = "2 s"\nmin_rate_period = "2 s"',
