@@ -5,7 +5,7 @@
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -77,6 +77,14 @@ def response_date(headers: Mapping[str, str], name: str = "Date") -> datetime | 
     return None
 
 
+class _Body(io.BytesIO):
+    """A body that was read: requests takes it whole, and makes no copy of it."""
+
+    def stream(self, *_: object, **__: object) -> Iterator[bytes]:
+        """Yield the whole body."""
+        yield self.getvalue()
+
+
 class _BoundedAdapter(HTTPAdapter):
     """Sends the requests of one service. TLS is always verified, with the CA file if one is set."""
 
@@ -131,7 +139,7 @@ class _BoundedAdapter(HTTPAdapter):
         max_bytes = _ERROR_BYTES if is_error else self._limits.max_bytes
         body = read_body(response.raw, max_bytes, cut=is_error)
         response.raw.release_conn()
-        response.raw = io.BytesIO(body)
+        response.raw = _Body(body)
         # Without an encoding, requests would guess one, which takes long for a large body.
         response.encoding = "utf-8"
 

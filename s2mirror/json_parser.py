@@ -6,14 +6,14 @@ RecursionError for deep documents, and may need a hundred times the memory of th
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 MAX_DEPTH: Final = 64
 """A STAC page of CDSE has 12 levels. Programs that walk a document recurse once per level."""
-MAX_VALUES: Final = 600_000
-"""Values and members of one document: a page of 200 whole items of CDSE has 460,000. The objects
-of so many values take at most about 120 MB."""
+MAX_VALUES: Final = 300_000
+"""Values and members of one document: a page of 200 items of CDSE has 35,000, a whole item 2,600.
+The objects of so many values take at most about 60 MB."""
 _MAX_DIGITS: Final = 18
 """Longer integers do not fit into 64 bits, as SQLite and Parquet store them."""
 _HALF_PAIR: Final = re.compile(r"\\u[dD][89a-fA-F]")
@@ -33,11 +33,12 @@ def parse_json(document: str | bytes) -> Any:  # noqa: ANN401 - any JSON
         value = _loads(text)
     except RecursionError:
         raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels") from None
-    _check_depth(value)
-    if _HALF_PAIR.search(text):
-        clean = json.dumps(value, ensure_ascii=False).encode(errors="replace")
-        return json.loads(clean)
-    return value
+    has_half_pairs = _HALF_PAIR.search(text) is not None
+    for containers in _levels(value):
+        if has_half_pairs:
+            for container in containers:
+                _replace_half_pairs(container)
+    return _whole(value)
 
 
 def parse_object(document: str | bytes) -> dict[str, Any]:
@@ -67,17 +68,37 @@ def _finite_number(text: str) -> float | None:
     return number if abs(number) < float("inf") else None
 
 
-def _check_depth(value: Any) -> None:  # noqa: ANN401 - any JSON
-    """Raise ValueError for a value that is nested too deeply; walks by level, not by recursion."""
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [inner for outer in level for inner in _members(outer)]
+def _levels(value: Any) -> Iterator[list[Any]]:  # noqa: ANN401 - any JSON
+    """Yield the lists and objects in *value* by level, without recursion.
+
+    Raises ValueError for more levels than allowed.
+    """
+    level = [value] if _has_members(value) else []
+    for _ in range(MAX_DEPTH):
         if not level:
             return
-    raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
+        yield level
+        level = [inner for outer in level for inner in _members(outer) if _has_members(inner)]
+    if level:
+        raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
 
 
-def _members(value: Any) -> Iterable[Any]:  # noqa: ANN401 - any JSON
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+def _members(container: Any) -> Iterable[Any]:  # noqa: ANN401 - any JSON
+    return container.values() if isinstance(container, dict) else container
+
+
+def _has_members(value: Any) -> bool:  # noqa: ANN401 - any JSON
+    return isinstance(value, dict | list)
+
+
+def _replace_half_pairs(container: Any) -> None:  # noqa: ANN401 - any JSON
+    """Replace in place: a copy of the largest document would need too much memory."""
+    if isinstance(container, list):
+        container[:] = map(_whole, container)
+        return
+    for name in list(container):  # in their order, as each is added again at the end
+        container[_whole(name)] = _whole(container.pop(name))
+
+
+def _whole(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value

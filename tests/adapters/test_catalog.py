@@ -257,3 +257,14 @@ def test_compressed_page_of_gigabytes_is_refused(sandbox: Sandbox) -> None:
 def test_odd_next_link_is_a_catalog_error(sandbox: Sandbox, change: Any) -> None:  # noqa: ANN401 - any JSON
     answer(sandbox, page(next_link(f"{sandbox.stac_url}search") | change, features=[FEATURE]))
     assert "will be tried again" in str(doubt(sandbox))
+
+
+def test_unusable_item_with_an_odd_id_is_rejected(sandbox: Sandbox) -> None:
+    answer(sandbox, page(features=[{"id": ["x"]}, {"id": {"a": 1}}, {"id": None}, FEATURE]))
+    (found,) = catalog(sandbox).search(query())
+    assert [item.id for item in found.rejected] == ["['x']", "{'a': 1}", "(no id)", "x"]
+
+
+def test_page_of_more_items_than_requested_is_refused(sandbox: Sandbox) -> None:
+    answer(sandbox, page(features=[7] * 10_001))
+    assert "the catalog sent a foreign document" in str(doubt(sandbox))

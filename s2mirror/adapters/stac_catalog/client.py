@@ -29,6 +29,8 @@ _FIELDS: Final = {
         *("assets.safe_manifest", "assets.Product"),
     ]
 }
+_WHOLE_ITEMS: Final = 50
+"""In one response: they have 3 MB."""
 _ID_ONLY: Final = {"include": ["id", "collection"]}
 
 
@@ -89,15 +91,16 @@ class StacApiCatalog:
         if not found.rejected:
             return found
         unusable = [item.id for item in found.rejected]
-        whole = {item.get("id"): item for item in self._items(query.collection, unusable)}
-        short = page["features"]
-        features = [whole.get(i.get("id"), i) if isinstance(i, dict) else i for i in short]
-        return parse_page({"features": features}, **where)
+        # Each is parsed at once: whole items of a hostile catalog could fill the memory.
+        for item in self._items(query.collection, unusable):
+            found = _replaced(found, parse_page({"features": [item]}, **where))
+        return found
 
     def listed(self, collection: str, ids: Collection[str]) -> frozenset[str]:
         """Return those of *ids* that the catalog still lists."""
-        found = {str(item.get("id")) for item in self._items(collection, ids, _ID_ONLY)}
-        return frozenset(found & set(ids))
+        wanted = frozenset(ids)
+        found = (str(item.get("id")) for item in self._items(collection, ids, _ID_ONLY))
+        return frozenset(item_id for item_id in found if item_id in wanted)
 
     def _items(
         self, collection: str, ids: Collection[str], fields: dict[str, list[str]] | None = None
@@ -109,7 +112,7 @@ class StacApiCatalog:
             collections=[collection],
             ids=list(ids),
             fields=fields,
-            limit=self._options.page_size,
+            limit=min(self._options.page_size, _WHOLE_ITEMS),
         )
         for page in self._pages(search):
             yield from (item for item in page["features"] if isinstance(item, dict))
@@ -122,6 +125,19 @@ class StacApiCatalog:
             if page is None:
                 return
             yield page
+
+
+def _replaced(page: Page, whole: Page) -> Page:
+    """Return *page* with the result of a rejected item replaced by that of the whole item."""
+    rejected = {item.id for item in page.rejected}
+    products = tuple(product for product in whole.products if product.id in rejected)
+    usable = {product.id for product in products}
+    reasons = {item.id: item for item in whole.rejected}
+    return Page(
+        products=page.products + products,
+        rejected=tuple(reasons.get(i.id, i) for i in page.rejected if i.id not in usable),
+        properties={**page.properties, **{name: whole.properties[name] for name in usable}},
+    )
 
 
 def _interval(query: CatalogQuery) -> tuple[Any, Any] | None:

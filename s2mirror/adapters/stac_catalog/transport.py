@@ -30,7 +30,10 @@ BUSY: Final = (
 _MAX_WAIT_SECONDS: Final = 120.0
 SHOWN_CHARACTERS: Final = 300
 MAX_PAGE_BYTES: Final = 16 * 1024**2
-"""A page of 200 items has 2 MB, or 13 MB from a catalog that ignores the requested fields."""
+"""A page of 200 items has 1.2 MB. A whole item has 75 kB, for a catalog that ignores the requested
+fields: there, ``catalog.page_size`` may be 100."""
+_MAX_ITEMS: Final = 10_000
+"""At most ``page_size`` items, up to 1000, are requested."""
 _DEADLINE_TIMEOUTS: Final = 3
 """The whole response may take three time-outs: 180 s by default, or 90 kB/s for the largest."""
 
@@ -119,7 +122,7 @@ def _is_page(page: dict[str, Any]) -> bool:
         found = page.get("collections")
         if not isinstance(found, list) or not all(_has_text(one, "id") for one in found):
             return False
-    if not isinstance(found, list) or not isinstance(links, list):
+    if not isinstance(found, list) or not isinstance(links, list) or len(found) > _MAX_ITEMS:
         return False
     if not all(_is_link(link) for link in links):
         return False
