@@ -167,7 +167,7 @@ def test_empty_image_is_recognised_and_charged(sandbox: Sandbox, tmp_path: Path,
 def test_only_blank_png_counts_as_empty(mode: str, colour: Any, *, empty: bool) -> None:  # noqa: ANN401 - as Pillow takes it
     out = io.BytesIO()
     Image.new(mode, (7, 5), colour).save(out, "PNG")
-    assert is_empty(out.getvalue(), "png") is empty
+    assert is_empty(out.getvalue(), "png", (7, 5)) is empty
 
 
 def test_single_visible_pixel_is_not_empty() -> None:
@@ -175,7 +175,7 @@ def test_single_visible_pixel_is_not_empty() -> None:
     drawn = Image.new("RGBA", (300, 200))
     drawn.putpixel((299, 199), (0, 0, 0, 255))
     drawn.save(out, "PNG")
-    assert not is_empty(out.getvalue(), "png")
+    assert not is_empty(out.getvalue(), "png", (300, 200))
 
 
 def png(width: int, height: int, *, pixels: bytes, interlaced: bool = False) -> bytes:
@@ -190,20 +190,57 @@ def png(width: int, height: int, *, pixels: bytes, interlaced: bool = False) -> 
     )
 
 
-def test_png_of_gigabytes_of_pixels_is_rejected() -> None:
-    with pytest.raises(ValueError, match="a PNG of 40000100000 B of pixels"):
-        is_empty(png(100_000, 100_000, pixels=bytes(10_000)), "png")
+@pytest.mark.parametrize(
+    ("width", "height"), [(100_000, 100_000), (4, 0), (0, 4), (4, 5), (5, 4), (2**32 - 1, 4)]
+)
+def test_png_of_another_size_is_never_decoded(width: int, height: int) -> None:
+    with pytest.raises(ValueError, match=f"it has {width} by {height} pixels; 4 by 4 were reque"):
+        is_empty(png(width, height, pixels=bytes(10_000)), "png", (4, 4))
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 4), (4, 0)])
+def test_image_without_pixels_is_no_image(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="pixels"):
+        is_empty(png(*size, pixels=bytes(100)), "png", size)
+
+
+@pytest.mark.parametrize("form", ["jpeg", "tiff"])
+def test_raster_of_another_size_is_never_decoded(form: str) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(out, form.upper())
+    with pytest.raises(ValueError, match="it has 40 by 30 pixels; 30 by 40 were requested"):
+        is_empty(out.getvalue(), form, (30, 40))
+
+
+@pytest.mark.parametrize(("form", "other"), [("jpeg", "PNG"), ("tiff", "JPEG"), ("png", "GIF")])
+def test_image_of_another_format_is_refused(form: str, other: str) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(out, other)
+    with pytest.raises(ValueError, match=f"it is no {form}"):
+        is_empty(out.getvalue(), form, (4, 4))
+
+
+def test_tiff_of_one_large_part_is_refused() -> None:
+    pixels = np.zeros((1500, 1500, 4), dtype="uint32")
+    with pytest.raises(ValueError, match="it is stored in parts of 36000000 B"):
+        is_empty(geotiff(pixels, FRAME.bbox, FRAME.crs), "tiff", (1500, 1500))
+
+
+def test_tiff_of_many_bands_is_refused() -> None:
+    pixels = np.zeros((4, 4, 40), dtype="uint8")
+    with pytest.raises(ValueError, match="it has 40 bands of 1 B"):
+        is_empty(geotiff(pixels, FRAME.bbox, FRAME.crs), "tiff", (4, 4))
 
 
 def test_interlaced_png_counts_as_not_empty() -> None:
-    assert not is_empty(png(4, 4, pixels=b"", interlaced=True), "png")
+    assert not is_empty(png(4, 4, pixels=b"", interlaced=True), "png", (4, 4))
 
 
 @pytest.mark.parametrize(("alpha", "empty"), [(0, True), (1, False)])
 def test_tiff_is_empty_by_its_alpha_band(*, alpha: int, empty: bool) -> None:
     pixels = np.full((3, 5, 4), 9, dtype="uint8")
     pixels[:, :, 3] = alpha
-    assert is_empty(geotiff(pixels, FRAME.bbox, FRAME.crs), "tiff") is empty
+    assert is_empty(geotiff(pixels, FRAME.bbox, FRAME.crs), "tiff", (5, 3)) is empty
 
 
 class Leaving(StopFlag):
@@ -226,10 +263,12 @@ def test_waiting_for_busy_service_respects_stop_flag(sandbox: Sandbox, tmp_path:
     [
         Answer(status=200, body=b"<html>log in</html>"),
         Answer(status=200, body=b"\x89PNG\r\n\x1a\n"),
-        Answer(status=200, body=png(9, 9, pixels=bytes(10))),
+        Answer(status=200, body=png(24, 16, pixels=bytes(10))),
+        Answer(status=200, body=png(9, 9, pixels=bytes(9 * 37))),
+        Answer(status=200, body=png(24, 0, pixels=bytes(9 * 37))),
         Answer(status=200, body=b""),
     ],
-    ids=["a login page", "a cut PNG", "too few pixels", "nothing"],
+    ids=["login page", "cut", "too few pixels", "another size", "no height", "nothing"],
 )
 def test_response_without_image_is_never_accepted(
     sandbox: Sandbox, tmp_path: Path, answer: Answer

@@ -125,7 +125,8 @@ class SentinelHub:
 def _image(response: requests.Response, request: RenderRequest) -> RenderedImage:
     units, content = _units(response.headers), response.content
     try:
-        empty = is_empty(content, request.form)
+        size = request.extent.width, request.extent.height
+        empty = is_empty(content, request.form, size)
     except ValueError as error:
         raise PreviewUnavailable(
             f"requesting a preview from {response.url}: the image cannot be used: {error}; will be "
