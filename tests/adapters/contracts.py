@@ -53,7 +53,7 @@ class StoreContract:
         subject.store.probe()
 
     def test_listing_has_exactly_the_objects_below_prefix(self, subject: StoreFixture) -> None:
-        files = {"MTD.xml": b"1", "GRANULE/a/B02.jp2": b"22", "HTML/star bg+é.jpg": b"333"}
+        files = {"MTD.xml": b"1", "GRANULE/a/B02.jp2": b"22", "HTML/star_bg-1.jpg": b"333"}
         subject.put({PREFIX + path: content for path, content in files.items()})
         subject.put({"Sentinel-2/MSI/L2A/2026/05/27/Y.SAFE/MTD.xml": b"other"})
         listing = subject.store.list_product(PREFIX)
