@@ -335,7 +335,7 @@ def test_path_outside_products_own_folder_is_refused(whole: Path, folder: str) -
             )
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(place=st.integers(0, 10**9), bit=st.integers(0, 7))
 def test_flipped_bit_in_file_is_never_believed(whole: Path, place: int, bit: int) -> None:
     with copy_of(whole) as path:

@@ -3,9 +3,9 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from typing import Final
 
-import pytest
 from kit import PATIENCE_SECONDS, Kit
 
 SLOW: Final = frozenset(
@@ -33,21 +33,29 @@ MAY_IMPORT: Final = {
     "export csv": CONFIGURATION | GEOMETRY | LOGS,
     "complete nothing": CONFIGURATION | GEOMETRY | LOGS,
 }
+"""Modules that may be imported after a command, in the order in which one process runs them."""
 SCRIPT: Final = """
 import json, sys
 from contextlib import redirect_stdout
 from s2mirror.cli.main import main
-with redirect_stdout(sys.stderr):
-    main(sys.argv[1:])
-print(json.dumps(sorted(sys.modules)))
+found = []
+for arguments in json.loads(sys.argv[1]):
+    with redirect_stdout(sys.stderr):
+        main(arguments)
+    found.append(sorted(sys.modules))
+print(json.dumps(found))
 """
 
 
-def imported_by(kit: Kit, command: str) -> set[str]:
-    """Return the modules that a command has imported."""
+def arguments_of(kit: Kit, command: str) -> list[str]:
     config = [] if command.startswith("-") or command == "version" else ["-c", str(kit.config)]
+    return [*command.split(), *config]
+
+
+def imported_by(kit: Kit, commands: Iterable[str]) -> list[set[str]]:
+    """Run commands in one process; return the modules that are imported after each."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *command.split(), *config],
+        [sys.executable, "-c", SCRIPT, json.dumps([arguments_of(kit, c) for c in commands])],
         env=kit.environment(),
         capture_output=True,
         text=True,
@@ -55,13 +63,16 @@ def imported_by(kit: Kit, command: str) -> set[str]:
         check=True,
     )
     assert "Traceback" not in done.stderr, done.stderr
-    return set(json.loads(done.stdout))
+    return [set(modules) for modules in json.loads(done.stdout)]
 
 
-@pytest.mark.parametrize("command", MAY_IMPORT)
-def test_command_imports_what_it_uses(kit: Kit, command: str) -> None:
+def test_command_imports_what_it_uses(kit: Kit) -> None:
     kit.mirror().ledger.close()
-    assert imported_by(kit, command) & SLOW <= MAY_IMPORT[command]
+    sizes = [len(allowed) for allowed in MAY_IMPORT.values()]
+    assert sizes == sorted(sizes), "a command would hide the imports of a later one"
+    imported = dict(zip(MAY_IMPORT, imported_by(kit, MAY_IMPORT), strict=True))
+    excess = {command: found & SLOW - MAY_IMPORT[command] for command, found in imported.items()}
+    assert {command: names for command, names in excess.items() if names} == {}
 
 
 def test_completion_imports_no_command(kit: Kit) -> None:

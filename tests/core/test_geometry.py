@@ -137,7 +137,7 @@ COORDINATES = st.tuples(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(st.lists(st.lists(COORDINATES, min_size=3, max_size=8), min_size=1, max_size=3))
 def test_whatever_footprint_is_accepted_is_usable(rings: list[list[tuple[float, float]]]) -> None:
     polygons = [[[*ring, ring[0]]] for ring in rings]

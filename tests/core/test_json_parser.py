@@ -18,7 +18,7 @@ SENSIBLE = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(SENSIBLE)
 def test_sensible_document_is_read_as_it_is(value: Any) -> None:  # noqa: ANN401 - any JSON
     text = json.dumps(value)

@@ -111,7 +111,7 @@ def test_a_manifest_cut_at_any_byte_is_refused(end: int) -> None:
         parse_manifest(WHOLE[:end])
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(st.data())
 def test_damaged_manifest_is_read_or_refused(
     data: st.DataObject,

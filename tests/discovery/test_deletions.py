@@ -80,15 +80,15 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
-def test_empty_or_foreign_feed_removes_nothing(kit: Kit, body: bytes) -> None:
+def test_empty_or_foreign_feed_removes_nothing(kit: Kit) -> None:
     kit.sections["deleted"] = 'policy = "trash"'
     product = tiny(27)
     holding(kit, product)
-    kit.sandbox.odata_proxy.inject(Fault(answer=Answer(status=200, body=body), times=None))
-    result = kit.cycle(kit.later(days=2))
-    assert len(result.poll_errors) == (body != FOREIGN["an empty list"])
-    kit.sandbox.odata_proxy.reset()
+    for days, (name, body) in enumerate(FOREIGN.items(), start=2):
+        kit.sandbox.odata_proxy.inject(Fault(answer=Answer(status=200, body=body), times=None))
+        result = kit.cycle(kit.later(days=days))
+        assert len(result.poll_errors) == (name != "an empty list"), name
+        kit.sandbox.odata_proxy.reset()
     kit.assert_current(product)
 
 

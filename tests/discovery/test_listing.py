@@ -138,7 +138,9 @@ def test_too_many_items_of_one_time_raise(
         watch.poll()
 
 
-@pytest.mark.parametrize("pages", [1, 4, 9])
+@pytest.mark.parametrize(
+    "pages", [pytest.param(1, marks=pytest.mark.long), 4, pytest.param(9, marks=pytest.mark.long)]
+)
 def test_crash_among_equal_publication_times_loses_nothing(
     watch: Watch, sandbox: Sandbox, pages: int
 ) -> None:

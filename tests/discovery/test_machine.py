@@ -216,7 +216,7 @@ def run(examples: int, steps: int) -> None:
 
 
 def test_no_sequence_of_events_misses_a_product() -> None:
-    run(examples=30, steps=20)
+    run(examples=10, steps=20)
 
 
 @pytest.mark.long

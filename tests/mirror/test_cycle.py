@@ -13,7 +13,7 @@ def test_sync_archives_every_product_in_scope(kit: Kit) -> None:
 
 
 def test_second_sync_sends_the_store_no_request(kit: Kit) -> None:
-    kit.sandbox.publish([small(27), small(25)])
+    kit.sandbox.publish([tiny(27), tiny(25)])
     kit.cycle()
     kit.sandbox.s3_proxy.reset()
     assert kit.cycle().received_bytes == 0
@@ -21,14 +21,14 @@ def test_second_sync_sends_the_store_no_request(kit: Kit) -> None:
 
 
 def test_only_new_products_are_downloaded(kit: Kit) -> None:
-    first = small(22, baseline="05.11")
+    first = tiny(22, baseline="05.11")
     kit.sandbox.publish(first)
     kit.cycle()
     just_now = SENSED_AT.replace(day=28)
     new_products = [
-        small(27),
-        small(22, baseline="05.12", processed_at=just_now),
-        small(baseline="05.00", sensed_at=SENSED_AT.replace(year=2020), processed_at=just_now),
+        tiny(27),
+        tiny(22, baseline="05.12", processed_at=just_now),
+        tiny(baseline="05.00", sensed_at=SENSED_AT.replace(year=2020), processed_at=just_now),
     ]
     kit.sandbox.publish(new_products)
     result = kit.cycle()

@@ -58,8 +58,11 @@ def test_linked_parent_folder_is_refused(kit: Kit) -> None:
 @pytest.mark.parametrize(
     "place",
     [
-        *(".s2mirror/staging", ".s2mirror/quarantine", ".s2mirror/trash"),
-        *("catalog", "previews", "Sentinel-2/MSI/L2A/2026"),
+        *(".s2mirror/trash", "Sentinel-2/MSI/L2A/2026"),
+        pytest.param(".s2mirror/staging", marks=pytest.mark.long),
+        pytest.param(".s2mirror/quarantine", marks=pytest.mark.long),
+        pytest.param("catalog", marks=pytest.mark.long),
+        pytest.param("previews", marks=pytest.mark.long),
     ],
 )
 def test_linked_folder_is_named_and_never_followed(

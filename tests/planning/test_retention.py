@@ -190,7 +190,7 @@ HELD = st.lists(
 )
 
 
-@settings(max_examples=120)
+@settings(max_examples=50)
 @given(HELD, AREAS, st.booleans())
 def test_no_product_kept_by_an_area_is_pruned(
     entries: list[LedgerEntry],

@@ -127,7 +127,7 @@ PRODUCTS = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=80)
 @given(PRODUCTS, AREAS)
 def test_area_wants_product_if_all_filters_pass(found: Product, wanted: WatchArea) -> None:
     covered = _percent_of_boxes(wanted, found)

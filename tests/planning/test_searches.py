@@ -151,6 +151,7 @@ def test_large_geometry_is_simplified_and_still_covers() -> None:
     assert geometry.area < coast.area * 1.3
 
 
+@pytest.mark.long
 def test_many_islands_are_simplified_and_still_covered() -> None:
     islands = MultiPolygon(
         [
@@ -180,6 +181,7 @@ def test_500_areas_side_by_side_share_one_search() -> None:
     assert len(found.areas) == 500
 
 
+@pytest.mark.long
 def test_scattered_areas_share_few_small_searches() -> None:
     areas = fields(3)
     found = plan_searches(areas)
