@@ -42,6 +42,9 @@ _MAX_CORNERS: Final = 10_000
 _MAX_CROSSED_CORNERS: Final = 30
 """Of a footprint that crosses itself: a star of 100 corners took 24 s to repair. CDSE's footprints
 have 5 to 30 corners."""
+# GEOS divides by zero with edges of almost no length, and numpy warns of coordinates that are no
+# number. Both functions check their outcome.
+_CHECKED_LATER: Final = np.errstate(divide="ignore", invalid="ignore", over="ignore")
 _MAX_MARGIN: Final = 0.01
 """Degrees. A geometry that even this margin does not make sendable is sent as its bounding box."""
 
@@ -124,6 +127,7 @@ def polygons_only(geometry: BaseGeometry) -> BaseGeometry:
     return Polygon()
 
 
+@_CHECKED_LATER
 def footprint(geojson: object) -> BaseGeometry:
     """Return a catalog item's geometry as a valid footprint.
 
@@ -200,8 +204,7 @@ def unpack(wkb: bytes) -> BaseGeometry:
     return from_wkb(wkb)
 
 
-# GEOS divides by zero on its way with edges of almost no length; here the outcome is checked.
-@np.errstate(divide="ignore", invalid="ignore", over="ignore")
+@_CHECKED_LATER
 def to_geojson(geometry: BaseGeometry, *, covered: BaseGeometry | None = None) -> str:
     """Return *geometry* as the GeoJSON text that a service is sent: seven decimals, about 1 cm.
 
