@@ -104,6 +104,7 @@ HOMES: Final[dict[str, frozenset[str]]] = {
     ),
     "requests_oauthlib": frozenset({"adapters.tokens"}),
     "oauthlib": frozenset({"adapters.tokens"}),
+    "boto3": frozenset({"adapters.objectstore"}),
     "botocore": frozenset({"adapters.objectstore"}),
     "urllib3": frozenset(
         {"adapters.stac_catalog", "adapters.objectstore", "bounded_http", "bounded_stream"}

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from s2mirror.adapters.objectstore.body import MinRate, read_body
-from s2mirror.adapters.objectstore.botocore_client import StoreOptions, new_client
+from s2mirror.adapters.objectstore.boto3_client import StoreOptions, new_client
 from s2mirror.adapters.objectstore.error_map import ErrorMap, retry_after_seconds
 from s2mirror.adapters.objectstore.http_session import DEADLINE_TIMEOUTS
 from s2mirror.bounded_http import response_date

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final, TypeVar
 
-from s2mirror.adapters.objectstore.botocore_client import StoreOptions
+from s2mirror.adapters.objectstore.boto3_client import StoreOptions
 from s2mirror.adapters.objectstore.client import S3Store
 from s2mirror.errors import KeyRefused, MirrorError, StoreBusy, StoreUnavailable, StoreUnreachable
 from s2mirror.model import Listing, RemoteFile

@@ -1,4 +1,4 @@
-"""Creates botocore's S3 client, which only the mirror's own options configure.
+"""Creates boto3's S3 client, which only the mirror's own options configure.
 
 botocore reads about fifty environment variables and the files in ``~/.aws``. They are for other
 programs: their profile, region or endpoint must neither change a request nor stop the mirror.
@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import boto3
 from botocore.config import Config
 from botocore.configprovider import ConfigValueStore, ConstantProvider
 from botocore.loaders import Loader
@@ -57,9 +58,9 @@ class StoreOptions:
         return f"StoreOptions(endpoint={self.endpoint!r}, bucket={self.bucket!r})"
 
 
-def new_client(options: StoreOptions) -> Any:  # noqa: ANN401 - botocore makes the class at runtime
+def new_client(options: StoreOptions) -> Any:  # noqa: ANN401 - boto3 makes the class at runtime
     """Return an S3 client that retries nothing and follows no redirect."""
-    client = _new_session().create_client(
+    client = boto3.session.Session(botocore_session=_new_session()).client(
         "s3",
         endpoint_url=options.endpoint,
         region_name=options.region,
@@ -82,7 +83,7 @@ def _new_http_session(options: StoreOptions) -> StoreSession:
 
 
 def _new_session() -> Session:
-    """Return a session in which every setting has botocore's default."""
+    """Return a session of botocore, for boto3, in which every setting has botocore's default."""
     defaults = {name: default for name, (_, _, default, _) in Session.SESSION_VARIABLES.items()}
     # The shared files: without a name, botocore reads none.
     defaults |= {"config_file": None, "credentials_file": None}
