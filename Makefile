@@ -28,7 +28,7 @@ help: ## Show this list
 demo: $(VENV)/.ready-demo ## Run a mirror for demonstration: no network, no account, under a minute
 	@$(BIN)/s2mirror demo $(ARGS)
 
-test: $(VENV)/.ready-dev ## Run the quick tests (7 minutes on two cores)
+test: $(VENV)/.ready-dev ## Run the quick tests (3 minutes on two cores)
 	@$(BIN)/python -m pytest -n $(WORKERS) -m "not long and not servers" $(ARGS)
 
 test-slow: $(VENV)/.ready-dev ## Run only the long tests and the tests against real servers (root, Debian)

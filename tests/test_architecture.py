@@ -1,6 +1,7 @@
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -147,9 +148,15 @@ def unit_of(module: str) -> str:
     return ".".join(parts[:2]) if parts[0] == "adapters" else parts[0]
 
 
+@cache
+def nodes_of(source: Path) -> tuple[ast.AST, ...]:
+    """Return every node of a file's syntax tree."""
+    return tuple(ast.walk(ast.parse(source.read_text(encoding="utf-8"))))
+
+
 def imports_of(source: Path) -> Iterator[str]:
     """Yield the full name of every module that a file imports, at any depth."""
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+    for node in nodes_of(source):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -173,7 +180,7 @@ def libraries_imported_by(source: Path) -> set[str]:
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     for source in SOURCES:
-        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        for node in nodes_of(source):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield f"{module_of(source)}.{node.name}", node
 

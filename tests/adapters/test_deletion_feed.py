@@ -104,6 +104,7 @@ JSON = st.recursive(
 ENTRIES = st.builds(lambda name, odd: GOOD | {name: odd}, st.sampled_from(list(GOOD)), JSON) | JSON
 
 
+@pytest.mark.long
 @settings(max_examples=60)
 @given(
     st.builds(document, ENTRIES, ENTRIES)

@@ -240,6 +240,7 @@ def test_concurrent_failures_switch_endpoint_once(sandbox: Sandbox, failovers: F
     assert [target for target, _ in failovers.changes] == [StoreTarget(sandbox.s3_second_endpoint)]
 
 
+@pytest.mark.long
 def test_threads_return_to_preferred_endpoint_once(sandbox: Sandbox, failovers: Failovers) -> None:
     store = failover_store(
         sandbox,

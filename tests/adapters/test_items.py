@@ -256,6 +256,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     return open_ledger(folder / "ledger.db")
 
 
+@pytest.mark.long
 def test_no_odd_value_anywhere_stops_a_poll(ledger: Ledger) -> None:
     items = [changed_at(path, value) for path in PLACES for value in NASTY]
     page = parse_page({"features": items}, collection=L2A, bucket="eodata")

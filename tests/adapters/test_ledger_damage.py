@@ -290,6 +290,7 @@ def test_row_beyond_mending_is_forgotten(whole: Path) -> None:
         assert ledger.products.get(HELD).state is State.DISCOVERED
 
 
+@pytest.mark.long
 def test_damaged_pruned_product_stays_pruned(whole: Path) -> None:
     with copy_of(whole) as path, opened(path) as ledger:
         step(ledger, HELD, Event.PRUNE)
@@ -335,6 +336,7 @@ def test_path_outside_products_own_folder_is_refused(whole: Path, folder: str) -
             )
 
 
+@pytest.mark.long
 @settings(max_examples=50)
 @given(place=st.integers(0, 10**9), bit=st.integers(0, 7))
 def test_flipped_bit_in_file_is_never_believed(whole: Path, place: int, bit: int) -> None:

@@ -52,6 +52,7 @@ def refusal(path: Path, *, create: bool = True) -> str:
     return str(caught.value)
 
 
+@pytest.mark.long
 def test_programs_creating_one_ledger_all_find_it_whole(tmp_path: Path) -> None:
     started = [
         subprocess.Popen(
@@ -373,6 +374,7 @@ def test_damaged_ledger_is_refused_with_advice(
     )
 
 
+@pytest.mark.long
 @settings(max_examples=40)
 @given(st.data())
 def test_opening_damaged_ledger_works_or_is_refused(

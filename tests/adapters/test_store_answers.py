@@ -178,6 +178,7 @@ def test_document_of_no_store_is_an_error(name: str) -> None:
     assert len(str(error)) < 600
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", DOCUMENTS)
 @pytest.mark.parametrize("status", [400, 403, 503])
 def test_error_with_an_odd_document_keeps_its_status(name: str, status: int) -> None:
@@ -267,6 +268,7 @@ _TREES = st.recursive(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=100)
 @given(st.sampled_from([200, 301, 400, 403, 503]), _NAMES, _TREES)
 @example(400, "Error", "<Code><Code>x</Code></Code>")

@@ -77,6 +77,7 @@ def assert_works(sandbox: Sandbox) -> None:
     assert b"".join(map(bytes, store.read(file))) == b"content"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", VARIABLES)
 def test_variable_of_others_changes_no_request(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, name: str

@@ -119,6 +119,7 @@ def plant(place: Path, target: Path) -> None:
         place.symlink_to(target)
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(
     places=st.lists(st.sampled_from(PLACES), min_size=1, max_size=3, unique=True),
@@ -236,6 +237,7 @@ while swap(here, names[0], here, names[1], exchange) == 0: pass
 """
 
 
+@pytest.mark.long
 def test_link_appearing_during_operations_leads_nowhere(tmp_path: Path) -> None:
     outside, tree = tmp_path / "outside", Tree(tmp_path / "root")
     place, link = (tmp_path / "root" / name for name in ("place", "link"))

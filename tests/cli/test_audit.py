@@ -64,6 +64,7 @@ def test_audit_names_missing_file(cli: Cli, kit: Kit, product: SandboxProduct) -
     assert_names(cli("audit"), product, path)
 
 
+@pytest.mark.long
 def test_repair_and_sync_fetch_only_the_bad_file(
     cli: Cli, kit: Kit, product: SandboxProduct
 ) -> None:
@@ -105,6 +106,7 @@ def test_repair_keeps_product_with_lost_files(cli: Cli, kit: Kit, product: Sandb
     assert band(kit).is_file()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("status", [403, pytest.param(503, marks=pytest.mark.long)])
 def test_repair_keeps_products_while_store_is_away(
     cli: Cli, kit: Kit, product: SandboxProduct, status: int

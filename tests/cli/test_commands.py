@@ -3,6 +3,7 @@ import re
 import sqlite3
 from pathlib import Path
 
+import pytest
 from cli_kit import Cli
 from kit import Kit, tiny
 
@@ -24,6 +25,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
+@pytest.mark.long
 def test_first_steps_lead_from_init_to_archive(cli: Cli, kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"'
     older, newer, late = tiny(25), tiny(27), tiny(29)
@@ -140,6 +142,7 @@ def test_dry_run_changes_and_downloads_nothing(cli: Cli, kit: Kit) -> None:
     assert kit.sandbox.s3_proxy.traffic.count() == 0
 
 
+@pytest.mark.long
 def test_sync_of_one_area_downloads_no_other(cli: Cli, kit: Kit) -> None:
     kit.areas = ZURICH_AND_VALLEY
     here, there = tiny(tile="32TMT"), tiny(tile="32TNS")
@@ -180,6 +183,7 @@ def test_refused_requeue_names_the_possible_events(cli: Cli, kit: Kit) -> None:
     assert f"{product.id}: cannot requeue a product that is archived" in outcome.err
 
 
+@pytest.mark.long
 def test_json_output_is_one_document(cli: Cli, kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     for words in ("plan", "sync", "status", "list", "audit", "prune", "health", "check", "version"):

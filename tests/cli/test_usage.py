@@ -184,6 +184,7 @@ def test_completion_offers_areas_and_products(
     assert done.stdout.split() == [offered]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -98,6 +98,7 @@ def test_a_document_without_data_objects_is_no_manifest() -> None:
     assert str(caught.value) == "manifest.safe lists no data objects; it is not a SAFE manifest"
 
 
+@pytest.mark.long
 def test_deep_nesting_does_not_harm_the_parser() -> None:
     with pytest.raises(IntegrityError):
         parse_manifest(b"<a>" * 100_000 + b"</a>" * 100_000)

@@ -69,6 +69,7 @@ def in_degrees(x: float, y: float) -> tuple[float, float]:
     return float(longitude), float(latitude)
 
 
+@pytest.mark.long
 @given(parcel_blocks())
 @settings(max_examples=60)
 def test_parcel_blocks_stay_valid_and_covered(parcels: list[Polygon]) -> None:

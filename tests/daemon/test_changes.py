@@ -19,6 +19,7 @@ def reload(daemon: Running) -> None:
     daemon.send(signal.SIGHUP)
 
 
+@pytest.mark.long
 def test_sighup_applies_a_new_area(daemon: Running, kit: Kit) -> None:
     here, there = tiny(tile="32TMT"), tiny(tile="32TNS")
     kit.sandbox.publish([here, there])
@@ -122,6 +123,7 @@ def test_sighup_reads_a_new_secret_key(daemon: Running, kit: Kit) -> None:
     kit.assert_current(product)
 
 
+@pytest.mark.long
 def test_daemon_without_keys_polls_and_reports_them_missing(daemon: Running, kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     daemon.without = ("S2MIRROR_S3_SECRET_KEY",)

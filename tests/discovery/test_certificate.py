@@ -38,6 +38,7 @@ def three(kit: Kit) -> list[SandboxProduct]:
     return products
 
 
+@pytest.mark.long
 def test_each_month_counts_published_and_held(kit: Kit) -> None:
     three(kit)
     found = certificate(kit)
@@ -45,6 +46,7 @@ def test_each_month_counts_published_and_held(kit: Kit) -> None:
     assert (found.area, found.complete, found.missing) == ("zurich", True, {})
 
 
+@pytest.mark.long
 def test_product_unknown_to_the_ledger_is_named(kit: Kit) -> None:
     three(kit)
     new = tiny(25)
@@ -55,6 +57,7 @@ def test_product_unknown_to_the_ledger_is_named(kit: Kit) -> None:
     assert not found.complete
 
 
+@pytest.mark.long
 def test_product_removed_on_purpose_is_not_missing(kit: Kit) -> None:
     first = three(kit)[0]
     mirror, entry = kit.mirror(), kit.entry(first)
@@ -65,6 +68,7 @@ def test_product_removed_on_purpose_is_not_missing(kit: Kit) -> None:
     assert found.complete
 
 
+@pytest.mark.long
 def test_held_product_without_folder_is_named(kit: Kit) -> None:
     first = three(kit)[0]
     rmtree(kit.archive / first.prefix)
@@ -73,6 +77,7 @@ def test_held_product_without_folder_is_named(kit: Kit) -> None:
     assert not found.complete
 
 
+@pytest.mark.long
 def test_product_being_pruned_is_not_missing(kit: Kit) -> None:
     first = three(kit)[0]
     mirror, entry = kit.mirror(), kit.entry(first)
@@ -95,6 +100,7 @@ class Moving(Archive):
         return super().holds(path)
 
 
+@pytest.mark.long
 def test_product_pruned_during_listing_is_not_missing(kit: Kit) -> None:
     three(kit)
     kit.sections["prune"] = 'after = "0 s"\nrequire_processed = false\nmax_percent = 100'
@@ -106,6 +112,7 @@ def test_product_pruned_during_listing_is_not_missing(kit: Kit) -> None:
     assert found.complete
 
 
+@pytest.mark.long
 def test_product_being_replaced_is_waiting(kit: Kit) -> None:
     first = three(kit)[0]
     products, now = kit.mirror().ledger.products, kit.mirror().now()
@@ -132,6 +139,7 @@ def test_waiting_and_troubled_products_have_reasons(kit: Kit) -> None:
     assert (month.published, month.held, month.complete) == (2, 0, False)
 
 
+@pytest.mark.long
 def test_unreadable_item_makes_every_certificate_incomplete(kit: Kit) -> None:
     three(kit)
     odd = tiny(25)
@@ -144,6 +152,7 @@ def test_unreadable_item_makes_every_certificate_incomplete(kit: Kit) -> None:
     assert not found.complete
 
 
+@pytest.mark.long
 def test_empty_catalog_certifies_nothing(kit: Kit) -> None:
     products = [tiny(day) for day in range(20, 26)]
     kit.sandbox.publish(products)
@@ -154,6 +163,7 @@ def test_empty_catalog_certifies_nothing(kit: Kit) -> None:
         certificate(kit)
 
 
+@pytest.mark.long
 def test_interrupted_listing_certifies_nothing(kit: Kit) -> None:
     three(kit)
     kit.sandbox.stac_proxy.inject(Fault(path="/search", skip=1, cut_after_bytes=50, times=None))

@@ -44,6 +44,7 @@ def test_deleted_product_is_removed_by_policy(kit: Kit, policy: str) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_missing_from_the_catalog_is_no_deletion(kit: Kit) -> None:
     kit.sections["deleted"] = 'policy = "trash"'
     product = tiny(27)
@@ -54,6 +55,7 @@ def test_missing_from_the_catalog_is_no_deletion(kit: Kit) -> None:
     kit.assert_current(product)
 
 
+@pytest.mark.long
 def test_brake_stops_mass_deletions(kit: Kit) -> None:
     kit.sections |= {"deleted": 'policy = "trash"', "prune": "max_products = 2"}
     products = [tiny(day) for day in (20, 22, 25, 27)]
@@ -80,6 +82,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.long
 def test_empty_or_foreign_feed_removes_nothing(kit: Kit) -> None:
     kit.sections["deleted"] = 'policy = "trash"'
     product = tiny(27)
@@ -92,6 +95,7 @@ def test_empty_or_foreign_feed_removes_nothing(kit: Kit) -> None:
     kit.assert_current(product)
 
 
+@pytest.mark.long
 def test_deletions_of_unknown_products_change_nothing(kit: Kit) -> None:
     kit.sections["deleted"] = 'policy = "trash"'
     product = tiny(27)
@@ -133,6 +137,7 @@ def test_product_deleted_during_download_is_withdrawn_next(kit: Kit) -> None:
     assert kit.mirror().archive.staged_ids() == frozenset()
 
 
+@pytest.mark.long
 def test_product_published_after_its_deletion_is_kept(kit: Kit) -> None:
     kit.sections["deleted"] = 'policy = "trash"'
     held, unknown = tiny(25), tiny(27)
@@ -149,6 +154,7 @@ def test_product_published_after_its_deletion_is_kept(kit: Kit) -> None:
     kit.assert_current(held, unknown)
 
 
+@pytest.mark.long
 def test_deleted_newer_version_replaces_nothing(kit: Kit) -> None:
     kit.sections |= {
         "deleted": 'policy = "trash"',
@@ -164,6 +170,7 @@ def test_deleted_newer_version_replaces_nothing(kit: Kit) -> None:
     assert (kit.archive / old.prefix).is_dir()
 
 
+@pytest.mark.long
 def test_deletion_dated_in_future_hides_no_other(kit: Kit) -> None:
     kit.sections["deleted"] = 'policy = "trash"'
     strange, usual = tiny(25), tiny(27)
@@ -192,6 +199,7 @@ def test_feed_with_many_ties_is_read_completely(kit: Kit) -> None:
     assert kit.sandbox.odata_proxy.traffic.count("DeletedProducts") < 8
 
 
+@pytest.mark.long
 def test_deletion_of_a_duplicate_removes_nothing(kit: Kit) -> None:
     kit.sections["deleted"] = 'policy = "trash"'
     product = tiny(27)
@@ -204,6 +212,7 @@ def test_deletion_of_a_duplicate_removes_nothing(kit: Kit) -> None:
     assert kit.states() == {product.id: "withdrawn"}, "the other one is gone too"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("policy", ["tombstone", "trash"])
 def test_product_listed_again_is_downloaded_again(kit: Kit, policy: str) -> None:
     kit.sections["deleted"] = f'policy = "{policy}"'
@@ -222,6 +231,7 @@ def test_product_listed_again_is_downloaded_again(kit: Kit, policy: str) -> None
     assert not folder.with_name(folder.name + ".deleted").exists()
 
 
+@pytest.mark.long
 def test_unreachable_catalog_withdraws_nothing(kit: Kit) -> None:
     kit.sections["deleted"] = 'policy = "trash"'
     product = tiny(27)

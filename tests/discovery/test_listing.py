@@ -118,6 +118,7 @@ class Endless(FakeCatalog):
         return itertools.cycle([next(super().search(query))])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stamps", [1, 100], ids=["one stamp", "many stamps"])
 def test_endless_listing_ends_and_moves_no_watermark(tmp_path: Path, stamps: int) -> None:
     catalog = Endless(page_items=100)
@@ -158,6 +159,7 @@ def test_crash_among_equal_publication_times_loses_nothing(
     assert watch.watermark == NOW - HOUR
 
 
+@pytest.mark.long
 def test_crash_among_equal_sensing_times_loses_nothing(
     tmp_path: Path,
 ) -> None:
@@ -288,6 +290,7 @@ def test_foreign_response_with_200_changes_nothing(
     assert len(watch.known) == 2
 
 
+@pytest.mark.long
 def test_empty_catalog_is_implausible_after_5000_items(tmp_path: Path, sandbox: Sandbox) -> None:
     full = FakeCatalog(page_items=1000)
     full.add(*(product(NOW - n * HOUR, min(NOW - n * HOUR + 4 * HOUR, NOW)) for n in range(5000)))
@@ -304,6 +307,7 @@ def test_empty_catalog_is_implausible_after_5000_items(tmp_path: Path, sandbox: 
     assert "implausible" in str(watch.ledger.cursors.all()[0].error)
 
 
+@pytest.mark.long
 def test_sweep_listing_almost_nothing_is_not_complete(
     tmp_path: Path,
 ) -> None:

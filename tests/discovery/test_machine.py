@@ -215,6 +215,7 @@ def run(examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.long
 def test_no_sequence_of_events_misses_a_product() -> None:
     run(examples=10, steps=20)
 

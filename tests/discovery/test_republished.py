@@ -41,6 +41,7 @@ def trashed(kit: Kit) -> int:
     return len(kit.mirror().archive.trash())
 
 
+@pytest.mark.long
 def test_republished_product_is_downloaded_verified_and_swapped(kit: Kit) -> None:
     old, new = versions()
     kit.sandbox.publish(old)
@@ -60,6 +61,7 @@ def test_republished_product_is_downloaded_verified_and_swapped(kit: Kit) -> Non
     kit.assert_current(new)
 
 
+@pytest.mark.long
 def test_unverifiable_revision_leaves_the_old_one_held(kit: Kit) -> None:
     kit.sections["download"] = "max_attempts = 1"
     old, new = versions()
@@ -77,6 +79,7 @@ def test_unverifiable_revision_leaves_the_old_one_held(kit: Kit) -> None:
     kit.assert_current(new)
 
 
+@pytest.mark.long
 def test_newer_updated_alone_does_nothing(kit: Kit) -> None:
     product = tiny(27)
     kit.sandbox.publish(product)
@@ -89,6 +92,7 @@ def test_newer_updated_alone_does_nothing(kit: Kit) -> None:
     kit.assert_current(product)
 
 
+@pytest.mark.long
 def test_republished_quarantined_product_is_tried_again(kit: Kit) -> None:
     kit.sections["download"] = "max_attempts = 1"
     bad, new = versions()
@@ -103,6 +107,7 @@ def test_republished_quarantined_product_is_tried_again(kit: Kit) -> None:
     kit.assert_current(new)
 
 
+@pytest.mark.long
 def test_waiting_product_adopts_its_revision(kit: Kit) -> None:
     old, new = versions()
     kit.sandbox.publish(old)
@@ -150,6 +155,7 @@ SWAP: dict[str, Callable[[Mirror, LedgerEntry], None]] = {
 """The steps of a publication, in order, before its record in the ledger."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "done",
     [1, *(pytest.param(n, marks=pytest.mark.long) for n in range(len(SWAP) + 1) if n != 1)],

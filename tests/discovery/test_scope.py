@@ -101,6 +101,7 @@ def test_area_at_the_pole_finds_its_products(watch: Watch, sandbox: Sandbox) -> 
     assert found_by(watch, box(-180, 80, 180, 90)) == {"33XWL", "01XDK"}
 
 
+@pytest.mark.long
 def test_large_area_is_simplified_but_matched_exactly(watch: Watch, sandbox: Sandbox) -> None:
     sandbox.publish(on(tile) for tile in ("32TMT", "32TLT", "32TNT", "33UUP"))
     geometry = coast(10_000)
@@ -137,6 +138,7 @@ def test_overlapping_areas_both_claim_a_product(watch: Watch, sandbox: Sandbox) 
     assert parts["type"] == "Polygon", "overlapping parts are an error at CDSE"
 
 
+@pytest.mark.long
 def test_500_areas_cost_as_many_requests_as_one(watch: Watch, sandbox: Sandbox) -> None:
     watch.catalog = catalog_of(sandbox, page_items=20)
     put(sandbox, [thin(NOW - n * HOUR) for n in range(5, 35)])
@@ -169,6 +171,7 @@ def listed_from_scratch(kit: Kit) -> int:
     return sum("published" not in json.dumps(body.get("filter")) for body in l2a)
 
 
+@pytest.mark.long
 def test_new_area_is_listed_alone_then_shared(kit: Kit) -> None:
     near, far = tiny(25), tiny(20, tile="32TMR")
     kit.sandbox.publish([near, far])
@@ -196,6 +199,7 @@ def test_removed_area_repeats_no_listing(kit: Kit) -> None:
     assert listed_from_scratch(kit) == 0
 
 
+@pytest.mark.long
 def test_changed_area_is_listed_again_alone(kit: Kit) -> None:
     kit.areas = ZURICH + TICINO
     near, far = tiny(25, cloud_cover_percent=80), tiny(20, tile="32TMR", cloud_cover_percent=80)
@@ -212,6 +216,7 @@ def test_changed_area_is_listed_again_alone(kit: Kit) -> None:
     assert {kit.entry(near).areas, kit.entry(far).areas} == {("zurich",), ("ticino",)}
 
 
+@pytest.mark.long
 def test_area_changed_back_is_listed_again(kit: Kit) -> None:
     kit.areas = TICINO + ZURICH
     cloudy = tiny(10, cloud_cover_percent=80)
@@ -229,6 +234,7 @@ def test_area_changed_back_is_listed_again(kit: Kit) -> None:
 NARROW = ZURICH + "max_cloud_cover_percent = 10\n"
 
 
+@pytest.mark.long
 def test_changed_filter_keeps_held_products_as_unclaimed(kit: Kit) -> None:
     cloudy, clear = tiny(20, cloud_cover_percent=80), tiny(27, cloud_cover_percent=5)
     kit.sandbox.publish([cloudy, clear])
@@ -247,6 +253,7 @@ def test_changed_filter_keeps_held_products_as_unclaimed(kit: Kit) -> None:
     assert kit.entry(cloudy).areas == ("zurich",)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("state", ["discovered", "queued"])
 def test_unwanted_waiting_product_is_not_downloaded(kit: Kit, state: str) -> None:
     cloudy, clear = tiny(20, cloud_cover_percent=80), tiny(27, cloud_cover_percent=5)
@@ -267,6 +274,7 @@ def test_unwanted_waiting_product_is_not_downloaded(kit: Kit, state: str) -> Non
     kit.assert_current(cloudy, clear)
 
 
+@pytest.mark.long
 def test_requested_product_is_downloaded_without_an_area(kit: Kit) -> None:
     kit.sections["prune"] = 'require_processed = false\nafter = "1 day"\nmax_percent = 100'
     cloudy = tiny(20, cloud_cover_percent=80)

@@ -73,6 +73,7 @@ def test_product_behind_overlap_is_found_by_sweep(
     assert listed.sweep(SweepKind(kind)).found_late == 1
 
 
+@pytest.mark.long
 def test_status_shows_products_found_late(kit: Kit) -> None:
     kit.sandbox.publish(tiny(27))
     kit.cycle()

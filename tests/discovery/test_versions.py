@@ -45,6 +45,7 @@ def held(kit: Kit) -> set[str]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("policy", POLICIES)
 def test_halves_are_both_kept_under_every_policy(kit: Kit, policy: str) -> None:
     kit.sections["supersede"] = f'policy = "{policy}"\ngrace = "0 s"'
@@ -61,6 +62,7 @@ def test_halves_are_both_kept_under_every_policy(kit: Kit, policy: str) -> None:
     kit.assert_current(north, south)
 
 
+@pytest.mark.long
 def test_policy_all_keeps_every_version(kit: Kit) -> None:
     kit.sections["supersede"] = 'policy = "all"'
     versions = [version(baseline) for baseline in ("05.09", "05.10", "05.12")]
@@ -70,6 +72,7 @@ def test_policy_all_keeps_every_version(kit: Kit) -> None:
     kit.assert_current(*versions)
 
 
+@pytest.mark.long
 def test_policy_newest_removes_the_older_at_once(kit: Kit) -> None:
     kit.sections["supersede"] = 'policy = "newest"'
     kit.sections["download"] = "max_attempts = 1"
@@ -90,6 +93,7 @@ def test_policy_newest_removes_the_older_at_once(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_grace_starts_when_the_newer_is_held(kit: Kit) -> None:
     kit.sections["supersede"] = 'policy = "replace-after-grace"\ngrace = "10 days"'
     old, new = version("05.11"), version("05.12")
@@ -104,6 +108,7 @@ def test_grace_starts_when_the_newer_is_held(kit: Kit) -> None:
     assert (kit.archive / ".s2mirror/trash").is_dir()
 
 
+@pytest.mark.long
 def test_brake_stops_mass_replacement_until_confirmed(kit: Kit) -> None:
     kit.sections |= {
         "supersede": 'policy = "newest"',
@@ -157,6 +162,7 @@ def test_cloudferro_product_ranks_below_esa_product(kit: Kit) -> None:
     assert kit.states() == {esa.id: "archived", own.id: "superseded"}
 
 
+@pytest.mark.long
 def test_newer_version_without_folder_replaces_nothing(kit: Kit) -> None:
     kit.sections["supersede"] = 'policy = "replace-after-grace"\ngrace = "10 days"'
     old, new = version("05.11"), version("05.12")
@@ -272,6 +278,7 @@ def test_failed_newer_version_defers_no_older() -> None:
     assert replaced(old, new) == {}
 
 
+@pytest.mark.long
 def test_products_in_back_off_block_no_queue(kit: Kit) -> None:
     mirror, fresh = kit.mirror(), product(NOW)
     bad = [product(NOW - n * HOUR, number=n) for n in range(1, 601)]

@@ -68,6 +68,7 @@ def test_the_example_of_the_documentation_runs(kit: Kit, monkeypatch: pytest.Mon
     assert list(kit.states().values()) == ["processed"]
 
 
+@pytest.mark.long
 def test_items_come_oldest_sensing_first(library: Kit) -> None:
     assert ids(library) == [DAY_20.id, VIENNA.id, DAY_22.id, L1C.id]
 
@@ -121,6 +122,7 @@ def test_invalid_filter_is_refused_before_first_item(
         mirror.items(**filters)
 
 
+@pytest.mark.long
 def test_marking_twice_makes_a_product_prunable(filled: Kit) -> None:
     with Mirror(filled.config) as mirror:
         mirror.mark_processed(DAY_20.id, f"{DAY_22.id}.SAFE", *mirror.items(tile="33UWP"))
@@ -130,11 +132,13 @@ def test_marking_twice_makes_a_product_prunable(filled: Kit) -> None:
     assert states[L1C.id] == "archived"
 
 
+@pytest.mark.long
 def test_what_is_not_held_cannot_be_marked(filled: Kit) -> None:
     with Mirror(filled.config) as mirror, pytest.raises(UsageError, match="knows no product"):
         mirror.mark_processed("S2C_UNKNOWN")
 
 
+@pytest.mark.long
 def test_waiting_yields_unprocessed_then_new_products(filled: Kit) -> None:
     later, seen, ready = tiny(25), [], threading.Event()
 
@@ -157,6 +161,7 @@ def test_waiting_yields_unprocessed_then_new_products(filled: Kit) -> None:
     assert seen == [DAY_20.id, DAY_22.id, L1C.id, later.id]
 
 
+@pytest.mark.long
 def test_restarted_consumer_gets_unmarked_products_only(filled: Kit) -> None:
     with Mirror(filled.config) as mirror:
         first = next(mirror.wait_for_new(timeout_seconds=0))
@@ -165,6 +170,7 @@ def test_restarted_consumer_gets_unmarked_products_only(filled: Kit) -> None:
         assert first.id not in [item.id for item in mirror.wait_for_new(timeout_seconds=0)]
 
 
+@pytest.mark.long
 def test_waiting_gives_what_is_not_marked_only_once(filled: Kit) -> None:
     with Mirror(filled.config) as mirror:
         found = [item.id for item in mirror.wait_for_new(timeout_seconds=1.2)]

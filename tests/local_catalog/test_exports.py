@@ -69,6 +69,7 @@ def test_csv_escapes_control_characters(filled: tuple[Kit, list[SandboxProduct]]
     assert not set(out.getvalue()) & set("\x1b\u202e")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "count"),
     [
@@ -135,6 +136,7 @@ def test_an_export_writes_over_nobodys_files(
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.long
 def test_geoparquet_has_properties_geometries_and_paths(kit: Kit) -> None:
     products = [tiny(20), small(22)]
     kit.sandbox.publish(products)
@@ -166,6 +168,7 @@ def test_bbox_filter_finds_scenes_across_the_antimeridian(kit: Kit) -> None:
         assert list(box["id"]) == [product.id]
 
 
+@pytest.mark.long
 def test_only_lossless_times_are_typed(
     filled: tuple[Kit, list[SandboxProduct]],
 ) -> None:
@@ -197,6 +200,7 @@ STRANGE: Final[dict[str, tuple[Any, ...]]] = {
 }
 
 
+@pytest.mark.long
 def test_property_of_wrong_type_leaves_cell_empty(
     filled: tuple[Kit, list[SandboxProduct]],
 ) -> None:
@@ -211,6 +215,7 @@ def test_property_of_wrong_type_leaves_cell_empty(
         assert row["datetime"] == datetime.fromisoformat(upstream["datetime"])
 
 
+@pytest.mark.long
 def test_item_without_properties_uses_ledger_values(
     filled: tuple[Kit, list[SandboxProduct]],
 ) -> None:
@@ -227,6 +232,7 @@ def test_nothing_held_is_no_file_and_said(kit: Kit, capsys: pytest.CaptureFixtur
     assert "no held product matches" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_scheduled_geoparquet_is_in_its_collection(kit: Kit) -> None:
     kit.sections["local_catalog"] = 'geoparquet_every = "1 d"'
     products = held(kit, 20, 22)

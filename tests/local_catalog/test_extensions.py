@@ -62,6 +62,7 @@ def test_eo_extension_needs_clouds_or_bands(kit: Kit) -> None:
     assert claims(item) >= {"file", "grid"}
 
 
+@pytest.mark.long
 def test_storage_extension_needs_typed_stores(kit: Kit) -> None:
     item = only(kit, tiny(20, item_style="2020"))
     assert "storage:schemes" in item["properties"]
@@ -95,6 +96,7 @@ def test_without_local_catalog_items_link_to_cdse(kit: Kit) -> None:
     assert link.get_href() == f"{kit.sandbox.stac_url.rstrip('/')}/collections/sentinel-2-l2a"
 
 
+@pytest.mark.long
 def test_row_links_to_a_public_collection(
     kit: Kit,
 ) -> None:

@@ -99,6 +99,7 @@ def test_bbox_crosses_the_antimeridian(kit: Kit) -> None:
     assert east < -170
 
 
+@pytest.mark.long
 def test_the_validator_has_nothing_against_any_document(kit: Kit) -> None:
     products = [tiny(20), tiny(22, level="L1C"), tiny(24, item_style="2025")]
     kit.sandbox.publish(products)

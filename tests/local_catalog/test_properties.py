@@ -49,6 +49,7 @@ def test_later_listing_adds_missing_properties(kit: Kit) -> None:
     assert kept(kit, product) == product.item["properties"]
 
 
+@pytest.mark.long
 def test_a_republished_product_has_its_new_properties(kit: Kit) -> None:
     kit.sandbox.publish(tiny(20))
     kit.cycle()

@@ -31,6 +31,7 @@ def test_new_catalog_lists_all_held_products(kit: Kit) -> None:
     assert set(items_of(kit)) == {product.id for product in products}
 
 
+@pytest.mark.long
 def test_catalog_switched_on_again_is_complete(kit: Kit) -> None:
     held(kit, 20)
     kit.sections["local_catalog"] = OFF
@@ -63,6 +64,7 @@ def test_a_catalog_among_the_products_is_refused(kit: Kit, folder: str) -> None:
         kit.mirror()
 
 
+@pytest.mark.long
 def test_moved_archive_keeps_its_catalog(kit: Kit) -> None:
     (product,) = held(kit, 20)
     written = item_file(kit, product).stat().st_mtime_ns
@@ -84,6 +86,7 @@ def test_a_catalog_that_was_thrown_away_comes_back(kit: Kit) -> None:
     assert set(items_of(kit)) == {product.id for product in products}
 
 
+@pytest.mark.long
 def test_trouble_with_the_catalog_keeps_no_product_away(kit: Kit) -> None:
     held(kit, 20)
     folder = folder_of(kit)
@@ -100,6 +103,7 @@ def test_trouble_with_the_catalog_keeps_no_product_away(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_rebuild_repairs_a_damaged_catalog(kit: Kit) -> None:
     products = held(kit, 20, 22, 24)
     paths = [item_file(kit, product) for product in products]
@@ -148,6 +152,7 @@ def faults_after(kit: Kit, damage: str) -> list[str]:
     return kit.faults()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -213,6 +218,7 @@ class Moving(StaticCatalog):
         return iter(there)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moves", ["comes", "goes"])
 def test_changes_during_an_audit_are_no_fault(kit: Kit, moves: str) -> None:
     held(kit, 20)

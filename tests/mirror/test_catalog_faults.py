@@ -75,6 +75,7 @@ FAULTY: dict[str, Callable[[Kit], Answer]] = {
 }
 
 
+@pytest.mark.long
 def test_doubtful_listing_moves_no_watermark(kit: Kit) -> None:
     old, new = tiny(20), tiny(27)
     kit.sandbox.publish(old)
@@ -172,6 +173,7 @@ def test_retry_after_as_date_is_respected(kit: Kit) -> None:
     kit.assert_current(product)
 
 
+@pytest.mark.long
 def test_unparsable_item_is_recorded_and_stops_nothing(kit: Kit) -> None:
     good, *bad = [tiny(day) for day in (20, 21, 22, 23, 24)]
     for product, change in zip(bad, SPOILT.values(), strict=True):
@@ -212,6 +214,7 @@ SPOILT: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 
+@pytest.mark.long
 def test_failed_search_does_not_stop_another(kit: Kit) -> None:
     l1c, l2a = tiny(20, level="L1C"), tiny(20)
     kit.sandbox.publish([l1c, l2a])
@@ -222,6 +225,7 @@ def test_failed_search_does_not_stop_another(kit: Kit) -> None:
     kit.assert_current(l1c, l2a)
 
 
+@pytest.mark.long
 def test_unreachable_catalog_stops_no_known_download(
     kit: Kit,
 ) -> None:
@@ -237,6 +241,7 @@ def test_unreachable_catalog_stops_no_known_download(
     kit.assert_current(product)
 
 
+@pytest.mark.long
 def test_overlap_finds_publication_behind_the_watermark(kit: Kit) -> None:
     newest = tiny(27)
     kit.sandbox.publish(newest)
@@ -247,6 +252,7 @@ def test_overlap_finds_publication_behind_the_watermark(kit: Kit) -> None:
     kit.assert_current(newest, late)
 
 
+@pytest.mark.long
 def test_first_product_of_empty_search_is_found(kit: Kit) -> None:
     kit.cycle()
     first, second = tiny(20), tiny(21)
@@ -257,6 +263,7 @@ def test_first_product_of_empty_search_is_found(kit: Kit) -> None:
     kit.assert_current(first, second)
 
 
+@pytest.mark.long
 def test_many_items_of_one_instant_are_found(kit: Kit) -> None:
     kit.sections["catalog"] = "page_size = 2"
     first = tiny(1)
@@ -268,6 +275,7 @@ def test_many_items_of_one_instant_are_found(kit: Kit) -> None:
     kit.assert_current(first, *same)
 
 
+@pytest.mark.long
 def test_emptied_catalog_removes_nothing(kit: Kit) -> None:
     products = [tiny(day) for day in range(10, 17)]
     kit.sandbox.publish(products)

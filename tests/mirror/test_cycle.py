@@ -1,8 +1,10 @@
+import pytest
 from kit import SENSED_AT, Kit, small, tiny
 
 from s2mirror import __version__
 
 
+@pytest.mark.long
 def test_sync_archives_every_product_in_scope(kit: Kit) -> None:
     products = [small(27), small(25), small(27, level="L1C"), small(20, checksum="MD5")]
     kit.sandbox.publish([*products, small(27, tile="33UUP")])
@@ -12,6 +14,7 @@ def test_sync_archives_every_product_in_scope(kit: Kit) -> None:
     kit.assert_current(*products)
 
 
+@pytest.mark.long
 def test_second_sync_sends_the_store_no_request(kit: Kit) -> None:
     kit.sandbox.publish([tiny(27), tiny(25)])
     kit.cycle()
@@ -36,6 +39,7 @@ def test_only_new_products_are_downloaded(kit: Kit) -> None:
     kit.assert_current(first, *new_products)
 
 
+@pytest.mark.long
 def test_every_request_carries_the_user_agent(kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     assert kit.run("sync").returncode == 0

@@ -53,6 +53,7 @@ def eventually(holds: Callable[[], bool], *, seconds: float = 120) -> bool:
     return holds()
 
 
+@pytest.mark.long
 def test_product_costs_one_listing_and_file_requests(
     kit: Kit,
 ) -> None:
@@ -181,6 +182,7 @@ def test_kill_repeats_no_byte_and_loses_no_count(
     kit.assert_current(*products)
 
 
+@pytest.mark.long
 def test_store_behind_the_catalog_delays_the_product(kit: Kit) -> None:
     old, new = tiny(20), tiny(20, seed=1)
     kit.sandbox.publish(replace(new, files=old.files))

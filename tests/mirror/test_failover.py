@@ -57,6 +57,7 @@ def test_preferred_endpoint_is_used_again_when_it_responds(kit: Kit, sandbox: Sa
     kit.assert_current(*products)
 
 
+@pytest.mark.long
 def test_unreachable_store_is_exit_3_without_an_attempt(kit: Kit, sandbox: Sandbox) -> None:
     kit.store_endpoint = NOWHERE
     product = tiny(20)
@@ -70,6 +71,7 @@ def test_unreachable_store_is_exit_3_without_an_attempt(kit: Kit, sandbox: Sandb
     kit.assert_current(product)
 
 
+@pytest.mark.long
 def test_product_queued_under_a_fast_clock_is_downloaded(kit: Kit, sandbox: Sandbox) -> None:
     kit.store_endpoint = NOWHERE
     product = tiny(20)

@@ -21,6 +21,7 @@ def kit(kit: Kit) -> Kit:
     return kit
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cut", ["reset", "close", "shorten"])
 def test_cut_download_resumes_at_last_byte(kit: Kit, cut: Cut) -> None:
     product = tiny(band_bytes=2 * MIB)
@@ -35,6 +36,7 @@ def test_cut_download_resumes_at_last_byte(kit: Kit, cut: Cut) -> None:
     kit.assert_current(product)
 
 
+@pytest.mark.long
 def test_ignored_range_doubles_no_byte(kit: Kit) -> None:
     product = tiny(band_bytes=2 * MIB)
     kit.sandbox.publish(product)
@@ -117,6 +119,7 @@ def test_object_replaced_after_listing_is_listed_again(
     kit.assert_current(new)
 
 
+@pytest.mark.long
 def test_response_with_another_etag_is_discarded(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
@@ -190,6 +193,7 @@ def test_permanently_flipped_bit_quarantines_the_product(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_product_recovers_from_repeated_bad_downloads(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
@@ -203,6 +207,7 @@ def test_product_recovers_from_repeated_bad_downloads(kit: Kit) -> None:
     kit.assert_current(product)
 
 
+@pytest.mark.long
 def test_manifest_damaged_on_its_way_is_downloaded_again(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
@@ -214,6 +219,7 @@ def test_manifest_damaged_on_its_way_is_downloaded_again(kit: Kit) -> None:
     kit.assert_current(product)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("wait", ["7 d", "never"])
 def test_quarantined_product_is_tried_again_weekly(kit: Kit, wait: str) -> None:
     kit.sections["download"] = f'max_attempts = 1\ntries_per_file = 1\nquarantine_retry = "{wait}"'

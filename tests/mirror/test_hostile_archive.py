@@ -33,6 +33,7 @@ def elsewhere(kit: Kit) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_link_at_a_future_path_is_refused(kit: Kit) -> None:
     folder, link = elsewhere(kit), kit.archive / tiny(20).prefix
     link.parent.mkdir(parents=True)
@@ -103,6 +104,7 @@ def test_link_planted_before_publishing_is_refused(kit: Kit) -> None:
     assert kit.states() == {product.id: "queued"}
 
 
+@pytest.mark.long
 def test_unreadable_folder_stops_no_other_product(kit: Kit) -> None:
     folder = (kit.archive / tiny(20).prefix).parent
     folder.mkdir(parents=True)
@@ -122,6 +124,7 @@ def test_unreadable_product_is_a_fault_never_gone(kit: Kit) -> None:
     kit.assert_current(product)
 
 
+@pytest.mark.long
 def test_foreign_work_files_do_not_stop_the_mirror(
     kit: Kit, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from kit import Kit, tiny
 from mirror_kit import with_item
 
@@ -16,6 +17,7 @@ def without_datetime(item: dict[str, Any]) -> None:
     item["properties"]["datetime"] = None
 
 
+@pytest.mark.long
 def test_item_without_geometry_is_named_as_unusable(kit: Kit) -> None:
     odd, usual = with_item(ODD, without_geometry), tiny(27)
     kit.sandbox.publish([odd, usual])

@@ -45,6 +45,7 @@ def kit(kit: Kit) -> Kit:
     return kit
 
 
+@pytest.mark.long
 def test_only_selected_files_are_downloaded_and_verified(kit: Kit) -> None:
     products = [small(27), small(25, level="L1C")]
     kit.sandbox.publish(products)

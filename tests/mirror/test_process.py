@@ -37,6 +37,7 @@ def assert_ended(notes: Path) -> None:
             time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_hook_with_exit_code_0_marks_product_processed(kit: Kit) -> None:
     notes = hook(kit, 'test -f "$1/manifest.safe" && echo "$1 $2 $3" >> notes')
     product = tiny()
@@ -59,6 +60,7 @@ def test_placeholder_within_a_value_stays(kit: Kit) -> None:
     assert notes.read_text() == f"{kit.archive / product.prefix.rstrip('/')}\n"
 
 
+@pytest.mark.long
 def test_failed_hook_runs_again_later(kit: Kit) -> None:
     notes = hook(kit, 'echo x >> notes; echo "no licence for $2" >&2; exit 3')
     product = tiny()
@@ -187,6 +189,7 @@ def test_stop_ends_a_hook_and_counts_no_attempt(kit: Kit) -> None:
     kit.assert_current(product)
 
 
+@pytest.mark.long
 def test_processed_marker_marks_product_processed(kit: Kit) -> None:
     kit.sections["process"] = 'marker_suffix = ".done"'
     product, other = tiny(27), tiny(20)
@@ -198,6 +201,7 @@ def test_processed_marker_marks_product_processed(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_mark_processed_refuses_an_unknown_product(
     kit: Kit,
 ) -> None:

@@ -34,6 +34,7 @@ def pruned(kit: Kit) -> list[str]:
     return sorted(name for name, state in kit.states().items() if state == "pruned")
 
 
+@pytest.mark.long
 def test_processed_product_is_pruned_after_its_time(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "7 d"'
     product = tiny()
@@ -48,6 +49,7 @@ def test_processed_product_is_pruned_after_its_time(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_oldest_beyond_keep_newest_are_pruned(kit: Kit) -> None:
     kit.sections["prune"] = "keep_newest = 2"
     products = [tiny(day) for day in (20, 21, 22, 23)]
@@ -57,6 +59,7 @@ def test_oldest_beyond_keep_newest_are_pruned(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_unprocessed_product_is_kept_at_any_age(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"\nkeep_newest = 1'
     products = [tiny(20), tiny(21)]
@@ -66,6 +69,7 @@ def test_unprocessed_product_is_kept_at_any_age(kit: Kit) -> None:
     kit.assert_current(*products)
 
 
+@pytest.mark.long
 def test_age_alone_decides_where_processing_is_optional(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "7 d"\nrequire_processed = false'
     product = tiny()
@@ -75,6 +79,7 @@ def test_age_alone_decides_where_processing_is_optional(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_brake_stops_mass_removal_until_confirmed(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"\nmax_products = 2'
     products = [tiny(day) for day in (20, 21, 22)]
@@ -140,6 +145,7 @@ def test_dry_run_reports_and_removes_nothing(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_trash_keeps_pruned_products_for_its_delay(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"\ntrash_keep = "7 d"'
     product = tiny()
@@ -187,6 +193,7 @@ def test_area_removed_from_configuration_prunes_nothing(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_product_is_pruned_when_both_areas_agree(kit: Kit) -> None:
     keeps = kit.areas.replace('"zurich"', '"archive"') + 'prune_after = "never"\n'
     kit.areas += 'prune_after = "0 s"\n' + keeps
@@ -229,6 +236,7 @@ def test_only_the_processed_marker_is_removed(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_product_replaced_by_link_is_not_pruned(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"\ntrash_keep = "0 s"\nmax_percent = 100'
     linked, other = tiny(20), tiny(22)

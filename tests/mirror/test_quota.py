@@ -52,6 +52,7 @@ def test_used_up_quota_is_exit_7_until_freed(
     kit.assert_current(*products)
 
 
+@pytest.mark.long
 def test_quota_reserve_serves_fresh_images_only(kit: Kit) -> None:
     old, new = tiny(27), fresh()
     kit.sandbox.publish([old, new])
@@ -102,6 +103,7 @@ def test_small_area_is_served_beside_a_large_one(kit: Kit) -> None:
     kit.assert_current(*many, *few)
 
 
+@pytest.mark.long
 def test_new_priority_applies_to_waiting_products(kit: Kit) -> None:
     kit.areas = ZURICH + BERN
     kit.sections["download"] = "parallel_products = 1"
@@ -166,6 +168,7 @@ def test_forecast_shows_waiting_products_and_assumptions(
     assert "assumption: the rate is that of the busier hours of the last 7 days" in text
 
 
+@pytest.mark.long
 def test_queue_of_bad_products_blocks_no_good_one(
     kit: Kit,
 ) -> None:

@@ -61,6 +61,7 @@ def test_stop_ends_the_wait_for_the_rate() -> None:
     Throttle(lambda: 1).take(10**9, stop)
 
 
+@pytest.mark.long
 def test_every_received_byte_passes_the_throttle(kit: Kit) -> None:
     kit.sandbox.publish([tiny(27), tiny(25)])
     throttle = Counting()

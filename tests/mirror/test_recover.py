@@ -41,6 +41,7 @@ def processed(kit: Kit) -> SandboxProduct:
     return product
 
 
+@pytest.mark.long
 def test_kill_before_supersede_row_ends_superseded(kit: Kit, server: CrashServer) -> None:
     kit.sections["supersede"] = 'policy = "newest"'
     old = tiny(20, baseline="05.11")
@@ -88,6 +89,7 @@ def test_removal_that_moved_nothing_is_decided_again(kit: Kit, server: CrashServ
     assert kit.states() == {product.id: "processed"}
 
 
+@pytest.mark.long
 def test_old_version_is_never_mistaken_for_new(kit: Kit, server: CrashServer) -> None:
     old, new = tiny(20), tiny(20, seed=1)
     kit.sandbox.publish(old)

@@ -64,6 +64,7 @@ def test_unexpected_error_delays_its_product_only(kit: Kit) -> None:
     kit.assert_current(first, *others)
 
 
+@pytest.mark.long
 def test_same_error_with_two_products_pauses_everything(kit: Kit) -> None:
     products = published(kit)
     with pytest.raises(RepeatedError, match="2 products had the same unexpected error") as caught:
@@ -109,6 +110,7 @@ def test_health_reports_the_error_of_two_products(kit: Kit) -> None:
     assert attempts(kit, *products) == [("queued", 0)] * 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lack", LACKS)
 def test_lack_of_a_resource_pauses_and_charges_nothing(kit: Kit, lack: str) -> None:
     products = published(kit)[:2]
@@ -145,6 +147,7 @@ def test_sync_without_file_descriptors_charges_nothing(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_lack_of_a_resource_pauses_the_hook(kit: Kit) -> None:
     product = published(kit)[0]
     assert kit.cycle().exit_code == 0

@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -109,6 +110,7 @@ TABLES = st.builds(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=60)
 @given(TABLES, MOMENTS)
 def test_allowance_is_constant_until_its_end(timetable: Timetable, now: datetime) -> None:

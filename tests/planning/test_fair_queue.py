@@ -2,6 +2,7 @@ from collections import Counter
 from datetime import timedelta
 from itertools import islice
 
+import pytest
 from builders import NOW
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +42,7 @@ def test_newest_acquisition_is_first() -> None:
     assert ids(waiting("a", 3)[::-1], rules()) == ["a0", "a1", "a2"]
 
 
+@pytest.mark.long
 def test_small_area_is_not_blocked_by_large_one() -> None:
     both = [*waiting("a", 10_000, hours_ago=OLD), *waiting("b", 3, hours_ago=20 * OLD)]
     first = [t.entry.product.id for t in islice(fair_order(both, VirtualClocks({}), rules()), 6)]

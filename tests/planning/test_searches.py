@@ -121,6 +121,7 @@ def test_key_is_independent_of_area_order(names: list[str]) -> None:
     assert search(*(made[name] for name in names)).key == search(*made.values()).key
 
 
+@pytest.mark.long
 def test_key_is_the_same_after_a_restart() -> None:
     keys = {
         subprocess.run(
@@ -176,6 +177,7 @@ def fields(step_degrees: float) -> "list[WatchArea]":
     ]
 
 
+@pytest.mark.long
 def test_500_areas_side_by_side_share_one_search() -> None:
     (found,) = plan_searches(fields(0.2))
     assert len(found.areas) == 500
@@ -223,6 +225,7 @@ STARS = st.builds(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=20)
 @given(STARS)
 def test_jagged_geometry_is_always_covered(star: BaseGeometry) -> None:

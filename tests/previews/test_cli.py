@@ -57,6 +57,7 @@ def preview(
     return Preview(kit, capsys)
 
 
+@pytest.mark.long
 def test_one_command_renders_a_true_colour_bbox(preview: Preview) -> None:
     code, out, _ = preview("--bbox", BOX, *DAY, "--width", "512", "--height", "512", "-o", "x.png")
     path = preview.kit.folder / "x.png"
@@ -103,6 +104,7 @@ def test_dry_run_prints_the_cost_without_requests(preview: Preview) -> None:
     assert preview.kit.sandbox.identity_proxy.traffic.count() == 0
 
 
+@pytest.mark.long
 def test_large_preview_is_split_into_parts(preview: Preview) -> None:
     result = preview.json("--bbox", BOX, *DAY, "--width", "2600", "--height", "40")
     (made,) = result["made"]
@@ -272,6 +274,7 @@ def seen_by(kit: Kit, commands: list[tuple[str, ...]], capsys: pytest.CaptureFix
     return "".join(said)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("right", [True, False])
 def test_preview_commands_never_show_secrets(
     preview: Preview,

@@ -140,6 +140,7 @@ def test_true_colour_preview_keeps_its_extent(kit: Kit, form: str) -> None:
     assert (west > 150, east > 50) == (True, False)
 
 
+@pytest.mark.long
 def test_rendered_preview_is_made_once_per_product(image: Kit) -> None:
     made = tiny()
     image.sandbox.publish([made, tiny(day=22)])
@@ -178,6 +179,7 @@ def test_units_are_spent_only_for_configured_areas(kit: Kit) -> None:
     assert asked(kit) == 1
 
 
+@pytest.mark.long
 def test_empty_preview_is_neither_kept_nor_repeated(image: Kit) -> None:
     made = tiny()
     image.sections["preview"] = DRAWN + "max_cloud_cover_percent = 5"

@@ -61,6 +61,7 @@ with ThreadPoolExecutor(20) as pool:
 """
 
 
+@pytest.mark.long
 def test_three_processes_share_one_token(sandbox: Sandbox, tmp_path: Path) -> None:
     of = options(sandbox, tmp_path)
     words = [of.url, of.client_id, of.client_secret, str(of.cache_file), str(of.ca_file)]

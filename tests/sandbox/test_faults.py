@@ -88,6 +88,7 @@ def asked(sandbox: Sandbox) -> Iterator[ssl.SSLSocket]:
         yield connection
 
 
+@pytest.mark.long
 def test_status_fault_applies_to_next_matches_only(
     sandbox: Sandbox, client: "S3Client", product: SandboxProduct
 ) -> None:
@@ -292,6 +293,7 @@ def test_one_connection_serves_many_requests(sandbox: Sandbox) -> None:
     assert sandbox.stac_proxy.traffic.opened_connections == 1
 
 
+@pytest.mark.long
 def test_client_needs_private_ca(sandbox: Sandbox) -> None:
     with socket.create_connection(("localhost", sandbox.s3_proxy.port)) as raw:
         context = ssl.create_default_context()

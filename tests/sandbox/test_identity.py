@@ -1,5 +1,6 @@
 import time
 
+import pytest
 import requests
 from oauthlib.oauth2 import BackendApplicationClient
 from requests_oauthlib import OAuth2Session
@@ -45,6 +46,7 @@ def test_wrong_credentials_are_refused_as_by_keycloak(
     assert (other.status_code, other.json()["error"]) == (400, "unsupported_grant_type")
 
 
+@pytest.mark.long
 def test_token_expires_at_announced_time(sandbox: Sandbox) -> None:
     auth = (sandbox.client_id, sandbox.client_secret)
     lasting = ask(sandbox, auth, grant_type="client_credentials").json()

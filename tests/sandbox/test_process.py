@@ -213,6 +213,7 @@ def test_rate_refusal_has_retry_after_in_milliseconds(sandbox: Sandbox, *, spent
     assert ask(sandbox, body()).ok is not spent
 
 
+@pytest.mark.long
 def test_sentinelhub_py_gets_token_and_image_unchanged(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

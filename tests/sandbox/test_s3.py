@@ -63,6 +63,7 @@ def real_files(product: SandboxProduct) -> dict[str, bytes]:
     return {path: content for path, content in product.files.items() if not path.endswith("/")}
 
 
+@pytest.mark.long
 def test_boto3_lists_and_reads_unchanged(sandbox: Sandbox, product: SandboxProduct) -> None:
     client = s3(sandbox)
     pages = client.get_paginator("list_objects_v2").paginate(
@@ -75,6 +76,7 @@ def test_boto3_lists_and_reads_unchanged(sandbox: Sandbox, product: SandboxProdu
         assert [answer["Body"].read() for answer in read] == [product.keys[key] for key in listed]
 
 
+@pytest.mark.long
 def test_rclone_copies_unchanged(
     sandbox: Sandbox, product: SandboxProduct, real_files: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -211,6 +213,7 @@ def test_withdrawn_product_is_removed_from_catalog_and_store(sandbox: Sandbox) -
         sandbox.withdraw(product.id)
 
 
+@pytest.mark.long
 def test_replaced_product_has_new_files_only(sandbox: Sandbox) -> None:
     spec = ProductSpec(tile="33UVP", scale=0)
     product = make_product(spec)

@@ -335,6 +335,7 @@ def test_item_has_own_links_and_links_of_api(sandbox: Sandbox, client: "Client")
                                     "bbox": item["bbox"]}  # fmt: skip
 
 
+@pytest.mark.long
 def test_sandbox_records_requests_to_catalog(sandbox: Sandbox, client: "Client") -> None:
     sandbox.requests.clear()
     client.search(limit=1)

@@ -51,6 +51,7 @@ def test_folder_without_recordings_ends_with_error(tmp_path: Path) -> None:
     assert "found none that can be used" in done.stderr
 
 
+@pytest.mark.long
 def test_store_ends_with_its_parent_process(tmp_path: Path) -> None:
     script = "from s2mirror.sandbox.s3 import ObjectStore as S\nstore = S().__enter__()"
     script += "\nprint(store._process.pid, flush=True)"
