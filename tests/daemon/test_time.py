@@ -179,12 +179,18 @@ def test_watchdog_is_not_notified_without_a_worker_thread(kit: Kit) -> None:
     with at_work(mirror, Intervals(idle_seconds=0.1), recording):
         wait_until(lambda: recording.notified_at, "it was notified")
         worker = next(each for each in threading.enumerate() if each.name == "fetch-0")
-        thread, error = ctypes.c_ulong(worker.ident or 0), ctypes.py_object(SystemExit)
-        assert ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, error) == 1
+        wait_until(lambda: is_ended(worker), "the end of the thread")
         wait_until(lambda: "threads have ended" in str(problems(mirror)), "a problem")
         silent_from = time.monotonic()
         time.sleep(0.5)
         assert recording.notified_since(silent_from) == 0
+
+
+def is_ended(thread: threading.Thread) -> bool:
+    """Raise SystemExit in *thread* while it lives: one may be lost in a callback or a finalizer."""
+    identity, error = ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(identity, error)
+    return not thread.is_alive()
 
 
 def files_below(folder: Path) -> int:

@@ -306,7 +306,7 @@ def test_impossible_preview_is_given_up_with_reason(image: Kit) -> None:
     make_all_due(image.later(days=1), STOP)
     (preview,) = of(image.mirror(), made).values()
     assert preview.outcome is Outcome.FAILED
-    assert "cannot be used" in preview.reason
+    assert "Connection broken" in preview.reason
     make_all_due(image.later(days=2), STOP)
     assert asked(image) == 2
 
