@@ -67,7 +67,7 @@ def _unpacked(chunks: Iterable[bytes]) -> Iterator[bytes]:
     try:
         for chunk in chunks:
             if unpacker.eof:
-                raise LimitExceeded("the compressed response goes on after its end")
+                raise LimitExceeded("the response has bytes after the end of its gzip data")
             rest = chunk
             while piece := unpacker.decompress(rest, _CHUNK_BYTES):
                 yield piece

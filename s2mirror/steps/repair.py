@@ -52,14 +52,14 @@ class Repairer:
             held = self.ledger.products.get(product_id)
             if held.state not in HELD:
                 continue
-            if why := self._why_kept(held, detail):
+            if why := self._queue_or_keep(held, detail):
                 done.kept[product_id] = why
             else:
                 done.queued.append(product_id)
         return done
 
-    def _why_kept(self, held: LedgerEntry, detail: str) -> str:
-        """Queue a damaged product; or return why it stays in the tree, which is then recorded."""
+    def _queue_or_keep(self, held: LedgerEntry, detail: str) -> str:
+        """Queue a damaged product and return ""; or keep it in the tree and return the reason."""
         try:
             lacking = self._lacking(held)
         except Stopped:

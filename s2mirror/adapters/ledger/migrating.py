@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from s2mirror.adapters.ledger import schema
 
-# sqlite-utils imports pandas and numpy if they are installed: 60 MB and half a second for nothing.
+# sqlite-utils imports pandas and numpy if they are installed: 60 MB and 0.5 s, and neither is used.
 # None in this table tells Python that a module is not installed.
 _UNUSED: Final = [name for name in ("pandas", "numpy") if name not in sys.modules]
 sys.modules.update(dict.fromkeys(_UNUSED))  # type: ignore[arg-type]

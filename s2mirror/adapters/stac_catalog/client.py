@@ -176,7 +176,8 @@ def _mapped_errors(url: str) -> Iterator[None]:
     except APIError as error:
         if isinstance(error.__context__, BadResponse):  # pystac-client keeps only its text
             raise CatalogUnavailable(
-                f"the catalog {url} sent an unusable response: {error}; will be tried again"
+                f"the catalog {url} sent an unusable response: {error}; will be tried "
+                "again. If it stays too large or too slow, lower catalog.page_size"
             ) from error
         raise _catalog_error(url, getattr(error, "status_code", None), str(error)) from error
 
