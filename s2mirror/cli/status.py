@@ -3,7 +3,6 @@
 from dataclasses import asdict
 
 from s2mirror.cli.context import ConfigOption, JsonOption
-from s2mirror.cli.health import failover_text
 from s2mirror.cli.mirrors import shared_mirror
 from s2mirror.cli.output import (
     format_count,
@@ -15,7 +14,7 @@ from s2mirror.cli.output import (
 )
 from s2mirror.lifecycle import HELD
 from s2mirror.planning.bandwidth import Allowance
-from s2mirror.service.account import QuotaStatus
+from s2mirror.service.account import QuotaStatus, failover_text
 from s2mirror.service.previews import PreviewStatus
 from s2mirror.service.report import AreaStatus, Status
 from s2mirror.service.report import status as status_of

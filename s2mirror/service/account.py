@@ -128,3 +128,10 @@ def failover_status(settings: Settings, ledger: Ledger) -> FailoverStatus:
         since=known.since,
         why=known.why,
     )
+
+
+def failover_text(store: FailoverStatus) -> str:
+    """Return since when and why the preferred endpoint and key pair are not used, else ""."""
+    if store.preferred or store.since is None:
+        return ""
+    return f" with key pair {store.key} since {store.since:%Y-%m-%d %H:%M} UTC: {store.why}"

@@ -12,6 +12,7 @@ from s2mirror.adapters.lock import holder_pid
 from s2mirror.lifecycle import HELD, PENDING, TROUBLED, State
 from s2mirror.model import Rejected
 from s2mirror.planning.bandwidth import Allowance, allowance_at
+from s2mirror.planning.findings import Judgement
 from s2mirror.service.account import (
     FailoverStatus,
     QuotaStatus,
@@ -21,6 +22,7 @@ from s2mirror.service.account import (
 )
 from s2mirror.service.certificates import last_summary
 from s2mirror.service.health import Health, read_health
+from s2mirror.service.judgement import judge
 from s2mirror.service.ledger_file import archive_problem
 from s2mirror.service.previews import PreviewStatus, current_preview_status
 from s2mirror.service.sync_plan import existing
@@ -91,6 +93,8 @@ class Status:
     previews: PreviewStatus
     rejected: tuple[Rejected, ...]
     next_due_at: datetime | None
+    judgement: Judgement
+    """Every finding, worst first."""
 
     @property
     def current(self) -> bool:
@@ -134,6 +138,7 @@ def status(mirror: Mirror) -> Status:
         previews=current_preview_status(mirror),
         rejected=tuple(mirror.unusable()),
         next_due_at=ledger.products.next_due_at(mirror.area_names),
+        judgement=judge(mirror.settings, ledger, now=now),
     )
 
 
