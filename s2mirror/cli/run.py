@@ -9,6 +9,7 @@ from s2mirror.cli.context import ConfigOption, config_path
 from s2mirror.cli.signals import leave
 from s2mirror.config import Loaded, Settings, load_settings
 from s2mirror.errors import ConfigError
+from s2mirror.service.configuration import ConfigurationWatch
 from s2mirror.service.daemon import Daemon, SignalRequests
 from s2mirror.service.logs import log, set_up_logs
 from s2mirror.service.options import secret_texts
@@ -27,7 +28,8 @@ def run(config: ConfigOption = None) -> int:
         mirror: Mirror | None = open_mirror(settings, create=True)
         while mirror is not None:
             reread = partial(_reread, config, mirror.settings)
-            mirror = Daemon(mirror, notifier, requests, reread).run()
+            watch = ConfigurationWatch(config_path(config), mirror.ledger, mirror.now)
+            mirror = Daemon(mirror, notifier, requests, reread, watch=watch).run()
         leave(0)
 
 

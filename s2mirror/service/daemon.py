@@ -3,12 +3,14 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from s2mirror.adapters.notify import Notifier
 from s2mirror.errors import MirrorError
+from s2mirror.service.configuration import ConfigurationWatch, end_fault, record_fault
 from s2mirror.service.cycle import prepare
 from s2mirror.service.health import Problems
 from s2mirror.service.jobs import Jobs
@@ -17,7 +19,6 @@ from s2mirror.service.wiring import Mirror
 from s2mirror.service.workers import Intervals, Workers
 from s2mirror.stop import StopFlag
 
-_CONFIGURATION: Final = "configuration"
 _JUMP_SECONDS: Final = 30.0
 _DEFAULT_WATCHDOG_SECONDS: Final = 60.0
 
@@ -44,11 +45,13 @@ class Daemon:
         requests: SignalRequests,
         reread: Callable[[], Mirror],
         intervals: Intervals | None = None,
+        watch: ConfigurationWatch | None = None,
     ) -> None:
         self._mirror = mirror
         self._notifier = notifier
         self._requests = requests
         self._reread = reread
+        self._configuration_watch = watch
         self._intervals = intervals or Intervals()
         self._stop = StopFlag()
         self._problems = Problems(mirror.ledger, mirror.now)
@@ -64,6 +67,7 @@ class Daemon:
         Raises MirrorError if the work cannot begin.
         """
         prepare(self._mirror)
+        end_fault(self._mirror.ledger, now=self._mirror.now())
         if self._requests.stop:
             return None
         self._jobs.start()
@@ -89,6 +93,8 @@ class Daemon:
                     return following
             if jump_seconds := clock.jump_seconds():
                 self._handle_jump(jump_seconds)
+            if self._configuration_watch is not None:
+                self._configuration_watch.look()
             self._notify_watchdog()
             time.sleep(self._intervals.tick_seconds)
         return None
@@ -100,14 +106,15 @@ class Daemon:
         except MirrorError as error:
             faults = str(error).splitlines()
             log.error("config.refused", faults=faults, kept="the old configuration")
-            self._problems.set(
-                _CONFIGURATION,
-                f"the configuration was refused at SIGHUP, the old one stays active: {faults[0]}",
-            )
+            self._record_refusal(faults[0])
         except Exception as error:  # noqa: BLE001 - a bug must not end the service
             log.exception("config.refused", kept="the old configuration")
-            self._problems.set_unexpected(_CONFIGURATION, error)
+            self._record_refusal(f"unexpected error {error!r}; the log has the traceback")
         return None
+
+    def _record_refusal(self, fault: str) -> None:
+        with suppress(MirrorError):  # the log has the faults
+            record_fault(self._mirror.ledger, fault, at_reload=True, now=self._mirror.now())
 
     def _handle_jump(self, seconds: float) -> None:
         log.warning("clock.jumped", seconds=round(seconds))

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.adapters.ledger.state_values import CLOCK_DOUBT
+from s2mirror.adapters.ledger.state_values import CLOCK_DOUBT, CONFIGURATION_FAULT
 from s2mirror.adapters.lock import holder_pid
 from s2mirror.config import Settings
 from s2mirror.errors import MirrorError
@@ -43,6 +43,7 @@ def judge(settings: Settings, ledger: Ledger, *, now: datetime) -> Judgement:
 def _findings(settings: Settings, ledger: Ledger, now: datetime) -> Iterator[Finding]:
     try:
         yield from _daemon(settings, ledger, now)
+        yield from _configuration(ledger)
         yield from _account(settings, ledger, now)
     except MirrorError as error:
         yield Finding(code="ledger.unusable", severity=Severity.FAILURE, text=str(error))
@@ -71,6 +72,22 @@ def _daemon(settings: Settings, ledger: Ledger, now: datetime) -> Iterator[Findi
         )
     for text in report.problems:
         yield Finding(code="daemon.problem", severity=Severity.FAILURE, text=text)
+
+
+def _configuration(ledger: Ledger) -> Iterator[Finding]:
+    """Yield a finding if the last reload was refused, or if the file is faulty now."""
+    fault = ledger.state.get(CONFIGURATION_FAULT)
+    if fault is None or not fault.text:
+        return
+    what = "was refused at SIGHUP" if fault.at_reload else "has changed and is faulty"
+    yield Finding(
+        code="configuration.refused",
+        severity=Severity.FAILURE,
+        text=f"the configuration {what}, the old one stays active: {fault.text}",
+        remedy="correct the file, run `s2mirror check --config-only`, then reload the daemon; it "
+        "cannot restart with this file",
+        since=fault.at,
+    )
 
 
 def _account(settings: Settings, ledger: Ledger, now: datetime) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from s2mirror.adapters.ledger.state_values import (
     CertificateRecord,
     ClockBehindRecord,
     ClockFaultRecord,
+    ConfigurationFaultRecord,
     HealthRecord,
     StateValue,
     TargetRecord,
@@ -29,6 +30,9 @@ VALUES: dict[StateValue[Any], Any] = {
     state_values.CLOCK_CONFIRMED_AT: NOW,
     state_values.CLOCK_DOUBT: "",
     state_values.CLOCK_FAULT: ClockFaultRecord(ahead=True, behind_seconds=60),
+    state_values.CONFIGURATION_FAULT: ConfigurationFaultRecord(
+        at=NOW, text="area[0].bbox: expected four numbers", at_reload=True
+    ),
     state_values.DELETIONS_READ_AT: NOW,
     state_values.DELETIONS_READ_UNTIL: NOW,
     state_values.GEOPARQUET_WRITTEN_AT: NOW,

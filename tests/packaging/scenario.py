@@ -146,7 +146,7 @@ def reload(configuration: str) -> dict[str, str]:
     known = len(journal())
     CONFIG.write_text(configuration + (CONFIGURED if "[catalog]" in configuration else ""))
     done = systemctl("reload")
-    ended = ("mirror.started", "config.refused")
+    ended = ("mirror.started", "config.faulty")
     wait_for(lambda: any(word in said_since(known) for word in ended))
     wait_for(lambda: show()["SubState"] == "running")
     same = show()["MainPID"] == before["MainPID"]

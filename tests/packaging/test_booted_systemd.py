@@ -105,8 +105,10 @@ def test_reload_reads_the_configuration_in_the_same_process(seen: dict[str, Any]
 
 def test_reload_of_a_bad_configuration_keeps_the_old(seen: dict[str, Any]) -> None:
     bad = seen["reloaded_badly"]
-    assert (bad["SubState"], bad["same_process"]) == ("running", "True")
-    assert "config.refused" in bad["said"]
+    assert (bad["rc"], bad["SubState"], bad["same_process"]) == ("1", "running", "True")
+    assert "archive.root: " in bad["said"], "the check names the fault"
+    assert "config.refused" not in bad["said"], "the daemon was not asked"
+    assert "config.faulty" in bad["said"], "and noticed the fault itself"
 
 
 def test_journal_has_json_lines_and_no_secret(seen: dict[str, Any]) -> None:

@@ -89,6 +89,13 @@ def test_configuration_and_credential_errors_are_not_restarted() -> None:
     assert unit["RestartPreventExitStatus"].split() == ["2", "6"]
 
 
+def test_reload_checks_the_configuration_before_the_signal() -> None:
+    reloads = [value for key, value in directives(UNIT.read_text()) if key == "ExecReload"]
+    start = dict(directives(UNIT.read_text()))["ExecStart"]
+    assert reloads[0] == start.replace(" run ", " check --config-only ")
+    assert reloads[1:] == ['/bin/sh -c "kill -HUP $MAINPID"']
+
+
 def test_memory_limit_spares_the_daemon() -> None:
     unit = dict(directives(UNIT.read_text()))
     assert (unit["MemoryMax"], unit["OOMPolicy"]) == ("80%", "continue")

@@ -93,6 +93,17 @@ class ClockBehindRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationFaultRecord:
+    """Why the daemon cannot use the configuration file, and since when."""
+
+    at: datetime
+    text: str
+    """The first fault; empty if the file is in use."""
+    at_reload: bool
+    """Whether a reload was refused; else the daemon noticed that the file became faulty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HealthRecord:
     """What the daemon reported last."""
 
@@ -204,6 +215,8 @@ CLOCK_DOUBT: Final = _text("clock.doubt")
 """Why the clock may not decide on removals, by the last check; empty: it may."""
 CLOCK_FAULT: Final = _record("clock.fault", ClockFaultRecord)
 """How wrong the clock has been since a service last confirmed it."""
+CONFIGURATION_FAULT: Final = _record("configuration.fault", ConfigurationFaultRecord)
+"""Why the configuration file is not the one in use, by the last reload or change of the file."""
 DELETIONS_READ_AT: Final = _time("deletions.read_at")
 """When CDSE's feed of deleted products was last read."""
 DELETIONS_READ_UNTIL: Final = _time("deletions.read_until")
