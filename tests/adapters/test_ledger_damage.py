@@ -218,6 +218,7 @@ def known_entry(path: Path) -> LedgerEntry:
         ("UPDATE sweep SET kind = 'fulm'", "kind of s"),
         ("UPDATE sweep SET reached = '2016'", "reached of s"),
         ("UPDATE history SET at = 'never'", "at of S2A_held"),
+        ("UPDATE event SET at = 'never'", "at of 1 (table event)"),
         (
             "UPDATE tally SET state = 'queue?' WHERE area = '' AND state = 'queued'",
             "state of all areas",
@@ -230,6 +231,7 @@ def known_entry(path: Path) -> LedgerEntry:
 def test_damage_outside_products_is_named_and_mended(whole: Path, sql: str, named: str) -> None:
     with copy_of(whole) as path, opened(path) as ledger:
         ledger.add_transfer(5, now=NOW)
+        ledger.events.add("daemon.started", at=NOW)
         ledger.previews.record(PREVIEW)
         ledger.connection.execute("PRAGMA foreign_keys = OFF")
         ledger.connection.execute(sql, {"id": HELD} if ":id" in sql else {})
@@ -253,6 +255,7 @@ def read_all(ledger: Ledger) -> None:
     everything(ledger)
     ledger.require_intact("membership")
     ledger.products.history(HELD)
+    list(ledger.events.since(NOW.replace(year=1999)))
     ledger.products.area_counts()
     ledger.previews.counts()
     ledger.previews.of(HELD)

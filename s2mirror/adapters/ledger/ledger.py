@@ -9,6 +9,7 @@ from typing import Final
 from s2mirror.adapters.ledger.archived_products import ArchivedProducts, Changes, Removals
 from s2mirror.adapters.ledger.connection import Connection
 from s2mirror.adapters.ledger.deletions import Deletions
+from s2mirror.adapters.ledger.events import Events
 from s2mirror.adapters.ledger.file_lists import FileLists, Selections
 from s2mirror.adapters.ledger.forecast import ForecastInputs
 from s2mirror.adapters.ledger.items import Items
@@ -68,6 +69,7 @@ class Ledger:
         self.archived_products = ArchivedProducts(connection)
         self.changes = Changes(connection)
         self.removals = Removals(connection)
+        self.events = Events(connection)
         self.previews = Previews(connection)
         self.state = StateValues(connection)
 
@@ -112,11 +114,13 @@ class Ledger:
         return int(self.connection.query(_REMOVED, params)[0]["removed"])
 
     def compact_history(self, before: datetime) -> int:
-        """Delete the older history of removed products; return the number of entries.
+        """Delete old events, and the older history of removed products; return how many entries.
 
         The products stay known, with their state and its reason.
         """
-        return self.connection.execute(COMPACT, {"before": format_utc(before)})
+        with self.connection.atomic():
+            deleted = self.connection.execute(COMPACT, {"before": format_utc(before)})
+            return deleted + self.events.compact(before)
 
     def forget_searches(self, *, except_for: Iterable[str]) -> None:
         """Delete the progress of every search except these, and except those that they continue."""

@@ -23,7 +23,8 @@ from s2mirror.adapters.ledger.row_checksums import (
     recomputed,
 )
 from s2mirror.adapters.ledger.rows import DECODERS, UNDECODABLE
-from s2mirror.adapters.ledger.schema import RECOUNT, sql_states
+from s2mirror.adapters.ledger.schema import sql_states
+from s2mirror.adapters.ledger.tally import RECOUNT
 from s2mirror.lifecycle import GONE
 
 _SEARCHED_BYTES: Final = 32 * 1024

@@ -28,6 +28,7 @@ UNDECODABLE: Final = (ValueError, TypeError, KeyError, RecursionError)
 DECODERS: Final[Mapping[tuple[str, str], tuple[str, Callable[[Any], Any]]]] = MappingProxyType(
     {
         ("history", "at"): ("product_id", parse_utc),
+        ("event", "at"): ("id", parse_utc),
         ("transfer", "hour"): ("hour", parse_utc),
         ("preview", "outcome"): ("subject", Outcome),
         ("preview", "paths"): ("subject", json.loads),

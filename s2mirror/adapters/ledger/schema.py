@@ -6,9 +6,10 @@ CHECK constraints: for one damaged row, SQLite refuses the whole file, where a c
 row.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
+from s2mirror.adapters.ledger.tally import tally
 from s2mirror.lifecycle import GONE, State
 
 if TYPE_CHECKING:
@@ -191,6 +192,19 @@ _LOCAL_CATALOG: Final = (
       BEGIN INSERT INTO change (product_id) VALUES (new.id); END
     """,
 )
+_EVENTS: Final = (
+    """
+    CREATE TABLE event (
+      id INTEGER PRIMARY KEY,
+      at TEXT NOT NULL,
+      event TEXT NOT NULL,
+      area TEXT NOT NULL,
+      product_id TEXT NOT NULL,
+      detail TEXT NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX event_at ON event (at)",
+)
 _PREVIEWS: Final = (
     """
     CREATE TABLE preview (
@@ -229,69 +243,12 @@ _PREVIEWS: Final = (
       END
     """,
 )
-_TALLY: Final = """
-CREATE TABLE tally (
-  area TEXT NOT NULL,
-  state TEXT NOT NULL,
-  products INTEGER NOT NULL,
-  size_bytes INTEGER NOT NULL,
-  PRIMARY KEY (area, state)
-) STRICT, WITHOUT ROWID
-"""
-_COUNT: Final = """
-INSERT INTO tally (area, state, products, size_bytes) {rows}
-ON CONFLICT (area, state) DO UPDATE
-   SET products = products + excluded.products, size_bytes = size_bytes + excluded.size_bytes;
-"""
-_OF_PRODUCT: Final = """
-SELECT area, {row}.state, {sign}1, {sign}coalesce({row}.size_bytes, 0)
-  FROM (SELECT '' AS area UNION ALL SELECT area FROM membership WHERE product_id = {row}.id)
- WHERE true
-"""
-_OF_MEMBERSHIP: Final = """
-SELECT {row}.area, state, {sign}1, {sign}coalesce(size_bytes, 0)
-  FROM product WHERE id = {row}.product_id
-"""
-
-RECOUNT: Final = (
-    "DELETE FROM tally",
-    """
-    INSERT INTO tally (area, state, products, size_bytes)
-    SELECT '', state, count(*), coalesce(sum(size_bytes), 0) FROM product GROUP BY state
-     UNION ALL
-    SELECT area, state, count(*), coalesce(sum(size_bytes), 0)
-      FROM product JOIN membership ON product_id = id GROUP BY area, state
-    """,
-)
-
-
-def _tally() -> Iterator[str]:
-    """Yield the table of products and bytes by area and state, and the triggers that count.
-
-    So a count does not read all products.
-    """
-
-    def count(rows: str, row: str = "new", sign: str = "") -> str:
-        """Return the SQL that changes counts by some rows."""
-        return _COUNT.format(rows=rows.format(row=row, sign=sign))
-
-    yield _TALLY
-    added = count("VALUES ('', new.state, 1, coalesce(new.size_bytes, 0))")
-    changed = count(_OF_PRODUCT, "old", "-") + count(_OF_PRODUCT)
-    joined, left = count(_OF_MEMBERSHIP), count(_OF_MEMBERSHIP, "old", "-")
-    for name, event, body in (
-        ("insert", "INSERT ON product", added),
-        ("update", "UPDATE OF state, size_bytes ON product", changed),
-        ("join", "INSERT ON membership", joined),
-        ("release", "DELETE ON membership", left),
-    ):
-        yield f"CREATE TRIGGER tally_{name} AFTER {event} BEGIN {body} END"
 
 
 def m001_all_tables(db: "Database") -> None:
     """Create every table of the first release."""
-    groups = (_PRODUCTS, _SEARCHES, _FILES, _REMOVALS, _LOCAL_CATALOG, _PREVIEWS, tuple(_tally()))
-    for statement in (statement for group in groups for statement in group):
+    groups = (_PRODUCTS, _SEARCHES, _FILES, _REMOVALS, _LOCAL_CATALOG, _PREVIEWS, _EVENTS)
+    for statement in (statement for group in (*groups, tally()) for statement in group):
         db.execute(statement)
 
 
