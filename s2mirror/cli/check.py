@@ -36,7 +36,7 @@ def check(
         if not as_json:
             _print_check(result)
     if as_json:
-        print_json(done)
+        print_json({"checks": done})
     return max(result.exit_code for result in done)
 
 

@@ -139,7 +139,8 @@ def _query(mirror: Mirror, area: str, first: str, last: str) -> ArchiveQuery:
 
 def _print(written: dict[Path, int], *, as_json: bool) -> None:
     if as_json:
-        print_json([{"path": path, "items": items} for path, items in written.items()])
+        files = [{"path": path, "items": items} for path, items in written.items()]
+        print_json({"written": files})
         return
     for path, items in written.items():
         print_line(f"{format_count(items, 'item')} in {path}")

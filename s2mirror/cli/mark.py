@@ -68,10 +68,9 @@ def _request(
             except MirrorError as error:
                 refused[product_id] = error
     if as_json:
-        print_json(
-            [{"id": name, "state": state, "error": None} for name, state in done.items()]
-            + [{"id": name, "state": None, "error": str(why)} for name, why in refused.items()]
-        )
+        results = [{"id": name, "state": state, "error": None} for name, state in done.items()]
+        results += [{"id": i, "state": None, "error": str(why)} for i, why in refused.items()]
+        print_json({"products": results})
     else:
         for name, state in done.items():
             print_line(f"{name}  {state}")

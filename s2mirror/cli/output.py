@@ -8,12 +8,17 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
 from s2mirror.clean_text import clean_text, escape_json
 
+JSON_SCHEMA: Final = 1
+"""The version of the JSON output of every command, which docs/json.md describes.
+
+It increases when a key is removed, renamed or changes its type; a new key does not change it.
+"""
 _STEPS: Final = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _GAP: Final = "  "
 _MIN_WRAP_CHARACTERS: Final = 24
@@ -39,12 +44,20 @@ def print_error(text: str) -> None:
     print(f"s2mirror: {clean_text(text)}", file=sys.stderr, flush=True)  # noqa: T201 - for errors
 
 
-def print_json(value: object) -> None:
-    """Print a value as one JSON document on stdout; its texts are exact, as JSON escapes."""
+def print_json(document: Mapping[str, object]) -> None:
+    """Print a JSON object on stdout, with its schema number; texts are exact, as JSON escapes."""
+    _print(_json_text({"schema": JSON_SCHEMA, **document}, indent=2))
+
+
+def print_json_line(document: Mapping[str, object]) -> None:
+    """Print a JSON object, with its schema number, as one line."""
+    _print(_json_text({"schema": JSON_SCHEMA, **document}))
+
+
+def _json_text(value: object, *, indent: int | None = None) -> str:
     from pydantic_core import to_jsonable_python  # noqa: PLC0415 - late, as it takes time
 
-    document = to_jsonable_python(value)
-    _print(escape_json(json.dumps(document, indent=2, ensure_ascii=False)))
+    return escape_json(json.dumps(to_jsonable_python(value), indent=indent, ensure_ascii=False))
 
 
 def _print(text: str) -> None:

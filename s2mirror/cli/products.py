@@ -64,7 +64,7 @@ def list_products(
         tile = tile.upper().removeprefix("T")
         found = ledger.products.listed(state=state, area=area, tile=tile, limit=limit + 1)
     if as_json:
-        print_json([product_values(entry) for entry in found[:limit]])
+        print_json({"products": [product_values(entry) for entry in found[:limit]]})
     elif found:
         _print_list(found[:limit])
     else:

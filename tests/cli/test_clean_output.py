@@ -51,7 +51,7 @@ def test_any_cell_stays_in_its_row(cells: list[str]) -> None:
 def test_json_is_printable_and_exact(value: dict[str, Any]) -> None:
     printed = output_of(print_json, value)
     assert_clean(printed)
-    assert json.loads(printed) == value
+    assert json.loads(printed) == {"schema": 1} | value
 
 
 def test_hostile_reason_forges_no_line(cli: Cli, kit: Kit) -> None:
@@ -66,7 +66,7 @@ def test_hostile_reason_forges_no_line(cli: Cli, kit: Kit) -> None:
         assert_clean(outcome.out + outcome.err)
         assert "\nFAULT" not in outcome.out
     assert SHOWN in cli("list").out
-    assert cli.json("list")[0]["reason"] == HOSTILE
+    assert cli.json("list")["products"][0]["reason"] == HOSTILE
 
 
 def test_hostile_file_name_is_shown_escaped(cli: Cli, kit: Kit) -> None:

@@ -28,7 +28,9 @@ def files_below(folder: Path) -> dict[str, bytes]:
 def test_config_only_check_uses_no_network_or_disk(cli: Cli, kit: Kit) -> None:
     requests = len(kit.sandbox.stac_proxy.traffic.exchanges)
     before = sorted(kit.folder.rglob("*"))
-    assert [found["name"] for found in cli.json("check", "--config-only")] == ["configuration"]
+    assert [found["name"] for found in cli.json("check", "--config-only")["checks"]] == [
+        "configuration"
+    ]
     assert len(kit.sandbox.stac_proxy.traffic.exchanges) == requests
     assert {path.name for path in kit.folder.rglob("*")} - {p.name for p in before} <= {
         "s2mirror.toml"
@@ -46,7 +48,7 @@ def test_first_steps_lead_from_init_to_archive(cli: Cli, kit: Kit) -> None:
     assert written.out.startswith("wrote mine.toml; set archive.root and your areas in it")
     assert cli.bare("init", "mine.toml").code == 2
 
-    checks = cli.json("check")
+    checks = cli.json("check")["checks"]
     assert [check["name"] for check in checks] == [
         "configuration", "ledger", "archive", "lock", "catalog", "clock", "store", "key expiry",
     ]  # fmt: skip
@@ -69,7 +71,9 @@ def test_first_steps_lead_from_init_to_archive(cli: Cli, kit: Kit) -> None:
         "certified": None,
     }  # fmt: skip
 
-    listed = cli.json("list", "--state", "archived", "--tile", "T32TMT", "--area", "zurich")
+    listed = cli.json("list", "--state", "archived", "--tile", "T32TMT", "--area", "zurich")[
+        "products"
+    ]
     assert [found["id"] for found in listed] == [newer.id, older.id]
     assert listed[0]["size_bytes"] == sum(len(content) for content in newer.files.values())
 
@@ -78,7 +82,7 @@ def test_first_steps_lead_from_init_to_archive(cli: Cli, kit: Kit) -> None:
         "discovered", "queued", "downloading", "verified", "archived",
     ]  # fmt: skip
 
-    assert cli.json("mark", "processed", older.id) == [
+    assert cli.json("mark", "processed", older.id)["products"] == [
         {"id": older.id, "state": "processed", "error": None}
     ]
     assert cli.json("prune", "--dry-run")["prune"] == [older.id]
@@ -91,7 +95,7 @@ def test_first_steps_lead_from_init_to_archive(cli: Cli, kit: Kit) -> None:
     assert audit["bytes_read"] is audit["catalog_listed"] is True
 
     kit.sandbox.publish(late)
-    assert cli.json("requeue", older.id)[0]["state"] == "queued"
+    assert cli.json("requeue", older.id)["products"][0]["state"] == "queued"
     assert cli.json("status")["current"] is False
     done = cli.json("sync")
     assert done["new"] == [late.id]
@@ -158,7 +162,7 @@ def test_sync_of_one_area_downloads_no_other(cli: Cli, kit: Kit) -> None:
     here, there = tiny(tile="32TMT"), tiny(tile="32TNS")
     kit.sandbox.publish([here, there])
     assert cli.json("sync", "--area", "valley")["archived"] == [there.id]
-    assert [found["id"] for found in cli.json("list")] == [there.id]
+    assert [found["id"] for found in cli.json("list")["products"]] == [there.id]
     assert cli.json("status")["current"] is False, "the other area was never listed"
     assert cli.json("sync")["archived"] == [here.id]
 

@@ -73,7 +73,7 @@ def test_1_means_a_failed_product(cli: Cli, kit: Kit) -> None:
     outcome = cli("sync")
     assert outcome.code == 1
     assert "`s2mirror list` shows the state of each product, and the reason" in outcome.out
-    states = {found["id"]: found["state"] for found in cli.json("list")}
+    states = {found["id"]: found["state"] for found in cli.json("list")["products"]}
     assert states == {bad.id: "quarantined", good.id: "archived"}
     assert cli("status").code == 1
 
@@ -144,7 +144,7 @@ def test_5_means_another_archive_is_mounted(cli: Cli, kit: Kit) -> None:
         assert outcome.code == 5
         assert "is its disk mounted?" in outcome.err
     assert sorted(path for path in kit.archive.rglob("*")) == before
-    check = {found["name"]: found["exit_code"] for found in cli.json("check")}
+    check = {found["name"]: found["exit_code"] for found in cli.json("check")["checks"]}
     assert check["archive"] == 5
 
 
@@ -156,8 +156,8 @@ def test_6_means_wrong_keys_and_blames_no_product(
     outcome = cli("sync")
     assert outcome.code == 6
     assert "the key pair is wrong or has expired" in outcome.err
-    assert {(f["state"], f["attempts"]) for f in cli.json("list")} == {("queued", 0)}
-    check = {found["name"]: found["exit_code"] for found in cli.json("check")}
+    assert {(f["state"], f["attempts"]) for f in cli.json("list")["products"]} == {("queued", 0)}
+    check = {found["name"]: found["exit_code"] for found in cli.json("check")["checks"]}
     assert {name for name, code in check.items() if code} == {"store"}
 
 

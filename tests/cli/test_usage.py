@@ -129,14 +129,14 @@ def test_cut_list_reports_that_it_is_cut(cli: Cli, kit: Kit) -> None:
     outcome = cli("list", "--limit", "1")
     assert len(outcome.out.splitlines()) == 2
     assert outcome.err == "s2mirror: only the newest 1 are listed; use --limit to list more\n"
-    assert len(cli.json("list", "--limit", "1")) == 1
+    assert len(cli.json("list", "--limit", "1")["products"]) == 1
 
 
 def test_empty_list_is_reported_on_stderr(cli: Cli, kit: Kit) -> None:
     kit.mirror().ledger.close()
     assert (cli("list").out, cli("list").err) == ("", "s2mirror: no products yet\n")
     assert cli("list", "--state", "failed").err == "s2mirror: no product matches\n"
-    assert cli.json("list") == []
+    assert cli.json("list")["products"] == []
 
 
 @pytest.mark.long

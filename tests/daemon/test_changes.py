@@ -114,7 +114,7 @@ def test_sighup_reads_a_new_secret_key(daemon: Running, kit: Kit) -> None:
     assert daemon.process.poll() is None
     # Every worker tries the key once before it pauses.
     wait_until(lambda: list(kit.states().values()) == ["queued"], "back in the queue")
-    assert [f["attempts"] for f in kit.json("list")] == [0]
+    assert [f["attempts"] for f in kit.json("list")["products"]] == [0]
     key_file.write_text(kit.sandbox.secret_key)
     reload(daemon)
     daemon.wait_until_held(product.id)

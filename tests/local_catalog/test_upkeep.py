@@ -192,7 +192,7 @@ def test_a_rebuild_says_what_it_wrote_and_where(
     capsys.readouterr()
     assert kit.call("catalog", "rebuild", "--json") == 0
     result = json.loads(capsys.readouterr().out)
-    assert result == {"items": 2, "folder": str(folder_of(kit))}
+    assert result == {"schema": 1, "items": 2, "folder": str(folder_of(kit))}
 
 
 def test_rebuild_of_disabled_catalog_is_refused(

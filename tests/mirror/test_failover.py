@@ -113,7 +113,7 @@ def test_check_tries_every_endpoint_and_key_pair(kit: Kit, sandbox: Sandbox) -> 
     two_endpoints(kit, sandbox.s3_endpoint, NOWHERE)
     kit.more_secrets = {"S2MIRROR_S3_ACCESS_KEY_2": "AKIA", "S2MIRROR_S3_SECRET_KEY_2": "wrong-one"}
     done = kit.run("check", "--json")
-    found = {check["name"]: check for check in json.loads(done.stdout)}
+    found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert found["store"]["exit_code"] == 0
     assert found[f"store {NOWHERE}"]["exit_code"] == 3
     assert found["key pair 2"]["exit_code"] == 6

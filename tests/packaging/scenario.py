@@ -170,7 +170,7 @@ def stop() -> dict[str, str]:
 
 def held(*states: str) -> list[str]:
     """Return the products that the mirror holds, as the service's user sees them."""
-    listed = json.loads(command("list", "--json")["stdout"] or "[]")
+    listed = json.loads(command("list", "--json")["stdout"] or '{"products": []}')["products"]
     return [it["id"] for it in listed if it["state"] in (states or ("archived", "processed"))]
 
 

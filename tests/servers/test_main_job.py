@@ -60,7 +60,7 @@ def sync(kit: Kit) -> dict[str, Any]:
 
 def assert_current(kit: Kit, *products: SandboxProduct) -> None:
     """Assert by commands only that exactly these products are held, and none is missing."""
-    held = {found["id"]: found["state"] for found in kit.json("list")}
+    held = {found["id"]: found["state"] for found in kit.json("list")["products"]}
     assert held == {product.id: "archived" for product in products}
     run_quietly(kit, "audit", "--online")
     assert sync(kit)["received_bytes"] == 0
@@ -217,7 +217,7 @@ def test_suspended_user_is_reported_and_fails_no_product(kit: Kit, services: Ser
         services.ceph.enable()
     assert done.returncode == 6
     assert "403 UserSuspended: the account is suspended" in done.stderr
-    assert {(it["state"], it["attempts"]) for it in kit.json("list")} == {("queued", 0)}
+    assert {(it["state"], it["attempts"]) for it in kit.json("list")["products"]} == {("queued", 0)}
     sync(kit)
     assert_current(kit, *products)
 
@@ -231,7 +231,7 @@ def test_download_resumes_after_a_suspension(kit: Kit, services: Services) -> No
             assert caught.end(signal.SIGCONT) == 6
         finally:
             services.ceph.enable()
-    assert {(it["state"], it["attempts"]) for it in kit.json("list")} == {("queued", 0)}
+    assert {(it["state"], it["attempts"]) for it in kit.json("list")["products"]} == {("queued", 0)}
     services.ceph.forget()
     sync(kit)
     again = {it.key.removeprefix(product.prefix) for it in services.ceph.answered()}
