@@ -1,7 +1,9 @@
 """``status``: the state of the mirror."""
 
 from dataclasses import asdict
+from datetime import timedelta
 
+from s2mirror.adapters.ledger.lags import Lag, LagHistogram
 from s2mirror.cli.context import ConfigOption, JsonOption
 from s2mirror.cli.mirrors import shared_mirror
 from s2mirror.cli.output import (
@@ -12,6 +14,7 @@ from s2mirror.cli.output import (
     print_line,
     print_table,
 )
+from s2mirror.config.units import duration_text
 from s2mirror.lifecycle import HELD
 from s2mirror.planning.bandwidth import Allowance
 from s2mirror.service.account import QuotaStatus, failover_text
@@ -63,6 +66,7 @@ def _print_status(found: Status) -> None:
     print_line(f"ledger    {found.ledger_path}")
     print_line("")
     _print_areas(found)
+    _print_lags(found)
     print_line("")
     _print_searches(found)
     _print_problems(found)
@@ -103,6 +107,27 @@ def _print_areas(found: Status) -> None:
         ("area", ">held", ">waiting", ">pruned", ">failed", "last online audit (UTC)"),
         [(a.name, a.held, a.waiting, a.pruned, a.failed, _certified(a)) for a in found.areas],
     )
+
+
+def _print_lags(found: Status) -> None:
+    """Show the median lags of the areas that have received new images."""
+    rows = [
+        (a.name, *(_median({lag.lag: lag for lag in a.lags}.get(kind)) for kind in Lag))
+        for a in found.areas
+        if a.lags
+    ]
+    if rows:
+        print_line("")
+        print_table(("median lag", *(lag.replace("_", " ") for lag in Lag)), rows)
+
+
+def _median(lag: LagHistogram | None) -> str:
+    if lag is None:
+        return "none yet"
+    seconds = lag.median_at_most_seconds
+    if seconds is None:
+        return f"over {duration_text(timedelta(seconds=lag.upper_bounds_seconds[-1]))}"
+    return f"at most {duration_text(timedelta(seconds=seconds))}"
 
 
 def _certified(area: AreaStatus) -> str:

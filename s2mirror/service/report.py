@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
 from s2mirror.adapters.ledger import Cursor
+from s2mirror.adapters.ledger.lags import LagHistogram
 from s2mirror.adapters.ledger.state_values import CLOCK_DOUBT, CertificateRecord
 from s2mirror.adapters.lock import holder_pid
 from s2mirror.lifecycle import HELD, PENDING, TROUBLED, State
@@ -44,6 +46,8 @@ class AreaStatus:
     configured: bool = True
     certified: CertificateRecord | None = None
     """The result of the last certificate of completeness; None if there was none."""
+    lags: tuple[LagHistogram, ...] = ()
+    """How long new images took to reach the archive; empty before the first one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +187,8 @@ def _unlisted(key: str) -> Cursor:
 
 def _areas(mirror: Mirror) -> tuple[AreaStatus, ...]:
     counts = mirror.ledger.products.area_counts()
+    histograms = mirror.ledger.lags.histograms()
+    lags = {area: tuple(found) for area, found in groupby(histograms, lambda lag: lag.area)}
     configured = [area.name for area in mirror.areas]
     names = configured + sorted(set(counts) - set(configured))
     return tuple(
@@ -190,6 +196,7 @@ def _areas(mirror: Mirror) -> tuple[AreaStatus, ...]:
             _area(name, counts.get(name, {})),
             configured=name in configured,
             certified=last_summary(mirror.ledger, name),
+            lags=lags.get(name, ()),
         )
         for name in names
     )

@@ -53,7 +53,9 @@ class Poller:
         costs a repeated listing, never a product. Raises CatalogError; the ledger keeps the reason.
         """
         if not self.ledger.sweeps.states(search.key):
-            self.ledger.coverage.take_over(search.collection, search.fingerprints, search.key)
+            self.ledger.coverage.take_over(
+                search.collection, search.fingerprints, search.key, now=self.now()
+            )
         poll = _Poll(self, search, stop)
         try:
             poll.tail()
@@ -141,7 +143,9 @@ class _Poll:
         self._ledger.sweeps.complete(self._search.key, kind, now=self._poller.now())
         if kind is SweepKind.FULL:
             search = self._search
-            self._ledger.coverage.note(search.collection, search.fingerprints, search.key)
+            self._ledger.coverage.note(
+                search.collection, search.fingerprints, search.key, now=self._poller.now()
+            )
         self._complete()
 
     def _count_late(self, kind: SweepKind, page: Page, new: set[str]) -> None:
@@ -162,7 +166,9 @@ class _Poll:
         known = self._ledger.products.known(product.id for product in page.products)
         diff = diff_page(page.products, known, self._scope)
         priorities = {area.name: area.priority for area in self._search.areas}
-        self._ledger.products.record(diff.new, diff.areas, priorities=priorities, now=now)
+        with self._ledger.connection.atomic():
+            self._ledger.products.record(diff.new, diff.areas, priorities=priorities, now=now)
+            self._ledger.lags.note_seen(diff.new, diff.areas, now=now)
         self._ledger.products.note_published(p for p in page.products if p.id in known)
         self._ledger.cursors.reject(page.rejected, now=now)
         self._ledger.cursors.accept(product.id for product in page.products)

@@ -69,6 +69,7 @@ def test_first_steps_lead_from_init_to_archive(cli: Cli, kit: Kit) -> None:
     assert status["areas"][0] == {
         "name": "zurich", "held": 2, "waiting": 0, "pruned": 0, "failed": 0, "configured": True,
         "certified": None,
+        "lags": [],
     }  # fmt: skip
 
     listed = cli.json("list", "--state", "archived", "--tile", "T32TMT", "--area", "zurich")[

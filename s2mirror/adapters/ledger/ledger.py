@@ -13,6 +13,7 @@ from s2mirror.adapters.ledger.events import Events
 from s2mirror.adapters.ledger.file_lists import FileLists, Selections
 from s2mirror.adapters.ledger.forecast import ForecastInputs
 from s2mirror.adapters.ledger.items import Items
+from s2mirror.adapters.ledger.lags import Lags
 from s2mirror.adapters.ledger.mending import DamagedRow, Mended, damaged_rows, mend
 from s2mirror.adapters.ledger.opening import check_whole, connect
 from s2mirror.adapters.ledger.previews import Previews
@@ -66,6 +67,7 @@ class Ledger:
         self.selections = Selections(connection)
         self.forecast_inputs = ForecastInputs(connection)
         self.items = Items(connection)
+        self.lags = Lags(connection)
         self.archived_products = ArchivedProducts(connection)
         self.changes = Changes(connection)
         self.removals = Removals(connection)

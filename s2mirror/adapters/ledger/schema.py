@@ -9,6 +9,7 @@ row.
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
+from s2mirror.adapters.ledger.lags import lag_tables
 from s2mirror.adapters.ledger.tally import tally
 from s2mirror.lifecycle import GONE, State
 
@@ -107,6 +108,7 @@ _SEARCHES: Final = (
       area TEXT NOT NULL,
       fingerprint TEXT NOT NULL,
       search TEXT NOT NULL,
+      watched_since TEXT NOT NULL,
       PRIMARY KEY (collection, area)
     ) STRICT, WITHOUT ROWID
     """,
@@ -248,8 +250,9 @@ _PREVIEWS: Final = (
 def m001_all_tables(db: "Database") -> None:
     """Create every table of the first release."""
     groups = (_PRODUCTS, _SEARCHES, _FILES, _REMOVALS, _LOCAL_CATALOG, _PREVIEWS, _EVENTS)
-    for statement in (statement for group in (*groups, tally()) for statement in group):
-        db.execute(statement)
+    for group in (*groups, tally(), lag_tables(sql_states(GONE))):
+        for statement in group:
+            db.execute(statement)
 
 
 MIGRATION_NAMES: Final = ("m001_all_tables",)

@@ -62,10 +62,12 @@ COMPLETE_SWEEP: Final = update(
     "sweep", {"under_way": "0", "reached": "NULL", "completed_at": ":now"}, _THIS
 )
 COVER: Final = """
-INSERT INTO coverage (collection, area, fingerprint, search)
-VALUES (:collection, :area, :fingerprint, :search)
+INSERT INTO coverage (collection, area, fingerprint, search, watched_since)
+VALUES (:collection, :area, :fingerprint, :search, :now)
 ON CONFLICT (collection, area) DO UPDATE
-   SET fingerprint = excluded.fingerprint, search = excluded.search
+   SET fingerprint = excluded.fingerprint, search = excluded.search,
+       watched_since = CASE WHEN fingerprint = excluded.fingerprint THEN watched_since
+                            ELSE excluded.watched_since END
 """
 # A search that found no product has no watermark; its successor then has none either, so that it
 # lists everything as new.
@@ -245,14 +247,21 @@ class Coverage:
             if fingerprints.get(row["area"]) == row["fingerprint"]
         }
 
-    def note(self, collection: str, fingerprints: Mapping[str, str], search: str) -> None:
-        """Record that a search has listed everything that these areas want."""
-        shared = {"collection": collection, "search": search}
+    def note(
+        self, collection: str, fingerprints: Mapping[str, str], search: str, *, now: datetime
+    ) -> None:
+        """Record that a search has listed everything that these areas want.
+
+        The first time for an area's present filters, the area is watched from *now* on.
+        """
+        shared = {"collection": collection, "search": search, "now": format_utc(now)}
         rows = [shared | {"area": a, "fingerprint": f} for a, f in fingerprints.items()]
         with self._connection.atomic():
             self._connection.execute_many(COVER, rows)
 
-    def take_over(self, collection: str, fingerprints: Mapping[str, str], search: str) -> None:
+    def take_over(
+        self, collection: str, fingerprints: Mapping[str, str], search: str, *, now: datetime
+    ) -> None:
         """Start a new search from the progress of others, if they cover all of its areas."""
         known = self.searches(fingerprints)
         donors = {known.get((collection, area)) for area in fingerprints}
@@ -264,7 +273,7 @@ class Coverage:
         with self._connection.atomic():
             for statement in TAKE_OVER:
                 self._connection.execute(statement, params)
-            self.note(collection, fingerprints, search)
+            self.note(collection, fingerprints, search, now=now)
 
     def forget(self, area: str) -> None:
         """Delete the coverage of an area."""
