@@ -2,7 +2,8 @@
 
 The same tile of the same datatake can be listed several times. Two halves, downlinked to two
 stations, are both kept. A newer baseline of the same half, or a later processing with the same
-baseline, replaces the older one, unless an area does not want the newer one.
+baseline, replaces the older one, unless an area does not want the newer one. No baseline is known
+by name, so the next one is treated like those before it; numbers from 90.00 on are special.
 """
 
 import re
@@ -21,8 +22,8 @@ _STRIP_START: Final = re.compile(r"_S(\d{8}T\d{6})_N")
 _STRIP_TOLERANCE: Final = timedelta(seconds=5)
 # A reprocessing may also change the edges of the data a little.
 _COVERED: Final = 0.9
-# CloudFerro's own products have baseline 99.99; products of ESA are preferred.
-_FOREIGN_BASELINE: Final = 9000
+# ESA's commissioning products have 99.05 and 99.06, CloudFerro's own ones 99.99.
+_FIRST_SPECIAL_BASELINE: Final = 9000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +75,13 @@ def waiting_for_better(entries: Iterable[LedgerEntry], policy: SupersedePolicy) 
 def rank(entry: LedgerEntry) -> tuple[int, datetime, datetime]:
     """Return the sort key of versions of one image: baseline, processing, publication."""
     product = entry.product
-    number = baseline_number(product.baseline)
-    number = -1 if number >= _FOREIGN_BASELINE else number
+    number = -1 if _is_special(product) else baseline_number(product.baseline)
     return number, product.generated_at, product.published_at
+
+
+def _is_special(product: Product) -> bool:
+    """Return whether a baseline is outside of the sequence: such a product replaces no other."""
+    return baseline_number(product.baseline) >= _FIRST_SPECIAL_BASELINE
 
 
 def _rivals(entries: Iterable[LedgerEntry]) -> Iterator[tuple[LedgerEntry, list[LedgerEntry]]]:
@@ -96,6 +101,7 @@ def _rivals(entries: Iterable[LedgerEntry]) -> Iterator[tuple[LedgerEntry, list[
 def _replaces(new: LedgerEntry, old: LedgerEntry) -> bool:
     return (
         rank(new) > rank(old)
+        and not _is_special(new.product)
         and set(old.areas) <= set(new.areas)
         and _shows_all_of(new.product, old.product)
     )
