@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from s2mirror.lifecycle import Event, State
 from s2mirror.selection import WHOLE, Selection
@@ -140,6 +140,26 @@ class VerifiedFile:
     digest: Digest
 
 
+class Conversion(NamedTuple):
+    """How a number of an image becomes a quantity: number x scale + offset."""
+
+    scale: float
+    offset: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Radiometry:
+    """The conversions that a product's own metadata states."""
+
+    conversions: tuple[tuple[str, Conversion], ...] = ()
+    """By band, such as ``B8A``, or map, such as ``AOT``."""
+    doubt: str = ""
+    """Why some or all images have no conversion; empty if all have one."""
+
+
+UNKNOWN_RADIOMETRY: Final = Radiometry(doubt="the product's metadata was not read")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry(_Timed):
     """A product's row in the ledger."""
@@ -256,6 +276,7 @@ class ArchivedProduct(_Timed):
     """The time when every byte was verified."""
     previews: tuple[tuple[str, str], ...] = ()
     """Name and path, relative to the archive root, of each of its previews."""
+    radiometry: Radiometry = UNKNOWN_RADIOMETRY
 
 
 @dataclass(slots=True, kw_only=True)

@@ -17,7 +17,7 @@ MAX_PARAMETERS: Final = 6
 
 WORDS: Final = frozenset(
     {"clean_text", "clock", "errors", "lifecycle", "model", "stop", "naming", "checksum"}
-    | {"manifest"}
+    | {"manifest", "radiometry"}
     | {"geometry", "projection", "crs", "tiles", "area", "layout", "ports", "times"}
     | {"timetable", "selection", "rate_limit"}
     | {"preview_model", "json_parser", "bounded_stream", "bounded_http"}
@@ -45,6 +45,7 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "tiles": frozenset({"geometry"}),
     "checksum": frozenset({"errors", "model"}),
     "manifest": frozenset({"errors", "model", "naming", "checksum"}),
+    "radiometry": frozenset({"errors", "model"}),
     "layout": frozenset({"errors", "model", "naming"}),
     "preview_model": frozenset({"model"}),
     "ports": frozenset({"model", "stop", "preview_model"}),
@@ -117,7 +118,7 @@ HOMES: Final[dict[str, frozenset[str]]] = {
     "rich": frozenset({"cli"}),
     "pydantic": frozenset({"config"}),
     "pydantic_core": frozenset({"cli"}),
-    "defusedxml": frozenset({"manifest", "adapters.objectstore", "sandbox"}),
+    "defusedxml": frozenset({"manifest", "radiometry", "adapters.objectstore", "sandbox"}),
     "antimeridian": frozenset({"geometry"}),
     "mgrs": frozenset({"tiles"}),
     "utm": frozenset({"tiles", "projection"}),

@@ -14,6 +14,7 @@ from s2mirror.sandbox.content import file_content
 from s2mirror.sandbox.item import write_item, write_light_item
 from s2mirror.sandbox.layout import Member, Paths, loose_members, manifest_members
 from s2mirror.sandbox.manifest_xml import write_manifest
+from s2mirror.sandbox.product_metadata import write_product_metadata
 from s2mirror.sandbox.spec import WHOLE_TILE, ProductSpec
 from s2mirror.tiles import tile_polygon
 
@@ -73,11 +74,14 @@ def make_item(spec: ProductSpec) -> SandboxProduct:
 
 def make_files(members: list[Member], spec: ProductSpec) -> dict[str, bytes]:
     """Return the contents of *members* at the scale of *spec*."""
-    seed = f"{spec.id}/{spec.seed}"
-    return {
-        member.path: file_content(member.path, round(member.real_bytes * spec.scale), seed)
-        for member in members
-    }
+    return {member.path: _content(member, spec) for member in members}
+
+
+def _content(member: Member, spec: ProductSpec) -> bytes:
+    size_bytes = round(member.real_bytes * spec.scale)
+    if member.path == f"MTD_MSI{spec.level}.xml":
+        return write_product_metadata(spec, size_bytes)
+    return file_content(member.path, size_bytes, f"{spec.id}/{spec.seed}")
 
 
 def footprint_of(spec: ProductSpec) -> BaseGeometry:

@@ -17,6 +17,7 @@ _LAUNCHED_AT: Final = {
     "sentinel-2c": datetime(2024, 9, 5, tzinfo=UTC),
 }
 _ORBITS_PER_DAY: Final = 14.3
+_SHIFT: Final = 1000
 # 05.10 was a reprocessing baseline until it became the operational one on this day.
 _OPERATIONAL_0510_AT: Final = datetime(2023, 12, 13, tzinfo=UTC)
 
@@ -49,6 +50,10 @@ class ProductSpec:
     """Absolute orbit number; by default computed from the launch date."""
     station: str | None = None
     """The processing centre in datastrip names; by default the usual one of the platform."""
+    has_offset: bool | None = None
+    """Whether a constant is added to its numbers; by default from baseline 04.00 on."""
+    quantification: int = 10_000
+    """The number of reflectance 1, without that constant."""
     item_style: str = "2026"
     """``2026``, or ``2020`` for an item without ``enclosure`` and ``_private``."""
 
@@ -66,6 +71,12 @@ class ProductSpec:
     def strip_at(self) -> datetime:
         """Sensing start of its datastrip."""
         return self.datastrip_at or self.sensed_at + timedelta(seconds=3)
+
+    @property
+    def shift(self) -> int:
+        """The constant that is added to every number of its reflectances."""
+        has_offset = self.baseline >= "04.00" if self.has_offset is None else self.has_offset
+        return _SHIFT if has_offset else 0
 
     @property
     def unit(self) -> str:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
+from s2mirror.model import Conversion
 from s2mirror.tiles import WIDTH_METRES
 
 _METADATA: Final = MappingProxyType(
@@ -22,8 +23,6 @@ _METADATA: Final = MappingProxyType(
 )
 _MASKS: Final = MappingProxyType({"MSK_CLDPRB": "CLD", "MSK_SNWPRB": "SNW"})
 _SIZES: Final = MappingProxyType({10: 10_980, 20: 5_490, 60: 1_830})
-_FIRST_OFFSET_BASELINE: Final = "04.00"
-"""From this baseline on, 1000 is added to every reflectance, so that none is negative."""
 _BANDS: Final[Mapping[str, tuple[str, str, float, int]]] = MappingProxyType(
     {
         "B01": ("Coastal aerosol (band 1)", "coastal", 0.443, 60),
@@ -44,8 +43,8 @@ _BANDS: Final[Mapping[str, tuple[str, str, float, int]]] = MappingProxyType(
 """Title, common name, centre in micrometres and own resolution in metres of each band."""
 _MAPS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = MappingProxyType(
     {
-        "AOT": ("Aerosol optical thickness", {"raster:scale": 0.001, "raster:offset": 0}),
-        "WVP": ("Water vapour", {"raster:scale": 0.001, "raster:offset": 0}),
+        "AOT": ("Aerosol optical thickness", {}),
+        "WVP": ("Water vapour", {}),
         "CLD": ("Cloud probability", {"data_type": "uint8", "unit": "%"}),
         "SNW": ("Snow probability", {"data_type": "uint8", "unit": "%"}),
     }
@@ -114,8 +113,8 @@ def asset_keys(collection: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1024)
-def asset_fields(key: str, baseline: str) -> Mapping[str, Any]:
-    """Return the fields that all assets of a key share."""
+def asset_fields(key: str, conversion: Conversion | None = None) -> Mapping[str, Any]:
+    """Return the fields that all assets of a key share, if their numbers convert alike."""
     if key == "thumbnail":
         roles = ["thumbnail", "overview"]
         return {"type": "image/jpeg", "title": "Quicklook", "roles": roles}
@@ -123,7 +122,13 @@ def asset_fields(key: str, baseline: str) -> Mapping[str, Any]:
         return {"type": "image/jp2", "title": "Preview image", "roles": ["overview"]}
     if key.endswith(("_metadata", "_manifest")):
         return {"type": "application/xml", "roles": ["metadata"]}
-    return {"type": "image/jp2", **_image_fields(key, baseline)}
+    return {"type": "image/jp2", **_image_fields(key), **_conversion_fields(conversion)}
+
+
+def _conversion_fields(conversion: Conversion | None) -> dict[str, Any]:
+    if conversion is None:
+        return {}
+    return {"raster:scale": conversion.scale, "raster:offset": conversion.offset}
 
 
 def preview_fields(path: str, name: str) -> dict[str, Any]:
@@ -160,17 +165,14 @@ def _gsd(key: str) -> int:
     return _BANDS[name][3] if name in _BANDS and not resolution else 0
 
 
-def _image_fields(key: str, baseline: str) -> dict[str, Any]:
+def _image_fields(key: str) -> dict[str, Any]:
     name, gsd = key.partition("_")[0], _gsd(key)
     fields = {"roles": ["data", f"gsd:{gsd}m"], "gsd": gsd, "nodata": 0, "data_type": "uint16"}
     if name in _BANDS:
-        offset = -0.1 if baseline >= _FIRST_OFFSET_BASELINE else 0
         fields |= {
             "title": f"{_BANDS[name][0]} - {gsd}m",
             "roles": ["data", "reflectance", f"gsd:{gsd}m"],
             "bands": [_band(name)],
-            "raster:scale": 0.0001,
-            "raster:offset": offset,
         }
     elif name == "TCI":
         bands = [_band("B04"), _band("B03"), _band("B02")]

@@ -34,6 +34,8 @@ _EXTENSIONS: Final = {
 ``eopf`` is not among them: its schema requires another address than the one at which it is
 published, so that no item that names it is valid.
 """
+NO_CONVERSION: Final = "s2mirror:no_conversion"
+"""Why some or all images of an item have neither ``raster:scale`` nor ``raster:offset``."""
 _STORES: Final = "storage:schemes"
 _NO_ASSETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
@@ -75,6 +77,7 @@ def item_properties(archived: ArchivedProduct, *, bucket: str) -> dict[str, Any]
         "s2mirror:fetched_at": iso_time(archived.fetched_at),
         "s2mirror:verified_at": iso_time(archived.verified_at),
         "s2mirror:version": __version__,
+        **({NO_CONVERSION: doubt} if (doubt := archived.radiometry.doubt) else {}),
     }
 
 
@@ -85,13 +88,13 @@ def source_of(s3_prefix: str, *, bucket: str) -> str:
 
 def assets_of(archived: ArchivedProduct, *, folder: str) -> dict[str, dict[str, Any]]:
     """Return an asset for each image, metadata file and preview, with verified size and digest."""
-    baseline, grid = archived.product.baseline, _grid(archived.product.tile)
+    conversions, grid = dict(archived.radiometry.conversions), _grid(archived.product.tile)
     assets = {}
     for file in archived.files:
         if key := asset_key(file.path):
             assets[key] = {
                 "href": f"{folder}/{file.path}",
-                **asset_fields(key, baseline),
+                **asset_fields(key, conversions.get(key.partition("_")[0])),
                 **(asset_grid(key, grid) if grid else {}),
                 "file:size": file.size_bytes,
                 "file:checksum": multihash(file.digest),

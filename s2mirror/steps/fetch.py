@@ -9,14 +9,21 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from s2mirror import manifest
+from s2mirror import manifest, radiometry
 from s2mirror.adapters.archive import Archive, Stage
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import IntegrityError, Stopped, StoreUnavailable
 from s2mirror.layout import product_path
 from s2mirror.lifecycle import Event
 from s2mirror.manifest import parse_manifest, required_folders
-from s2mirror.model import LedgerEntry, Listing, Product, Transition, VerifiedFile
+from s2mirror.model import (
+    LedgerEntry,
+    Listing,
+    Product,
+    Radiometry,
+    Transition,
+    VerifiedFile,
+)
 from s2mirror.planning.downloads import fetch_order
 from s2mirror.ports import ObjectStore, Progress
 from s2mirror.steps.connections import Connections, Priority, Throttle
@@ -86,6 +93,7 @@ class Fetcher:
             verified,
             selection=selected.selection,
             whole_bytes=selected.whole.size_bytes,
+            radiometry=_radiometry(stage, verified),
         )
         transition = Transition(event=Event.VERIFY, attempts=0, size_bytes=listing.size_bytes)
         self.ledger.products.advance(entry, transition, now=self.now())
@@ -194,6 +202,17 @@ class Fetcher:
     def _count(self, receiver: Receiver) -> None:
         if size_bytes := receiver.take_received_bytes():
             self.ledger.add_transfer(size_bytes, now=self.now())
+
+
+def _radiometry(stage: Stage, files: Sequence[VerifiedFile]) -> Radiometry:
+    """Read from the product's own metadata how its images convert to reflectances."""
+    sizes = {file.path: file.size_bytes for file in files}
+    path = radiometry.metadata_path(sizes)
+    if not path or sizes[path] > radiometry.MAX_BYTES:
+        return Radiometry(
+            doubt=f"the product's metadata {'is too large' if path else 'is missing'}"
+        )
+    return radiometry.parse_radiometry(stage.read_bytes(path))
 
 
 def _cause(first: Exception, futures: Sequence[Future[VerifiedFile]]) -> BaseException:

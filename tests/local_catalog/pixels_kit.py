@@ -30,7 +30,9 @@ def with_pixels(
     members = [
         member
         for member in manifest_members(spec.level, Paths.of(spec))
-        if member.path.endswith((*(f"{band}.jp2" for band in BANDS), "MTD_TL.xml"))
+        if member.path.endswith(
+            (*(f"{band}.jp2" for band in BANDS), "MTD_TL.xml", "MTD_MSIL2A.xml")
+        )
     ]
     made = make_files(members, spec)
     pixels = {}

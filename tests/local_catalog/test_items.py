@@ -1,6 +1,7 @@
 """The local catalog, read by independent libraries."""
 
 from pathlib import Path
+from typing import Any
 
 import pystac_client
 import pytest
@@ -16,7 +17,7 @@ from catalog_kit import (
     opened,
     restarted,
 )
-from kit import Kit, small, tiny
+from kit import ZURICH, Kit, small, tiny
 
 from s2mirror.preview_model import Outcome, Preview
 
@@ -60,18 +61,40 @@ def test_item_assets_match_the_stac_catalog(kit: Kit) -> None:
         assert ours[key]["bands"][0]["name"] == theirs["bands"][0]["name"]
 
 
-@pytest.mark.parametrize(("baseline", "offset"), [("02.14", 0), ("05.12", -0.1)])
-def test_reflectances_have_the_offset_of_their_baseline(
-    kit: Kit, baseline: str, offset: float
+@pytest.mark.parametrize(
+    ("baseline", "changes", "offset"),
+    [
+        ("02.07", {}, 0),
+        ("05.12", {}, -0.1),
+        ("05.12", {"has_offset": False}, 0),
+        ("02.14", {"has_offset": True, "level": "L1C"}, -0.1),
+    ],
+)
+def test_reflectances_convert_as_their_metadata_says(
+    kit: Kit, baseline: str, changes: dict[str, Any], offset: float
 ) -> None:
-    product = tiny(20, baseline=baseline)
+    kit.areas = ZURICH + "bands = ['B02', 'SCL']"
+    product = tiny(20, baseline=baseline, **changes)
     kit.sandbox.publish(product)
     kit.cycle()
-    asset = items_of(kit)[product.id].assets["B02_10m"]
-    assert (asset.extra_fields["raster:scale"], asset.extra_fields["raster:offset"]) == (
-        0.0001,
-        offset,
+    item = items_of(kit)[product.id]
+    fields = item.assets["B02" if product.collection.endswith("l1c") else "B02_10m"].extra_fields
+    assert (fields["raster:scale"], fields["raster:offset"]) == (0.0001, offset)
+    assert "s2mirror:no_conversion" not in item.properties
+    kit.assert_invariants()
+
+
+def test_unclear_metadata_gives_item_without_conversion(kit: Kit) -> None:
+    product = tiny(20, quantification=0)
+    kit.sandbox.publish(product)
+    kit.cycle()
+    item = items_of(kit)[product.id]
+    assert item.properties["s2mirror:no_conversion"] == (
+        "the product's metadata has BOA_QUANTIFICATION_VALUE 0; expected a positive number"
     )
+    for asset in item.assets.values():
+        assert not {"raster:scale", "raster:offset"} & set(asset.extra_fields)
+    assert kit.call("audit") == 0
 
 
 def test_item_has_source_and_verification_time(kit: Kit) -> None:

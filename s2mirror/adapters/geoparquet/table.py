@@ -215,7 +215,7 @@ def _asset(pa: Any, key: str, hrefs: list[str | None]) -> Any:  # noqa: ANN401 -
 def _same_for_all(key: str, count: int) -> list[Any]:
     """Return the constant columns of the assets of one key. Making them is slow: once is enough."""
     pa, _ = _pyarrow()
-    attributes = asset_fields(key, "")
+    attributes = asset_fields(key)
     roles = pa.scalar(list(attributes["roles"]), pa.list_(pa.string()))
     texts = (attributes["type"], str(attributes.get("title", key)))
     return [*(pa.repeat(pa.scalar(text), count) for text in texts), pa.repeat(roles, count)]

@@ -7,12 +7,17 @@ from datetime import datetime
 from typing import Final
 
 from s2mirror.adapters.ledger.connection import Connection, Row
-from s2mirror.adapters.ledger.file_lists import HELD_DOCUMENT, files_in, held_document, paths_in
+from s2mirror.adapters.ledger.file_lists import (
+    HELD_DOCUMENT,
+    contents_of,
+    held_document,
+    paths_in,
+)
 from s2mirror.adapters.ledger.items import unpacked
 from s2mirror.adapters.ledger.row_checksums import checked, insert, require_intact
 from s2mirror.adapters.ledger.rows import decoded, path_of, product_of
 from s2mirror.lifecycle import Event, State
-from s2mirror.model import ArchivedProduct, ItemSummary, Transition
+from s2mirror.model import UNKNOWN_RADIOMETRY, ArchivedProduct, ItemSummary, Transition
 from s2mirror.times import format_utc
 
 _AT_ONCE: Final = 500
@@ -140,12 +145,14 @@ class ArchivedProducts:
 
     def _product(self, row: Row) -> ArchivedProduct:
         document = self._document(row)
+        files, radiometry = contents_of(document) if document else ((), UNKNOWN_RADIOMETRY)
         return ArchivedProduct(
             product=product_of(self._connection.path, row),
             state=State(row["state"]),
             path=str(path_of(self._connection.path, row)),
             properties=unpacked(row["properties"]),
-            files=files_in(document) if document else (),
+            files=files,
+            radiometry=radiometry,
             fetched_at=self._time(row, "fetched_at"),
             verified_at=self._time(row, "verified_at"),
             previews=tuple((name, path) for name, path in json.loads(row["previews"])),

@@ -2,7 +2,8 @@
 
 Up to three documents per product: the ``listing`` of the staged bytes, the verified ``staged``
 files, and the ``proof`` of the files in the archive tree. They are compressed JSON; the last two
-start with the paths, compressed separately, so that a reader of the paths does not unpack the rest.
+start with the paths, compressed separately, so that a reader of the paths does not unpack the rest:
+sizes, ETags and digests, and the radiometry of the images.
 """
 
 import json
@@ -21,7 +22,14 @@ from s2mirror.adapters.ledger.row_checksums import (
     require_intact,
     update,
 )
-from s2mirror.model import Digest, Listing, VerifiedFile
+from s2mirror.model import (
+    UNKNOWN_RADIOMETRY,
+    Conversion,
+    Digest,
+    Listing,
+    Radiometry,
+    VerifiedFile,
+)
 from s2mirror.selection import WHOLE, Selection, from_text, to_text
 
 PUT: Final = f"""
@@ -90,14 +98,15 @@ class FileLists:
         *,
         selection: Selection = WHOLE,
         whole_bytes: int | None = None,
+        radiometry: Radiometry = UNKNOWN_RADIOMETRY,
     ) -> None:
-        """Record the verified files of a staged product, and their selection.
+        """Record the verified files of a staged product, their selection and *radiometry*.
 
         *whole_bytes* is the size of all of its files, selected or not.
         """
         params = {"id": product_id, "document": to_text(selection), "whole_bytes": whole_bytes}
         with self._connection.atomic():
-            self._put(product_id, "staged", _packed_files(files))
+            self._put(product_id, "staged", _packed_files(files, radiometry))
             self._connection.execute(_PUT_STAGED_SELECTION, params)
 
     def publish(self, product_id: str) -> None:
@@ -146,19 +155,26 @@ def held_document(path: Path, product_id: str, found: bytes | str | None) -> byt
 
 def files_in(document: bytes) -> tuple[VerifiedFile, ...]:
     """Return the files in a document."""
+    files, _ = contents_of(document)
+    return files
+
+
+def contents_of(document: bytes) -> tuple[tuple[VerifiedFile, ...], Radiometry]:
+    """Return the files in a document, and the radiometry that was read from one of them."""
     opener = zlib.decompressobj()
     head = opener.decompress(document)
-    return tuple(
+    rest, (conversions, doubt) = _unpacked(opener.unused_data)
+    files = tuple(
         VerifiedFile(
             path=path,
             size_bytes=size_bytes,
             etag=etag,
             digest=Digest(algorithm=algorithm, hexdigest=hexdigest),
         )
-        for path, (size_bytes, etag, algorithm, hexdigest) in zip(
-            _paths(head), _unpacked(opener.unused_data), strict=True
-        )
+        for path, (size_bytes, etag, algorithm, hexdigest) in zip(_paths(head), rest, strict=True)
     )
+    found = tuple((name, Conversion(*conversion)) for name, conversion in conversions)
+    return files, Radiometry(conversions=found, doubt=doubt)
 
 
 def paths_in(document: bytes) -> list[str]:
@@ -176,10 +192,12 @@ def _packed(document: object) -> bytes:
     return zlib.compress(json.dumps(document, separators=(",", ":")).encode())
 
 
-def _packed_files(files: Sequence[VerifiedFile]) -> bytes:
+def _packed_files(files: Sequence[VerifiedFile], radiometry: Radiometry) -> bytes:
     head = _SEPARATOR.join(file.path for file in files)
     rest = [(f.size_bytes, f.etag, f.digest.algorithm, f.digest.hexdigest) for f in files]
-    return zlib.compress(head.encode()) + _packed(rest)
+    return zlib.compress(head.encode()) + _packed(
+        [rest, (radiometry.conversions, radiometry.doubt)]
+    )
 
 
 def _unpacked(document: bytes) -> Any:  # noqa: ANN401 - parsed JSON
