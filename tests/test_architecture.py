@@ -113,6 +113,7 @@ HOMES: Final[dict[str, frozenset[str]]] = {
     ),
     "sqlite_utils": frozenset({"adapters.ledger"}),
     "apscheduler": frozenset({"service"}),
+    "prometheus_client": frozenset({"service"}),
     "structlog": frozenset({"service"}),
     "typer": frozenset({"cli"}),
     "rich": frozenset({"cli"}),

@@ -36,6 +36,7 @@ PANELS: Final = MappingProxyType(
             Command("preview", "Make previews of products, an area or a box.", "preview:command"),
             Command("forecast", "Estimate when backfill, quota and disk end.", "forecast:forecast"),
             Command("health", "Report whether the daemon works.", "health:health"),
+            Command("metrics", "Print metrics in Prometheus's text format.", "metrics:metrics"),
             Command(
                 "export",
                 "Export what the archive holds for other programs.",

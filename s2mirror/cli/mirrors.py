@@ -1,7 +1,7 @@
 """Open the configured mirror: shared, exclusive, or for a dry run."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,14 +27,20 @@ def shared_mirror(given: Path | None) -> Iterator[Mirror]:
 
 
 @contextmanager
-def exclusive_mirror(given: Path | None, *, verbose: bool = False) -> Iterator[Mirror]:
+def exclusive_mirror(
+    given: Path | None,
+    *,
+    verbose: bool = False,
+    around: Callable[[Settings], AbstractContextManager[None]] = lambda _: nullcontext(),
+) -> Iterator[Mirror]:
     """Open the mirror for commands that move files: only one process at a time may.
 
-    Raises AlreadyRunning if another one does.
+    *around* surrounds the opening too, which fails if the archive is not mounted. Raises
+    AlreadyRunning if another process has the mirror.
     """
     settings = read_settings(given)
     _quiet_logs(settings, settings.log.level if verbose else "error")
-    with InstanceLock(settings.ledger.path):
+    with InstanceLock(settings.ledger.path), around(settings):
         mirror = open_mirror(settings, create=True)
         try:
             yield mirror

@@ -13,6 +13,7 @@ from s2mirror.lifecycle import State
 from s2mirror.planning.downloads import expected_bytes
 from s2mirror.planning.retention import PrunePlan
 from s2mirror.service.cycle import CycleResult, prepare, run_cycle
+from s2mirror.service.metrics import written_metrics
 from s2mirror.service.pruning import asked_time
 from s2mirror.service.pruning import prune as prune_archive
 from s2mirror.service.sync_plan import SyncPlan, plan_sync
@@ -129,7 +130,10 @@ def sync(
     """
     if dry_run:
         return plan(config, area=area, as_json=as_json)
-    with stopped_by_signals() as stop, exclusive_mirror(config, verbose=verbose) as mirror:
+    with (
+        stopped_by_signals() as stop,
+        exclusive_mirror(config, verbose=verbose, around=written_metrics) as mirror,
+    ):
         mirror.searches_of(area or [])
         with progress_for(lambda: _unfinished(mirror), as_json=as_json) as progress:
             result = run_cycle(mirror, area or [], progress, stop)

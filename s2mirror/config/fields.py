@@ -188,6 +188,13 @@ def _existing_file(value: object, info: ValidationInfo) -> Path:
     return path
 
 
+def _prom_file(value: object, info: ValidationInfo) -> Path:
+    path = _path(value, info)
+    if path.suffix != ".prom":
+        raise unexpected("a file whose name ends in .prom: node_exporter reads no other", value)
+    return path
+
+
 def _layout(value: object) -> str:
     text = _text(value)
     try:
@@ -271,6 +278,7 @@ Text = Annotated[str, BeforeValidator(_text)]
 AnyPath = Annotated[Path, BeforeValidator(_path)]
 OwnFolder = Annotated[Path, BeforeValidator(_folder_of_its_own)]
 ExistingFile = Annotated[Path | None, BeforeValidator(_existing_file)]
+PromFile = Annotated[Path | None, BeforeValidator(_prom_file)]
 Layout = Annotated[str, BeforeValidator(_layout)]
 Argument = Annotated[str, BeforeValidator(_argument)]
 Day = Annotated[date | None, BeforeValidator(_day)]

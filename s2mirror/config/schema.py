@@ -226,6 +226,13 @@ class LogSettings(Section):
     format: Annotated[str, fields.choice("auto", "json", "text")] = "auto"
 
 
+class MetricsSettings(Section):
+    """Where metrics are written."""
+
+    textfile: fields.PromFile = None
+    """A file for node_exporter's textfile collector; None for no file."""
+
+
 def _section() -> Any:  # noqa: ANN401 - stands for a field of any section's type
     """Return a field with an empty table as its default."""
     return Field(default_factory=dict, validate_default=True)
@@ -250,6 +257,7 @@ class Settings(Section):
     preview: PreviewSettings = _section()
     tokens: TokenSettings = _section()
     log: LogSettings = _section()
+    metrics: MetricsSettings = _section()
     area: Annotated[tuple[Area, ...], Field(min_length=1, validate_default=True)] = ()
     secrets: Secrets = Secrets()
 

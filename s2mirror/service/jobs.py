@@ -21,6 +21,7 @@ from s2mirror.service.health import Problems
 from s2mirror.service.ledger_file import archive_problem
 from s2mirror.service.local_catalog import complete_local_catalog
 from s2mirror.service.logs import LOG_OUTPUT, Losses, log
+from s2mirror.service.metrics import write_textfile
 from s2mirror.service.previews import PreviewJob
 from s2mirror.service.pruning import clock_doubt, prune
 from s2mirror.service.throttled_account import throttling_note
@@ -41,6 +42,7 @@ _LEAST_OF_INTERVAL: Final = 0.5
 _LEDGER_CHECK_EVERY: Final = timedelta(days=1)
 """Opening a large ledger does not read all of it: that takes minutes."""
 _KEYS_EVERY: Final = timedelta(hours=1)
+_METRICS_EVERY: Final = timedelta(minutes=1)
 _PREVIEW_EVERY: Final = timedelta(seconds=15)
 _ARCHIVE: Final = "archive"
 _CLOCK: Final = "clock"
@@ -139,6 +141,7 @@ class Jobs:
             _Job(self._write_local_catalog, "local catalog", _LOCAL_CATALOG_EVERY),
             _Job(self._previews.run, "previews", _PREVIEW_EVERY),
             _Job(self._mirror.ledger.check_whole, "ledger check", _LEDGER_CHECK_EVERY),
+            _Job(self._write_metrics, "metrics", _METRICS_EVERY),
             _Job(self._report_health, "health", _HEALTH_EVERY),
         ]
 
@@ -215,6 +218,10 @@ class Jobs:
 
     def _write_local_catalog(self) -> None:
         complete_local_catalog(self._mirror, self._stop)
+
+    def _write_metrics(self) -> None:
+        mirror = self._mirror
+        write_textfile(mirror.settings, mirror.ledger, now=mirror.now())
 
     def _report_health(self) -> None:
         """Write the health report, which also shows that the scheduler works."""

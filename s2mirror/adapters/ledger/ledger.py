@@ -23,6 +23,7 @@ from s2mirror.adapters.ledger.rows import decoded
 from s2mirror.adapters.ledger.schema import sql_states
 from s2mirror.adapters.ledger.searches import Coverage, Cursors, Sweeps
 from s2mirror.adapters.ledger.state_values import StateValues
+from s2mirror.adapters.ledger.totals import Totals
 from s2mirror.lifecycle import GONE, HELD
 from s2mirror.model import LedgerEntry, Transition
 from s2mirror.times import format_utc, parse_utc
@@ -74,6 +75,7 @@ class Ledger:
         self.events = Events(connection)
         self.previews = Previews(connection)
         self.state = StateValues(connection)
+        self.totals = Totals(connection)
 
     def record_removal(self, entry: LedgerEntry, transition: Transition, *, now: datetime) -> None:
         """Record that a product's folder left the tree, and delete its file lists."""

@@ -1,0 +1,62 @@
+"""Totals and extremes over the whole ledger, for metrics: each query reads few rows."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+from s2mirror.adapters.ledger.connection import Connection
+from s2mirror.adapters.ledger.row_checksums import damaged
+from s2mirror.times import parse_utc
+
+_RECEIVED: Final = "SELECT coalesce(sum(size_bytes), 0) AS size_bytes FROM transfer"
+_LISTED_AT: Final = """
+SELECT area, min(coalesce(listed_at, '')) AS listed_at
+  FROM coverage LEFT JOIN cursor ON cursor.search = coverage.search GROUP BY area
+"""
+# Nearly every area has a product among these; a query per area would read all products for an area
+# whose images are old.
+_NEWEST: Final = """
+SELECT area, max(sensed_at) AS sensed_at
+  FROM (SELECT id, sensed_at FROM product WHERE path IS NOT NULL ORDER BY sensed_at DESC LIMIT 5000)
+  JOIN membership ON product_id = id GROUP BY area
+"""
+_NEWEST_OF_AREA: Final = """
+SELECT area, max(sensed_at) AS sensed_at FROM membership JOIN product ON id = product_id
+ WHERE area = :area AND path IS NOT NULL
+"""
+
+
+class Totals:
+    """Totals and extremes of a ledger."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def received_bytes(self) -> int:
+        """Return the bytes received from the store since the ledger was created."""
+        return int(self._connection.query(_RECEIVED)[0]["size_bytes"])
+
+    def listed_at(self) -> dict[str, datetime]:
+        """Return when each area was last listed completely, of its collections the oldest."""
+        rows = self._connection.query(_LISTED_AT)
+        return {
+            row["area"]: self._time("cursor", "listed_at", row) for row in rows if row["listed_at"]
+        }
+
+    def newest_sensed(self, areas: Iterable[str]) -> dict[str, datetime]:
+        """Return the sensing time of the newest product in the archive, by area."""
+        wanted = set(areas)
+        rows = self._connection.query(_NEWEST)
+        for area in sorted(wanted - {row["area"] for row in rows}):
+            rows += self._connection.query(_NEWEST_OF_AREA, {"area": area})
+        return {
+            row["area"]: self._time("product", "sensed_at", row)
+            for row in rows
+            if row["area"] in wanted
+        }
+
+    def _time(self, table: str, column: str, row: dict[str, str]) -> datetime:
+        try:
+            return parse_utc(row[column])
+        except ValueError as error:
+            raise damaged(self._connection.path, table, row["area"], column) from error
