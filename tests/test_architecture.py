@@ -78,7 +78,8 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
 _BELOW_SERVICE: Final = frozenset(MAY_IMPORT) - {"sandbox"}
 MAY_IMPORT |= {
     "service": _BELOW_SERVICE,
-    "cli": _BELOW_SERVICE | {"service", "sandbox"},
+    "web": WORDS | {"planning", "config", "adapters.archive", "adapters.ledger", "service"},
+    "cli": _BELOW_SERVICE | {"service", "sandbox", "web"},
     "api": WORDS | {"config", "stac", "steps", "adapters.ledger"},
     "__main__": frozenset({"cli"}),
     "__init__": frozenset({"api"}),
@@ -118,7 +119,11 @@ HOMES: Final[dict[str, frozenset[str]]] = {
     "typer": frozenset({"cli"}),
     "rich": frozenset({"cli"}),
     "pydantic": frozenset({"config"}),
-    "pydantic_core": frozenset({"cli"}),
+    "pydantic_core": frozenset({"cli", "web"}),
+    "starlette": frozenset({"sandbox", "web"}),
+    "uvicorn": frozenset({"sandbox", "web"}),
+    "jinja2": frozenset({"web"}),
+    "markupsafe": frozenset({"web"}),
     "defusedxml": frozenset({"manifest", "radiometry", "adapters.objectstore", "sandbox"}),
     "antimeridian": frozenset({"geometry"}),
     "mgrs": frozenset({"tiles"}),
@@ -132,7 +137,7 @@ HOMES: Final[dict[str, frozenset[str]]] = {
     "rasterio": frozenset({"adapters.previews"}),
 }
 SANDBOX_ONLY: Final = frozenset(
-    {"moto", "starlette", "uvicorn", "trustme", "cql2", "joserfc", "werkzeug", "PIL", "quickjs"}
+    {"moto", "trustme", "cql2", "joserfc", "werkzeug", "PIL", "quickjs"}
 )
 # Clock, disk, jitter and network are arguments of a decision.
 FORBIDDEN_IN_PLANNING: Final = frozenset(

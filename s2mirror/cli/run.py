@@ -10,10 +10,11 @@ from s2mirror.cli.signals import leave
 from s2mirror.config import Loaded, Settings, load_settings
 from s2mirror.errors import ConfigError
 from s2mirror.service.configuration import ConfigurationWatch
-from s2mirror.service.daemon import Daemon, SignalRequests
+from s2mirror.service.daemon import Companions, Daemon, SignalRequests
 from s2mirror.service.logs import log, set_up_logs
 from s2mirror.service.options import secret_texts
 from s2mirror.service.wiring import Mirror, open_mirror
+from s2mirror.web import PageServer
 
 
 def run(config: ConfigOption = None) -> int:
@@ -29,7 +30,9 @@ def run(config: ConfigOption = None) -> int:
         while mirror is not None:
             reread = partial(_reread, config, mirror.settings)
             watch = ConfigurationWatch(config_path(config), mirror.ledger, mirror.now)
-            mirror = Daemon(mirror, notifier, requests, reread, watch=watch).run()
+            companions = Companions(watch=watch, page=PageServer)
+            daemon = Daemon(mirror, notifier, requests, reread, companions=companions)
+            mirror = daemon.run()
         leave(0)
 
 

@@ -1,6 +1,5 @@
 """``status``: the state of the mirror."""
 
-from dataclasses import asdict
 from datetime import timedelta
 
 from s2mirror.adapters.ledger.lags import Lag, LagHistogram
@@ -19,7 +18,7 @@ from s2mirror.lifecycle import HELD
 from s2mirror.planning.bandwidth import Allowance
 from s2mirror.service.account import QuotaStatus, failover_text
 from s2mirror.service.previews import PreviewStatus
-from s2mirror.service.report import AreaStatus, Status
+from s2mirror.service.report import AreaStatus, Status, status_document
 from s2mirror.service.report import status as status_of
 
 
@@ -31,7 +30,7 @@ def status(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
     with shared_mirror(config) as mirror:
         found = status_of(mirror)
     if as_json:
-        print_json({"current": found.current, **asdict(found)})
+        print_json(status_document(found))
     else:
         _print_status(found)
     return 0 if found.current else 1

@@ -15,7 +15,7 @@ from s2mirror.errors import CredentialError
 
 _FIRST: Final = ("s3_access_key", "s3_secret_key")
 _SECOND: Final = ("s3_access_key_2", "s3_secret_key_2")
-_NAMES: Final = (*_FIRST, *_SECOND, "client_id", "client_secret")
+_NAMES: Final = (*_FIRST, *_SECOND, "client_id", "client_secret", "web_token")
 _OTHERS_MAY_READ: Final = stat.S_IRGRP | stat.S_IROTH
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 """Byte order marks of files that Windows programs save as "Unicode"."""
@@ -27,7 +27,7 @@ _CLIENTS: Final = "https://shapps.dataspace.copernicus.eu/dashboard"
 
 
 class Secrets(BaseModel):
-    """The keys of the operator's account, as far as given; ``repr`` hides them."""
+    """The keys of the operator's account and the page, as far as given; ``repr`` hides them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,6 +37,8 @@ class Secrets(BaseModel):
     s3_secret_key_2: SecretStr | None = None
     client_id: SecretStr | None = None
     client_secret: SecretStr | None = None
+    web_token: SecretStr | None = None
+    """What a reader of the page gives as the password."""
 
     def require_s3(self) -> tuple[tuple[str, str], ...]:
         """Return access key and secret key of each key pair for the S3 store: one or two pairs.

@@ -14,6 +14,7 @@ from s2mirror.config.fields import Section
 from s2mirror.config.previews import PreviewSettings, TokenSettings
 from s2mirror.config.timetable import TimetableHours, Zone
 from s2mirror.config.units import GIB, duration_text
+from s2mirror.config.web import WebSettings
 from s2mirror.layout import CATALOG_FOLDER, check_template
 from s2mirror.model import DeletedPolicy, SupersedePolicy
 from s2mirror.timetable import Timetable
@@ -256,6 +257,7 @@ class Settings(Section):
     local_catalog: LocalCatalogSettings = _section()
     preview: PreviewSettings = _section()
     tokens: TokenSettings = _section()
+    web: WebSettings = _section()
     log: LogSettings = _section()
     metrics: MetricsSettings = _section()
     area: Annotated[tuple[Area, ...], Field(min_length=1, validate_default=True)] = ()

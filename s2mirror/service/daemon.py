@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from s2mirror.adapters.notify import Notifier
 from s2mirror.errors import MirrorError
@@ -19,6 +19,7 @@ from s2mirror.service.wiring import Mirror
 from s2mirror.service.workers import Intervals, Workers
 from s2mirror.stop import StopFlag
 
+_PAGE: Final = "page"
 _JUMP_SECONDS: Final = 30.0
 _DEFAULT_WATCHDOG_SECONDS: Final = 60.0
 
@@ -29,6 +30,31 @@ class SignalRequests:
 
     stop: bool = False
     reload: bool = False
+
+
+class Page(Protocol):
+    """The status page: a server that the daemon starts, tells that it works, and stops."""
+
+    problem: str
+    """Why there is no page although one is configured; else empty. Read often."""
+
+    def start(self) -> None:
+        """Start the server; set :attr:`problem` if that is not possible."""
+
+    def beat(self) -> None:
+        """Note that the daemon works."""
+
+    def stop(self) -> None:
+        """End the server within two seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Companions:
+    """What runs beside the work, each only if a command asks for it."""
+
+    watch: ConfigurationWatch | None = None
+    page: Callable[[Mirror], Page] | None = None
+    """Returns the status page of a mirror."""
 
 
 class Daemon:
@@ -45,13 +71,14 @@ class Daemon:
         requests: SignalRequests,
         reread: Callable[[], Mirror],
         intervals: Intervals | None = None,
-        watch: ConfigurationWatch | None = None,
+        companions: Companions | None = None,
     ) -> None:
         self._mirror = mirror
         self._notifier = notifier
         self._requests = requests
         self._reread = reread
-        self._configuration_watch = watch
+        companions = companions or Companions()
+        self._configuration_watch = companions.watch
         self._intervals = intervals or Intervals()
         self._stop = StopFlag()
         self._problems = Problems(mirror.ledger, mirror.now)
@@ -59,6 +86,7 @@ class Daemon:
         self._jobs = Jobs(
             mirror, self._problems, self._workers, self._stop, self._intervals.stall_seconds
         )
+        self._page = companions.page(mirror) if companions.page else None
         self._notified_at = -math.inf
 
     def run(self) -> Mirror | None:
@@ -72,6 +100,8 @@ class Daemon:
             return None
         self._jobs.start()
         self._workers.start()
+        if self._page:
+            self._page.start()
         searches = len(self._mirror.searches)
         log.info("mirror.started", searches=searches)
         self._notifier.ready(f"{searches} searches scheduled")
@@ -125,6 +155,10 @@ class Daemon:
 
     def _notify_watchdog(self) -> None:
         """Notify systemd's watchdog as long as the work makes progress."""
+        if self._page:
+            self._problems.update(_PAGE, self._page.problem)
+            if not self._jobs.stalled:
+                self._page.beat()
         every_seconds = (self._notifier.watchdog_seconds or _DEFAULT_WATCHDOG_SECONDS) / 4
         if not self._jobs.stalled and time.monotonic() - self._notified_at >= every_seconds:
             self._notified_at = time.monotonic()
@@ -139,6 +173,8 @@ class Daemon:
         self._stop.set()
         self._workers.end()
         self._jobs.end()
+        if self._page:
+            self._page.stop()
         give_up_at = math.inf
         while self._workers.alive and time.monotonic() < give_up_at:
             if self._requests.stop:

@@ -1,11 +1,11 @@
 """The status of the mirror, as one value that the CLI prints and programs read."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from s2mirror.adapters.ledger import Cursor
 from s2mirror.adapters.ledger.lags import LagHistogram
@@ -110,6 +110,11 @@ class Status:
             and listed
             and not any(self.products.get(state) for state in PENDING | TROUBLED)
         )
+
+
+def status_document(found: Status) -> dict[str, Any]:
+    """Return what ``status --json`` prints, and ``/status.json`` of the page has."""
+    return {"current": found.current, **asdict(found)}
 
 
 def status(mirror: Mirror) -> Status:

@@ -45,6 +45,10 @@ class Connection:
         connection: sqlite3.Connection = self._local.sqlite
         return connection
 
+    def refuse_writes_here(self) -> None:
+        """Have this thread's connection refuse every write. Raises LedgerError."""
+        self.execute("PRAGMA query_only = ON")
+
     def close(self) -> None:
         """Close this thread's connection, if it has one."""
         if hasattr(self._local, "sqlite"):

@@ -160,6 +160,10 @@ class Ledger:
         """Read the whole file; raise LedgerError if it is damaged anywhere."""
         check_whole(self.connection)
 
+    def refuse_writes_here(self) -> None:
+        """Refuse every write by this thread, until it closes the ledger. Raises LedgerError."""
+        self.connection.refuse_writes_here()
+
     def close(self) -> None:
         """Close this thread's connection."""
         self.connection.close()

@@ -1,0 +1,33 @@
+"""What each address of the page answers."""
+
+import json
+from pathlib import Path
+
+from web_kit import make_mirror, page_of
+
+from s2mirror.service.health import write_health
+
+
+def test_readiness_follows_the_judgement(tmp_path: Path) -> None:
+    mirror = make_mirror(tmp_path)
+    with page_of(mirror) as browser:
+        assert browser.get("/readyz").status == 503
+        status = json.loads(browser.get("/status.json").body)
+    assert [found["code"] for found in status["judgement"]["findings"]] == ["daemon.never_ran"]
+
+
+def test_liveness_follows_the_daemon(tmp_path: Path) -> None:
+    mirror = make_mirror(tmp_path)
+    with page_of(mirror) as browser:
+        assert browser.get("/healthz").status == 200
+    with page_of(mirror, is_alive=lambda: False) as browser:
+        assert browser.get("/healthz").status == 503
+
+
+def test_front_page_shows_each_finding(tmp_path: Path) -> None:
+    mirror = make_mirror(tmp_path)
+    write_health(mirror.ledger, ["the store <b>refuses</b> the key"], now=mirror.now())
+    with page_of(mirror) as browser:
+        text = browser.get("/").text
+    assert "the store &lt;b&gt;refuses&lt;/b&gt; the key" in text
+    assert "lake" in text
