@@ -14,9 +14,10 @@ It works beside a running daemon, in any number of processes, and needs no accou
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self, get_args
 
 import pystac
 
@@ -27,7 +28,8 @@ from s2mirror.errors import UsageError
 from s2mirror.geometry import from_bbox, pack, united
 from s2mirror.lifecycle import State
 from s2mirror.model import ArchivedProduct
-from s2mirror.stac import collection_link, item
+from s2mirror.planning.supersede import superseded_by
+from s2mirror.stac import SUPERSEDED_BY, collection_link, item
 from s2mirror.steps.requests import mark_processed
 from s2mirror.tiles import normal_tile
 from s2mirror.times import FIRST, LAST, parse_date_or_time
@@ -38,6 +40,7 @@ greater than the east crosses the antimeridian); or any GeoJSON object with poly
 Moment = str | date | datetime
 """A day (UTC) as ``date`` or ``"2026-05-27"``, or an instant with its zone as ``datetime`` or
 ``"2026-05-27T10:20:31Z"``."""
+Versions = Literal["best", "all"]
 
 _LOOK_SECONDS: Final = 1.0
 _BOX_NUMBERS: Final = 4
@@ -80,8 +83,15 @@ class Mirror:
         start: Moment | None = None,
         end: Moment | None = None,
         collections: Sequence[str] = (),
+        versions: Versions = "best",
     ) -> Iterator[pystac.Item]:
-        """Yield the held products as items, oldest sensing first.
+        """Yield the held products as items, oldest sensing first: one item per image.
+
+        During the grace of a reprocessing, several versions of an image are held, whose pixels may
+        convert differently. *versions* ``"best"`` gives the one that replaces the others, by the
+        rules of ``supersede``; ``"all"`` gives every one, with the id of the best of the selected
+        ones as the property ``s2mirror:superseded_by`` of each other one. Two halves of an image
+        that were received by different stations are not versions: both are given.
 
         *area* selects by place: the name of an area gives the products which that area wants, a
         geometry gives all whose footprints intersect it. *tile* is one tile of the Sentinel-2 grid,
@@ -97,8 +107,23 @@ class Mirror:
 
         Raises :class:`~s2mirror.errors.UsageError` for an invalid area, tile or time.
         """
+        if versions not in get_args(Versions):
+            raise UsageError(f"versions is 'best' or 'all', not {versions!r}")
         query = self._query(area, tile, start, end, collections)
-        return map(self._item, self._ledger.archived_products.selected(query))
+        return self._versions(query, versions)
+
+    def _versions(self, query: ArchiveQuery, versions: Versions) -> Iterator[pystac.Item]:
+        selected = self._ledger.archived_products.selected(query)
+        for _, group in groupby(selected, key=lambda archived: archived.product.sensed_at):
+            found = list(group)
+            better = superseded_by(archived.product for archived in found)
+            for archived in found:
+                if (best := better.get(archived.product.id)) is None:
+                    yield self._item(archived)
+                elif versions == "all":
+                    item = self._item(archived)
+                    item.properties[SUPERSEDED_BY] = best
+                    yield item
 
     def mark_processed(self, *items: str | pystac.Item) -> None:
         """Mark products, given by id or as items, as processed, so that they may be pruned.

@@ -80,7 +80,7 @@ MAY_IMPORT |= {
     "service": _BELOW_SERVICE,
     "web": WORDS | {"planning", "config", "adapters.archive", "adapters.ledger", "service"},
     "cli": _BELOW_SERVICE | {"service", "sandbox", "web"},
-    "api": WORDS | {"config", "stac", "steps", "adapters.ledger"},
+    "api": WORDS | {"config", "stac", "planning", "steps", "adapters.ledger"},
     "__main__": frozenset({"cli"}),
     "__init__": frozenset({"api"}),
 }

@@ -66,6 +66,7 @@ def _print_status(found: Status) -> None:
     print_line("")
     _print_areas(found)
     _print_lags(found)
+    _print_baselines(found)
     print_line("")
     _print_searches(found)
     _print_problems(found)
@@ -106,6 +107,14 @@ def _print_areas(found: Status) -> None:
         ("area", ">held", ">waiting", ">pruned", ">failed", "last online audit (UTC)"),
         [(a.name, a.held, a.waiting, a.pruned, a.failed, _certified(a)) for a in found.areas],
     )
+
+
+def _print_baselines(found: Status) -> None:
+    """Name the areas that hold several baselines, whose pixels may convert differently."""
+    for area in found.areas:
+        for collection, baselines in area.mixed.items():
+            counts = ", ".join(f"{name} ({count})" for name, count in sorted(baselines.items()))
+            print_line(f"baselines {area.name}, {collection}: {counts}; see raster:offset of items")
 
 
 def _print_lags(found: Status) -> None:

@@ -74,9 +74,34 @@ def waiting_for_better(entries: Iterable[LedgerEntry], policy: SupersedePolicy) 
 
 def rank(entry: LedgerEntry) -> tuple[int, datetime, datetime]:
     """Return the sort key of versions of one image: baseline, processing, publication."""
-    product = entry.product
+    return _rank(entry.product)
+
+
+def _rank(product: Product) -> tuple[int, datetime, datetime]:
     number = -1 if _is_special(product) else baseline_number(product.baseline)
     return number, product.generated_at, product.published_at
+
+
+def superseded_by(products: Iterable[Product]) -> dict[str, str]:
+    """Return, by product id, the best version of the same image, for each that has a better one.
+
+    For readers of the archive: unlike a removal, this does not depend on what areas want.
+    """
+    found: dict[str, str] = {}
+    for group in _versions(products):
+        for old in group:
+            if better := [new for new in group if _is_better(new, old)]:
+                found[old.id] = max(better, key=_rank).id
+    return found
+
+
+def _versions(products: Iterable[Product]) -> Iterator[list[Product]]:
+    """Yield the versions of each image that has several."""
+    groups: dict[tuple[object, ...], list[Product]] = {}
+    for product in products:
+        key = (product.collection, product.platform, product.sensed_at, product.tile)
+        groups.setdefault(key, []).append(product)
+    yield from (group for group in groups.values() if len(group) > 1)
 
 
 def _is_special(product: Product) -> bool:
@@ -86,25 +111,22 @@ def _is_special(product: Product) -> bool:
 
 def _rivals(entries: Iterable[LedgerEntry]) -> Iterator[tuple[LedgerEntry, list[LedgerEntry]]]:
     """Yield each version that has newer ones, and the newer ones."""
-    groups: dict[tuple[object, ...], list[LedgerEntry]] = {}
-    for entry in entries:
-        product = entry.product
-        key = (product.collection, product.platform, product.sensed_at, product.tile)
-        groups.setdefault(key, []).append(entry)
-    for group in groups.values():
-        for old in group if len(group) > 1 else ():
-            better = [new for new in group if _replaces(new, old)]
+    known = {entry.product.id: entry for entry in entries}
+    for group in _versions(entry.product for entry in known.values()):
+        versions = [known[product.id] for product in group]
+        for old in versions:
+            better = [new for new in versions if _replaces(new, old)]
             if better:
                 yield old, better
 
 
 def _replaces(new: LedgerEntry, old: LedgerEntry) -> bool:
-    return (
-        rank(new) > rank(old)
-        and not _is_special(new.product)
-        and set(old.areas) <= set(new.areas)
-        and _shows_all_of(new.product, old.product)
-    )
+    return set(old.areas) <= set(new.areas) and _is_better(new.product, old.product)
+
+
+def _is_better(new: Product, old: Product) -> bool:
+    """Return whether *new*, of the same tile and datatake, is a better version of *old*."""
+    return _rank(new) > _rank(old) and not _is_special(new) and _shows_all_of(new, old)
 
 
 def _shows_all_of(new: Product, old: Product) -> bool:

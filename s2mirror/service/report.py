@@ -1,7 +1,7 @@
 """The status of the mirror, as one value that the CLI prints and programs read."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -48,6 +48,13 @@ class AreaStatus:
     """The result of the last certificate of completeness; None if there was none."""
     lags: tuple[LagHistogram, ...] = ()
     """How long new images took to reach the archive; empty before the first one."""
+    baselines: dict[str, dict[str, int]] = field(default_factory=dict)
+    """The number of held products by collection and baseline."""
+
+    @property
+    def mixed(self) -> dict[str, dict[str, int]]:
+        """The collections of which products of several baselines are held."""
+        return {name: found for name, found in self.baselines.items() if len(found) > 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +199,7 @@ def _unlisted(key: str) -> Cursor:
 
 def _areas(mirror: Mirror) -> tuple[AreaStatus, ...]:
     counts = mirror.ledger.products.area_counts()
+    baselines = mirror.ledger.held_baselines()
     histograms = mirror.ledger.lags.histograms()
     lags = {area: tuple(found) for area, found in groupby(histograms, lambda lag: lag.area)}
     configured = [area.name for area in mirror.areas]
@@ -202,6 +210,7 @@ def _areas(mirror: Mirror) -> tuple[AreaStatus, ...]:
             configured=name in configured,
             certified=last_summary(mirror.ledger, name),
             lags=lags.get(name, ()),
+            baselines=baselines.get(name, {}),
         )
         for name in names
     )

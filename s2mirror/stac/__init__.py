@@ -3,6 +3,7 @@
 from s2mirror.stac.assets import asset_fields, asset_key, asset_keys
 from s2mirror.stac.catalogs import Box, catalog, collection, collection_link, month_extent
 from s2mirror.stac.item import (
+    SUPERSEDED_BY,
     assets_of,
     extensions_of,
     iso_time,
@@ -13,6 +14,7 @@ from s2mirror.stac.item import (
 )
 
 __all__ = [
+    "SUPERSEDED_BY",
     "Box",
     "asset_fields",
     "asset_key",

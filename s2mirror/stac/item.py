@@ -36,6 +36,8 @@ published, so that no item that names it is valid.
 """
 NO_CONVERSION: Final = "s2mirror:no_conversion"
 """Why some or all images of an item have neither ``raster:scale`` nor ``raster:offset``."""
+SUPERSEDED_BY: Final = "s2mirror:superseded_by"
+"""The id of the best held version of the same image, for an item of another version."""
 _STORES: Final = "storage:schemes"
 _NO_ASSETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 

@@ -249,6 +249,27 @@ def test_lists_and_counts_say_the_same(ledger: Ledger) -> None:
     assert [entry.product.id for entry in ledger.products.in_state(State.QUEUED)] == ["b", "a"]
 
 
+def test_baselines_of_held_products_are_counted_by_area(ledger: Ledger) -> None:
+    record(ledger, product("a", baseline="05.11"), product("b"), product("c"))
+    record(ledger, product("b"), areas=("rhine",))
+    assert ledger.held_baselines() == {}
+    overwrite(ledger, "state = 'archived', path = id || '.SAFE'", "id <> 'c'")
+    l2a, both = "sentinel-2-l2a", {"05.11": 1, "05.12": 1}
+    assert ledger.held_baselines() == {"alps": {l2a: both}, "rhine": {l2a: {"05.12": 1}}}
+    ledger.products.release("rhine", ["b"])
+    overwrite(ledger, "baseline = '05.13'", "id = 'b'")
+    overwrite(ledger, "path = NULL", "id = 'a'")
+    assert ledger.held_baselines() == {"alps": {l2a: {"05.13": 1}}}
+    record(ledger, product("b"), areas=("rhine",))
+    counted = ledger.held_baselines()
+    ledger.mend()  # counts all rows again
+    assert (
+        ledger.held_baselines()
+        == counted
+        == {"alps": {l2a: {"05.13": 1}}, "rhine": {l2a: {"05.13": 1}}}
+    )
+
+
 def test_a_watermark_never_moves_back(ledger: Ledger) -> None:
     cursors = ledger.cursors
 

@@ -1,6 +1,7 @@
 """The Python interface, as users import it."""
 
 import doctest
+import json
 import threading
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
@@ -12,7 +13,7 @@ from kit import Kit, tiny
 import s2mirror.api
 from s2mirror import Mirror
 from s2mirror.errors import ConfigError, LedgerError, UsageError
-from s2mirror.sandbox import Sandbox
+from s2mirror.sandbox import NORTH_HALF, SOUTH_HALF, Sandbox
 
 TWO_AREAS = """
 [[area]]
@@ -120,6 +121,35 @@ def test_invalid_filter_is_refused_before_first_item(
 ) -> None:
     with Mirror(library.config) as mirror, pytest.raises(UsageError, match=words):
         mirror.items(**filters)
+
+
+def test_several_versions_of_an_image_give_one_item(
+    kit: Kit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit.sections["supersede"] = 'policy = "all"'
+    old, new = tiny(27, baseline="05.11", cloud_cover_percent=80), tiny(27, baseline="05.12")
+    halves = [
+        tiny(26, covers=NORTH_HALF),
+        tiny(26, covers=SOUTH_HALF, processed_at=datetime(2026, 5, 27, tzinfo=UTC)),
+    ]
+    kit.sandbox.publish([old, new, *halves])
+    kit.cycle()
+    both = sorted(half.id for half in halves)
+    assert ids(kit) == ids(kit, versions="best") == [*both, new.id]
+    with Mirror(kit.config) as mirror:
+        found = {item.id: item.properties for item in mirror.items(versions="all")}
+        with pytest.raises(UsageError, match="versions is 'best' or 'all', not 'newest'"):
+            mirror.items(versions="newest")  # type: ignore[arg-type]  # what is refused
+    assert list(found) == [*both, old.id, new.id]
+    superseded = {name: values.get("s2mirror:superseded_by") for name, values in found.items()}
+    assert superseded == {**dict.fromkeys(both), old.id: new.id, new.id: None}
+    capsys.readouterr()
+    kit.call("status")
+    line = "baselines zurich, sentinel-2-l2a: 05.11 (1), 05.12 (3); see raster:offset of items"
+    assert line in capsys.readouterr().out.splitlines()
+    kit.call("status", "--json")
+    areas = json.loads(capsys.readouterr().out)["areas"]
+    assert areas[0]["baselines"] == {"sentinel-2-l2a": {"05.11": 1, "05.12": 3}}
 
 
 @pytest.mark.long

@@ -51,6 +51,7 @@ _RECENT_BYTES: Final = """
 SELECT coalesce(sum(size_bytes), 0) AS size_bytes FROM transfer WHERE hour >= :since
 """
 
+_BASELINES: Final = "SELECT * FROM baseline_tally WHERE products > 0"
 _RECENT_HOURS: Final = "SELECT * FROM transfer WHERE hour >= :since ORDER BY hour"
 
 
@@ -116,6 +117,14 @@ class Ledger:
         """Return how many held products were removed after a time, until another."""
         params = {"after": format_utc(after), "until": format_utc(until)}
         return int(self.connection.query(_REMOVED, params)[0]["removed"])
+
+    def held_baselines(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Return the number of held products by area, collection and baseline."""
+        found: dict[str, dict[str, dict[str, int]]] = {}
+        for row in self.connection.query(_BASELINES):
+            of_area = found.setdefault(row["area"], {})
+            of_area.setdefault(row["collection"], {})[row["baseline"]] = row["products"]
+        return found
 
     def compact_history(self, before: datetime) -> int:
         """Delete old events, and the older history of removed products; return how many entries.
