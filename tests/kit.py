@@ -29,7 +29,8 @@ from s2mirror.sandbox.layout import Paths, loose_members, manifest_members
 from s2mirror.sandbox.manifest_xml import write_manifest
 from s2mirror.sandbox.products import footprint_of, make_files
 from s2mirror.service.certificates import faults_of
-from s2mirror.service.cycle import CycleResult, run_cycle
+from s2mirror.service.cycle import run_cycle
+from s2mirror.service.cycle_result import CycleResult
 from s2mirror.service.wiring import Mirror, open_mirror, utc_now
 from s2mirror.stop import StopFlag
 

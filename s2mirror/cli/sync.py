@@ -12,7 +12,8 @@ from s2mirror.cli.signals import stopped_by_signals
 from s2mirror.lifecycle import State
 from s2mirror.planning.downloads import expected_bytes
 from s2mirror.planning.retention import PrunePlan
-from s2mirror.service.cycle import CycleResult, prepare, run_cycle
+from s2mirror.service.cycle import prepare, run_cycle
+from s2mirror.service.cycle_result import CycleResult
 from s2mirror.service.metrics import written_metrics
 from s2mirror.service.pruning import asked_time
 from s2mirror.service.pruning import prune as prune_archive

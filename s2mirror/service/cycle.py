@@ -1,28 +1,33 @@
 """One full cycle: the main job, readable from top to bottom."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from s2mirror.adapters.ledger.state_values import DELETIONS_READ_AT
+from s2mirror.adapters.ledger.records import CycleRecord
+from s2mirror.adapters.ledger.state_values import (
+    DELETIONS_READ_AT,
+    DELETIONS_TROUBLE,
+    LAST_CYCLE,
+    SEARCHES_IN_USE,
+)
 from s2mirror.errors import (
     CatalogError,
     HostileInput,
     MirrorError,
     OutsideError,
     PathRefused,
-    QuotaError,
     StoreUnreachable,
 )
 from s2mirror.lifecycle import PENDING, TROUBLED, Event, State
-from s2mirror.model import LedgerEntry, Rejected, Transition
-from s2mirror.planning.downloads import DownloadPlan
-from s2mirror.planning.retention import PrunePlan, Removal
+from s2mirror.model import DeletedPolicy, LedgerEntry, Transition
 from s2mirror.planning.searches import Search
 from s2mirror.ports import Progress
 from s2mirror.service.account import new_key_warnings
+from s2mirror.service.cycle_result import CycleResult
 from s2mirror.service.delivery import DownloadWorker
+from s2mirror.service.health import record_trouble
+from s2mirror.service.judgement import judge_cycle
 from s2mirror.service.local_catalog import (
     begin_local_catalog,
     finish_local_catalog,
@@ -33,7 +38,6 @@ from s2mirror.service.pruning import known_time, prune, record_time
 from s2mirror.service.unexpected import resources_explained
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.connections import Connections
-from s2mirror.steps.poll import PollResult
 from s2mirror.steps.publish import publish
 from s2mirror.steps.recover import clear_leftovers, recover
 from s2mirror.steps.rescope import rescope
@@ -43,70 +47,11 @@ _UNCOUNTED_BYTES: Final = 20_000_000
 """Per connection: the bytes that CDSE sends in the second between two counts."""
 
 
-@dataclass(slots=True, kw_only=True)
-class CycleResult:
-    """The result of one cycle."""
-
-    polls: list[PollResult] = field(default_factory=list)
-    poll_errors: list[OutsideError] = field(default_factory=list)
-    store_error: StoreUnreachable | None = None
-    """Set if the store could not be reached, so that due products still wait."""
-    downloads: DownloadPlan | None = None
-    archived: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    received_bytes: int = 0
-    withdrawn: list[str] = field(default_factory=list)
-    """Products that were deleted upstream before they were downloaded."""
-    processed: list[str] = field(default_factory=list)
-    pruned: PrunePlan | None = None
-    previews: int = 0
-    """How many previews were made."""
-    remaining: int = 0
-    """Products that wait, failed or are quarantined."""
-    troubled: int = 0
-    """Products that failed or are quarantined."""
-    unusable: list[Rejected] = field(default_factory=list)
-    """Listed items that could not become products."""
-
-    @property
-    def new_ids(self) -> list[str]:
-        """Products that the catalog listed for the first time."""
-        return [product_id for poll in self.polls for product_id in poll.new_ids]
-
-    @property
-    def gone(self) -> tuple[Removal, ...]:
-        """Products that were removed; none if the brake or the clock stopped the removal."""
-        return self.pruned.removals if self.pruned and not self.pruned.stopped else ()
-
-    @property
-    def outside_errors(self) -> list[OutsideError]:
-        """Errors of outside services."""
-        return [*self.poll_errors, *([self.store_error] if self.store_error else [])]
-
-    @property
-    def deferred_by_quota_only(self) -> bool:
-        """Whether all remaining products wait for the quota alone."""
-        found = self.downloads
-        in_trouble = self.troubled or self.unusable
-        return found is not None and found.deferred_by_quota_only and not in_trouble
-
-    @property
-    def exit_code(self) -> int:
-        """Return 0 if current, 3 if a service is away, 7 if only the quota defers, else 1.
-
-        1 means that products remain, failed or are unusable, or that the clock is in doubt.
-        """
-        if self.outside_errors:
-            return self.outside_errors[0].exit_code
-        if self.deferred_by_quota_only:
-            return QuotaError.exit_code
-        in_doubt = self.pruned is not None and self.pruned.clock_doubt
-        return 1 if self.remaining or self.unusable or in_doubt else 0
-
-
 def prepare(mirror: Mirror) -> None:
     """Recover from the last end of the mirror, and publish products verified before it."""
     now = record_time(mirror, known_time(mirror)).now
+    in_use = {search.key: round(search.interval.total_seconds()) for search in mirror.searches}
+    mirror.ledger.state.set(SEARCHES_IN_USE, in_use)
     released = rescope(mirror.ledger, mirror.areas)
     if released:
         log.info("areas.changed", released=released)
@@ -114,7 +59,7 @@ def prepare(mirror: Mirror) -> None:
         log.warning("key.expiry_noted", reason=text)
     if mirror.ledger.products.in_state(State.DOWNLOADING):
         # A kill loses the bytes received since the last count: this estimate replaces them.
-        mirror.ledger.add_transfer(mirror.settings.store.connections * _UNCOUNTED_BYTES, now=now)
+        mirror.ledger.add_estimate(mirror.settings.store.connections * _UNCOUNTED_BYTES, now=now)
     if set_back := mirror.ledger.products.set_back(now):
         log.warning("clock.was_ahead", products=set_back)
     recovered = recover(mirror.ledger, mirror.archive, mirror.template, now=now)
@@ -152,7 +97,7 @@ def run_cycle(
     be reached, held ones are processed. Raises CredentialError, QuotaError, ArchiveError or
     LedgerError when no product can be downloaded.
     """
-    result = CycleResult()
+    result, began_at = CycleResult(), mirror.now()
     prepare(mirror)
     poll_all(mirror, mirror.searches_of(areas), result, stop)
     check_deletions(mirror, result)
@@ -171,6 +116,11 @@ def run_cycle(
     result.remaining = mirror.ledger.products.remaining(mirror.area_names, PENDING | TROUBLED)
     result.troubled = mirror.ledger.products.remaining(mirror.area_names, TROUBLED)
     result.unusable = mirror.unusable()
+    if not areas:
+        ended_at = mirror.now()
+        cycle = CycleRecord(began_at=began_at, ended_at=ended_at)
+        mirror.ledger.state.set(LAST_CYCLE, cycle)
+        result.judgement = judge_cycle(mirror.settings, mirror.ledger, now=ended_at)
     return result
 
 
@@ -206,7 +156,8 @@ def check_deletions(mirror: Mirror, result: CycleResult) -> None:
             result.withdrawn = read_deletions(mirror)
     except OutsideError as error:
         log.warning("deletions.failed", reason=str(error))
-        result.poll_errors.append(error)
+        if mirror.settings.deleted.policy is not DeletedPolicy.KEEP:
+            result.poll_errors.append(error)
     except MirrorError:
         raise
     except Exception as error:  # noqa: BLE001 - no response of the feed may stop the downloads
@@ -229,7 +180,12 @@ def read_deletions(mirror: Mirror) -> list[str]:
     read, now = mirror.ledger.state.get(DELETIONS_READ_AT), mirror.now()
     if read is not None and abs(now - read) < mirror.settings.deleted.interval:
         return []
-    withdrawn = mirror.withdrawer().read(now=now)
+    try:
+        withdrawn = mirror.withdrawer().read(now=now)
+    except OutsideError as error:
+        record_trouble(mirror.ledger, DELETIONS_TROUBLE, str(error), now=now)
+        raise
+    record_trouble(mirror.ledger, DELETIONS_TROUBLE, "", now=now)
     mirror.ledger.state.set(DELETIONS_READ_AT, now)
     return withdrawn
 

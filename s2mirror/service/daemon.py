@@ -12,7 +12,7 @@ from s2mirror.adapters.notify import Notifier
 from s2mirror.errors import MirrorError
 from s2mirror.service.configuration import ConfigurationWatch, end_fault, record_fault
 from s2mirror.service.cycle import prepare
-from s2mirror.service.health import Problems
+from s2mirror.service.health import Problems, record_start
 from s2mirror.service.jobs import Jobs
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
@@ -94,6 +94,7 @@ class Daemon:
 
         Raises MirrorError if the work cannot begin.
         """
+        record_start(self._mirror.ledger, now=self._mirror.now())
         prepare(self._mirror)
         end_fault(self._mirror.ledger, now=self._mirror.now())
         if self._requests.stop:

@@ -4,14 +4,17 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.adapters.ledger.state_values import HEALTH, HealthRecord
-
-STALE_AFTER: Final = timedelta(minutes=2)
-"""The daemon reports every 15 s; without a report for this long it hangs or has ended."""
+from s2mirror.adapters.ledger.records import (
+    HealthRecord,
+    ProblemRecord,
+    RunRecord,
+    TroubleRecord,
+)
+from s2mirror.adapters.ledger.state_values import DAEMON_RUN, HEALTH, StateValue
+from s2mirror.planning.work_rules import SILENT_AFTER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,7 @@ class Problems:
         self._now = now
         self._lock = threading.Lock()
         self._writing = threading.Lock()
-        self._texts: dict[str, str] = {}
+        self._records: dict[str, ProblemRecord] = {}
 
     def set(self, source: str, text: str) -> None:
         """Set the problem of a source; a changed text is reported at once."""
@@ -57,28 +60,47 @@ class Problems:
     def texts(self) -> list[str]:
         """Return every problem once."""
         with self._lock:
-            return list(dict.fromkeys(self._texts.values()))
+            return list(dict.fromkeys(record.text for record in self._records.values()))
 
     def write(self) -> None:
         """Write the report into the ledger. Raises LedgerError."""
         with self._writing:  # so that an older report never replaces a newer one
-            write_health(self._ledger, self.texts(), now=self._now())
+            with self._lock:
+                problems = tuple(self._records.values())
+            self._ledger.state.set(HEALTH, HealthRecord(at=self._now(), problems=problems))
 
     def _change(self, source: str, text: str | None) -> None:
         with self._lock:
-            changed = self._texts.get(source) != text
-            self._texts.pop(source, None)
-            if text is not None:
-                self._texts[source] = text
+            before = self._records.get(source)
+            changed = (before.text if before else None) != text
+            if changed:
+                self._records.pop(source, None)
+            if changed and text is not None:
+                since = before.since if before else self._now()
+                self._records[source] = ProblemRecord(source=source, text=text, since=since)
         if changed:
             # A report that cannot be written must not end the thread that has the problem.
             with suppress(Exception):
                 self.write()
 
 
-def write_health(ledger: Ledger, problems: list[str], *, now: datetime) -> None:
-    """Write the daemon's report into the ledger."""
-    ledger.state.set(HEALTH, HealthRecord(at=now, problems=tuple(problems)))
+def record_start(ledger: Ledger, *, now: datetime) -> None:
+    """Record that the daemon starts, and how long none had run before, by its last report."""
+    before = ledger.state.get(HEALTH)
+    paused = max(0, round((now - before.at).total_seconds())) if before else 0
+    ledger.state.set(DAEMON_RUN, RunRecord(began_at=now, paused_seconds=paused))
+    ledger.state.set(HEALTH, HealthRecord(at=now, problems=()))
+
+
+def record_trouble(
+    ledger: Ledger, key: StateValue[TroubleRecord], text: str, *, now: datetime
+) -> None:
+    """Record a trouble, or its end if *text* is empty; while it lasts, its beginning is kept."""
+    before = ledger.state.get(key)
+    if (before.text if before else "") == text:
+        return
+    since = before.since if before and before.text else now
+    ledger.state.set(key, TroubleRecord(text=text, since=since))
 
 
 def read_health(ledger: Ledger, *, now: datetime) -> Health | None:
@@ -86,7 +108,8 @@ def read_health(ledger: Ledger, *, now: datetime) -> Health | None:
     report = ledger.state.get(HEALTH)
     if report is None:
         return None
-    at, problems = report.at, list(report.problems)
-    if now - at > STALE_AFTER:
+    at = report.at
+    problems = list(dict.fromkeys(problem.text for problem in report.problems))
+    if now - at > SILENT_AFTER:
         problems.append(f"the daemon has not reported since {at:%Y-%m-%d %H:%M:%S} UTC")
     return Health(at=at, problems=tuple(problems))

@@ -24,7 +24,6 @@ from s2mirror.service.logs import LOG_OUTPUT, Losses, log
 from s2mirror.service.metrics import write_textfile
 from s2mirror.service.previews import PreviewJob
 from s2mirror.service.pruning import clock_doubt, prune
-from s2mirror.service.throttled_account import throttling_note
 from s2mirror.service.unexpected import resources_explained
 from s2mirror.service.wiring import Mirror, utc_now
 from s2mirror.service.workers import Workers
@@ -48,7 +47,6 @@ _ARCHIVE: Final = "archive"
 _CLOCK: Final = "clock"
 _LOG: Final = "log"
 _STALLED: Final = "stalled"
-_THROTTLED: Final = "throttled"
 _PREVIEWS: Final = "preview service"
 
 
@@ -227,8 +225,6 @@ class Jobs:
         """Write the health report, which also shows that the scheduler works."""
         self._reported_at = time.monotonic()
         self._problems.update(_STALLED, self._stall_problem())
-        throttled = throttling_note(self._mirror.ledger, now=self._mirror.now())
-        self._problems.update(_THROTTLED, throttled)
         self._problems.update(_ARCHIVE, archive_problem(self._mirror.ledger, self._mirror.archive))
         self._problems.update(_CLOCK, clock_doubt(self._mirror))
         self._problems.update(_LOG, _log_problem(LOG_OUTPUT.losses))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.adapters.ledger.state_values import PREVIEW_RULES
+from s2mirror.adapters.ledger.state_values import PREVIEW_RULES, PREVIEWS_TROUBLE
 from s2mirror.config import Area, Settings
 from s2mirror.errors import MirrorError, QuotaError, Stopped
 from s2mirror.planning.preview_extents import Size
@@ -13,6 +13,7 @@ from s2mirror.planning.previews import PreviewRule, month_of
 from s2mirror.planning.retry import RetryPolicy
 from s2mirror.ports import PreviewRenderer
 from s2mirror.preview_model import Outcome, Preview, PreviewSource, Spending
+from s2mirror.service.health import record_trouble
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.preview import Previewer, Schedule
@@ -135,6 +136,10 @@ def make_all_due(mirror: Mirror, stop: StopFlag) -> int:
         raise
     except MirrorError as error:
         log.warning("previews.paused", reason=str(error))
+        text = "" if isinstance(error, QuotaError) else str(error)
+        record_trouble(mirror.ledger, PREVIEWS_TROUBLE, text, now=mirror.now())
+    else:
+        record_trouble(mirror.ledger, PREVIEWS_TROUBLE, "", now=mirror.now())
     return made
 
 
@@ -166,7 +171,9 @@ class PreviewJob:
         if text and text != self._problem:
             log.warning("previews.paused", reason=text)
         self._problem = text
-        self._on_problem(text if is_problem else "")
+        trouble = text if is_problem else ""
+        record_trouble(self._mirror.ledger, PREVIEWS_TROUBLE, trouble, now=self._mirror.now())
+        self._on_problem(trouble)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Final
 
 from s2mirror.adapters.archive import work_changed_at
 from s2mirror.adapters.ledger.state_values import (
+    BRAKE,
     CLOCK_AHEAD_UNTIL,
     CLOCK_BEHIND,
     CLOCK_CONFIRMED_AT,
@@ -24,6 +25,7 @@ from s2mirror.planning.checked_time import (
     check_time,
 )
 from s2mirror.planning.retention import PrunePlan
+from s2mirror.service.health import record_trouble
 from s2mirror.service.local_catalog import update_whole_local_catalog
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
@@ -42,6 +44,7 @@ def prune(mirror: Mirror, *, confirmed: bool = False, unclaimed: bool = False) -
     time = record_time(mirror, asked_time(mirror))
     plan = mirror.pruner().prune(time, confirmed=confirmed, unclaimed=unclaimed)
     record_doubt(mirror, plan.clock_doubt)
+    record_trouble(mirror.ledger, BRAKE, "" if confirmed else plan.brake, now=time.now)
     for product_id, why in plan.refused.items():
         log.warning("product.not_pruned", product=product_id, reason=why)
     update_whole_local_catalog(mirror)

@@ -9,12 +9,18 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from s2mirror.adapters.ledger import Ledger, open_ledger, state_values
+from s2mirror.adapters.ledger.records import (
+    CycleRecord,
+    HealthRecord,
+    ProblemRecord,
+    RunRecord,
+    TroubleRecord,
+)
 from s2mirror.adapters.ledger.state_values import (
     CertificateRecord,
     ClockBehindRecord,
     ClockFaultRecord,
     ConfigurationFaultRecord,
-    HealthRecord,
     StateValue,
     TargetRecord,
     ThrottlingRecord,
@@ -25,6 +31,7 @@ VALUES: dict[StateValue[Any], Any] = {
     state_values.ARCHIVE_ID: "one",
     state_values.SEARCH_GEOMETRIES: {"5f": "[]"},
     state_values.AREA_PRIORITIES: {"alps": 3, "rhine": -1},
+    state_values.BRAKE: TroubleRecord(text="51 products", since=NOW),
     state_values.CLOCK_AHEAD_UNTIL: NOW,
     state_values.CLOCK_BEHIND: ClockBehindRecord(seconds=3600, until=NOW),
     state_values.CLOCK_CONFIRMED_AT: NOW,
@@ -33,14 +40,26 @@ VALUES: dict[StateValue[Any], Any] = {
     state_values.CONFIGURATION_FAULT: ConfigurationFaultRecord(
         at=NOW, text="area[0].bbox: expected four numbers", at_reload=True
     ),
+    state_values.DAEMON_RUN: RunRecord(began_at=NOW, paused_seconds=7),
     state_values.DELETIONS_READ_AT: NOW,
     state_values.DELETIONS_READ_UNTIL: NOW,
+    state_values.DELETIONS_TROUBLE: TroubleRecord(text="", since=NOW),
     state_values.GEOPARQUET_WRITTEN_AT: NOW,
-    state_values.HEALTH: HealthRecord(at=NOW, problems=("disk full", "é")),
+    state_values.GOOD_CYCLE_AT: NOW,
+    state_values.HEALTH: HealthRecord(
+        at=NOW,
+        problems=(
+            ProblemRecord(source="fetch", text="disk full", since=NOW),
+            ProblemRecord(source="é", text="", since=NOW),
+        ),
+    ),
     state_values.KEY_WARNINGS: {"1": "2026-03-01 7"},
+    state_values.LAST_CYCLE: CycleRecord(began_at=NOW, ended_at=NOW),
     state_values.LOCAL_CATALOG_FOLDER: "",
     state_values.PREVIEW_RULES: "[]",
     state_values.PREVIEWS_BACKOFF_UNTIL: NOW,
+    state_values.PREVIEWS_TROUBLE: TroubleRecord(text="answered 503", since=NOW),
+    state_values.SEARCHES_IN_USE: {"sentinel-2-l2a:ab": 900},
     state_values.PRUNE_CONFIRMED_AT: NOW,
     state_values.STORE_TARGET: TargetRecord(endpoint="https://s3", key=2, since=NOW, why="403"),
     state_values.THROTTLING: ThrottlingRecord(at=NOW, note=""),

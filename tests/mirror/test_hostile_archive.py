@@ -9,7 +9,7 @@ from kit import Kit, tiny
 from unprivileged import unreadable
 
 from s2mirror.errors import ArchiveError
-from s2mirror.service.cycle import CycleResult
+from s2mirror.service.cycle_result import CycleResult
 from s2mirror.service.previews import make_all_due
 from s2mirror.stop import StopFlag
 

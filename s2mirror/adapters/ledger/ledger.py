@@ -24,13 +24,16 @@ from s2mirror.adapters.ledger.schema import sql_states
 from s2mirror.adapters.ledger.searches import Coverage, Cursors, Sweeps
 from s2mirror.adapters.ledger.state_values import StateValues
 from s2mirror.adapters.ledger.totals import Totals
+from s2mirror.adapters.ledger.work_facts import WorkFacts
 from s2mirror.lifecycle import GONE, HELD
 from s2mirror.model import LedgerEntry, Transition
 from s2mirror.times import format_utc, parse_utc
 
 ADD_BYTES: Final = """
-INSERT INTO transfer (hour, size_bytes) VALUES (:hour, :size_bytes)
-ON CONFLICT (hour) DO UPDATE SET size_bytes = size_bytes + excluded.size_bytes
+INSERT INTO transfer (hour, size_bytes, received_at) VALUES (:hour, :size_bytes, :received_at)
+ON CONFLICT (hour) DO UPDATE
+   SET size_bytes = size_bytes + excluded.size_bytes,
+       received_at = coalesce(excluded.received_at, received_at)
 """
 COMPACT: Final = f"""
 DELETE FROM history
@@ -77,6 +80,7 @@ class Ledger:
         self.previews = Previews(connection)
         self.state = StateValues(connection)
         self.totals = Totals(connection)
+        self.work_facts = WorkFacts(connection)
 
     def record_removal(self, entry: LedgerEntry, transition: Transition, *, now: datetime) -> None:
         """Record that a product's folder left the tree, and delete its file lists."""
@@ -87,7 +91,15 @@ class Ledger:
 
     def add_transfer(self, size_bytes: int, *, now: datetime) -> None:
         """Count bytes received from the store, in the hour of *now*."""
-        params = {"hour": format_utc(_hour(now)), "size_bytes": size_bytes}
+        self._add_bytes(size_bytes, now, received_at=format_utc(now))
+
+    def add_estimate(self, size_bytes: int, *, now: datetime) -> None:
+        """Count bytes that were probably received before a kill; they show no progress."""
+        self._add_bytes(size_bytes, now, received_at=None)
+
+    def _add_bytes(self, size_bytes: int, now: datetime, received_at: str | None) -> None:
+        hour = format_utc(_hour(now))
+        params = {"hour": hour, "size_bytes": size_bytes, "received_at": received_at}
         self.connection.execute(ADD_BYTES, params)
 
     def transferred_bytes(self, window: timedelta, *, now: datetime) -> int:

@@ -56,6 +56,7 @@ _PRODUCTS: Final = (
     "CREATE INDEX product_sensed ON product (sensed_at DESC)",
     "CREATE INDEX product_path ON product (path) WHERE path IS NOT NULL",
     "CREATE INDEX product_in_archive ON product (sensed_at) WHERE path IS NOT NULL",
+    "CREATE INDEX product_hook ON product (attempts) WHERE state = 'archived' AND attempts > 0",
     """
     CREATE TABLE membership (
       area TEXT NOT NULL,
@@ -144,7 +145,12 @@ _FILES: Final = (
     ) STRICT
     """,
     "CREATE INDEX selection_document ON selection (document, kind)",
-    "CREATE TABLE transfer (hour TEXT PRIMARY KEY, size_bytes INTEGER NOT NULL) STRICT",
+    # ``received_at``: when bytes arrived last; NULL in an hour that has an estimate alone.
+    """
+    CREATE TABLE transfer (
+      hour TEXT PRIMARY KEY, size_bytes INTEGER NOT NULL, received_at TEXT
+    ) STRICT
+    """,
 )
 _REMOVALS: Final = (
     # ``listed``: the STAC catalog still lists the product, although it was deleted.

@@ -11,6 +11,13 @@ from datetime import datetime
 from typing import Any, Final, Generic, TypeVar, get_type_hints
 
 from s2mirror.adapters.ledger.connection import Connection
+from s2mirror.adapters.ledger.records import (
+    CycleRecord,
+    HealthRecord,
+    ProblemRecord,
+    RunRecord,
+    TroubleRecord,
+)
 from s2mirror.adapters.ledger.row_checksums import checked, insert, require_intact
 from s2mirror.errors import LedgerError
 from s2mirror.times import format_utc, parse_utc
@@ -104,14 +111,6 @@ class ConfigurationFaultRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HealthRecord:
-    """What the daemon reported last."""
-
-    at: datetime
-    problems: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateRecord:
     """The sums of an area's last certificate of completeness."""
 
@@ -122,10 +121,17 @@ class CertificateRecord:
     complete: bool
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def _problems(value: object) -> tuple[ProblemRecord, ...]:
     if not isinstance(value, list):
         raise TypeError(f"{value!r} is not a list")
-    return tuple(_exactly(str)(text) for text in value)
+    return tuple(_problem(each) for each in value)
+
+
+def _problem(value: object) -> ProblemRecord:
+    if not isinstance(value, list) or len(value) != len(fields(ProblemRecord)):
+        raise TypeError(f"{value!r} is no problem")
+    source, text = map(_exactly(str), value[:2])
+    return ProblemRecord(source=source, text=text, since=_instant(value[2]))
 
 
 def _instant(value: object) -> datetime:
@@ -149,7 +155,7 @@ _CHECKS: Final[Mapping[Any, Callable[[object], Any]]] = {
     int: _exactly(int),
     bool: _exactly(bool),
     datetime: _instant,
-    tuple[str, ...]: _texts,
+    tuple[ProblemRecord, ...]: _problems,
 }
 
 
@@ -168,7 +174,7 @@ def _record(name: str, kind: type[T]) -> StateValue[T]:
     def encode(record: T) -> str:
         """Return the JSON of a record."""
         values = {field.name: getattr(record, field.name) for field in fields(record)}  # type: ignore[arg-type]  # a dataclass
-        return json.dumps(values, default=format_utc)
+        return json.dumps(values, default=_plain)
 
     def decode(text: str) -> T:
         """Return the record in a JSON text. Raises ValueError or TypeError."""
@@ -178,6 +184,13 @@ def _record(name: str, kind: type[T]) -> StateValue[T]:
         return kind(**{field: check(found[field]) for field, check in checks.items()})
 
     return StateValue(name, encode, decode)
+
+
+def _plain(value: datetime | ProblemRecord) -> object:
+    """Return what JSON has for a value inside a record."""
+    if isinstance(value, ProblemRecord):
+        return [value.source, value.text, value.since]
+    return format_utc(value)
 
 
 def _by_name(name: str, check: Callable[[object], T]) -> StateValue[Mapping[str, T]]:
@@ -205,6 +218,8 @@ ARCHIVE_ID: Final = _text("archive_id")
 """The identity of the archive to which the ledger belongs."""
 AREA_PRIORITIES: Final = _by_name("areas.priorities", _exactly(int))
 """The priority of each area when the queue was last ordered."""
+BRAKE: Final = _record("prune.brake", TroubleRecord)
+"""Why the brake stopped the last prune."""
 CLOCK_AHEAD_UNTIL: Final = _time("clock.ahead_until")
 """When a service last confirmed this machine's clock after it had been ahead."""
 CLOCK_BEHIND: Final = _record("clock.behind", ClockBehindRecord)
@@ -217,24 +232,36 @@ CLOCK_FAULT: Final = _record("clock.fault", ClockFaultRecord)
 """How wrong the clock has been since a service last confirmed it."""
 CONFIGURATION_FAULT: Final = _record("configuration.fault", ConfigurationFaultRecord)
 """Why the configuration file is not the one in use, by the last reload or change of the file."""
+DAEMON_RUN: Final = _record("daemon.run", RunRecord)
+"""The last start of the daemon."""
 DELETIONS_READ_AT: Final = _time("deletions.read_at")
 """When CDSE's feed of deleted products was last read."""
 DELETIONS_READ_UNTIL: Final = _time("deletions.read_until")
 """The deletion time up to which that feed has been read."""
+DELETIONS_TROUBLE: Final = _record("deletions.trouble", TroubleRecord)
+"""Why the feed of deleted products could not be read the last time."""
 GEOPARQUET_WRITTEN_AT: Final = _time("local_catalog.geoparquet_written_at")
 """When the local catalog's GeoParquet files were last written."""
+GOOD_CYCLE_AT: Final = _time("cycle.good_at")
+"""When everything was last listed and nothing was wrong."""
 HEALTH: Final = _record("health", HealthRecord)
 """What the daemon reported last."""
 KEY_WARNINGS: Final = _by_name("store.key_warnings", _exactly(str))
 """The last warning logged of each key pair, by its number."""
+LAST_CYCLE: Final = _record("cycle.last", CycleRecord)
+"""The last cycle of all areas that a ``sync`` command has completed."""
 LOCAL_CATALOG_FOLDER: Final = _text("local_catalog.folder")
 """The local catalog to which the pending changes belong, relative to the archive; empty: none."""
-PREVIEW_RULES: Final = _text("preview.rules")
-"""The preview rules by which held products were last queued."""
 PREVIEWS_BACKOFF_UNTIL: Final = _time("preview.backoff_until")
 """Before then, the service that renders previews is not asked."""
+PREVIEWS_TROUBLE: Final = _record("preview.trouble", TroubleRecord)
+"""Why no previews could be made the last time."""
+PREVIEW_RULES: Final = _text("preview.rules")
+"""The preview rules by which held products were last queued."""
 PRUNE_CONFIRMED_AT: Final = _time("prune.confirmed_at")
 """When a person last confirmed a prune: the brake does not count earlier removals."""
+SEARCHES_IN_USE: Final = _by_name("searches.in_use", _exactly(int))
+"""The searches of the mirror that worked last, and the interval of each in seconds."""
 SEARCH_GEOMETRIES: Final = _by_name("searches.geometries", _exactly(str))
 """The clusters and search geometries of groups of areas with many vertices, by fingerprint."""
 STORE_TARGET: Final = _record("store.target", TargetRecord)

@@ -1,0 +1,46 @@
+"""The values by which a mirror's work is judged, as the ledger stores them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TroubleRecord:
+    """A text of what is wrong, and since when; the text is empty once that is over."""
+
+    text: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemRecord:
+    """A problem that the daemon reports, of one of its jobs or parts."""
+
+    source: str
+    text: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthRecord:
+    """What the daemon reported last."""
+
+    at: datetime
+    problems: tuple[ProblemRecord, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """The last start of the daemon."""
+
+    began_at: datetime
+    paused_seconds: int
+    """How long no daemon had run before, by its last report."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleRecord:
+    """The last cycle of all areas that a ``sync`` command has completed."""
+
+    began_at: datetime
+    ended_at: datetime

@@ -1,0 +1,130 @@
+"""Queries for the judgement of a mirror. Each reads few rows, however large the ledger is."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from s2mirror.adapters.ledger.connection import Connection, Row
+from s2mirror.adapters.ledger.reading import claimants
+from s2mirror.adapters.ledger.row_checksums import damaged
+from s2mirror.lifecycle import State
+from s2mirror.times import parse_utc
+
+SAMPLE: Final = 100
+"""So many of the queued products are looked at, in the order of the queue."""
+_CLAIMED: Final = """(:areas = '[]' OR EXISTS (
+   SELECT 1 FROM membership WHERE product_id = p.id
+      AND +area IN (SELECT value FROM json_each(:areas))))"""
+# A claim and its end change no time of a product's wait; what moved it into the queue does.
+_QUEUE: Final = f"""
+SELECT id, sensed_at, attempts, reason,
+       coalesce((SELECT max(at) FROM history
+                  WHERE product_id = p.id AND to_state = 'queued' AND event <> 'interrupt'),
+                changed_at) AS since
+  FROM product AS p
+ WHERE state = :state AND {_CLAIMED}
+ ORDER BY priority DESC, sensed_at DESC LIMIT {SAMPLE}
+"""
+_IN_STATE: Final = f"""
+SELECT count(*) AS products, min(changed_at) AS since, max(changed_at) AS newest_at,
+       max(reason) AS reason
+  FROM product AS p WHERE state = :state AND {_CLAIMED}
+"""
+# The conditions are those of the index ``product_hook``.
+_HOOK: Final = """
+SELECT count(*) AS failed, coalesce(sum(attempts >= :max_attempts), 0) AS given_up,
+       coalesce(max(attempts), 0) AS most_attempts, min(changed_at) AS since, reason
+  FROM product WHERE state = 'archived' AND attempts > 0
+"""
+_RECEIVED: Final = "SELECT max(received_at) AS at FROM transfer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedProduct:
+    """A product in the queue, or that a worker has claimed."""
+
+    id: str
+    sensed_at: datetime
+    attempts: int
+    reason: str
+    since: datetime
+    """When it was enqueued, or requeued by a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSummary:
+    """The products of one state."""
+
+    products: int
+    since: datetime | None
+    newest_at: datetime | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookSummary:
+    """The archived products whose hook failed."""
+
+    failed: int
+    given_up: int
+    most_attempts: int
+    since: datetime | None
+    reason: str
+
+
+class WorkFacts:
+    """What the rows of a ledger tell of the work."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def queue(self, areas: Collection[str]) -> list[QueuedProduct]:
+        """Return the first products of the queue, and those that workers have claimed."""
+        found = []
+        for state in (State.QUEUED, State.DOWNLOADING):
+            params = {"areas": claimants(areas), "state": state}
+            found += [
+                QueuedProduct(
+                    id=row["id"],
+                    sensed_at=self._time(row, "sensed_at"),
+                    attempts=row["attempts"],
+                    reason=row["reason"],
+                    since=self._time(row, "since"),
+                )
+                for row in self._connection.query(_QUEUE, params)
+            ]
+        return found
+
+    def in_state(self, state: State, areas: Collection[str]) -> StateSummary:
+        """Return how many products of *areas* are in a state, and since when; reads them all."""
+        row = self._connection.query(_IN_STATE, {"areas": claimants(areas), "state": state})[0]
+        return StateSummary(
+            products=row["products"],
+            since=self._time(row, "since") if row["since"] else None,
+            newest_at=self._time(row, "newest_at") if row["newest_at"] else None,
+            reason=row["reason"] or "",
+        )
+
+    def failed_hooks(self, max_attempts: int) -> HookSummary:
+        """Return the archived products whose hook has failed."""
+        row = self._connection.query(_HOOK, {"max_attempts": max_attempts})[0]
+        return HookSummary(
+            failed=row["failed"],
+            given_up=row["given_up"],
+            most_attempts=row["most_attempts"],
+            since=self._time(row, "since") if row["since"] else None,
+            reason=row["reason"] or "",
+        )
+
+    def received_at(self) -> datetime | None:
+        """Return when bytes were last received from the store; None if never."""
+        found = self._connection.query(_RECEIVED)[0]
+        return self._time(found, "at", table="transfer") if found["at"] else None
+
+    def _time(self, row: Row, column: str, *, table: str = "product") -> datetime:
+        try:
+            return parse_utc(row[column])
+        except (TypeError, ValueError) as error:
+            name = row.get("id") or "one row"
+            raise damaged(self._connection.path, table, name, column) from error

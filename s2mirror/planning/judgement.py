@@ -1,0 +1,21 @@
+"""Judges a mirror: one rule per kind of trouble, from facts to findings.
+
+docs/findings.md explains every code. A new rule is a function here or in a module beside this one,
+a place in ``RULES``, and a row of that table.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from s2mirror.planning import archive_rules, work_rules
+from s2mirror.planning.facts import Facts
+from s2mirror.planning.findings import Finding, Judgement, worst_first
+
+Rule = Callable[[Facts], Iterable[Finding]]
+RULES: Final[tuple[Rule, ...]] = (*archive_rules.RULES, *work_rules.RULES)
+
+
+def judge(facts: Facts) -> Judgement:
+    """Return every finding from *facts*, worst first."""
+    found = [finding for rule in RULES for finding in rule(facts)]
+    return Judgement(at=facts.now, findings=worst_first(found))

@@ -1,0 +1,271 @@
+"""Reads the facts by which a mirror is judged, from its ledger and its disk, in few queries."""
+
+import os
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from s2mirror.adapters.archive import Archive
+from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.ledger.records import TroubleRecord
+from s2mirror.adapters.ledger.state_values import (
+    BRAKE,
+    CLOCK_DOUBT,
+    CONFIGURATION_FAULT,
+    DAEMON_RUN,
+    DELETIONS_TROUBLE,
+    GOOD_CYCLE_AT,
+    HEALTH,
+    LAST_CYCLE,
+    PREVIEWS_TROUBLE,
+    SEARCHES_IN_USE,
+    THROTTLING,
+    StateValue,
+    certificate_key,
+)
+from s2mirror.adapters.lock import holder_pid
+from s2mirror.config import Settings
+from s2mirror.lifecycle import State
+from s2mirror.model import DeletedPolicy, SweepKind
+from s2mirror.planning.bandwidth import rate_at
+from s2mirror.planning.downloads import ASSUMED_BYTES
+from s2mirror.planning.facts import (
+    CertificateFacts,
+    CycleFacts,
+    DaemonFacts,
+    DiskFacts,
+    Facts,
+    HookFacts,
+    KeyFacts,
+    ProductFacts,
+    QueueFacts,
+    SearchFacts,
+    Trouble,
+)
+from s2mirror.planning.work_rules import IDLE_AFTER
+from s2mirror.service.account import (
+    failover_status,
+    failover_text,
+    key_expiries,
+    key_expiry_notes,
+    quota_note,
+    quota_policy,
+    quota_status,
+)
+from s2mirror.service.ledger_file import archive_problem
+
+_THROTTLED_FOR: Final = timedelta(hours=1)
+"""A throttling detected longer ago may be over."""
+
+
+def facts_without_ledger(settings: Settings, problem: str, *, now: datetime) -> Facts:
+    """Return what can be known of a mirror whose ledger cannot be used."""
+    return Facts(
+        now=now,
+        ledger_problem=problem,
+        running_pid=holder_pid(settings.ledger.path),
+        keys=_keys(settings, now),
+        key_pairs=_key_pairs(settings),
+    )
+
+
+def read_facts(
+    settings: Settings, ledger: Ledger, *, now: datetime, max_age: timedelta | None = None
+) -> Facts:
+    """Return the facts of a mirror. Raises LedgerError."""
+    archive = Archive(settings.archive.root)
+    areas = [area.name for area in settings.area]
+    problem = archive_problem(ledger, archive)
+    failover = failover_status(settings, ledger)
+    work = ledger.work_facts
+    return Facts(
+        now=now,
+        max_age=max_age,
+        archive_problem=problem,
+        disk=None if problem else _disk(archive, settings.archive.reserve_bytes),
+        clock_doubt=ledger.state.get(CLOCK_DOUBT) or "",
+        running_pid=holder_pid(settings.ledger.path),
+        daemon=_daemon(ledger),
+        cycle=_cycle(ledger),
+        good_at=ledger.state.get(GOOD_CYCLE_AT),
+        searches=tuple(_searches(ledger)),
+        sweep_every=settings.catalog.sweep_all_every,
+        deletions=_trouble(ledger, DELETIONS_TROUBLE),
+        deletions_kept=settings.deleted.policy is DeletedPolicy.KEEP,
+        queue=_queue(settings, ledger, areas, now),
+        progress_at=work.received_at(),
+        hook=_hook(settings, ledger),
+        previews=_trouble(ledger, PREVIEWS_TROUBLE),
+        failed=_products(ledger, State.FAILED, areas),
+        quarantined=_products(ledger, State.QUARANTINED, areas),
+        unusable=_unusable(settings, ledger, now),
+        certificates=dict(_certificates(ledger, areas)),
+        failover=None
+        if failover.preferred
+        else Trouble(
+            text=f"the store is {failover.endpoint}{failover_text(failover)}",
+            since=failover.since,
+        ),
+        throttled=_throttled(ledger, now),
+        quota=quota_note(settings, ledger, now=now),
+        keys=_keys(settings, now),
+        key_pairs=_key_pairs(settings),
+        refused_configuration=_refused(ledger),
+        brake=_trouble(ledger, BRAKE),
+    )
+
+
+def _disk(archive: Archive, reserve_bytes: int) -> DiskFacts | None:
+    try:
+        found = os.statvfs(archive.root)
+    except OSError:  # no archive yet, which the first run creates
+        return None
+    return DiskFacts(
+        free_bytes=found.f_bavail * found.f_frsize,
+        reserve_bytes=reserve_bytes,
+        read_only=bool(found.f_flag & os.ST_RDONLY),
+    )
+
+
+def _daemon(ledger: Ledger) -> DaemonFacts | None:
+    report, run = ledger.state.get(HEALTH), ledger.state.get(DAEMON_RUN)
+    if report is None:
+        return None
+    return DaemonFacts(
+        began_at=run.began_at if run else report.at,
+        reported_at=report.at,
+        paused=timedelta(seconds=run.paused_seconds if run else 0),
+        troubles=tuple(
+            Trouble(text=problem.text, since=problem.since, source=problem.source)
+            for problem in report.problems
+        ),
+    )
+
+
+def _cycle(ledger: Ledger) -> CycleFacts | None:
+    last = ledger.state.get(LAST_CYCLE)
+    return CycleFacts(began_at=last.began_at, ended_at=last.ended_at) if last else None
+
+
+def _searches(ledger: Ledger) -> Iterator[SearchFacts]:
+    """Yield the searches of the mirror that worked last, listed or not."""
+    cursors = {cursor.search: cursor for cursor in ledger.cursors.all()}
+    for key, seconds in (ledger.state.get(SEARCHES_IN_USE) or {}).items():
+        cursor = cursors.get(key)
+        full = ledger.sweeps.states(key).get(SweepKind.FULL)
+        yield SearchFacts(
+            name=key,
+            interval=timedelta(seconds=seconds),
+            listed_at=cursor.listed_at if cursor else None,
+            error=(cursor.error or "") if cursor else "",
+            error_at=cursor.error_at if cursor else None,
+            swept_at=full.completed_at if full else None,
+        )
+
+
+def _trouble(ledger: Ledger, key: StateValue[TroubleRecord]) -> Trouble | None:
+    found = ledger.state.get(key)
+    return Trouble(text=found.text, since=found.since) if found and found.text else None
+
+
+def _refused(ledger: Ledger) -> Trouble | None:
+    fault = ledger.state.get(CONFIGURATION_FAULT)
+    if fault is None or not fault.text:
+        return None
+    what = "was refused at SIGHUP" if fault.at_reload else "has changed and is faulty"
+    text = f"the configuration {what}, the old one stays active: {fault.text}"
+    return Trouble(text=text, since=fault.at)
+
+
+def _queue(
+    settings: Settings, ledger: Ledger, areas: list[str], now: datetime
+) -> QueueFacts | None:
+    """Return the products that are due, but for those that timetable, disk or quota defer."""
+    hours = settings.download.hours
+    if 0 in (rate_at(hours, now), rate_at(hours, now - IDLE_AFTER)):
+        return None
+    policy, quota = quota_policy(settings), quota_status(settings, ledger, now=now)
+    waiting = ledger.work_facts.queue(areas)
+    if _is_short(quota.left_for_backfill_bytes):
+        waiting = [one for one in waiting if one.sensed_at >= policy.fresh_since(now)]
+    if not waiting or _is_short(quota.left_bytes) or _is_full(settings):
+        return None
+    tried = [one for one in waiting if one.reason]
+    return QueueFacts(
+        products=len(waiting),
+        since=min(one.since for one in waiting),
+        reason=tried[0].reason if tried else "",
+        blameless=any(one.attempts == 0 for one in tried),
+    )
+
+
+def _is_short(left_bytes: int | None) -> bool:
+    return left_bytes is not None and left_bytes < ASSUMED_BYTES
+
+
+def _is_full(settings: Settings) -> bool:
+    disk = _disk(Archive(settings.archive.root), settings.archive.reserve_bytes)
+    return disk is not None and _is_short(disk.free_bytes - disk.reserve_bytes)
+
+
+def _hook(settings: Settings, ledger: Ledger) -> HookFacts:
+    if not settings.process.command:
+        return HookFacts()
+    found = ledger.work_facts.failed_hooks(settings.process.max_attempts)
+    counts = ledger.products.counts()
+    done = (State.PROCESSED, State.PRUNED, State.SUPERSEDED)
+    return HookFacts(
+        failed=found.failed,
+        given_up=found.given_up,
+        most_attempts=found.most_attempts,
+        ever_succeeded=any(counts.get(state, (0, 0))[0] for state in done),
+        since=found.since,
+        reason=found.reason,
+    )
+
+
+def _products(ledger: Ledger, state: State, areas: list[str]) -> ProductFacts:
+    found = ledger.work_facts.in_state(state, areas)
+    return ProductFacts(
+        products=found.products,
+        since=found.since,
+        reason=found.reason,
+        newest_at=found.newest_at,
+    )
+
+
+def _unusable(settings: Settings, ledger: Ledger, now: datetime) -> ProductFacts:
+    catalog = settings.catalog
+    since = now - catalog.sweep_all_every - catalog.sweep_recent_every
+    found = ledger.cursors.rejected(since=since)
+    return ProductFacts(products=len(found), reason=found[0].reason if found else "")
+
+
+def _certificates(ledger: Ledger, areas: list[str]) -> Iterator[tuple[str, CertificateFacts]]:
+    for area in areas:
+        if (last := ledger.state.get(certificate_key(area))) is not None:
+            yield (
+                area,
+                CertificateFacts(
+                    checked_at=last.checked_at, missing=last.missing, complete=last.complete
+                ),
+            )
+
+
+def _throttled(ledger: Ledger, now: datetime) -> str:
+    last = ledger.state.get(THROTTLING)
+    return last.note if last and now - last.at <= _THROTTLED_FOR else ""
+
+
+def _keys(settings: Settings, now: datetime) -> tuple[KeyFacts, ...]:
+    days = {
+        expiry.number: (expiry.expires_on - now.date()).days for expiry in key_expiries(settings)
+    }
+    return tuple(
+        KeyFacts(number=note.number, text=note.text, days=days[note.number])
+        for note in key_expiry_notes(settings, now=now)
+    )
+
+
+def _key_pairs(settings: Settings) -> int:
+    return 1 if settings.secrets.s3_access_key_2 is None else 2

@@ -1,0 +1,195 @@
+"""The rules of the judgement: what is a finding, and how bad it is."""
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from builders import NOW
+
+from s2mirror.planning import archive_rules, facts, work_rules
+from s2mirror.planning.facts import (
+    CertificateFacts,
+    CycleFacts,
+    DaemonFacts,
+    DiskFacts,
+    Facts,
+    HookFacts,
+    KeyFacts,
+    ProductFacts,
+    QueueFacts,
+    SearchFacts,
+    Trouble,
+)
+from s2mirror.planning.findings import Severity
+from s2mirror.planning.judgement import judge
+
+DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
+SEARCH = SearchFacts(
+    name="l2a", interval=15 * MINUTE, listed_at=NOW - 10 * MINUTE, swept_at=NOW - 3 * DAY
+)
+DAEMON = DaemonFacts(began_at=NOW - 3 * DAY, reported_at=NOW - timedelta(seconds=10))
+GOOD = Facts(
+    now=NOW,
+    running_pid=7,
+    daemon=DAEMON,
+    searches=(SEARCH,),
+    good_at=NOW - MINUTE,
+    progress_at=NOW - DAY,
+)
+"""A quiet day: the daemon works, and nothing is due."""
+CYCLE = CycleFacts(began_at=NOW - 7 * HOUR, ended_at=NOW - 6 * HOUR)
+CRON = replace(GOOD, running_pid=None, daemon=None, cycle=CYCLE, good_at=NOW - 6 * HOUR)
+"""A user of cron, between two runs."""
+STUCK = QueueFacts(products=24, since=NOW - 30 * MINUTE, reason="SlowDown", blameless=True)
+
+N, W, F = Severity.NOTICE, Severity.WARNING, Severity.FAILURE
+CASES: tuple[tuple[str, Severity, Facts], ...] = (
+    ("ledger.unusable", F, Facts(now=NOW, ledger_problem="malformed")),
+    ("archive.unavailable", F, replace(GOOD, archive_problem="is its disk mounted?")),
+    (
+        "archive.read_only",
+        F,
+        replace(GOOD, disk=DiskFacts(free_bytes=9, reserve_bytes=1, read_only=True)),
+    ),
+    ("disk.full", W, replace(GOOD, disk=DiskFacts(free_bytes=1, reserve_bytes=2))),
+    ("clock.doubt", W, replace(GOOD, clock_doubt="400 days ahead")),
+    ("products.failed", W, replace(GOOD, failed=ProductFacts(products=1))),
+    ("products.quarantined", W, replace(GOOD, quarantined=ProductFacts(products=2, newest_at=NOW))),
+    ("items.unusable", W, replace(GOOD, unusable=ProductFacts(products=1, reason="no tile"))),
+    (
+        "certificate.incomplete",
+        W,
+        replace(
+            GOOD,
+            certificates={"alps": CertificateFacts(checked_at=NOW, missing=1, complete=False)},
+        ),
+    ),
+    ("hook.failing", W, replace(GOOD, hook=HookFacts(failed=2, most_attempts=1))),
+    ("hook.failing", W, replace(GOOD, hook=HookFacts(failed=1, most_attempts=2))),
+    (
+        "hook.failing",
+        W,
+        replace(GOOD, hook=HookFacts(failed=1, most_attempts=1, ever_succeeded=False)),
+    ),
+    ("hook.failing", N, replace(GOOD, hook=HookFacts(failed=1, most_attempts=1))),
+    ("previews.failing", W, replace(GOOD, previews=Trouble(text="answered 503"))),
+    ("prune.braked", W, replace(GOOD, brake=Trouble(text="51 products"))),
+    ("quota.used", N, replace(GOOD, quota="used up")),
+    ("keys.expired", F, replace(GOOD, keys=(KeyFacts(number=1, text="over", days=-1),))),
+    (
+        "keys.expired",
+        N,
+        replace(GOOD, keys=(KeyFacts(number=1, text="over", days=-1),), key_pairs=2),
+    ),
+    ("keys.expire_soon", W, replace(GOOD, keys=(KeyFacts(number=1, text="soon", days=7),))),
+    ("keys.expire_soon", N, replace(GOOD, keys=(KeyFacts(number=1, text="soon", days=8),))),
+    ("daemon.never_ran", F, Facts(now=NOW)),
+    ("daemon.stopped", F, replace(GOOD, running_pid=None)),
+    ("daemon.stopped", N, replace(CRON, daemon=replace(DAEMON, reported_at=NOW - DAY))),
+    ("daemon.silent", F, replace(GOOD, daemon=replace(DAEMON, reported_at=NOW - 3 * MINUTE))),
+    (
+        "daemon.problem",
+        F,
+        replace(GOOD, daemon=replace(DAEMON, troubles=(Trouble(text="no key", source="fetch"),))),
+    ),
+    (
+        "daemon.problem",
+        W,
+        replace(GOOD, daemon=replace(DAEMON, troubles=(Trouble(text="lost", source="log"),))),
+    ),
+    ("cycle.too_old", F, replace(GOOD, max_age=2 * DAY, good_at=NOW - 3 * DAY)),
+    ("cycle.too_old", F, replace(GOOD, max_age=2 * DAY, good_at=None)),
+    (
+        "cycle.too_old",
+        F,
+        replace(
+            CRON,
+            cycle=CycleFacts(began_at=NOW - 3 * DAY, ended_at=NOW - 3 * DAY),
+            good_at=NOW - 3 * DAY,
+        ),
+    ),
+    ("search.failed", W, replace(GOOD, searches=(replace(SEARCH, error="answered 503"),))),
+    (
+        "search.too_old",
+        F,
+        replace(GOOD, searches=(replace(SEARCH, listed_at=NOW - 180 * DAY),)),
+    ),
+    ("search.too_old", W, replace(GOOD, searches=(replace(SEARCH, listed_at=None),))),
+    ("sweep.overdue", W, replace(GOOD, searches=(replace(SEARCH, swept_at=NOW - 16 * DAY),))),
+    ("downloads.no_progress", F, replace(GOOD, queue=STUCK)),
+    (
+        "downloads.no_progress",
+        F,
+        replace(CRON, queue=replace(STUCK, since=NOW - 7 * HOUR)),
+    ),
+    ("deletions.unreadable", N, replace(GOOD, deletions=Trouble(text="answered 503"))),
+    (
+        "deletions.unreadable",
+        W,
+        replace(GOOD, deletions=Trouble(text="answered 503"), deletions_kept=False),
+    ),
+    ("store.failover", N, replace(GOOD, failover=Trouble(text="second", since=NOW - HOUR))),
+    ("store.failover", W, replace(GOOD, failover=Trouble(text="second", since=NOW - 2 * DAY))),
+    ("account.throttled", W, replace(GOOD, throttled="1.0 MB/s")),
+    ("configuration.refused", F, replace(GOOD, refused_configuration=Trouble(text="unknown key"))),
+)
+HEALTHY: dict[str, Facts] = {
+    "quiet": GOOD,
+    "first run just started": Facts(now=NOW, running_pid=7),
+    "first listing under way": replace(
+        GOOD,
+        daemon=replace(DAEMON, began_at=NOW - MINUTE),
+        searches=(replace(SEARCH, listed_at=None),),
+    ),
+    "downloads under way": replace(GOOD, queue=STUCK, progress_at=NOW - MINUTE),
+    "just enqueued": replace(GOOD, queue=replace(STUCK, since=NOW - MINUTE)),
+    "started after a pause of a day": replace(
+        GOOD,
+        queue=replace(STUCK, since=NOW - 2 * DAY),
+        progress_at=NOW - DAY - MINUTE,
+        daemon=replace(DAEMON, began_at=NOW - MINUTE, paused=DAY - MINUTE),
+    ),
+    "cron between runs": CRON,
+    "cron with one retry": replace(
+        CRON, queue=QueueFacts(products=1, since=CYCLE.began_at + MINUTE, reason="503")
+    ),
+    "max age kept": replace(CRON, max_age=DAY),
+    "key of a month": replace(GOOD, keys=(KeyFacts(number=1, text="soon", days=20),)),
+}
+
+
+def found(case: Facts) -> dict[str, Severity]:
+    return {finding.code: finding.severity for finding in judge(case).findings}
+
+
+@pytest.mark.parametrize(("code", "severity", "case"), CASES, ids=[c for c, _, _ in CASES])
+def test_trouble_has_one_finding(code: str, severity: Severity, case: Facts) -> None:
+    assert found(case) == {code: severity}
+    assert judge(case).ok is (severity is Severity.NOTICE)
+
+
+@pytest.mark.parametrize("case", HEALTHY.values(), ids=HEALTHY)
+def test_healthy_mirror_has_no_warning(case: Facts) -> None:
+    assert judge(case).ok, judge(case).findings
+
+
+def test_watchdog_restart_does_not_hide_standstill() -> None:
+    restarted = replace(DAEMON, began_at=NOW - MINUTE, paused=timedelta(seconds=20))
+    assert "downloads.no_progress" in found(replace(GOOD, queue=STUCK, daemon=restarted))
+
+
+def test_every_code_has_case_and_row() -> None:
+    """The table of docs/findings.md, the rules and the cases here have the same codes."""
+    sources = [Path(module.__file__ or "") for module in (archive_rules, work_rules)]
+    text = "".join(source.read_text(encoding="utf-8") for source in sources)
+    in_code = set(re.findall(r'code="([a-z_.]+)"', text))
+    table = (Path(__file__).parents[2] / "docs" / "findings.md").read_text(encoding="utf-8")
+    assert {code for code, _, _ in CASES} == in_code
+    assert set(re.findall(r"^\| `([a-z_.]+)` \|", table, flags=re.MULTILINE)) == in_code
+
+
+def test_defaults_are_those_of_a_mirror_in_order() -> None:
+    assert not judge(Facts(now=NOW, running_pid=1)).findings
+    assert facts.Facts(now=NOW).max_age is None
