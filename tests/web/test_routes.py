@@ -5,7 +5,7 @@ from pathlib import Path
 
 from web_kit import make_mirror, page_of
 
-from s2mirror.service.health import write_health
+from s2mirror.service.health import Problems
 
 
 def test_readiness_follows_the_judgement(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_liveness_follows_the_daemon(tmp_path: Path) -> None:
 
 def test_front_page_shows_each_finding(tmp_path: Path) -> None:
     mirror = make_mirror(tmp_path)
-    write_health(mirror.ledger, ["the store <b>refuses</b> the key"], now=mirror.now())
+    Problems(mirror.ledger, mirror.now).set("fetch", "the store <b>refuses</b> the key")
     with page_of(mirror) as browser:
         text = browser.get("/").text
     assert "the store &lt;b&gt;refuses&lt;/b&gt; the key" in text
