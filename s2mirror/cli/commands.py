@@ -33,6 +33,7 @@ PANELS: Final = MappingProxyType(
         "Look": (
             Command("list", "List products, newest first.", "products:list_products"),
             Command("show", "Show one product with its history.", "products:show"),
+            Command("log", "Show what happened to the mirror and its products.", "log:command"),
             Command("preview", "Make previews of products, an area or a box.", "preview:command"),
             Command("forecast", "Estimate when backfill, quota and disk end.", "forecast:forecast"),
             Command("health", "Report whether the daemon works.", "health:health"),

@@ -16,7 +16,7 @@ BUG: Final = 70
 """An unexpected error: EX_SOFTWARE of sysexits.h, which no expected error uses."""
 OUTPUT_LOST: Final = 5
 """The output of a command whose only purpose is its output could not be written."""
-_PRINTING: Final = frozenset({"list", "show", "plan", "export", "forecast", "metrics"})
+_PRINTING: Final = frozenset({"list", "show", "log", "plan", "export", "forecast", "metrics"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,9 +8,9 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from s2mirror.clean_text import clean_text, escape_json
 
@@ -22,6 +22,7 @@ It increases when a key is removed, renamed or changes its type; a new key does 
 _STEPS: Final = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _GAP: Final = "  "
 _MIN_WRAP_CHARACTERS: Final = 24
+_FOLD_INDENT: Final = 4
 
 
 def on_terminal() -> bool:
@@ -87,6 +88,27 @@ def _folded(head: Sequence[str], last: str) -> str:
     if not on_terminal() or len(last.rstrip()) <= width or width < _MIN_WRAP_CHARACTERS:
         return (before + last).rstrip()
     return before + ("\n" + " " * len(before)).join(textwrap.wrap(last, width))
+
+
+def print_folded(text: str) -> None:
+    """Print one line; a terminal folds it between words, with the rest indented."""
+    line = clean_text(text)
+    width = shutil.get_terminal_size().columns
+    if not on_terminal() or len(line) <= width:
+        return _print(line)
+    parts = textwrap.wrap(line, width, subsequent_indent=" " * _FOLD_INDENT, break_on_hyphens=False)
+    return _print("\n".join(parts))
+
+
+T = TypeVar("T")
+
+
+def readable(rows: Iterable[T]) -> Iterator[T]:
+    """Yield *rows* while stdout has a reader: ``head`` closes its pipe after some lines."""
+    for row in rows:
+        if getattr(sys.stdout, "closed_by_reader", False):
+            break
+        yield row
 
 
 def format_size(size_bytes: int | None) -> str:

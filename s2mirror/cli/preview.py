@@ -1,12 +1,11 @@
 """``preview``: make previews on request, of products, an area or a box."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, fields
-from datetime import UTC, datetime, time
-from inspect import Parameter, Signature
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, get_type_hints
+from typing import Annotated, Final
 
 import typer
 
@@ -17,6 +16,8 @@ from s2mirror.cli.context import (
     JsonOption,
     complete_area,
     complete_product,
+    taking,
+    time_option,
 )
 from s2mirror.cli.ledgers import read_settings
 from s2mirror.cli.output import format_count, print_error, print_json, print_line, print_table
@@ -31,6 +32,7 @@ from s2mirror.service.options import secret_texts
 from s2mirror.service.preview_order import Estimate, PreviewOrder, estimates, make_previews, tasks
 from s2mirror.service.previews import PreviewStatus, current_preview_status
 from s2mirror.service.wiring import Mirror, mirror_on
+from s2mirror.times import FIRST, LAST
 
 _OPTIONS: Final = (
     *("source", "evalscript", "width", "height", "metres_per_pixel", "crs", "format"),
@@ -140,12 +142,13 @@ class Arguments:
     def order(self) -> PreviewOrder:
         """The order that the arguments describe. Raises UsageError."""
         given = {name: getattr(self, name) for name in _OPTIONS}
+        now = datetime.now(UTC)
         return PreviewOrder(
             ids=tuple(dict.fromkeys(plain_id(text) for text in self.ids or ())),
             areas=tuple(dict.fromkeys(self.area or ())),
             geometry=self._geometry(),
-            since=_instant("--from", self.since, time.min),
-            until=_instant("--to", self.until, time.max),
+            since=time_option("--from", self.since, FIRST, now=now),
+            until=time_option("--to", self.until, LAST, now=now),
             collection=self._collection(),
             options={name: value for name, value in given.items() if value is not None},
             output=self.output,
@@ -168,29 +171,6 @@ class Arguments:
         if self.collection not in (known := ("sentinel-2-l2a", "sentinel-2-l1c")):
             raise UsageError(f"--collection: expected one of {', '.join(known)}")
         return self.collection
-
-
-def _taking(arguments: type[Arguments], command: Callable[[Arguments], int]) -> Callable[..., int]:
-    """Return *command* with each field of *arguments* as a parameter, for Typer."""
-
-    def called(**given: Any) -> int:  # noqa: ANN401 - as Typer parsed them
-        """Call the command with the arguments as one value."""
-        return command(arguments(**given))
-
-    hints = get_type_hints(arguments, include_extras=True)
-    parameters = [
-        Parameter(
-            field.name,
-            Parameter.KEYWORD_ONLY,
-            annotation=hints[field.name],
-            default=Parameter.empty if field.default is MISSING else field.default,
-        )
-        for field in fields(arguments)
-    ]
-    called.__name__, called.__doc__ = command.__name__, command.__doc__
-    called.__annotations__ = dict(hints)
-    called.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    return called
 
 
 def preview(arguments: Arguments) -> int:
@@ -231,20 +211,6 @@ def _numbers(text: str) -> list[float]:
         return [float(part) for part in text.replace(",", " ").split()]
     except ValueError:
         raise ValueError(f"expected W,S,E,N in degrees; got {text!r}") from None
-
-
-def _instant(option: str, text: str | None, at_day: time) -> datetime | None:
-    """Return an instant: of a day, its start or its end."""
-    if text is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        expected = "a day such as 2026-05-27, or a time such as 2026-05-27T10:20:00Z"
-        raise UsageError(f"{option}: expected {expected}; got {text!r}") from error
-    is_day = "T" not in text and " " not in text
-    instant = datetime.combine(instant, at_day) if is_day else instant
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
 def _values(
@@ -293,4 +259,4 @@ def _print_done(done: list[Preview], root: Path) -> None:
         print_line(f"{units:.2f} processing units")
 
 
-command = _taking(Arguments, preview)
+command = taking(Arguments, preview)

@@ -60,7 +60,7 @@ def list_products(
     if state and state not in list(State):
         raise UsageError(f"unknown state {state!r}; expected one of {', '.join(State)}")
     with shared_ledger(config) as (settings, ledger):
-        _check_area(area, settings, ledger)
+        check_area(area, settings, ledger)
         tile = tile.upper().removeprefix("T")
         found = ledger.products.listed(state=state, area=area, tile=tile, limit=limit + 1)
     if as_json:
@@ -74,7 +74,7 @@ def list_products(
     return 0
 
 
-def _check_area(name: str, settings: Settings, ledger: Ledger) -> None:
+def check_area(name: str, settings: Settings, ledger: Ledger) -> None:
     """Raise UsageError for an area that neither configuration nor ledger has."""
     known = {area.name for area in settings.area}
     if not name or name in known:

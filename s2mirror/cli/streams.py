@@ -20,6 +20,7 @@ class SafeStream:
         self._stream = stream
         self.error: OSError | None = None
         """The first error other than a closed pipe, whose reader wanted no more output."""
+        self.closed_by_reader = False
 
     def write(self, text: str) -> int:
         """Write *text*, or drop it."""
@@ -57,6 +58,7 @@ class SafeStream:
             self._keep(error)
 
     def _keep(self, error: OSError) -> None:
+        self.closed_by_reader = self.closed_by_reader or isinstance(error, BrokenPipeError)
         if self.error is None and not isinstance(error, BrokenPipeError):
             self.error = error
 

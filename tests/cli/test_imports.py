@@ -24,6 +24,7 @@ MAY_IMPORT: Final = {
     "health": CONFIGURATION,
     "list": CONFIGURATION,
     "list --json": CONFIGURATION,
+    "log": CONFIGURATION,
     "mark processed nothing": CONFIGURATION,
     "requeue nothing": CONFIGURATION,
     "show nothing": CONFIGURATION,

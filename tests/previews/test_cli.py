@@ -208,7 +208,7 @@ def test_exhausted_allowance_exits_with_7(preview: Preview) -> None:
         (("--bbox", "1,2,3"), "--bbox: expected [west, south, east, north], degrees"),
         (("--bbox", "a,b"), "--bbox: expected W,S,E,N in degrees; got 'a,b'"),
         (("--geometry", "none.json"), "--geometry: "),
-        (("--bbox", BOX, "--from", "soon"), "--from: expected a day such as 2026-05-27"),
+        (("--bbox", BOX, "--from", "soon"), "--from: expected a duration before now such as 7d"),
         (("--bbox", BOX, "--from", "2026-05-28", "--to", "2026-05-27"), "is not before"),
         (("--bbox", BOX, "--format", "bmp", "--width", "0"), "width: expected a whole number"),
         (("--bbox", BOX, "--crs", "EPSG:2056"), 'crs: expected "utm", "EPSG:4326"'),

@@ -112,9 +112,8 @@ class Events:
         ``brake.held`` and ``brake.released``. With *limit*, only the newest are yielded.
         """
         params = {"area": area, "product_id": product_id, "until": until and format_utc(until)}
-        if events:
-            params["names"] = json.dumps(self._full_names(events))
-        return _Selection(self._connection, params).since(format_utc(at), limit)
+        names = self._full_names(events) if events else None
+        return _Selection(self._connection, params, names).since(format_utc(at), limit)
 
     def names(self) -> list[str]:
         """Return the names of all events that the ledger may have, sorted."""
@@ -127,23 +126,30 @@ class Events:
         return self._connection.execute(_COMPACT, params)
 
     def _full_names(self, words: Collection[str]) -> list[str]:
-        """Return the stored names for names or first words, those of product events included."""
-        verbs = {name: verb for verb, name in PRODUCT_EVENTS.items()}
-        found = [n for n in self.names() if any(f"{n}.".startswith(f"{w}.") for w in words)]
-        return found + [verbs[name] for name in found if name in verbs]
+        """Return the names of the events that names or first words select."""
+        return [n for n in self.names() if any(f"{n}.".startswith(f"{w}.") for w in words)]
 
 
 class _Selection:
     """The events that match filters; a filter without a value selects all."""
 
-    def __init__(self, connection: Connection, filters: dict[str, Any]) -> None:
+    def __init__(
+        self, connection: Connection, filters: dict[str, Any], names: list[str] | None
+    ) -> None:
         self._connection = connection
         self._params: Row = {name: value for name, value in filters.items() if value}
+        self._tables = tuple(_ROWS)
+        if names is not None:
+            verbs = [verb for verb, name in PRODUCT_EVENTS.items() if name in names]
+            self._params["names"] = json.dumps([*names, *verbs])
+            self._tables = ("event", "history") if verbs else ("event",)
 
     def since(self, start: str, limit: int | None) -> Iterator[MirrorEvent]:
         """Yield the events from a time on, oldest first; with *limit*, only the newest."""
         start, surplus = (start, 0) if limit is None else self._start_of_newest(start, limit)
-        found = heapq.merge(*(self._rows(table, start) for table in _ROWS), key=attrgetter("at"))
+        found = heapq.merge(
+            *(self._rows(table, start) for table in self._tables), key=attrgetter("at")
+        )
         return islice(found, surplus, None)
 
     def _start_of_newest(self, start: str, limit: int) -> tuple[str, int]:
@@ -153,7 +159,7 @@ class _Selection:
         """
         times = " UNION ALL ".join(
             f"SELECT at FROM {table} AS e WHERE at >= :start{self._conditions(table)}"
-            for table in _ROWS
+            for table in self._tables
         )
         params = {**self._params, "start": start}
         newest = (
