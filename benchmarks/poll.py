@@ -29,6 +29,7 @@ NOW = datetime(2026, 5, 27, 10, 20, 31, tzinfo=UTC)
 def main() -> None:
     """Print the figures of s2mirror and of the comparison."""
     with tempfile.TemporaryDirectory() as name, Sandbox(Path(name)) as sandbox:
+        sandbox.stac_proxy.rate_limit.requests = None
         days = (NOW - timedelta(days=day) for day in range(ITEMS))
         sandbox.publish([make_product(ProductSpec(sensed_at=day, scale=0.00001)) for day in days])
         for areas in (1, 500):
@@ -87,7 +88,7 @@ def mirror_with(folder: Path, sandbox: Sandbox, areas: int) -> Mirror:
     """Return a mirror with many areas side by side."""
     document = {
         "archive": {"root": str(folder / "archive"), "reserve": "1 MB"},
-        "catalog": {"url": sandbox.stac_url},
+        "catalog": {"url": sandbox.stac_url, "requests_per_second": 1000},
         "network": {"ca_file": str(sandbox.ca_file)},
         "area": [
             {

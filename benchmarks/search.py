@@ -40,6 +40,7 @@ def main() -> None:
     )
 
     with tempfile.TemporaryDirectory() as name, Sandbox(Path(name)) as sandbox:
+        sandbox.stac_proxy.rate_limit.requests = None
         days = (NOW - timedelta(days=day) for day in range(ITEMS))
         products = (make_product(ProductSpec(sensed_at=day, scale=0.0001)) for day in days)
         sandbox.catalogue.put(sandbox.stac.served(product.item) for product in products)
@@ -110,7 +111,7 @@ def mirror() -> None:
     folder = Path(os.environ["HOME"])
     document = {
         "archive": {"root": str(folder / "archive"), "reserve": "1 MB"},
-        "catalog": {"url": os.environ["STAC_URL"]},
+        "catalog": {"url": os.environ["STAC_URL"], "requests_per_second": 1000},
         "network": {"ca_file": os.environ["REQUESTS_CA_BUNDLE"]},
         "area": [{"name": "here", "bbox": BBOX, "start": "2015-06-23"}],
     }

@@ -1,4 +1,4 @@
-"""Requests to outside services, with limits on the time, bytes and redirects of responses.
+"""Requests to outside services, with limits on their rate, and on the responses' time and bytes.
 
 ``bound`` applies to any session of requests, also to those of pystac-client and requests-oauthlib.
 """
@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -17,12 +18,14 @@ from urllib.parse import urljoin, urlsplit
 from requests import PreparedRequest, RequestException, Response, Session
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ConnectionError as ConnectionFailed
-from urllib3 import PoolManager, Retry
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, PoolManager, Retry
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 
 from s2mirror import USER_AGENT
 from s2mirror.bounded_stream import HEADER_BYTES, LimitExceeded, bounded_pools, read_body
 from s2mirror.clean_text import clean_text
+from s2mirror.host_limiter import HostLimiter
 
 _ERROR_BYTES: Final = 64 * 1024
 """Of a response with an error status, only the beginning is read: messages have a few lines."""
@@ -33,6 +36,11 @@ _KEEPS_METHOD: Final = (307, 308)
 _PLAIN_URL: Final = re.compile(r"https?://[\w.:\[\]-]+([/?#][!-~]*)?", re.ASCII)
 """Libraries disagree on the host of an address with a backslash or a user name."""
 _SHOWN: Final = 200
+_MAX_DIGITS: Final = 9
+_TOO_MANY: Final = 429
+_UNAVAILABLE: Final = 503
+_HOLD_SECONDS: Final = 2.0
+"""After a refusal without ``Retry-After``; CDSE's firewall sends this value, or none."""
 
 
 class BadResponse(RequestException):
@@ -56,6 +64,8 @@ class HttpLimits:
     follow_redirects: bool = True
     """Whether redirects within the host are followed."""
     ca_file: Path | None = None
+    limiter: HostLimiter | None = None
+    """Delays each request, also a repeated one; a refusal delays all requests to its host."""
     on_date: Callable[[datetime], None] | None = None
     """Called with the ``Date`` of each response, from any thread."""
 
@@ -77,12 +87,67 @@ def response_date(headers: Mapping[str, str], name: str = "Date") -> datetime | 
     return None
 
 
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """Return how long a response asks to wait, by a number or a date; None for neither.
+
+    A date is compared with that of the response, as this machine's clock may be wrong.
+    """
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:_MAX_DIGITS])
+    until, now = response_date(headers, "Retry-After"), response_date(headers)
+    if until is None:
+        return None
+    return max(0.0, (until - (now or datetime.now(UTC))).total_seconds())
+
+
 class _Body(io.BytesIO):
     """A body that was read: requests takes it whole, and makes no copy of it."""
 
     def stream(self, *_: object, **__: object) -> Iterator[bytes]:
         """Yield the whole body."""
         yield self.getvalue()
+
+
+def _limited(pool: type[HTTPConnectionPool], limiter: HostLimiter) -> type[HTTPConnectionPool]:
+    """Return a class of pools that respects the rate of its host."""
+    return type("Pool", (_LimitedPool, pool), {"limiter": limiter})
+
+
+class _LimitedPool(HTTPConnectionPool):
+    limiter: HostLimiter
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - urllib3's own
+        super().__init__(*args, **kwargs)
+        self._name = f"{self.host}:{self.port}"
+        hold = staticmethod(partial(_hold_if_refused, self.limiter, self._name))
+        bases = (_ObservedConnection, self.ConnectionCls)
+        self.ConnectionCls = type("Connection", bases, {"observe": hold})
+
+    def urlopen(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - likewise
+        """Send one request; urllib3 calls this for each try."""
+        self.limiter.wait(self._name)
+        return super().urlopen(*args, **kwargs)
+
+
+class _ObservedConnection(HTTPConnection):
+    observe: Callable[[BaseHTTPResponse], None]
+
+    def getresponse(self) -> Any:  # noqa: ANN401 - urllib3's own
+        """Return the response, after ``observe`` has seen its head."""
+        response = super().getresponse()
+        self.observe(response)
+        return response
+
+
+def _hold_if_refused(limiter: HostLimiter, host: str, response: BaseHTTPResponse) -> None:
+    """Delay all requests to a host that refuses one because there are too many."""
+    if response.status in (_TOO_MANY, _UNAVAILABLE):
+        seconds = retry_after_seconds(response.headers)
+        if seconds is None and response.status == _TOO_MANY:
+            seconds = _HOLD_SECONDS
+        if seconds:
+            limiter.hold(host, seconds)
 
 
 class _BoundedAdapter(HTTPAdapter):
@@ -107,9 +172,10 @@ class _BoundedAdapter(HTTPAdapter):
 
     def _bound(self, manager: PoolManager) -> None:
         pools, max_bytes = manager.pool_classes_by_scheme, self._limits.max_bytes + HEADER_BYTES
-        manager.pool_classes_by_scheme = bounded_pools(
-            pools, self._limits.deadline_seconds, max_bytes
-        )
+        found = bounded_pools(pools, self._limits.deadline_seconds, max_bytes)
+        if self._limits.limiter is not None:
+            found = {scheme: _limited(pool, self._limits.limiter) for scheme, pool in found.items()}
+        manager.pool_classes_by_scheme = found
 
     def send(self, request: PreparedRequest, *_: Any, **kwargs: Any) -> Response:  # noqa: ANN401 - likewise
         """Send a request and read its whole response. Raises only RequestException."""

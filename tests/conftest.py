@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from kit import Kit
 from leaks import LEAKS
 
+from s2mirror.host_limiter import KNOWN_TIMES
 from s2mirror.sandbox import Sandbox
 
 # contracts.py has tests under another name; pytest explains their assertions too.
@@ -34,7 +35,11 @@ def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbo
 
 @pytest.fixture
 def sandbox(running_sandbox: Sandbox) -> Sandbox:
+    """Return the sandbox without a limit of requests, which few tests are about."""
     running_sandbox.clear()
+    for proxy in (running_sandbox.stac_proxy, running_sandbox.odata_proxy):
+        proxy.rate_limit.requests = None
+    KNOWN_TIMES.clear()
     return running_sandbox
 
 

@@ -153,6 +153,8 @@ class Kit:
     areas: str = ZURICH
     sections: dict[str, str] = field(default_factory=dict)
     """TOML lines by section, which extend or replace those for the sandbox."""
+    requests_per_second: int = 1000
+    """To the catalog; tests that make no claim about the rate do not wait for it."""
     store_endpoint: str = ""
     """The configured endpoint of the store, if not the true one."""
     more_secrets: dict[str, str] = field(default_factory=dict)
@@ -178,7 +180,8 @@ class Kit:
         """Return the text of the configuration."""
         lines = {
             "archive": 'root = "archive"\nreserve = "1 MB"',
-            "catalog": f'url = "{self.sandbox.stac_url}"\ntries = 2',
+            "catalog": f'url = "{self.sandbox.stac_url}"\ntries = 2'
+            f"\nrequests_per_second = {self.requests_per_second}",
             "store": f'endpoint = "{self.store_endpoint or self.sandbox.s3_endpoint}"',
             "endpoints": f'token_url = "{self.sandbox.token_url}"\n'
             f'process_url = "{self.sandbox.process_url}"\n'

@@ -19,7 +19,7 @@ WORDS: Final = frozenset(
     {"clean_text", "clock", "errors", "lifecycle", "model", "stop", "naming", "checksum"}
     | {"manifest", "radiometry"}
     | {"geometry", "projection", "crs", "tiles", "area", "layout", "ports", "times"}
-    | {"timetable", "selection", "rate_limit"}
+    | {"timetable", "selection", "rate_limit", "host_limiter"}
     | {"preview_model", "json_parser", "bounded_stream", "bounded_http"}
 )
 # A unit is a module, a package, or one adapter. Its row contains the units that it may import.
@@ -30,9 +30,10 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "clock": frozenset(),
     "stop": frozenset({"errors"}),
     "rate_limit": frozenset(),
+    "host_limiter": frozenset(),
     "json_parser": frozenset(),
     "bounded_stream": frozenset(),
-    "bounded_http": frozenset({"clean_text", "bounded_stream"}),
+    "bounded_http": frozenset({"clean_text", "bounded_stream", "host_limiter"}),
     "naming": frozenset({"errors"}),
     "geometry": frozenset({"errors"}),
     "crs": frozenset(),

@@ -15,6 +15,7 @@ import requests
 from s2mirror.bounded_http import BadResponse, HttpLimits, bound
 from s2mirror.clean_text import storable_text
 from s2mirror.errors import CatalogError, CatalogUnavailable
+from s2mirror.host_limiter import HostLimiter
 from s2mirror.json_parser import parse_object
 from s2mirror.model import Deletion
 from s2mirror.times import parse_utc
@@ -42,6 +43,8 @@ class ODataOptions:
     max_pages: int = 1000
     """A million deletions in one reading; CDSE deletes some thousands per month."""
     ca_file: Path | None = None
+    limiter: HostLimiter | None = None
+    """The rate of requests to the host; None for no limit."""
     on_date: Callable[[datetime], None] | None = None
     """Called with the time of the service, as each response has it."""
 
@@ -56,6 +59,7 @@ class ODataDeletions:
             timeout_seconds=options.timeout_seconds,
             deadline_seconds=options.timeout_seconds * _DEADLINE_TIMEOUTS,
             ca_file=options.ca_file,
+            limiter=options.limiter,
             on_date=options.on_date,
         )
 

@@ -48,6 +48,18 @@ def whole(low: int, high: int | None = None) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def number(low: float, high: float) -> BeforeValidator:
+    """Return a validator of numbers from *low* to *high*, both included."""
+
+    def check(value: Any) -> float:  # noqa: ANN401 - anything may stand in the file
+        """Return a number within the limits."""
+        if not is_number(value) or not low <= value <= high:
+            raise unexpected(f"a number from {low:g} to {high:g}", value)
+        return float(value)
+
+    return BeforeValidator(check)
+
+
 def is_number(value: object) -> bool:
     """Return whether *value* is a finite number; TOML's true, nan and inf are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE

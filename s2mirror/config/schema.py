@@ -81,6 +81,8 @@ class CatalogSettings(Section):
     timeout: fields.PositiveDuration = timedelta(seconds=60)
     page_size: Annotated[int, fields.whole(1, 1000)] = 200
     max_pages: Annotated[int, fields.whole(1)] = 2000
+    requests_per_second: Annotated[float, fields.number(0.1, 1000)] = 4.0
+    """To each host of a catalog, by all threads and processes that use the ledger."""
     interval: fields.PositiveDuration = timedelta(minutes=15)
     jitter: fields.Duration = timedelta(minutes=1)
     overlap: fields.Duration = timedelta(hours=48)

@@ -14,6 +14,7 @@ endpoints and a CA file only::
         sandbox.s3_proxy.traffic.count(r"\.jp2$"), sandbox.s3_proxy.traffic.max_open_requests
         sandbox.s3_proxy.traffic.wait_until_idle()
         sandbox.s3_proxy.rate_limit.requests = 2000  # per minute, sent in headers; then 429
+        sandbox.stac_proxy.rate_limit.requests = None  # instead of 5 per second; likewise odata
         sandbox.requests  # every request to the STAC catalog
 
         sandbox.withdraw(product_id)

@@ -3,6 +3,7 @@
 import math
 import re
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import Condition, Lock
@@ -18,6 +19,8 @@ class Answer:
     status: int = 503
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    version: str = "1.1"
+    """Version of HTTP; after a response of version 1.0, the connection is closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +136,39 @@ class Exchange:
     ended: float | None = None
 
 
+class Firewall:
+    """A limit of requests per second, with the responses of the firewall before CDSE's catalogs.
+
+    It refuses above about five requests per second. Refused requests count too. *requests* may
+    change at any time; None sets no limit.
+    """
+
+    def __init__(self, requests: int | None = None) -> None:
+        self.requests = requests
+        self._lock = Lock()
+        self._at: deque[float] = deque()
+
+    def restart(self) -> None:
+        """Forget the requests so far."""
+        with self._lock:
+            self._at.clear()
+
+    def admit(self) -> tuple[bool, dict[str, str]]:
+        """Count one request; return whether it is within the limit, and the response headers."""
+        now = time.monotonic()
+        with self._lock:
+            self._at.append(now)
+            while self._at[0] <= now - 1:
+                self._at.popleft()
+            return self.requests is None or len(self._at) <= self.requests, {}
+
+    def refusal(self) -> Answer:
+        """Return the response to a request beyond the limit, as recorded."""
+        body = b'{"error":"WAF","message":"Rate limit exceeded","status":429}'
+        headers = {"Retry-After": "2", "Content-Type": "application/json"}
+        return Answer(status=429, headers=headers, body=body, version="1.0")
+
+
 class RateLimit:
     """A limit of requests per window, reported in headers as CDSE's store does.
 
@@ -168,6 +204,11 @@ class RateLimit:
                 "x-ratelimit-remaining": str(max(0, left)),
                 "x-ratelimit-reset": str(math.ceil(self._until - now)),
             }
+
+    def refusal(self) -> Answer:
+        """Return the response to a request beyond the limit; envoy's default is plain text."""
+        # No refusal of CDSE's store has been recorded.
+        return Answer(status=429, body=b"rate limit exceeded")
 
 
 class Traffic:

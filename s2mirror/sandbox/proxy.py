@@ -12,7 +12,15 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from s2mirror.sandbox.faults import Answer, Exchange, Fault, FaultPlan, RateLimit, Traffic
+from s2mirror.sandbox.faults import (
+    Answer,
+    Exchange,
+    Fault,
+    FaultPlan,
+    Firewall,
+    RateLimit,
+    Traffic,
+)
 from s2mirror.sandbox.wire import Head, body_length, read_body, read_head, status_of
 
 _HEAD_BYTES: Final = 256 * 1024
@@ -49,9 +57,14 @@ class Proxy:
     The proxy does not change the Host header or the path, so signatures stay valid.
     """
 
-    def __init__(self, *, read_whole: ReadWhole | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        read_whole: ReadWhole | None = None,
+        rate_limit: RateLimit | Firewall | None = None,
+    ) -> None:
         self.faults = FaultPlan()
-        self.rate_limit = RateLimit()
+        self.rate_limit = rate_limit or RateLimit()
         self.traffic = Traffic()
         self.port = 0
         self._read_whole = read_whole
@@ -121,8 +134,7 @@ class Proxy:
         passes, headers = self.rate_limit.admit()
         fault = replace(call.fault, headers={**headers, **call.fault.headers})
         if not passes:
-            # No refusal of CDSE's store has been recorded; envoy's default is plain text.
-            fault = Fault(headers=headers, answer=Answer(status=429, body=b"rate limit exceeded"))
+            fault = Fault(headers=headers, answer=self.rate_limit.refusal())
         return replace(call, fault=fault)
 
     async def _answer(self, call: _Call, reader: StreamReader, writer: StreamWriter) -> bool:
@@ -173,7 +185,7 @@ class Proxy:
 
 def _canned(answer: Answer) -> _Reply:
     phrase = http.HTTPStatus(answer.status).phrase
-    head = Head(f"HTTP/1.1 {answer.status} {phrase}", tuple(answer.headers.items()))
+    head = Head(f"HTTP/{answer.version} {answer.status} {phrase}", tuple(answer.headers.items()))
     length = str(len(answer.body))
     return _Reply(
         head.replacing({"Content-Length": length}), len(answer.body), _pieces(answer.body)
@@ -214,7 +226,8 @@ async def _send(call: _Call, reply: _Reply, writer: StreamWriter) -> bool:
     if is_chunked:
         writer.write(b"0\r\n\r\n")
     await writer.drain()
-    return call.head.get("connection").lower() != "close"
+    is_kept = call.head.get("connection").lower() != "close"
+    return is_kept and not reply.head.start.startswith("HTTP/1.0")
 
 
 def _reply_head(call: _Call, reply: _Reply) -> Head:

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import trustme
 
 from s2mirror.errors import UsageError
+from s2mirror.sandbox.faults import Firewall
 from s2mirror.sandbox.identity import TOKEN_PATH, IdentityService
 from s2mirror.sandbox.odata import ODATA_PATH, ODataService
 from s2mirror.sandbox.process import PROCESS_PATH, ProcessService
@@ -23,6 +24,8 @@ from s2mirror.sandbox.stac import StacRequest, StacService
 from s2mirror.sandbox.stac_catalog import SandboxCatalog
 
 CA_NAME: Final = "sandbox-ca.pem"
+CATALOG_REQUESTS_PER_SECOND: Final = 5
+"""To the STAC catalog, and to the OData interface; the firewall refuses more."""
 
 
 class Sandbox:
@@ -37,12 +40,12 @@ class Sandbox:
         self._stack = ExitStack()
         self.catalogue = SandboxCatalog()
         self.identity = IdentityService()
-        self.stac_proxy = Proxy()
+        self.stac_proxy = Proxy(rate_limit=Firewall(CATALOG_REQUESTS_PER_SECOND))
         self.s3_proxy = Proxy(read_whole=self._read_whole)
         self.s3_second_proxy = Proxy(read_whole=self._read_whole)
         self.odata = ODataService()
         self.identity_proxy = Proxy()
-        self.odata_proxy = Proxy()
+        self.odata_proxy = Proxy(rate_limit=Firewall(CATALOG_REQUESTS_PER_SECOND))
         self.process = ProcessService(self.catalogue, self.identity)
         self.process_proxy = Proxy()
 

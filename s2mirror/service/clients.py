@@ -16,6 +16,7 @@ from s2mirror.adapters.objectstore import FailoverStore, StoreOptions, StoreTarg
 from s2mirror.adapters.stac_catalog import StacApiCatalog, StacOptions
 from s2mirror.clock import ServiceDates
 from s2mirror.config import Settings
+from s2mirror.host_limiter import HostLimiter
 from s2mirror.service.account import failover_status
 from s2mirror.service.logs import log
 from s2mirror.stop import StopFlag
@@ -73,6 +74,7 @@ def stac_options(settings: Settings) -> StacOptions:
         max_pages=catalog.max_pages,
         tries=catalog.tries,
         ca_file=settings.network.ca_file,
+        limiter=host_limiter(settings),
     )
 
 
@@ -82,7 +84,13 @@ def odata_options(settings: Settings) -> ODataOptions:
         url=settings.endpoints.odata_url.rstrip("/") + "/",
         timeout_seconds=settings.catalog.timeout.total_seconds(),
         ca_file=settings.network.ca_file,
+        limiter=host_limiter(settings),
     )
+
+
+def host_limiter(settings: Settings) -> HostLimiter:
+    """Return the rate of requests to each host of a catalog, shared by all that use the ledger."""
+    return HostLimiter(settings.catalog.requests_per_second, settings.ledger.path)
 
 
 def store_options(settings: Settings) -> StoreOptions:

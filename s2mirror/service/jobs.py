@@ -43,6 +43,8 @@ _LEDGER_CHECK_EVERY: Final = timedelta(days=1)
 _KEYS_EVERY: Final = timedelta(hours=1)
 _METRICS_EVERY: Final = timedelta(minutes=1)
 _PREVIEW_EVERY: Final = timedelta(seconds=15)
+_REQUESTS_BETWEEN_POLLS: Final = 4
+"""After a start, the searches begin one after the other, with time for this many requests."""
 _ARCHIVE: Final = "archive"
 _CLOCK: Final = "clock"
 _LOG: Final = "log"
@@ -60,6 +62,8 @@ class _Job:
     jitter: timedelta = timedelta()
     removes: bool = False
     """Whether it removes what is old enough by the clock."""
+    delay: timedelta = timedelta()
+    """From the start of the scheduler to the first run."""
 
 
 class Jobs:
@@ -96,7 +100,7 @@ class Jobs:
             self._add(job)
 
     def start(self) -> None:
-        """Start the scheduler; every job runs now for the first time."""
+        """Start the scheduler; every job runs for the first time now, or after its delay."""
         self._scheduler.start()
 
     def end(self) -> None:
@@ -107,14 +111,14 @@ class Jobs:
         """Schedule every job again after a jump of the clock.
 
         APScheduler plans by the wall clock: after a step back it would run nothing for that long.
-        Jobs run now, but for those that remove: they wait for their interval, in which the other
-        jobs ask services for the time.
+        Jobs run as after a start, but for those that remove: they wait for their interval, in which
+        the other jobs ask services for the time.
         """
         now = utc_now()
         for planned in self._scheduler.get_jobs():
             (job,) = planned.args
             self._scheduler.modify_job(
-                planned.id, next_run_time=now + (job.every if job.removes else timedelta())
+                planned.id, next_run_time=now + (job.every if job.removes else job.delay)
             )
         self._mirror.ledger.products.set_back(self._mirror.now())
 
@@ -131,7 +135,7 @@ class Jobs:
         jitter = settings.catalog.jitter
         deletions_every = min(settings.deleted.interval, _DELETIONS_RETRY)
         return [
-            *(self._poll_job(search) for search in self._mirror.searches),
+            *(self._poll_job(*numbered) for numbered in enumerate(self._mirror.searches)),
             _Job(self._enqueue, "enqueue", _ENQUEUE_EVERY),
             _Job(self._prune, "prune", settings.prune.interval, jitter, removes=True),
             _Job(self._read_deletions, "deletions", deletions_every, jitter),
@@ -143,9 +147,12 @@ class Jobs:
             _Job(self._report_health, "health", _HEALTH_EVERY),
         ]
 
-    def _poll_job(self, search: Search) -> _Job:
-        jitter = self._mirror.settings.catalog.jitter
-        return _Job(partial(self._poll, search), f"poll {search.key}", search.interval, jitter)
+    def _poll_job(self, number: int, search: Search) -> _Job:
+        catalog = self._mirror.settings.catalog
+        # All first polls at once would only wait for each other's requests.
+        delay = timedelta(seconds=number * _REQUESTS_BETWEEN_POLLS / catalog.requests_per_second)
+        run, name = partial(self._poll, search), f"poll {search.key}"
+        return _Job(run, name, search.interval, catalog.jitter, delay=delay)
 
     def _add(self, job: _Job) -> None:
         trigger = IntervalTrigger(
@@ -153,7 +160,8 @@ class Jobs:
             jitter=job.jitter.total_seconds() or None,
             timezone="UTC",
         )
-        self._scheduler.add_job(self._run_guarded, trigger, args=[job], next_run_time=utc_now())
+        first = utc_now() + job.delay
+        self._scheduler.add_job(self._run_guarded, trigger, args=[job], next_run_time=first)
 
     def _run_guarded(self, job: _Job) -> None:
         """Run a job; its errors are logged and reported, and the schedule continues."""

@@ -48,6 +48,7 @@ class Client:
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     folder: Path = tmp_path_factory.mktemp("sandbox")
     with Sandbox(folder) as running:
+        running.stac_proxy.rate_limit.requests = running.odata_proxy.rate_limit.requests = None
         yield running
 
 

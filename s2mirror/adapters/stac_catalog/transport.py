@@ -16,6 +16,7 @@ from urllib3 import BaseHTTPResponse, Retry
 
 from s2mirror.bounded_http import HttpLimits, bound
 from s2mirror.errors import CatalogError
+from s2mirror.host_limiter import LONGEST_HOLD_SECONDS, HostLimiter
 from s2mirror.json_parser import parse_json
 
 BUSY: Final = (
@@ -26,8 +27,6 @@ BUSY: Final = (
     HTTPStatus.SERVICE_UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT,
 )
-# A service that sends Retry-After in milliseconds, as Sentinel Hub does, would cause long waits.
-_MAX_WAIT_SECONDS: Final = 120.0
 SHOWN_CHARACTERS: Final = 300
 MAX_PAGE_BYTES: Final = 16 * 1024**2
 """A page of 200 items has 1.2 MB. A whole item has 75 kB, for a catalog that ignores the requested
@@ -51,6 +50,8 @@ class StacOptions:
     tries: int = 6
     backoff_seconds: float = 2.0
     ca_file: Path | None = None
+    limiter: HostLimiter | None = None
+    """The rate of requests to the catalog's host; None for no limit."""
     on_date: Callable[[datetime], None] | None = None
     """Called with the time of the catalog's server, as each response has it."""
 
@@ -156,6 +157,7 @@ def _limits(options: StacOptions) -> HttpLimits:
         timeout_seconds=options.timeout_seconds,
         deadline_seconds=options.timeout_seconds * _DEADLINE_TIMEOUTS,
         ca_file=options.ca_file,
+        limiter=options.limiter,
         on_date=options.on_date,
     )
 
@@ -167,7 +169,7 @@ def _retry(options: StacOptions) -> Retry:
         status_forcelist=[int(status) for status in BUSY],
         backoff_factor=options.backoff_seconds,
         backoff_jitter=options.backoff_seconds,
-        backoff_max=_MAX_WAIT_SECONDS,
+        backoff_max=LONGEST_HOLD_SECONDS,
         raise_on_status=False,
     )
 
@@ -181,4 +183,4 @@ class _Retry(Retry):
             asked = super().get_retry_after(response)
         except Exception:  # noqa: BLE001 - urllib3 raises for an unknown form
             return None
-        return None if asked is None else min(asked, _MAX_WAIT_SECONDS)
+        return None if asked is None else min(asked, LONGEST_HOLD_SECONDS)
