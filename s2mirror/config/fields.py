@@ -48,13 +48,13 @@ def whole(low: int, high: int | None = None) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def number(low: float, high: float) -> BeforeValidator:
+def number(low: float, high: float, unit: str = "") -> BeforeValidator:
     """Return a validator of numbers from *low* to *high*, both included."""
 
     def check(value: Any) -> float:  # noqa: ANN401 - anything may stand in the file
         """Return a number within the limits."""
         if not is_number(value) or not low <= value <= high:
-            raise unexpected(f"a number from {low:g} to {high:g}", value)
+            raise unexpected(f"a number from {low:g} to {high:g}{unit}", value)
         return float(value)
 
     return BeforeValidator(check)
@@ -63,12 +63,6 @@ def number(low: float, high: float) -> BeforeValidator:
 def is_number(value: object) -> bool:
     """Return whether *value* is a finite number; TOML's true, nan and inf are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE
-
-
-def _percent(value: Any) -> float:  # noqa: ANN401 - anything may stand in the file
-    if not is_number(value) or not 0 <= value <= 100:  # noqa: PLR2004 - percent
-        raise unexpected("a number from 0 to 100 (percent)", value)
-    return float(value)
 
 
 def _flag(value: object) -> bool:
@@ -277,7 +271,8 @@ def _baseline(value: object) -> str:
     return ".".join(digits for digits in match.groups() if digits)
 
 
-Percent = Annotated[float, BeforeValidator(_percent)]
+_PERCENT = number(0, 100, " (percent)")
+Percent = Annotated[float, _PERCENT]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 PositiveDuration = Annotated[timedelta, BeforeValidator(_positive_duration)]
@@ -298,5 +293,5 @@ Start = Annotated[datetime, BeforeValidator(_start)]
 End = Annotated[datetime | None, BeforeValidator(_end)]
 Platform = Annotated[str, BeforeValidator(_platform)]
 Baseline = Annotated[str | None, BeforeValidator(_baseline)]
-PercentOrAll = Annotated[float | None, BeforeValidator(_percent)]
+PercentOrAll = Annotated[float | None, _PERCENT]
 OwnInterval = Annotated[timedelta | None, BeforeValidator(_positive_duration)]
