@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import stat
+import threading
 import time
 from pathlib import Path
 from typing import Final, Self
@@ -13,6 +14,7 @@ from s2mirror.errors import AlreadyRunning, LedgerError
 _TRIES: Final = 4
 _PAUSE_SECONDS: Final = 0.05
 _OWNER_ONLY: Final = 0o600
+_DAEMON: Final = "daemon"
 _KERNEL_LOCKS: Final = Path("/proc/locks")
 
 
@@ -23,8 +25,9 @@ class InstanceLock:
     cannot be this lock's: a link, another kind of file, or another user's.
     """
 
-    def __init__(self, ledger_path: Path) -> None:
+    def __init__(self, ledger_path: Path, *, takes_requests: bool = False) -> None:
         self._path = _lock_path(ledger_path)
+        self._role = _DAEMON if takes_requests else "command"
         self._descriptor = -1
 
     def __enter__(self) -> Self:
@@ -47,7 +50,7 @@ class InstanceLock:
                 "progress"
             ) from error
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(self._descriptor, f"{os.getpid()} {self._role}\n".encode(), 0)
 
     def __exit__(self, *_error: object) -> None:
         # The file is kept: after a removal, two processes could lock two files of one name.
@@ -74,6 +77,29 @@ def holder_pid(ledger_path: Path) -> int | None:
         return None
     finally:
         os.close(descriptor)
+
+
+def daemon_pid(ledger_path: Path) -> int | None:
+    """Return the process that holds the lock, if it is a daemon, which takes requests."""
+    pid = holder_pid(ledger_path)
+    try:
+        role = _lock_path(ledger_path).read_text("utf-8").strip().partition(" ")[2]
+    except (OSError, ValueError):
+        return None
+    return pid if role == _DAEMON else None
+
+
+class NamedLocks:
+    """Locks between the threads of one process, by name."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, name: str) -> threading.Lock:
+        """Return the lock of a name, for a ``with`` statement."""
+        with self._lock:
+            return self._locks.setdefault(name, threading.Lock())
 
 
 def _lock_path(ledger_path: Path) -> Path:
@@ -129,8 +155,8 @@ def _holder(descriptor: int) -> int | None:
     """Return the process that locks a file, according to the kernel, else to the file itself."""
     if pid := _pid_in_kernel(os.fstat(descriptor)):
         return pid
-    text = os.pread(descriptor, 32, 0).strip()
-    return int(text) if text.isdigit() else None
+    words = os.pread(descriptor, 32, 0).split()
+    return int(words[0]) if words and words[0].isdigit() else None
 
 
 def _pid_of_unreadable(path: Path) -> int | None:

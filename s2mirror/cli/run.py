@@ -25,7 +25,7 @@ def run(config: ConfigOption = None) -> int:
     requests = _listen()
     settings = _begin(load_settings(config_path(config)))
     notifier = Notifier()
-    with InstanceLock(settings.ledger.path):
+    with InstanceLock(settings.ledger.path, takes_requests=True):
         mirror: Mirror | None = open_mirror(settings, create=True)
         while mirror is not None:
             reread = partial(_reread, config, mirror.settings)

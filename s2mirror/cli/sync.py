@@ -5,18 +5,18 @@ from typing import Annotated
 import typer
 
 from s2mirror.cli.context import AreaOption, ConfigOption, DryRunOption, JsonOption, VerboseOption
-from s2mirror.cli.mirrors import exclusive_mirror, planning_mirror, shared_mirror
+from s2mirror.cli.handover import Request, run_or_request
+from s2mirror.cli.mirrors import planning_mirror, shared_mirror
 from s2mirror.cli.output import format_count, format_size, print_error, print_json, print_line
 from s2mirror.cli.progress import progress_for
 from s2mirror.cli.signals import stopped_by_signals
 from s2mirror.lifecycle import State
 from s2mirror.planning.downloads import expected_bytes
-from s2mirror.planning.retention import PrunePlan
 from s2mirror.service.cycle import prepare, run_cycle
-from s2mirror.service.cycle_result import CycleResult
 from s2mirror.service.metrics import written_metrics
 from s2mirror.service.pruning import asked_time
 from s2mirror.service.pruning import prune as prune_archive
+from s2mirror.service.results import Values, prune_values, sync_values
 from s2mirror.service.sync_plan import SyncPlan, plan_sync
 from s2mirror.service.wiring import Mirror
 
@@ -49,7 +49,7 @@ def _plan_values(found: SyncPlan) -> dict[str, object]:
         "fetch_bytes": found.fetch_bytes,
         "deferred": found.downloads.deferred,
         "prune": [gone.entry.product.id for gone in found.prune.removals],
-        "prune_bytes": _gone_bytes(found.prune),
+        "prune_bytes": prune_values(found.prune)["prune_bytes"],
         "brake": found.prune.brake,
         "clock_doubt": found.prune.clock_doubt,
         "replaced": {each.old.product.id: each.due_at for each in found.replaced},
@@ -68,7 +68,7 @@ def _print_plan(found: SyncPlan) -> None:
         print_line(f"would defer {format_count(len(found.downloads.deferred), 'product')}")
         for product_id, why in found.downloads.deferred.items():
             print_line(f"  {product_id}  {why}")
-    _print_prune(found.prune, "would prune")
+    _print_prune(prune_values(found.prune), "would prune")
     if found.replaced:
         old_bytes = sum(expected_bytes(each.old) for each in found.replaced)
         replaced = format_count(len(found.replaced), "older version")
@@ -93,25 +93,22 @@ def _print_plan(found: SyncPlan) -> None:
             print_line(f"  {entry.product.id}")
 
 
-def _gone_bytes(plan: PrunePlan) -> int:
-    return sum(expected_bytes(removal.entry) for removal in plan.removals)
+def _print_prune(found: Values, verb: str) -> None:
+    gone = format_count(len(found["prune"]), "product")
+    size = format_size(found["prune_bytes"])
+    print_line(f"{verb} {gone}, about {size}; {len(found['kept'])} kept")
+    for product_id, reason in found["reasons"].items():
+        print_line(f"  {product_id}  {reason}")
+    _print_stopped(found)
 
 
-def _print_prune(plan: PrunePlan, verb: str) -> None:
-    gone = format_count(len(plan.removals), "product")
-    print_line(f"{verb} {gone}, about {format_size(_gone_bytes(plan))}; {len(plan.kept)} kept")
-    for removal in plan.removals:
-        print_line(f"  {removal.entry.product.id}  {removal.reason}")
-    _print_stopped(plan)
-
-
-def _print_stopped(plan: PrunePlan) -> None:
+def _print_stopped(found: Values) -> None:
     """Print what stopped the prune, if anything did."""
-    if plan.clock_doubt:
-        print_error(plan.clock_doubt)
-    elif plan.brake:
+    if found["clock_doubt"]:
+        print_error(found["clock_doubt"])
+    elif found["brake"]:
         print_line(
-            f"the brake stopped the prune: {plan.brake}; to prune nevertheless, "
+            f"the brake stopped the prune: {found['brake']}; to prune nevertheless, "
             "run `s2mirror prune --yes`"
         )
 
@@ -131,18 +128,23 @@ def sync(
     """
     if dry_run:
         return plan(config, area=area, as_json=as_json)
-    with (
-        stopped_by_signals() as stop,
-        exclusive_mirror(config, verbose=verbose, around=written_metrics) as mirror,
-    ):
+
+    def run(mirror: Mirror) -> Values:
+        """Run the cycle in this process."""
         mirror.searches_of(area or [])
-        with progress_for(lambda: _unfinished(mirror), as_json=as_json) as progress:
-            result = run_cycle(mirror, area or [], progress, stop)
+        with (
+            stopped_by_signals() as stop,
+            progress_for(lambda: _unfinished(mirror), as_json=as_json) as progress,
+        ):
+            return sync_values(run_cycle(mirror, area or [], progress, stop))
+
+    request = Request("sync", {"areas": area or []})
+    result = run_or_request(config, request, run, verbose=verbose, around=written_metrics)
     if as_json:
-        print_json(_sync_values(result))
+        print_json(result)
     else:
         _print_sync(result)
-    return result.exit_code
+    return int(result["exit_code"])
 
 
 def _unfinished(mirror: Mirror) -> tuple[int, int]:
@@ -151,41 +153,22 @@ def _unfinished(mirror: Mirror) -> tuple[int, int]:
     return sum(products for products, _ in found), sum(size_bytes for _, size_bytes in found)
 
 
-def _sync_values(result: CycleResult) -> dict[str, object]:
-    return {
-        "new": result.new_ids,
-        "archived": result.archived,
-        "failed": result.failed,
-        "withdrawn": result.withdrawn,
-        "processed": result.processed,
-        "pruned": [gone.entry.product.id for gone in result.gone],
-        "brake": result.pruned.brake if result.pruned else "",
-        "clock_doubt": result.pruned.clock_doubt if result.pruned else "",
-        "received_bytes": result.received_bytes,
-        "remaining": result.remaining,
-        "errors": [str(error) for error in result.outside_errors],
-        "unusable": {item.id: item.reason for item in result.unusable},
-        "exit_code": result.exit_code,
-    }
-
-
-def _print_sync(result: CycleResult) -> None:
-    for text in dict.fromkeys(str(error) for error in result.outside_errors):
+def _print_sync(result: Values) -> None:
+    for text in dict.fromkeys(result["errors"]):
         print_error(text)
-    for product_id, why in (result.downloads.deferred if result.downloads else {}).items():
+    for product_id, why in result["deferred"].items():
         print_line(f"deferred  {product_id}  {why}")
     print_line(
-        f"{len(result.new_ids)} new, {len(result.archived)} archived "
-        f"({format_size(result.received_bytes)}), {len(result.processed)} processed, "
-        f"{len(result.gone)} pruned, {result.remaining} missing or failed"
+        f"{len(result['new'])} new, {len(result['archived'])} archived "
+        f"({format_size(result['received_bytes'])}), {len(result['processed'])} processed, "
+        f"{len(result['pruned'])} pruned, {result['remaining']} missing or failed"
     )
-    if result.outside_errors:
+    if result["errors"]:
         print_line("some services could not be reached: more products may be available")
-    if result.pruned:
-        _print_stopped(result.pruned)
-    for item in result.unusable:
-        print_error(f"the STAC catalog's item {item.id} cannot be used: {item.reason}")
-    if result.remaining:
+    _print_stopped(result)
+    for product_id, reason in result["unusable"].items():
+        print_error(f"the STAC catalog's item {product_id} cannot be used: {reason}")
+    if result["remaining"]:
         print_line("`s2mirror list` shows the state of each product, and the reason")
 
 
@@ -208,16 +191,19 @@ def prune(
     """
     if dry_run:
         with shared_mirror(config) as mirror:
-            done = mirror.pruner().plan(asked_time(mirror), unclaimed=unclaimed)
+            plan = mirror.pruner().plan(asked_time(mirror), unclaimed=unclaimed)
+            done = prune_values(plan, confirmed=yes, dry_run=True)
     else:
-        with exclusive_mirror(config) as mirror:
+
+        def run(mirror: Mirror) -> Values:
+            """Prune in this process."""
             prepare(mirror)
-            done = prune_archive(mirror, confirmed=yes, unclaimed=unclaimed)
-    stopped = done.clock_doubt or (done.brake and not yes)
+            plan = prune_archive(mirror, confirmed=yes, unclaimed=unclaimed)
+            return prune_values(plan, confirmed=yes)
+
+        done = run_or_request(config, Request("prune", {"yes": yes, "unclaimed": unclaimed}), run)
     if as_json:
-        ids = [gone.entry.product.id for gone in done.removals]
-        values = {"kept": done.kept, "brake": done.brake, "clock_doubt": done.clock_doubt}
-        print_json({"prune": ids, **values, "dry_run": dry_run})
+        print_json(done)
     else:
-        _print_prune(done, "would prune" if dry_run or stopped else "pruned")
-    return 1 if stopped else 0
+        _print_prune(done, "would prune" if dry_run or done["stopped"] else "pruned")
+    return 1 if done["stopped"] else 0

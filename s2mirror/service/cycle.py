@@ -110,18 +110,30 @@ def run_cycle(
     stop.raise_if_set()
     result.processed = mirror.processor().process(stop)
     stop.raise_if_set()
+    conclude(mirror, result, stop, previews=True)
+    if not areas:
+        judge_whole_cycle(mirror, result, began_at)
+    return result
+
+
+def conclude(
+    mirror: Mirror, result: CycleResult, stop: StopFlag, *, previews: bool = False
+) -> None:
+    """Prune, write the local catalog, and record in *result* what is left to do."""
     result.pruned = prune(mirror)
-    result.previews = make_all_due(mirror, stop)
+    if previews:
+        result.previews = make_all_due(mirror, stop)
     finish_local_catalog(mirror, stop)
     result.remaining = mirror.ledger.products.remaining(mirror.area_names, PENDING | TROUBLED)
     result.troubled = mirror.ledger.products.remaining(mirror.area_names, TROUBLED)
     result.unusable = mirror.unusable()
-    if not areas:
-        ended_at = mirror.now()
-        cycle = CycleRecord(began_at=began_at, ended_at=ended_at)
-        mirror.ledger.state.set(LAST_CYCLE, cycle)
-        result.judgement = judge_cycle(mirror.settings, mirror.ledger, now=ended_at)
-    return result
+
+
+def judge_whole_cycle(mirror: Mirror, result: CycleResult, began_at: datetime) -> None:
+    """Record that a cycle of all areas has ended, and its findings in *result*."""
+    ended_at = mirror.now()
+    mirror.ledger.state.set(LAST_CYCLE, CycleRecord(began_at=began_at, ended_at=ended_at))
+    result.judgement = judge_cycle(mirror.settings, mirror.ledger, now=ended_at)
 
 
 def poll_all(
@@ -132,7 +144,7 @@ def poll_all(
     for search in searches:
         stop.raise_if_set()
         try:
-            with resources_explained():
+            with resources_explained(), mirror.locks(search.key):
                 poll = poller.poll(search, stop)
         except OutsideError as error:
             log.warning("search.failed", search=search.key, reason=str(error))

@@ -15,6 +15,7 @@ from s2mirror.service.cycle import prepare
 from s2mirror.service.health import Problems, record_start
 from s2mirror.service.jobs import Jobs
 from s2mirror.service.logs import log
+from s2mirror.service.requests import RequestDesk, end_interrupted
 from s2mirror.service.wiring import Mirror
 from s2mirror.service.workers import Intervals, Workers
 from s2mirror.stop import StopFlag
@@ -87,6 +88,7 @@ class Daemon:
             mirror, self._problems, self._workers, self._stop, self._intervals.stall_seconds
         )
         self._page = companions.page(mirror) if companions.page else None
+        self._desk = RequestDesk(mirror, self._workers, self._jobs, self._stop)
         self._notified_at = -math.inf
 
     def run(self) -> Mirror | None:
@@ -97,6 +99,7 @@ class Daemon:
         record_start(self._mirror.ledger, now=self._mirror.now())
         prepare(self._mirror)
         end_fault(self._mirror.ledger, now=self._mirror.now())
+        end_interrupted(self._mirror)
         if self._requests.stop:
             return None
         self._jobs.start()
@@ -126,6 +129,7 @@ class Daemon:
                 self._handle_jump(jump_seconds)
             if self._configuration_watch is not None:
                 self._configuration_watch.look()
+            self._desk.look()
             self._notify_watchdog()
             time.sleep(self._intervals.tick_seconds)
         return None
@@ -177,7 +181,7 @@ class Daemon:
         if self._page:
             self._page.stop()
         give_up_at = math.inf
-        while self._workers.alive and time.monotonic() < give_up_at:
+        while (self._workers.alive or self._desk.busy) and time.monotonic() < give_up_at:
             if self._requests.stop:
                 give_up_at = min(give_up_at, time.monotonic() + self._intervals.shutdown_seconds)
             self._notify_watchdog()

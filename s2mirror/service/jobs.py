@@ -1,9 +1,8 @@
 """The daemon's scheduled jobs: what each one does, and how often it runs."""
 
 import math
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -14,6 +13,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from s2mirror.errors import MirrorError, Stopped
+from s2mirror.planning.downloads import DownloadPlan
 from s2mirror.planning.searches import Search
 from s2mirror.service.account import new_key_warnings
 from s2mirror.service.cycle import read_deletions
@@ -56,7 +56,7 @@ _PREVIEWS: Final = "preview service"
 class _Job:
     """A function and its interval."""
 
-    run: Callable[[], None]
+    run: Callable[[], object]
     name: str
     every: timedelta
     jitter: timedelta = timedelta()
@@ -86,7 +86,6 @@ class Jobs:
         self._stop = stop
         self._stall_seconds = stall_seconds
         self._previews = PreviewJob(mirror, stop, partial(problems.update, _PREVIEWS))
-        self._enqueue_lock = threading.Lock()
         self._deferred = 0
         self._reported_at = time.monotonic()
         self._began_at: dict[str, float] = {}
@@ -136,7 +135,7 @@ class Jobs:
         deletions_every = min(settings.deleted.interval, _DELETIONS_RETRY)
         return [
             *(self._poll_job(*numbered) for numbered in enumerate(self._mirror.searches)),
-            _Job(self._enqueue, "enqueue", _ENQUEUE_EVERY),
+            _Job(self.enqueue, "enqueue", _ENQUEUE_EVERY),
             _Job(self._prune, "prune", settings.prune.interval, jitter, removes=True),
             _Job(self._read_deletions, "deletions", deletions_every, jitter),
             _Job(self._log_key_expiry, "keys", _KEYS_EVERY, jitter),
@@ -192,18 +191,22 @@ class Jobs:
         return early
 
     def _poll(self, search: Search) -> None:
-        poll = self._mirror.poller().poll(search, self._stop)
+        with self._mirror.locks(search.key):
+            poll = self._mirror.poller().poll(search, self._stop)
         log.info("search.listed", search=search.key, items=poll.listed_count, new=len(poll.new_ids))
-        self._enqueue()
+        self.enqueue()
 
-    def _enqueue(self) -> None:
-        with self._enqueue_lock:
-            plan = self._mirror.enqueuer().enqueue(self._mirror.area_names, now=self._mirror.now())
+    def enqueue(self, areas: Sequence[str] = ()) -> DownloadPlan:
+        """Enqueue what has capacity, of these areas or all, and wake the download threads."""
+        names = areas or self._mirror.area_names
+        with self._mirror.locks("enqueue"):
+            plan = self._mirror.enqueuer().enqueue(names, now=self._mirror.now())
         if plan.deferred and len(plan.deferred) != self._deferred:
             reason = next(iter(plan.deferred.values()))
             log.warning("products.deferred", products=len(plan.deferred), reason=reason)
         self._deferred = len(plan.deferred)
         self._workers.wake()
+        return plan
 
     def _prune(self) -> None:
         plan = prune(self._mirror)
@@ -211,7 +214,7 @@ class Jobs:
             log.warning("prune.braked", reason=plan.brake)
         elif plan.removals and not plan.clock_doubt:
             log.info("products.pruned", products=len(plan.removals))
-        self._enqueue()
+        self.enqueue()
 
     def _read_deletions(self) -> None:
         if withdrawn := read_deletions(self._mirror):

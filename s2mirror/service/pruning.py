@@ -42,7 +42,8 @@ def prune(mirror: Mirror, *, confirmed: bool = False, unclaimed: bool = False) -
     """
     mirror.require_archive()
     time = record_time(mirror, asked_time(mirror))
-    plan = mirror.pruner().prune(time, confirmed=confirmed, unclaimed=unclaimed)
+    with mirror.locks("prune"):
+        plan = mirror.pruner().prune(time, confirmed=confirmed, unclaimed=unclaimed)
     record_doubt(mirror, plan.clock_doubt)
     record_trouble(mirror.ledger, BRAKE, "" if confirmed else plan.brake, now=time.now)
     for product_id, why in plan.refused.items():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from s2mirror.adapters.archive import Archive, StaticCatalog
 from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.lock import NamedLocks
 from s2mirror.area import WatchArea, check_area_names
 from s2mirror.clock import ServiceDates
 from s2mirror.config import Settings
@@ -19,11 +20,7 @@ from s2mirror.planning.retry import RetryPolicy
 from s2mirror.planning.searches import Search, SweepPolicy
 from s2mirror.ports import ObjectStore, Progress
 from s2mirror.service.ledger_file import ensure_identity, open_local_ledger
-from s2mirror.service.options import (
-    new_claimer,
-    new_throttle,
-    watch_area,
-)
+from s2mirror.service.options import new_claimer, new_throttle, watch_area
 from s2mirror.service.unexpected import UnexpectedErrors
 from s2mirror.steps.audit import Auditor
 from s2mirror.steps.certify import Certifier
@@ -66,6 +63,8 @@ class Mirror:
     """The local catalog's files; None if it is not enabled."""
     unexpected: UnexpectedErrors = field(default_factory=UnexpectedErrors)
     """Shared by every worker of the process."""
+    locks: NamedLocks = field(default_factory=NamedLocks)
+    """One thread at a time polls a search, prunes or enqueues."""
     service_dates: ServiceDates = field(default_factory=ServiceDates)
     """The time as the services state it that have answered this process."""
     now: Callable[[], datetime] = utc_now

@@ -61,6 +61,8 @@ class Workers:
         self._open_store: FailoverStore | None = None
         self._activity = _ActivityMonitor()
         self._busy: set[str] = set()
+        self._rested_at: dict[str, float] = {}
+        self._pauses: dict[str, MirrorError] = {}
         self._started: list[threading.Thread] = []
         count = mirror.settings.download.parallel_products
         self._threads = [self._thread(f"fetch-{number}", FETCH) for number in range(count)]
@@ -75,6 +77,25 @@ class Workers:
     def wake(self) -> None:
         """Have the download threads check at once for products that are due."""
         self._due.set()
+
+    def wake_processing(self) -> None:
+        """Have the processing thread check at once for products to process and for markers."""
+        self._next_scan_at = -math.inf
+        self._published.set()
+
+    def rested_since(self, at: float, job: str) -> bool:
+        """Whether each thread of a job pauses, or has looked since *at* and found nothing to do.
+
+        *at* is a time of the monotonic clock.
+        """
+        names = [thread.name for thread in self._threads if thread.name.startswith(job)]
+        return all(
+            name in self._pauses or self._rested_at.get(name, -math.inf) >= at for name in names
+        )
+
+    def pausing_error(self, job: str) -> MirrorError | None:
+        """Return the error for which a thread of a job pauses; None if none does."""
+        return next((e for name, e in [*self._pauses.items()] if name.startswith(job)), None)
 
     @property
     def busy(self) -> int:
@@ -113,6 +134,7 @@ class Workers:
     def _work(self, job: str) -> None:
         """Repeat a job; pause after a problem that would affect the next run too."""
         run_once = {FETCH: self._fetch, PROCESS: self._process}[job]
+        name = threading.current_thread().name
         while not self._stop.is_set():
             try:
                 with resources_explained():
@@ -124,7 +146,9 @@ class Workers:
                 seconds = waits.unreachable_seconds if error.transient else waits.pause_seconds
                 self._problems.set(job, str(error))
                 log.error("work.paused", job=job, seconds=seconds, reason=str(error))
+                self._pauses[name] = error
                 self._stop.wait(seconds)
+                del self._pauses[name]
             except Exception as error:  # noqa: BLE001 - a bug must not end the service
                 self._problems.set(
                     job,
@@ -137,14 +161,14 @@ class Workers:
     def _fetch(self) -> None:
         """Download products as long as any is due, else wait."""
         # Read first: a thread that fails between the two reads keeps its problem.
-        idle = not self._busy
+        idle, name, begun = not self._busy, threading.current_thread().name, time.monotonic()
         due_at = self._mirror.ledger.products.next_due_at(self._mirror.area_names)
         if due_at is None or due_at > self._mirror.now():
             if idle:
                 self._problems.clear(FETCH)
+            self._rested_at[name] = begun
             self._wait(self._due, self._intervals.idle_seconds)
             return
-        name = threading.current_thread().name
         self._activity.beat()
         self._busy.add(name)
         try:
@@ -159,6 +183,7 @@ class Workers:
             self._problems.update(UNEXPECTED, self._mirror.unexpected.note)
         if not delivered:
             # A product is due, but disk, quota or timetable defer it.
+            self._rested_at[name] = begun
             self._wait(self._due, self._intervals.idle_seconds)
 
     def _download_worker(self) -> DownloadWorker:
@@ -179,7 +204,7 @@ class Workers:
 
     def _process(self) -> None:
         """Run the hook for published products, scan for processed markers, then wait."""
-        processor = self._mirror.processor()
+        processor, looked_at = self._mirror.processor(), time.monotonic()
         done = processor.run_hook(self._stop)
         if (begun := time.monotonic()) >= self._next_scan_at:
             done += processor.read_processed_markers(self._stop)
@@ -191,6 +216,7 @@ class Workers:
         for product_id in done:
             log.info("product.processed", product=product_id)
         self._problems.clear(PROCESS)
+        self._rested_at[PROCESS] = looked_at
         until_scan = max(0.0, self._next_scan_at - time.monotonic())
         self._wait(self._published, min(self._intervals.process_seconds, until_scan))
 

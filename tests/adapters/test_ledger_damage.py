@@ -68,6 +68,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger.cursors.fail("s", "no answer", now=NOW)
     ledger.sweeps.begin("s", SweepKind.FULL)
     ledger.sweeps.reach("s", SweepKind.FULL, NOW)
+    ledger.requests.ask("prune", {"yes": True}, now=NOW)
     ledger.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     ledger.close()
     return path
@@ -94,6 +95,7 @@ def everything(ledger: Ledger) -> list[Any]:
         [lists.held(HELD), lists.newest(HELD), lists.staged_versions(DUE)],
         [ledger.selections.asked(HELD), ledger.selections.all_asked()],
         [ledger.deletions.doubtful(), ledger.removals.pending(), ledger.state.get(ARCHIVE_ID)],
+        [ledger.requests.waiting()],
         [ledger.cursors.all(), ledger.cursors.watermark("s"), ledger.sweeps.states("s")],
         list(ledger.archived_products.selected(ArchiveQuery())),
         list(ledger.archived_products.summaries(ArchiveQuery())),

@@ -18,6 +18,7 @@ from s2mirror.adapters.ledger.mending import DamagedRow, Mended, damaged_rows, m
 from s2mirror.adapters.ledger.opening import check_whole, connect
 from s2mirror.adapters.ledger.previews import Previews
 from s2mirror.adapters.ledger.products import Products
+from s2mirror.adapters.ledger.requests import Requests
 from s2mirror.adapters.ledger.row_checksums import damaged
 from s2mirror.adapters.ledger.rows import decoded
 from s2mirror.adapters.ledger.schema import sql_states
@@ -25,7 +26,7 @@ from s2mirror.adapters.ledger.searches import Coverage, Cursors, Sweeps
 from s2mirror.adapters.ledger.state_values import StateValues
 from s2mirror.adapters.ledger.totals import Totals
 from s2mirror.adapters.ledger.work_facts import WorkFacts
-from s2mirror.lifecycle import GONE, HELD
+from s2mirror.lifecycle import GONE, HELD, State
 from s2mirror.model import LedgerEntry, Transition
 from s2mirror.times import format_utc, parse_utc
 
@@ -50,6 +51,12 @@ FORGET_SEARCHES: Final = tuple(
     " AND search NOT IN (SELECT search FROM coverage)"
     for table in ("sweep", "cursor")
 )
+_ENTERED: Final = """
+SELECT DISTINCT product_id FROM history
+ WHERE at >= :since AND from_state <> to_state
+   AND to_state IN (SELECT value FROM json_each(:states))
+ ORDER BY id
+"""
 _RECENT_BYTES: Final = """
 SELECT coalesce(sum(size_bytes), 0) AS size_bytes FROM transfer WHERE hour >= :since
 """
@@ -78,6 +85,7 @@ class Ledger:
         self.removals = Removals(connection)
         self.events = Events(connection)
         self.previews = Previews(connection)
+        self.requests = Requests(connection)
         self.state = StateValues(connection)
         self.totals = Totals(connection)
         self.work_facts = WorkFacts(connection)
@@ -124,6 +132,11 @@ class Ledger:
             return None if found is None else parse_utc(found)
         except ValueError:
             return None
+
+    def entered(self, *states: State, since: datetime) -> list[str]:
+        """Return the products that have entered any of *states* since a time."""
+        params = {"since": format_utc(since), "states": json.dumps(states)}
+        return [row["product_id"] for row in self.connection.query(_ENTERED, params)]
 
     def removed_between(self, after: datetime, until: datetime) -> int:
         """Return how many held products were removed after a time, until another."""

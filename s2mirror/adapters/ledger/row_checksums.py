@@ -58,6 +58,14 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "listed": "INTEGER",
         },
         "removal": {"product_id": "TEXT", "event": "TEXT", "reason": "TEXT"},
+        "request": {
+            "id": "TEXT",
+            "kind": "TEXT",
+            "arguments": "TEXT",
+            "renewed_at": "TEXT",
+            "state": "TEXT",
+            "answer": "TEXT",
+        },
         "state_value": {"name": "TEXT", "value": "TEXT"},
         "membership": {"product_id": "TEXT", "area": "TEXT"},
         "cursor": {

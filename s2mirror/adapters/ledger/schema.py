@@ -179,6 +179,19 @@ _REMOVALS: Final = (
     ) STRICT
     """,
 )
+_REQUESTS: Final = (
+    """
+    CREATE TABLE request (
+      id TEXT PRIMARY KEY,
+      kind TEXT NOT NULL,
+      arguments TEXT NOT NULL,
+      renewed_at TEXT NOT NULL,
+      state TEXT NOT NULL,
+      answer TEXT,
+      checksums BLOB NOT NULL
+    ) STRICT
+    """,
+)
 _LOCAL_CATALOG: Final = (
     "CREATE TABLE item (product_id TEXT PRIMARY KEY, properties BLOB NOT NULL) STRICT",
     # A ledger of millions of products keeps the properties only of held and pending ones.
@@ -255,8 +268,8 @@ _PREVIEWS: Final = (
 
 def m001_all_tables(db: "Database") -> None:
     """Create every table of the first release."""
-    groups = (_PRODUCTS, _SEARCHES, _FILES, _REMOVALS, _LOCAL_CATALOG, _PREVIEWS, _EVENTS)
-    for group in (*groups, tally(), lag_tables(sql_states(GONE))):
+    groups = (_PRODUCTS, _SEARCHES, _FILES, _REMOVALS, _REQUESTS, _LOCAL_CATALOG, _PREVIEWS)
+    for group in (*groups, _EVENTS, tally(), lag_tables(sql_states(GONE))):
         for statement in group:
             db.execute(statement)
 
