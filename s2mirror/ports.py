@@ -11,11 +11,8 @@ from s2mirror.stop import StopFlag
 Bytes = bytes | memoryview
 
 
-class StacCatalog(Protocol):
+class ProductCatalog(Protocol):
     """Lists products. Raises only CatalogError and its subclasses."""
-
-    def collections(self) -> frozenset[str]:
-        """Return the ids of the collections that the catalog has."""
 
     def search(self, query: CatalogQuery) -> Iterator[Page]:
         """Yield pages until the listing is complete.
@@ -23,6 +20,20 @@ class StacCatalog(Protocol):
         An exhausted iterator means a *complete* listing. Every doubt about that (a foreign
         response, a repeated token, too many pages) is an error instead.
         """
+
+
+class CountingCatalog(ProductCatalog, Protocol):
+    """Lists and counts the same products as the STAC catalog, from another service."""
+
+    def count(self, query: CatalogQuery) -> int:
+        """Return how many products a query finds."""
+
+
+class StacCatalog(ProductCatalog, Protocol):
+    """Lists products and collections."""
+
+    def collections(self) -> frozenset[str]:
+        """Return the ids of the collections that the catalog has."""
 
     def listed(self, collection: str, ids: Collection[str]) -> frozenset[str]:
         """Return those of *ids* that the catalog still lists."""

@@ -32,6 +32,7 @@ from s2mirror.service.certificates import faults_of
 from s2mirror.service.cycle import run_cycle
 from s2mirror.service.cycle_result import CycleResult
 from s2mirror.service.wiring import Mirror, open_mirror, utc_now
+from s2mirror.steps.certify import Certifier
 from s2mirror.stop import StopFlag
 
 PATIENCE_SECONDS = 300
@@ -311,7 +312,10 @@ class Kit:
         with ThreadPoolExecutor(2) as pool:
             auditor = mirror.auditor(pool, mirror_runs=lambda: False)
             found = [*auditor.audit().faults]
-        for certificate in mirror.certifier().certify(mirror.searches, now=mirror.now()):
+        certifier = Certifier(
+            catalog=mirror.stac_catalog(), odata=None, ledger=mirror.ledger, archive=mirror.archive
+        )
+        for certificate in certifier.certify(mirror.searches, StopFlag(), now=mirror.now()):
             found += faults_of(certificate)
         return [f"{fault.invariant}: {fault.product}: {fault.detail}" for fault in found]
 

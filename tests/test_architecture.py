@@ -56,7 +56,7 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "adapters": frozenset(),
     "adapters.archive": WORDS | {"stac"},
     "adapters.stac_catalog": WORDS,
-    "adapters.deletions": WORDS,
+    "adapters.odata": WORDS,
     "adapters.geoparquet": WORDS | {"stac"},
     "adapters.hook": WORDS,
     "adapters.ledger": WORDS,
@@ -103,7 +103,7 @@ HOMES: Final[dict[str, frozenset[str]]] = {
     "pystac": frozenset({"api"}),
     "pystac_client": frozenset({"adapters.stac_catalog"}),
     "requests": frozenset(
-        {"adapters.stac_catalog", "adapters.deletions", "adapters.previews", "adapters.tokens"}
+        {"adapters.stac_catalog", "adapters.odata", "adapters.previews", "adapters.tokens"}
         | {"bounded_http"}
     ),
     "requests_oauthlib": frozenset({"adapters.tokens"}),
@@ -131,6 +131,7 @@ HOMES: Final[dict[str, frozenset[str]]] = {
     "utm": frozenset({"tiles", "projection"}),
     "shapely": frozenset(
         {"geometry", "projection", "crs", "tiles", "area", "stac", "planning", "config", "sandbox"}
+        | {"adapters.odata"}
     ),
     "numpy": frozenset({"geometry", "projection", "adapters.previews", "sandbox"}),
     "pyogrio": frozenset({"config"}),

@@ -18,7 +18,7 @@ from s2mirror.model import VerifiedFile
 from s2mirror.service.certificates import certify, faults_of
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.audit import Auditor, AuditReport, Fault
-from s2mirror.steps.certify import Certificate
+from s2mirror.steps.certify import Certificate, Month
 from s2mirror.steps.repair import Repairer, Repairs
 from s2mirror.stop import StopFlag
 
@@ -29,7 +29,10 @@ def audit(
     config: ConfigOption = None,
     *,
     online: Annotated[
-        bool, typer.Option("--online", help="Compare with a new listing of the STAC catalog too.")
+        bool,
+        typer.Option(
+            "--online", help="Compare with new listings of the STAC catalog and of OData too."
+        ),
     ] = False,
     area: AreaOption = None,
     quick: Annotated[
@@ -48,7 +51,8 @@ def audit(
     """Verify the archive, byte by byte.
 
     Ledger and disk are always compared as a whole. --online also compares both with the STAC
-    catalog, per month; --area does so for one area. Exit code 1: a fault was found.
+    catalog and with OData, per month, and queues products that only OData lists; --area does so
+    for one area. Exit code 1: a fault was found.
     """
     mended = mend_ledger(config) if repair else Mended(restored=(), forgotten=())
     with shared_mirror(config) as mirror:
@@ -124,8 +128,9 @@ def _print_certificates(certificates: Sequence[Certificate]) -> None:
     for certificate in certificates:
         checked = f"{certificate.checked_at:%H:%M} UTC"
         for month in certificate.months:
+            by_odata = "" if month.by_odata is None else f", {month.by_odata} by OData"
             parts = [
-                f"{month.published} published",
+                f"{month.by_stac} by STAC{by_odata}",
                 f"{month.held} held",
                 *([f"{month.gone} removed on purpose"] if month.gone else []),
                 *([f"{len(month.waiting)} waiting"] if month.waiting else []),
@@ -135,6 +140,19 @@ def _print_certificates(certificates: Sequence[Certificate]) -> None:
             print_line(f"{certificate.area} {month.month}: {', '.join(parts)}, checked {checked}")
             for product_id, why in (month.waiting | month.troubled).items():
                 print_line(f"  {product_id}  {why or 'queued'}")
+            for product_id, difference in _differences(month).items():
+                print_line(f"  {product_id}  {difference}")
+        if certificate.one_catalog:
+            print_line(f"{certificate.area}: by one catalog only: {certificate.one_catalog}")
+
+
+def _differences(month: Month) -> dict[str, str]:
+    """Return how the catalogs differ, by product id."""
+    return {
+        **dict.fromkeys(month.only_odata, "in OData only; it is queued unless it is held"),
+        **dict.fromkeys(month.only_stac, "in the STAC catalog only"),
+        **dict.fromkeys(month.in_neither, "held, but in neither catalog any more"),
+    }
 
 
 def _print_mended(mended: Mended) -> None:

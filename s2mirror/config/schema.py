@@ -90,6 +90,10 @@ class CatalogSettings(Section):
     sweep_recent_every: fields.PositiveDuration = timedelta(days=1)
     sweep_all_every: fields.PositiveDuration = timedelta(days=7)
     tries: Annotated[int, fields.whole(1, 100)] = 6
+    odata_after: fields.DurationOrNever = timedelta(hours=6)
+    """After this time without a listing of the STAC catalog, polls list by OData meanwhile."""
+    compare_every: fields.DurationOrNever = timedelta(days=30)
+    """How often the daemon compares both catalogs, at night; None for never."""
 
 
 class StoreSettings(Section):

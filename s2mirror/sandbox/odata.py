@@ -1,4 +1,4 @@
-"""The feed of deleted products, as in the Data Space's OData interface."""
+"""The Data Space's OData interface: products, and the feed of deleted products."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,6 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from s2mirror.sandbox.odata_products import BadFilter, matching, ordered, product_record
+from s2mirror.sandbox.stac_catalog import Record, SandboxCatalog
+
 ODATA_PATH: Final = "/odata/v1/"
 _MAX_TOP: Final = 1000
 _MAX_SKIP: Final = 10_000
@@ -19,14 +22,36 @@ _SINCE: Final = re.compile(r"DeletionDate ge (\S+)")
 
 @dataclass(slots=True)
 class ODataService:
-    """Serves ``DeletedProducts``; :meth:`delete` adds to it."""
+    """Serves ``Products`` and ``DeletedProducts``; :meth:`delete` adds to the latter.
 
+    The products are those of the STAC catalog, but for the differences that :meth:`hide` and
+    :meth:`add` make.
+    """
+
+    catalogue: SandboxCatalog
+    requests: list[str] = field(default_factory=list)
+    """The ``$filter`` of every request for products."""
+    _hidden: set[str] = field(default_factory=set)
+    _added: dict[str, Record] = field(default_factory=dict)
     _deleted: list[dict[str, Any]] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
-        return Starlette(routes=[Route(f"{ODATA_PATH}DeletedProducts", self._list)])
+        return Starlette(
+            routes=[
+                Route(f"{ODATA_PATH}DeletedProducts", self._list),
+                Route(f"{ODATA_PATH}Products", self._products),
+            ]
+        )
+
+    def hide(self, product_id: str) -> None:
+        """Omit a product that the STAC catalog lists."""
+        self._hidden.add(product_id)
+
+    def add(self, record: Record) -> None:
+        """List a product, whether or not the STAC catalog lists it."""
+        self._added[record.id] = record
 
     def delete(
         self, product_id: str, *, cause: str = "Duplicated product", at: datetime | None = None
@@ -46,6 +71,30 @@ class ODataService:
         """Remove every deletion."""
         with self._lock:
             self._deleted.clear()
+        self._hidden.clear()
+        self._added.clear()
+        self.requests.clear()
+
+    async def _products(self, request: Request) -> Response:
+        query = request.query_params
+        self.requests.append(query.get("$filter", ""))
+        top, skip = int(query.get("$top", 20)), int(query.get("$skip", 0))
+        if top > _MAX_TOP or skip > _MAX_SKIP:
+            return JSONResponse({"detail": "limit exceeded"}, status_code=422)
+        listed = {record.id: record for record in self.catalogue.all()} | self._added
+        records = [listed[name] for name in sorted(listed) if name not in self._hidden]
+        try:
+            found = matching(records, query.get("$filter", ""))
+            found = ordered(found, query.get("$orderby", "ContentDate/Start asc"))
+        except (BadFilter, ValueError) as error:
+            return JSONResponse({"detail": str(error)}, status_code=400)
+        expanded = "Attributes" in query.get("$expand", "")
+        page = [
+            product_record(record, number=skip + place, attributes=expanded)
+            for place, record in enumerate(found[skip : skip + top])
+        ]
+        counted = {"@odata.count": len(found)} if query.get("$count") == "True" else {}
+        return JSONResponse({"@odata.context": "$metadata#Products", **counted, "value": page})
 
     async def _list(self, request: Request) -> Response:
         top, skip = (int(request.query_params.get(name, 0)) for name in ("$top", "$skip"))

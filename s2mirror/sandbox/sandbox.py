@@ -21,7 +21,7 @@ from s2mirror.sandbox.proxy import Proxy
 from s2mirror.sandbox.s3 import BUCKET, ObjectStore
 from s2mirror.sandbox.serving import listening, loop_thread, served
 from s2mirror.sandbox.stac import StacRequest, StacService
-from s2mirror.sandbox.stac_catalog import SandboxCatalog
+from s2mirror.sandbox.stac_catalog import Record, SandboxCatalog
 
 CA_NAME: Final = "sandbox-ca.pem"
 CATALOG_REQUESTS_PER_SECOND: Final = 5
@@ -43,7 +43,7 @@ class Sandbox:
         self.stac_proxy = Proxy(rate_limit=Firewall(CATALOG_REQUESTS_PER_SECOND))
         self.s3_proxy = Proxy(read_whole=self._read_whole)
         self.s3_second_proxy = Proxy(read_whole=self._read_whole)
-        self.odata = ODataService()
+        self.odata = ODataService(self.catalogue)
         self.identity_proxy = Proxy()
         self.odata_proxy = Proxy(rate_limit=Firewall(CATALOG_REQUESTS_PER_SECOND))
         self.process = ProcessService(self.catalogue, self.identity)
@@ -152,6 +152,11 @@ class Sandbox:
         for product in found:
             self.store.put(product.keys)
         self.catalogue.put(self.stac.served(product.item) for product in found)
+
+    def publish_in_odata_only(self, product: SandboxProduct) -> None:
+        """Add a product to the store and to OData, but not to the STAC catalog."""
+        self.store.put(product.keys)
+        self.odata.add(Record.of(self.stac.served(product.item)))
 
     def withdraw(self, product_id: str, *, keep_objects: bool = False, cause: str = "") -> None:
         """Remove a product from the catalog and, by default, its objects from the store.

@@ -7,12 +7,12 @@ only where a service is used.
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from s2mirror.adapters.deletions import ODataDeletions, ODataOptions
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.ledger.state_values import STORE_TARGET, TargetRecord
 from s2mirror.adapters.objectstore import FailoverStore, StoreOptions, StoreTarget, StoreTargets
+from s2mirror.adapters.odata import ODataCatalog, ODataDeletions, ODataOptions
 from s2mirror.adapters.stac_catalog import StacApiCatalog, StacOptions
 from s2mirror.clock import ServiceDates
 from s2mirror.config import Settings
@@ -20,6 +20,9 @@ from s2mirror.host_limiter import HostLimiter
 from s2mirror.service.account import failover_status
 from s2mirror.service.logs import log
 from s2mirror.stop import StopFlag
+
+_ODATA_TIMEOUTS: Final = 3
+"""The timeout of a count, in timeouts of a listing."""
 
 
 def stac_catalog(settings: Settings, dates: ServiceDates, **changes: Any) -> StacApiCatalog:  # noqa: ANN401 - StacOptions' fields
@@ -32,6 +35,14 @@ def deletion_feed(settings: Settings, dates: ServiceDates) -> ODataDeletions:
     """Return the client of the deletion feed."""
     on_date = dates.observer("the feed of deletions")
     return ODataDeletions(replace(odata_options(settings), on_date=on_date))
+
+
+def odata_catalog(settings: Settings, dates: ServiceDates) -> ODataCatalog:
+    """Return the client of the OData catalog. It counts slowly, so it has more time."""
+    options = odata_options(settings)
+    timeout_seconds = _ODATA_TIMEOUTS * options.timeout_seconds
+    on_date = dates.observer("the OData catalog")
+    return ODataCatalog(replace(options, on_date=on_date, timeout_seconds=timeout_seconds))
 
 
 def open_store(
@@ -83,6 +94,7 @@ def odata_options(settings: Settings) -> ODataOptions:
     return ODataOptions(
         url=settings.endpoints.odata_url.rstrip("/") + "/",
         timeout_seconds=settings.catalog.timeout.total_seconds(),
+        bucket=settings.store.bucket,
         ca_file=settings.network.ca_file,
         limiter=host_limiter(settings),
     )

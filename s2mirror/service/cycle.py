@@ -33,6 +33,7 @@ from s2mirror.service.local_catalog import (
     finish_local_catalog,
 )
 from s2mirror.service.logs import log
+from s2mirror.service.polling import poll_search
 from s2mirror.service.previews import make_all_due
 from s2mirror.service.pruning import known_time, prune, record_time
 from s2mirror.service.unexpected import resources_explained
@@ -140,12 +141,11 @@ def poll_all(
     mirror: Mirror, searches: Sequence[Search], result: CycleResult, stop: StopFlag
 ) -> None:
     """Poll every search; a failed one does not stop the others."""
-    poller = mirror.poller()
     for search in searches:
         stop.raise_if_set()
         try:
-            with resources_explained(), mirror.locks(search.key):
-                poll = poller.poll(search, stop)
+            with resources_explained():
+                result.polls.append(poll_search(mirror, search, stop))
         except OutsideError as error:
             log.warning("search.failed", search=search.key, reason=str(error))
             result.poll_errors.append(error)
@@ -154,11 +154,6 @@ def poll_all(
         except Exception as error:  # noqa: BLE001 - no response of the catalog may stop the downloads
             log.exception("search.crashed", search=search.key)
             result.poll_errors.append(_unexpected(f"listing the catalog for {search.key}", error))
-        else:
-            log.info(
-                "search.listed", search=search.key, items=poll.listed_count, new=len(poll.new_ids)
-            )
-            result.polls.append(poll)
 
 
 def check_deletions(mirror: Mirror, result: CycleResult) -> None:

@@ -16,12 +16,14 @@ from s2mirror.errors import MirrorError, Stopped
 from s2mirror.planning.downloads import DownloadPlan
 from s2mirror.planning.searches import Search
 from s2mirror.service.account import new_key_warnings
+from s2mirror.service.certificates import certify_at_night
 from s2mirror.service.cycle import read_deletions
 from s2mirror.service.health import Problems
 from s2mirror.service.ledger_file import archive_problem
 from s2mirror.service.local_catalog import complete_local_catalog
 from s2mirror.service.logs import LOG_OUTPUT, Losses, log
 from s2mirror.service.metrics import write_textfile
+from s2mirror.service.polling import poll_search
 from s2mirror.service.previews import PreviewJob
 from s2mirror.service.pruning import clock_doubt, prune
 from s2mirror.service.unexpected import resources_explained
@@ -40,6 +42,8 @@ _LEAST_OF_INTERVAL: Final = 0.5
 """The part of its interval that must have passed, by the monotonic clock."""
 _LEDGER_CHECK_EVERY: Final = timedelta(days=1)
 """Opening a large ledger does not read all of it: that takes minutes."""
+_CERTIFY_EVERY: Final = timedelta(minutes=15)
+"""Between two looks for areas to certify, which is done at night only."""
 _KEYS_EVERY: Final = timedelta(hours=1)
 _METRICS_EVERY: Final = timedelta(minutes=1)
 _PREVIEW_EVERY: Final = timedelta(seconds=15)
@@ -138,6 +142,7 @@ class Jobs:
             _Job(self.enqueue, "enqueue", _ENQUEUE_EVERY),
             _Job(self._prune, "prune", settings.prune.interval, jitter, removes=True),
             _Job(self._read_deletions, "deletions", deletions_every, jitter),
+            _Job(self._certify, "completeness", _CERTIFY_EVERY, jitter),
             _Job(self._log_key_expiry, "keys", _KEYS_EVERY, jitter),
             _Job(self._write_local_catalog, "local catalog", _LOCAL_CATALOG_EVERY),
             _Job(self._previews.run, "previews", _PREVIEW_EVERY),
@@ -191,9 +196,7 @@ class Jobs:
         return early
 
     def _poll(self, search: Search) -> None:
-        with self._mirror.locks(search.key):
-            poll = self._mirror.poller().poll(search, self._stop)
-        log.info("search.listed", search=search.key, items=poll.listed_count, new=len(poll.new_ids))
+        poll_search(self._mirror, search, self._stop)
         self.enqueue()
 
     def enqueue(self, areas: Sequence[str] = ()) -> DownloadPlan:
@@ -219,6 +222,10 @@ class Jobs:
     def _read_deletions(self) -> None:
         if withdrawn := read_deletions(self._mirror):
             log.info("products.withdrawn", products=len(withdrawn))
+
+    def _certify(self) -> None:
+        certify_at_night(self._mirror, self._stop)
+        self.enqueue()
 
     def _log_key_expiry(self) -> None:
         mirror = self._mirror

@@ -23,7 +23,6 @@ from s2mirror.service.ledger_file import ensure_identity, open_local_ledger
 from s2mirror.service.options import new_claimer, new_throttle, watch_area
 from s2mirror.service.unexpected import UnexpectedErrors
 from s2mirror.steps.audit import Auditor
-from s2mirror.steps.certify import Certifier
 from s2mirror.steps.connections import Connections, Throttle
 from s2mirror.steps.enqueue import Claimer, Enqueuer
 from s2mirror.steps.export import Exporter
@@ -220,10 +219,6 @@ class Mirror:
             supersede=self.settings.supersede.policy,
             retry_policy=self.retry_policy,
         )
-
-    def certifier(self) -> Certifier:
-        """Return the certify step."""
-        return Certifier(catalog=self.stac_catalog(), ledger=self.ledger, archive=self.archive)
 
     def auditor(self, workers: Executor, *, mirror_runs: Callable[[], bool]) -> Auditor:
         """Return the audit step."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from s2mirror.errors import CatalogError
 from s2mirror.model import CatalogQuery, Page, Product
-from s2mirror.ports import StacCatalog
+from s2mirror.ports import ProductCatalog
 
 ALARM_FROM: Final = 5
 """If at least so many products are known, a listing with almost none of them is an error."""
@@ -42,7 +42,7 @@ class Listed:
 
 
 def list_in_windows(
-    catalog: StacCatalog, query: CatalogQuery, windows: Windows = CDSE_WINDOWS
+    catalog: ProductCatalog, query: CatalogQuery, windows: Windows = CDSE_WINDOWS
 ) -> Iterator[Listed]:
     """Yield every page that *query* finds, in as many listings as that needs.
 

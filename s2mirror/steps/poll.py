@@ -16,7 +16,7 @@ from s2mirror.lifecycle import TRANSITIONS, WAITING, Event
 from s2mirror.model import CatalogQuery, Page, Product, SweepKind, SweepState, Transition
 from s2mirror.planning.scope import Diff, Scope, diff_page
 from s2mirror.planning.searches import Search, SweepPolicy, due_sweep, plan_query, sweep_query
-from s2mirror.ports import StacCatalog
+from s2mirror.ports import ProductCatalog, StacCatalog
 from s2mirror.steps.listing import CDSE_WINDOWS, Windows, check_plausible, list_in_windows
 from s2mirror.stop import StopFlag
 
@@ -65,6 +65,20 @@ class Poller:
             raise
         return poll.result
 
+    def poll_by(self, catalog: ProductCatalog, search: Search, stop: StopFlag) -> PollResult:
+        """List by another catalog what was published since the watermark, and record it.
+
+        The watermark stays, so that the STAC catalog lists all of it again; nothing is listed
+        before the first complete listing of the STAC catalog. Raises CatalogError.
+        """
+        poll = _Poll(self, search, stop)
+        poll.tail_by(catalog)
+        return poll.result
+
+    def record(self, search: Search, page: Page) -> None:
+        """Record the products of a page of another catalog that *search* wants."""
+        _Poll(self, search, StopFlag()).record(page)
+
 
 class _Poll:
     """The state of one poll of one search."""
@@ -88,7 +102,7 @@ class _Poll:
         query = plan_query(self._search, self._watermark, overlap=self._poller.overlap)
         newest = None
         for listed in list_in_windows(self._poller.catalog, query, self._poller.windows):
-            self._record(listed.page)
+            self.record(listed.page)
             if query.published_from is not None or newest is None:
                 newest = self._newest(listed.page, newest)
         if not self.result.listed_count:
@@ -96,6 +110,14 @@ class _Poll:
         self._move_watermark(newest)
         if self._was_swept():
             self._complete()
+
+    def tail_by(self, catalog: ProductCatalog) -> None:
+        """List what was published since the watermark by another catalog; nothing moves."""
+        if self._watermark is None:
+            return
+        query = plan_query(self._search, self._watermark, overlap=self._poller.overlap)
+        for listed in list_in_windows(catalog, query, self._poller.windows):
+            self.record(listed.page)
 
     def _was_swept(self) -> bool:
         return _is_swept(self._ledger.sweeps.states(self._search.key))
@@ -128,7 +150,7 @@ class _Poll:
         """
         newest, rest, listed_count = None, query, 0
         for listed in list_in_windows(self._poller.catalog, query, self._poller.windows):
-            new = self._record(listed.page)
+            new = self.record(listed.page)
             listed_count += listed.page.item_count
             if not backfill:
                 self._count_late(kind, listed.page, new)
@@ -159,7 +181,7 @@ class _Poll:
             self.result.found_late += late
             self._ledger.sweeps.count_late(self._search.key, kind, late)
 
-    def _record(self, page: Page) -> set[str]:
+    def record(self, page: Page) -> set[str]:
         """Record one page; return the ids that are new."""
         self._stop.raise_if_set()
         now = self._poller.now()

@@ -13,7 +13,7 @@ from adapters_builders import query
 
 from s2mirror.errors import CatalogUnavailable, HostileInput, StoreChanged
 from s2mirror.model import CatalogQuery, RemoteFile
-from s2mirror.ports import ObjectStore, StacCatalog
+from s2mirror.ports import ObjectStore, ProductCatalog, StacCatalog
 from s2mirror.sandbox import ProductSpec
 
 PREFIX: Final = "Sentinel-2/MSI/L2A/2026/05/27/X.SAFE/"
@@ -30,12 +30,18 @@ class StoreFixture(Protocol):
     def put(self, objects: Mapping[str, bytes]) -> None: ...
 
 
-class CatalogFixture(Protocol):
-    catalog: StacCatalog
+class ListingFixture(Protocol):
+    @property
+    def catalog(self) -> ProductCatalog: ...
 
     def put(self, *specs: ProductSpec) -> None: ...
 
     def break_after_pages(self, count: int) -> None: ...
+
+
+class CatalogFixture(ListingFixture, Protocol):
+    @property
+    def catalog(self) -> StacCatalog: ...
 
 
 def read_from(store: ObjectStore, file: RemoteFile, start_byte: int) -> bytes:
@@ -111,15 +117,12 @@ def spec(day: int, **changes: object) -> ProductSpec:
     return ProductSpec(**values)  # type: ignore[arg-type]
 
 
-def ids(subject: CatalogFixture, asked: CatalogQuery) -> list[str]:
+def ids(subject: ListingFixture, asked: CatalogQuery) -> list[str]:
     return [found.id for page in subject.catalog.search(asked) for found in page.products]
 
 
-class CatalogContract:
-    def test_both_collections_exist(self, subject: CatalogFixture) -> None:
-        assert {"sentinel-2-l1c", "sentinel-2-l2a"} <= subject.catalog.collections()
-
-    def test_listing_over_several_pages_is_complete(self, subject: CatalogFixture) -> None:
+class ListingContract:
+    def test_listing_over_several_pages_is_complete(self, subject: ListingFixture) -> None:
         specs = [spec(day) for day in range(7)]
         subject.put(*specs)
         pages = list(subject.catalog.search(query()))
@@ -128,25 +131,25 @@ class CatalogContract:
         assert sorted(found) == sorted(one.id for one in specs)
         assert sum(page.item_count for page in pages) == 7
 
-    def test_first_listing_has_newest_acquisition_first(self, subject: CatalogFixture) -> None:
+    def test_first_listing_has_newest_acquisition_first(self, subject: ListingFixture) -> None:
         specs = [spec(day) for day in (3, 1, 5, 0, 4)]
         subject.put(*specs)
         newest_first = sorted(specs, key=lambda one: one.sensed_at, reverse=True)
         assert ids(subject, query()) == [one.id for one in newest_first]
 
-    def test_later_listing_has_oldest_publication_first(self, subject: CatalogFixture) -> None:
+    def test_later_listing_has_oldest_publication_first(self, subject: ListingFixture) -> None:
         listed = {n: SENSED_AT + 30 * DAY + timedelta(hours=n) for n in range(5)}
         specs = [spec(day, published_at=listed[day]) for day in range(5)]
         subject.put(*specs)
         found = ids(subject, query(published_from=listed[2]))
         assert found == [specs[day].id for day in (2, 3, 4)]
 
-    def test_late_publication_of_old_acquisition_is_found(self, subject: CatalogFixture) -> None:
+    def test_late_publication_of_old_acquisition_is_found(self, subject: ListingFixture) -> None:
         late = spec(-900, published_at=SENSED_AT + DAY)
         subject.put(spec(0, published_at=SENSED_AT), late)
         assert ids(subject, query(published_from=SENSED_AT + DAY)) == [late.id]
 
-    def test_sensing_interval_includes_both_ends(self, subject: CatalogFixture) -> None:
+    def test_sensing_interval_includes_both_ends(self, subject: ListingFixture) -> None:
         subject.put(*(spec(day) for day in range(4)))
         (page, *_) = subject.catalog.search(query())
         _, until, begin = page.products
@@ -155,12 +158,42 @@ class CatalogContract:
 
     @pytest.mark.parametrize("published_from", [None, SENSED_AT])
     def test_catalog_filters_by_cloud_cover(
-        self, subject: CatalogFixture, published_from: datetime | None
+        self, subject: ListingFixture, published_from: datetime | None
     ) -> None:
         clear, cloudy = spec(0, cloud_cover_percent=20.0), spec(1, cloud_cover_percent=20.1)
         subject.put(clear, cloudy)
         asked = query(max_cloud_cover_percent=20.0, published_from=published_from)
         assert ids(subject, asked) == [clear.id]
+
+    def test_search_lists_only_its_collection(self, subject: ListingFixture) -> None:
+        l1c = spec(0, level="L1C")
+        subject.put(spec(0), l1c)
+        (page,) = subject.catalog.search(query(collection="sentinel-2-l1c"))
+        assert [found.id for found in page.products] == [l1c.id]
+        assert page.item_count == 1
+
+    def test_search_lists_only_products_inside_the_geometry(self, subject: ListingFixture) -> None:
+        subject.put(spec(0))
+        assert ids(subject, query(geometry_geojson=ALPS)) == [spec(0).id]
+        assert ids(subject, query(geometry_geojson=SEA)) == []
+
+    def test_empty_result_is_a_complete_listing(self, subject: ListingFixture) -> None:
+        assert ids(subject, query()) == []
+
+    @pytest.mark.parametrize("count", [0, 1, 2])
+    def test_interrupted_listing_raises_an_error(self, subject: ListingFixture, count: int) -> None:
+        subject.put(*(spec(day) for day in range(7)))
+        subject.break_after_pages(count)
+        pages: Iterator[object] = subject.catalog.search(query())
+        for _ in range(count):
+            next(pages)
+        with pytest.raises(CatalogUnavailable):
+            next(pages)
+
+
+class CatalogContract(ListingContract):
+    def test_both_collections_exist(self, subject: CatalogFixture) -> None:
+        assert {"sentinel-2-l1c", "sentinel-2-l2a"} <= subject.catalog.collections()
 
     def test_item_without_cloud_cover_is_listed(self, subject: CatalogFixture) -> None:
         silent = spec(0, cloud_cover_percent=None)
@@ -173,28 +206,3 @@ class CatalogContract:
         asked = [spec(day).id for day in range(3, 9)]
         listed = subject.catalog.listed("sentinel-2-l2a", [*asked, l1c.id])
         assert listed == {spec(day).id for day in range(3, 7)}
-
-    def test_search_lists_only_its_collection(self, subject: CatalogFixture) -> None:
-        l1c = spec(0, level="L1C")
-        subject.put(spec(0), l1c)
-        (page,) = subject.catalog.search(query(collection="sentinel-2-l1c"))
-        assert [found.id for found in page.products] == [l1c.id]
-        assert page.item_count == 1
-
-    def test_search_lists_only_products_inside_the_geometry(self, subject: CatalogFixture) -> None:
-        subject.put(spec(0))
-        assert ids(subject, query(geometry_geojson=ALPS)) == [spec(0).id]
-        assert ids(subject, query(geometry_geojson=SEA)) == []
-
-    def test_empty_result_is_a_complete_listing(self, subject: CatalogFixture) -> None:
-        assert ids(subject, query()) == []
-
-    @pytest.mark.parametrize("count", [0, 1, 2])
-    def test_interrupted_listing_raises_an_error(self, subject: CatalogFixture, count: int) -> None:
-        subject.put(*(spec(day) for day in range(7)))
-        subject.break_after_pages(count)
-        pages: Iterator[object] = subject.catalog.search(query())
-        for _ in range(count):
-            next(pages)
-        with pytest.raises(CatalogUnavailable):
-            next(pages)

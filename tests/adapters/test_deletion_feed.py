@@ -11,7 +11,7 @@ from hostile_server import HostileServer, bomb, whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2mirror.adapters.deletions import ODataDeletions, ODataOptions
+from s2mirror.adapters.odata import ODataDeletions, ODataOptions
 from s2mirror.errors import CatalogError, CatalogUnavailable
 from s2mirror.model import Deletion
 

@@ -66,9 +66,10 @@ VALUES: dict[StateValue[Any], Any] = {
     state_values.VIRTUAL_CLOCKS: {"*fresh": 1.5, "alps": 1e300},
     state_values.area_fingerprint_key("alps"): "ab",
     state_values.certificate_key("alps"): CertificateRecord(
-        checked_at=NOW, published=3, held=2, missing=1, complete=False
+        checked_at=NOW, published=3, held=2, missing=1, complete=False, two_catalogs=True
     ),
     state_values.area_preview_key("latest"): NOW,
+    state_values.odata_listed_key("sentinel-2-l2a:ab"): NOW,
 }
 
 

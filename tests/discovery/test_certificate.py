@@ -13,6 +13,7 @@ from s2mirror.errors import CatalogError
 from s2mirror.lifecycle import Event
 from s2mirror.model import Transition
 from s2mirror.sandbox import Answer, Fault, SandboxProduct
+from s2mirror.service.certificates import certify
 from s2mirror.service.pruning import prune
 from s2mirror.steps.certify import Certificate
 
@@ -21,7 +22,7 @@ APRIL = SENSED_AT.replace(month=4)
 
 def certificate(kit: Kit) -> Certificate:
     mirror = kit.mirror()
-    (found,) = mirror.certifier().certify(mirror.searches, now=mirror.now())
+    (found,) = certify(mirror, mirror.searches)
     return found
 
 
@@ -107,7 +108,7 @@ def test_product_pruned_during_listing_is_not_missing(kit: Kit) -> None:
     archive = Moving(kit.archive)
     archive.change = lambda: prune(kit.mirror())
     mirror = replace(kit.mirror(), archive=archive)
-    (found,) = mirror.certifier().certify(mirror.searches, now=mirror.now())
+    (found,) = certify(mirror, mirror.searches)
     assert counts(found) == {"2026-04": (1, 0, 1), "2026-05": (2, 0, 2)}
     assert found.complete
 

@@ -119,6 +119,8 @@ class CertificateRecord:
     held: int
     missing: int
     complete: bool
+    two_catalogs: bool
+    """Whether OData was compared too, and not only the STAC catalog."""
 
 
 def _problems(value: object) -> tuple[ProblemRecord, ...]:
@@ -280,6 +282,11 @@ def area_fingerprint_key(area: str) -> StateValue[str]:
 def certificate_key(area: str) -> StateValue[CertificateRecord]:
     """Return the key of an area's last certificate."""
     return _record(f"certificate.{area}", CertificateRecord)
+
+
+def odata_listed_key(search: str) -> StateValue[datetime]:
+    """Return the key of the time at which OData last listed a search, in place of STAC."""
+    return _time(f"odata.listed.{search}")
 
 
 def area_preview_key(rule: str) -> StateValue[datetime]:

@@ -1,0 +1,55 @@
+"""One poll of one search: by the STAC catalog, or by OData while that is away for long."""
+
+from s2mirror.adapters.ledger.state_values import odata_listed_key
+from s2mirror.errors import CatalogUnavailable
+from s2mirror.planning.searches import Search
+from s2mirror.service.logs import log
+from s2mirror.service.wiring import Mirror
+from s2mirror.steps.poll import PollResult
+from s2mirror.stop import StopFlag
+
+
+def poll_search(mirror: Mirror, search: Search, stop: StopFlag) -> PollResult:
+    """Poll a search, record what is new, and log the result.
+
+    Raises CatalogError. If the STAC catalog has not been listed for ``catalog.odata_after``, new
+    products are recorded by OData before the error is raised.
+    """
+    with mirror.locks(search.key):
+        try:
+            poll = mirror.poller().poll(search, stop)
+        except CatalogUnavailable as error:
+            if _is_long_away(mirror, search):
+                _poll_by_odata(mirror, search, stop, error)
+            raise
+    log.info("search.listed", search=search.key, items=poll.listed_count, new=len(poll.new_ids))
+    return poll
+
+
+def _is_long_away(mirror: Mirror, search: Search) -> bool:
+    after = mirror.settings.catalog.odata_after
+    cursors = {cursor.search: cursor.listed_at for cursor in mirror.ledger.cursors.all()}
+    listed_at = cursors.get(search.key)
+    return after is not None and listed_at is not None and mirror.now() - listed_at >= after
+
+
+def _poll_by_odata(
+    mirror: Mirror, search: Search, stop: StopFlag, error: CatalogUnavailable
+) -> None:
+    """List by OData; if that fails too, the first error is the one to report."""
+    from s2mirror.service import clients  # noqa: PLC0415 - see there
+
+    catalog = clients.odata_catalog(mirror.settings, mirror.service_dates)
+    try:
+        poll = mirror.poller().poll_by(catalog, search, stop)
+    except CatalogUnavailable as second:
+        log.warning("search.odata_failed", search=search.key, reason=str(second))
+        return
+    mirror.ledger.state.set(odata_listed_key(search.key), mirror.now())
+    log.warning(
+        "search.listed_by_odata",
+        search=search.key,
+        items=poll.listed_count,
+        new=len(poll.new_ids),
+        reason=str(error),
+    )
