@@ -88,7 +88,7 @@ MAY_IMPORT |= {
 # Steps exchange data through the ledger. Of the package, these modules are helpers of steps, and
 # the pairs below are the only imports of one step by another.
 STEP_HELPERS: Final = frozenset(
-    {"connections", "file_selection", "listing", "preview_files", "receive"}
+    {"compare_catalogs", "connections", "file_selection", "listing", "preview_files", "receive"}
 )
 STEP_IMPORTS: Final = frozenset(
     {

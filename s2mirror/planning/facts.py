@@ -46,6 +46,8 @@ class SearchFacts:
     listed_at: datetime | None = None
     error: str = ""
     error_at: datetime | None = None
+    odata_at: datetime | None = None
+    """When OData last listed it in place of the STAC catalog."""
     swept_at: datetime | None = None
     """When the last sweep of the whole period was complete; None before the first one."""
 

@@ -106,7 +106,7 @@ def searches_are_listed(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 code="search.failed",
                 severity=Severity.WARNING,
-                text=search.error,
+                text=search.error + _by_odata(search),
                 subject=search.name,
                 since=search.listed_at or search.error_at,
             )
@@ -121,6 +121,13 @@ def searches_are_listed(facts: Facts) -> Iterator[Finding]:
                 subject=search.name,
                 since=search.listed_at,
             )
+
+
+def _by_odata(search: SearchFacts) -> str:
+    """Return that OData lists new products meanwhile, if it does; else nothing."""
+    if search.odata_at is None or (search.listed_at and search.odata_at < search.listed_at):
+        return ""
+    return f"; meanwhile, OData listed new products at {search.odata_at:%Y-%m-%d %H:%M} UTC"
 
 
 def _never_listed(facts: Facts, search: SearchFacts) -> Iterator[Finding]:

@@ -28,7 +28,7 @@ class ODataService:
     :meth:`add` make.
     """
 
-    catalogue: SandboxCatalog
+    stac: SandboxCatalog
     requests: list[str] = field(default_factory=list)
     """The ``$filter`` of every request for products."""
     _hidden: set[str] = field(default_factory=set)
@@ -81,7 +81,7 @@ class ODataService:
         top, skip = int(query.get("$top", 20)), int(query.get("$skip", 0))
         if top > _MAX_TOP or skip > _MAX_SKIP:
             return JSONResponse({"detail": "limit exceeded"}, status_code=422)
-        listed = {record.id: record for record in self.catalogue.all()} | self._added
+        listed = {record.id: record for record in self.stac.all()} | self._added
         records = [listed[name] for name in sorted(listed) if name not in self._hidden]
         try:
             found = matching(records, query.get("$filter", ""))

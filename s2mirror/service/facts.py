@@ -22,6 +22,7 @@ from s2mirror.adapters.ledger.state_values import (
     THROTTLING,
     StateValue,
     certificate_key,
+    odata_listed_key,
 )
 from s2mirror.adapters.lock import holder_pid
 from s2mirror.config import Settings
@@ -159,6 +160,7 @@ def _searches(ledger: Ledger) -> Iterator[SearchFacts]:
             listed_at=cursor.listed_at if cursor else None,
             error=(cursor.error or "") if cursor else "",
             error_at=cursor.error_at if cursor else None,
+            odata_at=ledger.state.get(odata_listed_key(key)),
             swept_at=full.completed_at if full else None,
         )
 
