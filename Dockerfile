@@ -8,8 +8,9 @@ ARG PYTHON_VERSION=3.11
 
 FROM docker.io/library/python:${PYTHON_VERSION}-slim AS build
 
-# With '[sandbox]' the image can also run `s2mirror demo`, and is larger.
-ARG EXTRAS=""
+# The status page answers the probes of an orchestrator. With '[web,sandbox]' the image can also run
+# `s2mirror demo`, and is larger.
+ARG EXTRAS="[web]"
 
 WORKDIR /src
 
@@ -22,6 +23,14 @@ COPY s2mirror ./s2mirror
 
 RUN python -m pip --python /opt/s2mirror/bin/python --disable-pip-version-check \
         install --no-cache-dir --constraint constraints.txt ".${EXTRAS}"
+
+# What s2mirror never uses is a third of the virtualenv: pip, which sqlite-utils requires for a command
+# of its own; botocore's descriptions of services other than S3; numpy's tests.
+RUN python -m pip --python /opt/s2mirror/bin/python --disable-pip-version-check uninstall --yes pip \
+    && case "${EXTRAS}" in *sandbox*) ;; *) \
+        find /opt/s2mirror/lib -path '*/botocore/data/*' -prune -type d ! -name s3 \
+            -exec rm -r {} + ;; esac \
+    && find /opt/s2mirror/lib -path '*/numpy/*' -type d -name tests -prune -exec rm -r {} +
 
 
 FROM docker.io/library/python:${PYTHON_VERSION}-slim

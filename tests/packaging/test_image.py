@@ -23,6 +23,9 @@ PLAIN: Final = "s2mirror:plain"
 WITH_SANDBOX: Final = "s2mirror:sandbox"
 USER: Final = 10001
 STOP_SECONDS: Final = 20
+MAX_IMAGE_MB: Final = 300
+OFFICIAL_BASE_MB: Final = 130
+"""The size of the official image, for which the engine has a larger replacement."""
 CONFIGURED: Final = """
 [archive]
 root = "/archive"
@@ -48,7 +51,7 @@ def _engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         give_up(f"no image to be built: {reason}")
     try:
         engine.build(PLAIN, wheels)
-        engine.build(WITH_SANDBOX, wheels, "--build-arg=EXTRAS=[sandbox]")
+        engine.build(WITH_SANDBOX, wheels, "--build-arg=EXTRAS=[web,sandbox]")
         yield engine
     finally:
         engine.close()
@@ -146,6 +149,11 @@ def test_substitute_base_has_the_version_of_the_dockerfile() -> None:
 
 def test_image_prints_its_version(engine: Engine) -> None:
     assert run(engine, PLAIN, "version").stdout == f"s2mirror {__version__}\n"
+
+
+def test_image_is_below_300_megabytes(engine: Engine) -> None:
+    done = run(engine, "--entrypoint=/usr/bin/du", PLAIN, "-sm", "/opt/s2mirror")
+    assert int(done.stdout.split()[0]) < MAX_IMAGE_MB - OFFICIAL_BASE_MB
 
 
 def test_nothing_outside_the_volumes_can_be_written(engine: Engine) -> None:

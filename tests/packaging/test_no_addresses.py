@@ -17,7 +17,9 @@ READ_BY_PIP_OR_MAKE: Final = (
     "Dockerfile",
     ".ci/run",
     "config/compose.yaml",
+    "config/kubernetes.yaml",
     "systemd/s2mirror.service",
+    "systemd/s2mirror-sync.service",
 )
 NAMES_AN_INDEX: Final = re.compile(
     r"index-url|find-links|trusted-host|--hash|https?://\S*(simple|pypi|pythonhosted)|PIP_\w*(INDEX|LINKS)"

@@ -71,7 +71,7 @@ def test_all_secrets_are_optional_credentials() -> None:
     names = [name for name, _, _ in (value.partition(":") for value in credentials)]
     sources = [source for _, _, source in (value.partition(":") for value in credentials)]
     pairs = ["s3-access-key", "s3-secret-key", "s3-access-key-2", "s3-secret-key-2"]
-    assert names == [*pairs, "client-id", "client-secret"]
+    assert names == [*pairs, "client-id", "client-secret", "web-token"]
     # A path with a slash would make systemd refuse to start without the file.
     assert sources == [f"s2mirror.{name}" for name in names]
 
