@@ -135,7 +135,8 @@ def footprint(geojson: object) -> BaseGeometry:
     are returned split. Raises ItemRejected unless it is a polygon.
     """
     if not isinstance(geojson, dict):
-        raise ItemRejected(f"its geometry is {type(geojson).__name__}, not a GeoJSON object")
+        kind = "null" if geojson is None else type(geojson).__name__
+        raise ItemRejected(f"its geometry is {kind}, not a GeoJSON object")
     try:
         geometry = _checked_corners(shape(geojson))
         if _spans_the_world(geometry) or _leaves_the_world(geometry):

@@ -19,6 +19,7 @@ _NAME: Final = re.compile(
     r"(?P<unit>S2[A-Z])_MSI(?P<level>L1C|L2A)_(?P<sensed>\d{8}T\d{6})_N(?P<baseline>\d{4})"
     r"_R(?P<orbit>\d{3})_T(?P<tile>\d{2}[A-Z]{3})_(?P<discriminator>\d{8}T\d{6})"
 )
+_PLATFORM: Final = re.compile(r"s(entinel)?[-_ ]?2[-_ ]?(?P<letter>[a-z])", re.ASCII)
 _REMOTE_PATH: Final = re.compile(r"[A-Za-z0-9._/-]+")
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}")
 
@@ -65,6 +66,12 @@ def _product_name(match: re.Match[str]) -> ProductName:
 
 def _stamp(text: str) -> datetime:
     return datetime.strptime(text, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+
+
+def normal_platform(text: str) -> str | None:
+    """Return a platform as ``sentinel-2c``, however it is spelled; None if it is no Sentinel-2."""
+    match = _PLATFORM.fullmatch(text.strip().lower())
+    return f"sentinel-2{match['letter']}" if match else None
 
 
 def check_product_id(text: str) -> str:

@@ -23,9 +23,10 @@ _DAYS: Final = MappingProxyType({"today": timedelta(), "yesterday": timedelta(da
 def parse_utc(text: str) -> datetime:
     """Return the instant that an RFC 3339 *text* names, in UTC.
 
-    Raises ValueError for text without a zone, and outside the years 1 to 9999 of UTC.
+    RFC 3339 permits small letters: a ``t`` before the time, and a ``z`` for UTC. Raises ValueError
+    for text without a zone, and outside the years 1 to 9999 of UTC.
     """
-    instant = datetime.fromisoformat(text)
+    instant = datetime.fromisoformat(text.upper())
     if instant.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
     try:

@@ -14,7 +14,7 @@ from s2mirror.config.errors import did_you_mean, shown
 from s2mirror.config.units import parse_duration, parse_size
 from s2mirror.errors import HostileInput
 from s2mirror.layout import check_template
-from s2mirror.naming import check_relative_path
+from s2mirror.naming import check_relative_path, normal_platform
 
 NEVER: Final = "never"
 UNLIMITED: Final = "unlimited"
@@ -258,10 +258,10 @@ def _end(value: object) -> datetime:
 
 
 def _platform(value: object) -> str:
-    match = re.fullmatch(r"(?:s|sentinel-)2([a-z])", str(value).lower())
-    if match is None or not isinstance(value, str):
+    found = normal_platform(value) if isinstance(value, str) else None
+    if found is None:
         raise unexpected('a platform such as "sentinel-2a" or "S2A"', value)
-    return f"sentinel-2{match[1]}"
+    return found
 
 
 def _baseline(value: object) -> str:

@@ -32,7 +32,7 @@ class Filter:
     def matches(self, item: Mapping[str, Any]) -> bool:
         """Return whether *item* matches; a missing property never matches, as NULL in SQL."""
         seen = {name: item["properties"].get(name) for name in self.properties}
-        known = {name: value for name, value in seen.items() if value is not None}
+        known = {name: _spelled(name, value) for name, value in seen.items() if value is not None}
         # The library copies the item for each evaluation, so it gets only the parts that it needs.
         small: dict[str, Any] = {
             "type": "Feature",
@@ -66,6 +66,11 @@ def parse_filter(value: object, language: str) -> Filter:
     if unknown:
         raise ValueError(f"unknown CQL2 operator {', '.join(sorted(map(str, unknown)))}")
     return Filter(expression, frozenset(_names(tree)))
+
+
+def _spelled(name: str, value: object) -> object:
+    """Return a time as the library reads it: with a capital Z, unlike some items."""
+    return value.upper() if name in _TIME_PROPERTIES and isinstance(value, str) else value
 
 
 def _nodes(tree: object) -> Iterator[Mapping[str, Any]]:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from operator import attrgetter
 from threading import Lock
 from typing import Any, Final
 
@@ -107,10 +108,11 @@ def _ordered_records(job: Job, catalog: SandboxCatalog) -> list[Record]:
         for record in catalog.all()
         if record.collection == job.collection
         and record.geometry is not None
+        and record.sensed_at is not None
         and job.time_from <= record.sensed_at <= job.time_until
         and _cloud(record) <= job.max_cloud_percent
     ]
-    found.sort(key=lambda record: record.sensed_at, reverse=job.order != "leastRecent")
+    found.sort(key=attrgetter("sensed_at"), reverse=job.order != "leastRecent")
     return sorted(found, key=_cloud) if job.order == "leastCC" else found
 
 

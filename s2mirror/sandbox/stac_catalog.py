@@ -24,7 +24,8 @@ class Record:
 
     id: str
     collection: str
-    sensed_at: datetime
+    sensed_at: datetime | None
+    """None for an item without a time, which every period finds."""
     geometry: BaseGeometry | None
     """None for an item without geometry, which every search area finds."""
     item: Mapping[str, Any]
@@ -38,7 +39,7 @@ class Record:
         return cls(
             id=item["id"],
             collection=item["collection"],
-            sensed_at=parse_utc(properties["datetime"] or properties["start_datetime"]),
+            sensed_at=_time(properties, "datetime") or _time(properties, "start_datetime"),
             geometry=shape(geometry) if geometry else None,
             item=item,
             encoded=json.dumps(item, separators=(",", ":")).encode(),
@@ -156,6 +157,11 @@ class SandboxCatalog:
         return at + is_listed if direction == "next" else max(0, at - query.limit)
 
 
+def _time(properties: Mapping[str, Any], name: str) -> datetime | None:
+    found = properties.get(name)
+    return parse_utc(found) if found else None
+
+
 def _item_of(name: str) -> str:
     try:
         return bytes.fromhex(name).decode().partition(":")[2]
@@ -173,16 +179,19 @@ def _matching(records: list[Record], query: Query) -> list[Record]:
         records = [record for record in records if record.collection in query.collections]
     if query.ids:
         records = [record for record in records if record.id in query.ids]
-    if query.sensed_from:
-        records = [record for record in records if record.sensed_at >= query.sensed_from]
-    if query.sensed_until:
-        records = [record for record in records if record.sensed_at <= query.sensed_until]
+    records = [record for record in records if _is_within(record.sensed_at, query)]
     if query.filter:
         records = [record for record in records if query.filter.matches(record.item)]
     if query.area:
         area = query.area
         records = [r for r in records if r.geometry is None or area.intersects(r.geometry)]
     return records
+
+
+def _is_within(sensed_at: datetime | None, query: Query) -> bool:
+    is_before = query.sensed_from and sensed_at and sensed_at < query.sensed_from
+    is_after = query.sensed_until and sensed_at and sensed_at > query.sensed_until
+    return not (is_before or is_after)
 
 
 def _sorted(records: list[Record], keys: tuple[SortKey, ...]) -> list[Record]:

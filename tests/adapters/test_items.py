@@ -67,6 +67,19 @@ def _timeless() -> dict[str, Any]:
     return item
 
 
+def _null_time() -> dict[str, Any]:
+    item = _timeless()
+    item["properties"]["datetime"] = None
+    return item
+
+
+def _in_bucket(bucket: str) -> dict[str, Any]:
+    """Return the generated item with every address in a bucket as *bucket* spells it."""
+    text = json.dumps(MADE).replace("s3://eodata/", bucket)
+    item: dict[str, Any] = json.loads(text)
+    return item
+
+
 def reason_for(item: object, collection: str = L2A) -> str:
     with pytest.raises(ItemRejected) as caught:
         parse(item, collection)
@@ -141,8 +154,11 @@ def test_optional_values_may_be_missing(path: tuple[str, ...]) -> None:
         ([], "it is list, not a STAC item"),
         (without("id"), "product id '' is not made of letters"),
         (without("properties"), "it has no 'published' time"),
-        (without("geometry"), "its geometry is NoneType, not a GeoJSON object"),
+        (without("geometry"), "its geometry is null, not a GeoJSON object"),
+        (changed(None, "geometry"), "its geometry is null, not a GeoJSON object"),
+        (changed([], "geometry"), "its geometry is list, not a GeoJSON object"),
         (_timeless(), "it has no 'datetime' time"),
+        (_null_time(), "its 'datetime' is null, and it has no 'start_datetime'"),
         (nameless("properties", "platform"), "its platform is ''; expected sentinel-2a, -2b, …"),
         (nameless("properties", "grid:code"), "it is malformed: '' is not an MGRS tile; expected"),
         (nameless("properties", "processing:version"), "its processing:version is ''; expected a"),
@@ -186,6 +202,31 @@ def test_missing_published_time_falls_back_to_created() -> None:
 def _without_times(item: dict[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in item["properties"].items() if k not in ("published", "created")}
     return {**item, "properties": kept}
+
+
+def _with_small_times() -> dict[str, Any]:
+    item = copy.deepcopy(MADE)
+    for name, value in item["properties"].items():
+        if isinstance(value, str) and value.endswith("Z"):
+            item["properties"][name] = value.lower()
+    return item
+
+
+RESPELLED = {
+    **{f"platform {text}": changed(text, "properties", "platform") for text in
+       ("S2C", "s2c", "Sentinel-2C", "SENTINEL-2C", "sentinel 2c", "Sentinel2C")},
+    "small z": _with_small_times(),
+    "bucket in capitals": _in_bucket("s3://EODATA/"),
+    "scheme in capitals": _in_bucket("S3://eodata/"),
+    "id with .SAFE": changed(f"{MADE['id']}.SAFE", "id"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("item", RESPELLED.values(), ids=RESPELLED)
+def test_item_spelled_otherwise_is_the_same_product(item: dict[str, Any]) -> None:
+    assert parse(item) == parse(MADE)
+    page = parse_page({"features": [item]}, collection=L2A, bucket="eodata")
+    assert page.properties == {MADE["id"]: MADE["properties"]}
 
 
 @pytest.mark.parametrize("value", [True, -1, 0, "7", 7.5, None, 2**63, [7]])

@@ -117,7 +117,7 @@ def test_what_encloses_no_area_is_refused(geometry: BaseGeometry) -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (None, "its geometry is NoneType, not a GeoJSON object"),
+        (None, "its geometry is null, not a GeoJSON object"),
         ([], "its geometry is list, not a GeoJSON object"),
         ({}, "its geometry is not a usable polygon: "),
         ({"type": "Blob", "coordinates": []}, "its geometry is not a usable polygon: "),

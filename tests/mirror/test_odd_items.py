@@ -1,5 +1,6 @@
 """Products with unusual catalog items, beside one with a usual item."""
 
+import json
 from typing import Any
 
 import pytest
@@ -15,6 +16,28 @@ def without_geometry(item: dict[str, Any]) -> None:
 
 def without_datetime(item: dict[str, Any]) -> None:
     item["properties"]["datetime"] = None
+
+
+def spelled_otherwise(item: dict[str, Any]) -> None:
+    text = json.dumps(item["assets"]).replace("s3://eodata/", "s3://EODATA/")
+    item["assets"], item["id"] = json.loads(text), f"{item['id']}.SAFE"
+    item["links"] = [link for link in item["links"] if link["rel"] != "enclosure"]
+    properties = item["properties"]
+    properties["platform"] = "S2C"
+    for name in ("datetime", "published", "created", "processing:datetime"):
+        properties[name] = properties[name].lower()
+
+
+def test_item_spelled_otherwise_is_mirrored_and_kept(kit: Kit) -> None:
+    kit.sections["deleted"] = 'policy = "trash"'
+    odd = with_item(ODD, spelled_otherwise)
+    kit.sandbox.publish(odd)
+    kit.cycle()
+    kit.assert_current(odd)
+    # The catalog still lists it, by its own spelling: the feed alone withdraws nothing.
+    kit.sandbox.odata.delete(odd.id)
+    kit.cycle(kit.later(days=2))
+    kit.assert_current(odd)
 
 
 @pytest.mark.long

@@ -11,7 +11,7 @@ from pystac_client import ItemSearch
 from pystac_client.exceptions import APIError
 from requests import RequestException
 
-from s2mirror.adapters.stac_catalog.items import Json, parse_page
+from s2mirror.adapters.stac_catalog.items import SAFE, Json, parse_page
 from s2mirror.adapters.stac_catalog.transport import (
     BUSY,
     SHOWN_CHARACTERS,
@@ -99,7 +99,9 @@ class StacApiCatalog:
     def listed(self, collection: str, ids: Collection[str]) -> frozenset[str]:
         """Return those of *ids* that the catalog still lists."""
         wanted = frozenset(ids)
-        found = (str(item.get("id")) for item in self._items(collection, ids, _ID_ONLY))
+        spelled = [*wanted, *(f"{item_id}{SAFE}" for item_id in wanted)]
+        items = self._items(collection, spelled, _ID_ONLY)
+        found = (str(item.get("id")).removesuffix(SAFE) for item in items)
         return frozenset(item_id for item_id in found if item_id in wanted)
 
     def _items(
@@ -129,13 +131,17 @@ class StacApiCatalog:
 
 def _replaced(page: Page, whole: Page) -> Page:
     """Return *page* with the result of a rejected item replaced by that of the whole item."""
-    rejected = {item.id for item in page.rejected}
+    rejected = {item.id.removesuffix(SAFE) for item in page.rejected}
     products = tuple(product for product in whole.products if product.id in rejected)
     usable = {product.id for product in products}
     reasons = {item.id: item for item in whole.rejected}
     return Page(
         products=page.products + products,
-        rejected=tuple(reasons.get(i.id, i) for i in page.rejected if i.id not in usable),
+        rejected=tuple(
+            reasons.get(item.id, item)
+            for item in page.rejected
+            if item.id.removesuffix(SAFE) not in usable
+        ),
         properties={**page.properties, **{name: whole.properties[name] for name in usable}},
     )
 

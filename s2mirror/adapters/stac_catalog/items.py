@@ -15,12 +15,18 @@ from s2mirror.errors import HostileInput, ItemRejected
 from s2mirror.geometry import footprint, pack
 from s2mirror.layout import check_product_path
 from s2mirror.model import Page, Product, Rejected
-from s2mirror.naming import ProductName, check_product_id, check_remote_path, parse_name
+from s2mirror.naming import (
+    ProductName,
+    check_product_id,
+    check_remote_path,
+    normal_platform,
+    parse_name,
+)
 from s2mirror.tiles import normal_tile
 from s2mirror.times import parse_utc
 
 _BASELINE: Final = re.compile(r"\d{2}\.\d{2}")
-_PLATFORM: Final = re.compile(r"sentinel-2[a-z]")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt][\d:.]{8,20}([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _MAX_ID_SHOWN: Final = 120
 _MAX_REASON_SHOWN: Final = 500
 _MAX_TEXT: Final = 200
@@ -30,6 +36,9 @@ _MAX_PROPERTIES: Final = 64 * 1024
 _MAX_BYTES: Final = 10**15
 """A larger size or count is a mistake, and the ledger's integers end at 9 * 10**18."""
 _MAX_ORBIT: Final = 999
+
+SAFE: Final = ".SAFE"
+"""CDSE's present catalog names items without this suffix; its older one had it."""
 
 Json = Mapping[str, Any]
 
@@ -45,8 +54,20 @@ def parse_page(page: Json, *, collection: str, bucket: str) -> Page:
             rejected.append(Rejected(id=_shown_id(item), collection=collection, reason=reason))
         else:
             products.append(product)
-            properties[product.id] = item["properties"]
+            properties[product.id] = _respelled(item["properties"], product)
     return Page(products=tuple(products), rejected=tuple(rejected), properties=properties)
+
+
+def _respelled(properties: Json, product: Product) -> Json:
+    """Return the properties of a product with platform and times as CDSE usually spells them."""
+    respelled = {
+        name: value.upper()
+        for name, value in properties.items()
+        if isinstance(value, str) and _TIME.fullmatch(value)
+    }
+    if properties.get("platform"):
+        respelled["platform"] = product.platform
+    return {**properties, **respelled}
 
 
 def parse_item(item: object, *, collection: str, bucket: str) -> Product:
@@ -65,7 +86,7 @@ def parse_item(item: object, *, collection: str, bucket: str) -> Product:
 
 
 def _product(item: Json, collection: str, bucket: str) -> Product:
-    product_id = check_product_id(str(item.get("id", "")))
+    product_id = check_product_id(str(item.get("id", "")).removesuffix(SAFE))
     name = parse_name(product_id)
     properties = item.get("properties") or {}
     if len(json.dumps(properties)) > _MAX_PROPERTIES:
@@ -80,7 +101,7 @@ def _product(item: Json, collection: str, bucket: str) -> Product:
         tile=_tile(properties, name),
         baseline=_baseline(properties, name),
         relative_orbit=_relative_orbit(properties, name),
-        sensed_at=_time(properties, "datetime", "start_datetime"),
+        sensed_at=_sensed_at(properties),
         published_at=published_at,
         generated_at=_generated_at(properties, name, published_at),
         cloud_cover_percent=_number(properties.get("eo:cloud_cover")),
@@ -100,11 +121,19 @@ def _time(properties: Json, *names: str) -> datetime:
     raise ItemRejected(f"it has no {names[0]!r} time")
 
 
+def _sensed_at(properties: Json) -> datetime:
+    names = "datetime", "start_datetime"
+    if "datetime" in properties and all(properties.get(name) is None for name in names):
+        raise ItemRejected("its 'datetime' is null, and it has no 'start_datetime'")
+    return _time(properties, *names)
+
+
 def _platform(properties: Json, name: ProductName | None) -> str:
-    text = str(properties.get("platform") or (name.platform if name else "")).lower()
-    if not _PLATFORM.fullmatch(text):
+    text = str(properties.get("platform") or (name.platform if name else ""))
+    platform = normal_platform(text)
+    if platform is None:
         raise ItemRejected(f"its platform is {text!r}; expected sentinel-2a, -2b, …")
-    return text
+    return platform
 
 
 def _tile(properties: Json, name: ProductName | None) -> str:
@@ -163,10 +192,12 @@ def _s3_prefix(item: Json, product_id: str, bucket: str) -> str:
     """Return the key prefix of a product, taken from its links or assets, never guessed."""
     folder = f"/{product_id}.SAFE/"
     for href in _hrefs(item):
-        if href.startswith("s3://") and folder in href:
-            found_bucket, _, key = href.removeprefix("s3://").partition("/")
+        scheme, _, path = href.partition("://")
+        if scheme.lower() == "s3" and folder in path:
+            found_bucket, _, key = path.partition("/")
             prefix = key[: key.index(folder) + len(folder)] if folder in key else ""
-            if found_bucket != bucket:
+            # S3 knows no capitals in names of buckets; other clouds write EODATA.
+            if found_bucket.lower() != bucket.lower():
                 raise ItemRejected(f"it is stored in bucket {found_bucket!r}, not in {bucket!r}")
             return check_product_path(product_id, check_remote_path(prefix.rstrip("/"))) + "/"
     raise ItemRejected("none of its links and assets points to its folder in the S3 store")
