@@ -102,7 +102,7 @@ def _time_test(field: str, operator: str, bound: datetime) -> Test:
     }
     if field == "PublicationDate":
         return lambda record: compare[operator](published_at(record))
-    return lambda record: compare[operator](record.sensed_at)
+    return lambda record: record.sensed_at is None or compare[operator](record.sensed_at)
 
 
 def _is_in(record: Record, area: BaseGeometry) -> bool:
