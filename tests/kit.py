@@ -294,6 +294,12 @@ class Kit:
         entries = self.mirror().ledger.products.listed(state="", area="", tile="", limit=10_000)
         return {entry.product.id: str(entry.state) for entry in entries}
 
+    def events(self, *names: str) -> list[str]:
+        """Return the recorded events of these names or first words, oldest first."""
+        ledger = self.mirror().ledger
+        long_ago = datetime.min.replace(tzinfo=UTC)
+        return [found.event for found in ledger.events.since(long_ago, events=names)]
+
     def bands_begun(self) -> dict[str, int]:
         """Return the size in bytes of every partial band file, by its name.
 

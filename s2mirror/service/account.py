@@ -98,7 +98,10 @@ def new_key_warnings(settings: Settings, ledger: Ledger, *, now: datetime) -> li
     stages = {str(note.number): note.stage for note in notes}
     if stages != logged:
         ledger.state.set(KEY_WARNINGS, stages)
-    return [note.text for note in notes if logged.get(str(note.number)) != note.stage]
+    found = [note.text for note in notes if logged.get(str(note.number)) != note.stage]
+    for text in found:
+        ledger.events.add("key.expiry_noted", at=now, detail=text)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

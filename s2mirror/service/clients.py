@@ -60,8 +60,10 @@ def open_store(
     def on_failover(target: StoreTarget, why: str) -> None:
         """Log the new target, and store it in the ledger."""
         log.warning("store.failover", endpoint=target.endpoint, key_pair=target.key, reason=why)
-        record = TargetRecord(endpoint=target.endpoint, key=target.key, since=now(), why=why)
+        at, where = now(), f"{target.endpoint} with key pair {target.key}"
+        record = TargetRecord(endpoint=target.endpoint, key=target.key, since=at, why=why)
         ledger.state.set(STORE_TARGET, record)
+        ledger.events.add("store.failover", at=at, detail=f"{where}: {why}")
         # This may run in any of the connection threads, none of which needs the ledger again.
         ledger.close()
 

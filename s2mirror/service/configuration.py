@@ -22,6 +22,8 @@ def record_fault(ledger: Ledger, text: str, *, at_reload: bool, now: datetime) -
     if before is None or (before.text, before.at_reload) != (text, at_reload):
         record = ConfigurationFaultRecord(at=now, text=text, at_reload=at_reload)
         ledger.state.set(CONFIGURATION_FAULT, record)
+        if text:
+            ledger.events.add("config.refused", at=now, detail=text)
 
 
 def end_fault(ledger: Ledger, *, now: datetime) -> None:
@@ -43,7 +45,7 @@ class ConfigurationWatch:
         now: Callable[[], datetime],
         look_seconds: float = _LOOK_SECONDS,
     ) -> None:
-        self._path = path
+        self.path = path
         self._ledger = ledger
         self._now = now
         self._look_seconds = look_seconds
@@ -55,7 +57,7 @@ class ConfigurationWatch:
         if time.monotonic() - self._looked_at < self._look_seconds:
             return
         self._looked_at = time.monotonic()
-        before, self._seen = self._seen, _identity(self._path)
+        before, self._seen = self._seen, _identity(self.path)
         if self._seen == before and self._seen != self._checked:
             self._checked = self._seen
             try:
@@ -66,7 +68,7 @@ class ConfigurationWatch:
     def _check(self) -> None:
         fault = self._ledger.state.get(CONFIGURATION_FAULT)
         try:
-            load_settings(self._path)
+            load_settings(self.path)
         except ConfigError as error:
             log.error("config.faulty", faults=error.faults, kept="the old configuration")
             if not (fault and fault.text and fault.at_reload):

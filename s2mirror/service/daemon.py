@@ -1,6 +1,7 @@
 """The daemon: polls on schedule, downloads whenever products are due, and stops within seconds."""
 
 import math
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from s2mirror import __version__
 from s2mirror.adapters.notify import Notifier
 from s2mirror.errors import MirrorError
 from s2mirror.service.configuration import ConfigurationWatch, end_fault, record_fault
@@ -106,9 +108,8 @@ class Daemon:
         self._workers.start()
         if self._page:
             self._page.start()
-        searches = len(self._mirror.searches)
-        log.info("mirror.started", searches=searches)
-        self._notifier.ready(f"{searches} searches scheduled")
+        self._log_start()
+        self._notifier.ready(f"{len(self._mirror.searches)} searches scheduled")
         following = self._watch()
         if following is None:
             self._notifier.stopping()
@@ -116,6 +117,21 @@ class Daemon:
             self._notifier.reloading()
         self._shut_down()
         return following
+
+    def _log_start(self) -> None:
+        mirror, watch = self._mirror, self._configuration_watch
+        configuration = str(watch.path.absolute()) if watch else ""
+        areas, searches = len(mirror.areas), len(mirror.searches)
+        log.info(
+            "mirror.started",
+            version=__version__,
+            configuration=configuration,
+            pid=os.getpid(),
+            areas=areas,
+            searches=searches,
+        )
+        text = f"s2mirror {__version__}, process {os.getpid()}, {areas} areas, {configuration}"
+        mirror.ledger.events.add("mirror.started", at=mirror.now(), detail=text)
 
     def _watch(self) -> Mirror | None:
         """Wait for a signal to end this mirror; return the one to continue with, if any."""
@@ -137,7 +153,9 @@ class Daemon:
     def _reload(self) -> Mirror | None:
         """Return the mirror of the configuration; None if that is refused, which health reports."""
         try:
-            return self._reread()
+            following = self._reread()
+            log.info("config.accepted", areas=len(following.areas))
+            following.ledger.events.add("config.accepted", at=following.now())
         except MirrorError as error:
             faults = str(error).splitlines()
             log.error("config.refused", faults=faults, kept="the old configuration")
@@ -145,6 +163,8 @@ class Daemon:
         except Exception as error:  # noqa: BLE001 - a bug must not end the service
             log.exception("config.refused", kept="the old configuration")
             self._record_refusal(f"unexpected error {error!r}; the log has the traceback")
+        else:
+            return following
         return None
 
     def _record_refusal(self, fault: str) -> None:
@@ -188,6 +208,8 @@ class Daemon:
             time.sleep(self._intervals.tick_seconds / 4)
         self._workers.abandon()
         log.info("mirror.stopped", abandoned_threads=self._workers.alive)
+        with suppress(MirrorError):
+            self._mirror.ledger.events.add("mirror.stopped", at=self._mirror.now())
         self._mirror.ledger.close()
 
 

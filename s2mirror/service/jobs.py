@@ -19,6 +19,7 @@ from s2mirror.service.account import new_key_warnings
 from s2mirror.service.certificates import certify_at_night
 from s2mirror.service.cycle import read_deletions
 from s2mirror.service.health import Problems
+from s2mirror.service.judgement import judge, record_findings
 from s2mirror.service.ledger_file import archive_problem
 from s2mirror.service.local_catalog import complete_local_catalog
 from s2mirror.service.logs import LOG_OUTPUT, Losses, log
@@ -46,6 +47,7 @@ _CERTIFY_EVERY: Final = timedelta(minutes=15)
 """Between two looks for areas to certify, which is done at night only."""
 _KEYS_EVERY: Final = timedelta(hours=1)
 _METRICS_EVERY: Final = timedelta(minutes=1)
+_FINDINGS_EVERY: Final = timedelta(minutes=1)
 _PREVIEW_EVERY: Final = timedelta(seconds=15)
 _REQUESTS_BETWEEN_POLLS: Final = 4
 """After a start, the searches begin one after the other, with time for this many requests."""
@@ -147,6 +149,7 @@ class Jobs:
             _Job(self._write_local_catalog, "local catalog", _LOCAL_CATALOG_EVERY),
             _Job(self._previews.run, "previews", _PREVIEW_EVERY),
             _Job(self._mirror.ledger.check_whole, "ledger check", _LEDGER_CHECK_EVERY),
+            _Job(self._record_findings, "findings", _FINDINGS_EVERY),
             _Job(self._write_metrics, "metrics", _METRICS_EVERY),
             _Job(self._report_health, "health", _HEALTH_EVERY),
         ]
@@ -213,9 +216,7 @@ class Jobs:
 
     def _prune(self) -> None:
         plan = prune(self._mirror)
-        if plan.brake:
-            log.warning("prune.braked", reason=plan.brake)
-        elif plan.removals and not plan.clock_doubt:
+        if plan.removals and not plan.stopped:
             log.info("products.pruned", products=len(plan.removals))
         self.enqueue()
 
@@ -238,6 +239,12 @@ class Jobs:
     def _write_metrics(self) -> None:
         mirror = self._mirror
         write_textfile(mirror.settings, mirror.ledger, now=mirror.now())
+
+    def _record_findings(self) -> None:
+        """Record which findings have begun or ended since the last time."""
+        mirror, now = self._mirror, self._mirror.now()
+        judged = judge(mirror.settings, mirror.ledger, now=now)
+        record_findings(mirror.settings, mirror.ledger, judged)
 
     def _report_health(self) -> None:
         """Write the health report, which also shows that the scheduler works."""

@@ -45,13 +45,26 @@ def prune(mirror: Mirror, *, confirmed: bool = False, unclaimed: bool = False) -
     with mirror.locks("prune"):
         plan = mirror.pruner().prune(time, confirmed=confirmed, unclaimed=unclaimed)
     record_doubt(mirror, plan.clock_doubt)
-    record_trouble(mirror.ledger, BRAKE, "" if confirmed else plan.brake, now=time.now)
+    _record_brake(mirror, "" if confirmed else plan.brake, now=time.now)
     for product_id, why in plan.refused.items():
         log.warning("product.not_pruned", product=product_id, reason=why)
     update_whole_local_catalog(mirror)
     if not time.doubt:
         _remove_old_records(mirror, time)
     return plan
+
+
+def _record_brake(mirror: Mirror, why: str, *, now: datetime) -> None:
+    """Record why the brake holds, or that it holds no longer; log only a change."""
+    before, ledger = mirror.ledger.state.get(BRAKE), mirror.ledger
+    record_trouble(ledger, BRAKE, why, now=now)
+    held = bool(before and before.text)
+    if why and not held:
+        log.warning("brake.held", reason=why)
+        ledger.events.add("brake.held", at=now, detail=why)
+    elif held and not why:
+        log.info("brake.released")
+        ledger.events.add("brake.released", at=now)
 
 
 def _remove_old_records(mirror: Mirror, time: CheckedTime) -> None:

@@ -73,17 +73,20 @@ class Processor:
         failure = run_command(self._arguments(entry), self.timeout, stop)
         if not failure:
             self._mark(entry.product.id, "the hook exited with code 0")
+            if entry.attempts:
+                self.ledger.events.add("hook.recovered", at=self.now(), product_id=entry.product.id)
             return True
         if stop.is_set():
             return False
         attempts = entry.attempts + 1
+        reason = f"hook, attempt {attempts} of {self.policy.max_attempts}: {failure}"
+        now, product_id = self.now(), entry.product.id
+        self.ledger.events.add("hook.failed", at=now, product_id=product_id, detail=reason)
         self.ledger.products.retry_later(
             entry,
-            reason=f"hook, attempt {attempts} of {self.policy.max_attempts}: {failure}",
+            reason=reason,
             attempts=attempts,
-            next_attempt_at=next_attempt_at(
-                attempts, self.policy, now=self.now(), jitter=self.jitter()
-            ),
+            next_attempt_at=next_attempt_at(attempts, self.policy, now=now, jitter=self.jitter()),
         )
         return False
 

@@ -52,7 +52,7 @@ def test_events_and_history_are_one_stream(ledger: Ledger) -> None:
         ("daemon.started", (), "", "version 1"),
         ("product.discovered", ("alps", "jura"), "x", ""),
         ("product.enqueued", ("alps", "jura"), "x", "room"),
-        ("hook.failed", ("alps",), "x", "exit 1"),
+        ("hook.failed", ("alps", "jura"), "x", "exit 1"),
     ]
     assert [each.at for each in found] == [NOW - HOUR, NOW, NOW, NOW + HOUR]
 

@@ -44,6 +44,7 @@ VALUES: dict[StateValue[Any], Any] = {
     state_values.DELETIONS_READ_AT: NOW,
     state_values.DELETIONS_READ_UNTIL: NOW,
     state_values.DELETIONS_TROUBLE: TroubleRecord(text="", since=NOW),
+    state_values.FINDINGS: {"disk.full": "no space", "area.late alps": ""},
     state_values.GEOPARQUET_WRITTEN_AT: NOW,
     state_values.GOOD_CYCLE_AT: NOW,
     state_values.HEALTH: HealthRecord(

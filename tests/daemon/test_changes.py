@@ -66,6 +66,9 @@ def test_sighup_with_a_bad_configuration_logs_every_fault(daemon: Running, kit: 
     path.write_text(good.replace("bbox = [8.45,", "bbox = [").replace("reserve", "reserved"))
     reload(daemon)
     wait_until(lambda: daemon.log("config.refused"), "config.refused")
+    (started,) = daemon.log("mirror.started")
+    assert started["configuration"] == str(path)
+    assert (started["pid"], started["areas"], started["searches"]) == (daemon.process.pid, 1, 2)
     faults = daemon.log("config.refused")[0]["faults"]
     assert any("area[0].bbox" in fault for fault in faults)
     assert any("unknown key 'reserved'" in fault for fault in faults)
@@ -79,6 +82,10 @@ def test_sighup_with_a_bad_configuration_logs_every_fault(daemon: Running, kit: 
     daemon.wait_for("READY=1")
     daemon.wait_until_healthy()
     daemon.stop()
+    assert kit.events("mirror", "config") == [
+        *("mirror.started", "config.refused"),
+        *("config.accepted", "mirror.stopped", "mirror.started", "mirror.stopped"),
+    ]
 
 
 @pytest.mark.long

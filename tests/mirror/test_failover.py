@@ -133,6 +133,7 @@ def test_expiring_key_is_reported_everywhere_once_per_stage(
     said = rf"S3 key pair 1 expires in [45] days: its last day is {day}"
     printed = capsys.readouterr()
     assert (printed.out + printed.err).count("key.expiry_noted") == 1
+    assert kit.events("key") == ["key.expiry_noted"]
     assert re.search(said, kit.run("status").stdout)
     assert re.search(said, kit.run("check").stdout)
     health = kit.json("health")

@@ -74,6 +74,10 @@ def test_failed_hook_runs_again_later(kit: Kit) -> None:
     assert notes.read_text() == "x\n", "before its time"
     hook(kit, "exit 0")
     assert kit.cycle(kit.later()).processed == [product.id]
+    assert kit.events("hook", "finding") == [
+        *("hook.failed", "finding.begun"),
+        *("hook.recovered", "finding.ended"),
+    ]
     kit.assert_invariants()
 
 

@@ -85,6 +85,7 @@ def test_brake_stops_mass_removal_until_confirmed(kit: Kit) -> None:
     products = [tiny(day) for day in (20, 21, 22)]
     hold_processed(kit, *products)
     assert kit.cycle().gone == ()
+    assert kit.cycle().gone == ()
     done = kit.run("prune")
     assert done.returncode == 1
     assert (
@@ -94,6 +95,7 @@ def test_brake_stops_mass_removal_until_confirmed(kit: Kit) -> None:
     assert pruned(kit) == []
     confirmed = kit.run("prune", "--yes")
     assert (confirmed.returncode, len(pruned(kit))) == (0, 3)
+    assert kit.events("brake") == ["brake.held", "brake.released"]
     kit.assert_invariants()
 
 

@@ -46,24 +46,24 @@ _COMPACT: Final = """
 DELETE FROM event WHERE at < :before OR id <= (SELECT max(id) FROM event) - :keep
 """
 _NAMES: Final = "SELECT DISTINCT event FROM event"
+_AREAS: Final = f"""
+(SELECT json_group_array(CASE WHEN {is_intact("membership")} THEN area END)
+   FROM membership WHERE product_id = e.product_id) AS areas
+"""
 _ROWS: Final = MappingProxyType(
     {
-        "event": """
-SELECT id, at, event, product_id, detail, json_array(area) AS areas FROM event AS e
-""",
-        "history": f"""
-SELECT id, at, event, product_id, reason AS detail,
-       (SELECT json_group_array(CASE WHEN {is_intact("membership")} THEN area END)
-          FROM membership WHERE product_id = e.product_id) AS areas
-  FROM history AS e
-""",
+        "event": f"SELECT id, at, event, area, product_id, detail, {_AREAS} FROM event AS e",
+        "history": "SELECT id, at, event, '' AS area, product_id, reason AS detail, "
+        f"{_AREAS} FROM history AS e",
     }
 )
+_JOINED: Final = """
+EXISTS (SELECT 1 FROM membership AS m WHERE m.area = :area AND m.product_id = e.product_id)
+"""
 _IN_AREA: Final = MappingProxyType(
     {
-        "event": "area = :area",
-        "history": "EXISTS (SELECT 1 FROM membership AS m"
-        " WHERE m.area = :area AND m.product_id = e.product_id)",
+        "event": f"(area = :area OR {_JOINED})",
+        "history": _JOINED,
     }
 )
 
@@ -76,7 +76,7 @@ class MirrorEvent:
     event: str
     """Such as ``config.refused`` or ``product.pruned``."""
     areas: tuple[str, ...]
-    """The area of the event, or all areas of the product."""
+    """The area of the event, and all areas of the product."""
     product_id: str
     """Empty for an event without a product."""
     detail: str
@@ -199,7 +199,7 @@ class _Selection:
         return MirrorEvent(
             at=decoded(path, table, "at", row["at"], key=key),
             event=PRODUCT_EVENTS.get(row["event"], row["event"]),
-            areas=tuple(sorted(filter(None, areas))),
+            areas=tuple(sorted({*areas, row["area"]} - {""})),
             product_id=row["product_id"],
             detail=row["detail"],
         )

@@ -242,6 +242,8 @@ DELETIONS_READ_UNTIL: Final = _time("deletions.read_until")
 """The deletion time up to which that feed has been read."""
 DELETIONS_TROUBLE: Final = _record("deletions.trouble", TroubleRecord)
 """Why the feed of deleted products could not be read the last time."""
+FINDINGS: Final = _by_name("findings", _exactly(str))
+"""The text of each finding when findings were last recorded, by its code and subject."""
 GEOPARQUET_WRITTEN_AT: Final = _time("local_catalog.geoparquet_written_at")
 """When the local catalog's GeoParquet files were last written."""
 GOOD_CYCLE_AT: Final = _time("cycle.good_at")
