@@ -12,6 +12,7 @@ MirrorError
 │   │   │   ├── StoreUnreachable         no request gets through; pauses everything
 │   │   │   └── StoreSlow                a connection was closed for its low rate
 │   │   └── StoreChanged             transient: the product must be listed again
+│   ├── AlertError               a ping or message to the operators
 │   ├── TokenError               the token endpoint
 │   │   └── TokenUnavailable         transient
 │   └── PreviewError             the service that renders previews, or a product's own images
@@ -90,6 +91,10 @@ class CatalogUnavailable(CatalogError):
     """The STAC catalog cannot be reached or is busy; try again later."""
 
     transient = True
+
+
+class AlertError(OutsideError):
+    """A ping or message to the operators was not delivered; the work continues."""
 
 
 class StoreError(OutsideError):

@@ -54,6 +54,7 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "planning": WORDS - {"ports"},
     "config": WORDS - {"ports", "lifecycle"},
     "adapters": frozenset(),
+    "adapters.alerts": WORDS,
     "adapters.archive": WORDS | {"stac"},
     "adapters.stac_catalog": WORDS,
     "adapters.odata": WORDS,
@@ -104,7 +105,7 @@ HOMES: Final[dict[str, frozenset[str]]] = {
     "pystac_client": frozenset({"adapters.stac_catalog"}),
     "requests": frozenset(
         {"adapters.stac_catalog", "adapters.odata", "adapters.previews", "adapters.tokens"}
-        | {"bounded_http"}
+        | {"bounded_http", "adapters.alerts"}
     ),
     "requests_oauthlib": frozenset({"adapters.tokens"}),
     "oauthlib": frozenset({"adapters.tokens"}),
@@ -114,6 +115,7 @@ HOMES: Final[dict[str, frozenset[str]]] = {
         {"adapters.stac_catalog", "adapters.objectstore", "bounded_http", "bounded_stream"}
     ),
     "sqlite_utils": frozenset({"adapters.ledger"}),
+    "apprise": frozenset({"adapters.alerts"}),
     "apscheduler": frozenset({"service"}),
     "prometheus_client": frozenset({"service"}),
     "structlog": frozenset({"service"}),

@@ -39,6 +39,13 @@ PANELS: Final = MappingProxyType(
             Command("health", "Report whether the daemon works.", "health:health"),
             Command("metrics", "Print metrics in Prometheus's text format.", "metrics:metrics"),
             Command(
+                "alerts",
+                "Try the channels to the operators.",
+                members=(
+                    Command("test", "Send a message through every channel.", "alerts:send_test"),
+                ),
+            ),
+            Command(
                 "export",
                 "Export what the archive holds for other programs.",
                 members=(

@@ -12,8 +12,8 @@ from s2mirror.cli.progress import progress_for
 from s2mirror.cli.signals import stopped_by_signals
 from s2mirror.lifecycle import State
 from s2mirror.planning.downloads import expected_bytes
+from s2mirror.service.alerting import reported_cycle
 from s2mirror.service.cycle import prepare, run_cycle
-from s2mirror.service.metrics import written_metrics
 from s2mirror.service.pruning import asked_time
 from s2mirror.service.pruning import prune as prune_archive
 from s2mirror.service.results import Values, prune_values, sync_values
@@ -139,7 +139,7 @@ def sync(
             return sync_values(run_cycle(mirror, area or [], progress, stop))
 
     request = Request("sync", {"areas": area or []})
-    result = run_or_request(config, request, run, verbose=verbose, around=written_metrics)
+    result = run_or_request(config, request, run, verbose=verbose, around=reported_cycle)
     if as_json:
         print_json(result)
     else:

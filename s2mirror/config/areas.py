@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -144,6 +145,8 @@ class Area(BaseModel):
     """A timedelta, ``"never"``, or None for ``prune.after``."""
     keep_newest: Annotated[int | None, fields.whole(1)] = None
     """None for ``prune.keep_newest``."""
+    new_images: Annotated[bool | None, BeforeValidator(fields.flag)] = None
+    """Whether new images are reported; None for ``alerts.new_images``."""
     preview: previews.OwnSource = None
     """None for ``preview.source``."""
     preview_of: previews.OwnOf = None

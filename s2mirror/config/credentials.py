@@ -10,12 +10,15 @@ from typing import Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from s2mirror.config.alerts import missing_extra
 from s2mirror.config.errors import Fault
 from s2mirror.errors import CredentialError
 
 _FIRST: Final = ("s3_access_key", "s3_secret_key")
 _SECOND: Final = ("s3_access_key_2", "s3_secret_key_2")
-_NAMES: Final = (*_FIRST, *_SECOND, "client_id", "client_secret", "web_token")
+_NAMES: Final = (*_FIRST, *_SECOND, "client_id", "client_secret", "web_token", "alert_urls")
+_LISTED: Final = "alert_urls"
+"""The one secret with several lines."""
 _OTHERS_MAY_READ: Final = stat.S_IRGRP | stat.S_IROTH
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 """Byte order marks of files that Windows programs save as "Unicode"."""
@@ -38,7 +41,14 @@ class Secrets(BaseModel):
     client_id: SecretStr | None = None
     client_secret: SecretStr | None = None
     web_token: SecretStr | None = None
+    alert_urls: SecretStr | None = None
+    """URLs for Apprise, one per line."""
     """What a reader of the page gives as the password."""
+
+    @property
+    def alert_url_list(self) -> tuple[str, ...]:
+        """The URLs for Apprise."""
+        return tuple(self.alert_urls.get_secret_value().split()) if self.alert_urls else ()
 
     def require_s3(self) -> tuple[tuple[str, str], ...]:
         """Return access key and secret key of each key pair for the S3 store: one or two pairs.
@@ -112,7 +122,7 @@ def read_secrets(environment: Mapping[str, str]) -> Reading:
         texts = {name: found for name, found in texts.items() if name not in _SECOND}
     for name, found in texts.items():
         try:
-            secrets[name] = SecretStr(_cleaned(found, may_have_quotes=name == "client_secret"))
+            secrets[name] = SecretStr(_listed(found) if name == _LISTED else _bare(name, found))
         except _Refused as refusal:
             faults.append(Fault(*refusal.args))
     return Reading(Secrets(**secrets), tuple(faults), tuple(notes))
@@ -170,6 +180,24 @@ def _trimmed(text: str) -> str:
         if len(bare) > 1 and bare[0] == opening and bare[-1] == closing:
             return bare[1:-1].strip(string.whitespace + _INVISIBLE)
     return bare
+
+
+def _bare(name: str, found: _Found) -> str:
+    return _cleaned(found, may_have_quotes=name == "client_secret")
+
+
+def _listed(found: _Found) -> str:
+    """Return one URL per line, without empty lines and comments. No error quotes one."""
+    lines = [_trimmed(line) for line in _trimmed(found.text).splitlines()]
+    urls = [line for line in lines if line and not line.startswith("#")]
+    if not urls:
+        raise _Refused(found.place, "expected one URL for Apprise per line; got nothing")
+    for url in urls:
+        if "://" not in url or not url.isprintable() or any(char.isspace() for char in url):
+            raise _Refused(found.place, "expected one URL per line; got another text (not shown)")
+    if why := missing_extra():
+        raise _Refused(found.place, why)
+    return "\n".join(urls)
 
 
 def _cleaned(found: _Found, *, may_have_quotes: bool) -> str:

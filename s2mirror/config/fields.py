@@ -65,7 +65,8 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE
 
 
-def _flag(value: object) -> bool:
+def flag(value: object) -> bool:
+    """Return true or false."""
     if not isinstance(value, bool):
         raise unexpected("true or false", value)
     return value
@@ -273,7 +274,7 @@ def _baseline(value: object) -> str:
 
 _PERCENT = number(0, 100, " (percent)")
 Percent = Annotated[float, _PERCENT]
-Flag = Annotated[bool, BeforeValidator(_flag)]
+Flag = Annotated[bool, BeforeValidator(flag)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 PositiveDuration = Annotated[timedelta, BeforeValidator(_positive_duration)]
 DurationOrNever = Annotated[timedelta | None, BeforeValidator(_duration_or_never)]
@@ -281,6 +282,7 @@ OverrideOrNever = Annotated[timedelta | str | None, BeforeValidator(_override_or
 SizeOrUnlimited = Annotated[int | None, BeforeValidator(_size_or_unlimited)]
 SizeBytes = Annotated[int, BeforeValidator(_size)]
 Url = Annotated[str, BeforeValidator(_url)]
+OptionalUrl = Annotated[str | None, BeforeValidator(_url)]
 Text = Annotated[str, BeforeValidator(_text)]
 AnyPath = Annotated[Path, BeforeValidator(_path)]
 OwnFolder = Annotated[Path, BeforeValidator(_folder_of_its_own)]

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, ValidationInfo, field_validator
 
 from s2mirror.config import fields
+from s2mirror.config.alerts import AlertSettings
 from s2mirror.config.areas import Area
 from s2mirror.config.credentials import Secrets
 from s2mirror.config.fields import Section
@@ -265,6 +266,7 @@ class Settings(Section):
     tokens: TokenSettings = _section()
     web: WebSettings = _section()
     log: LogSettings = _section()
+    alerts: AlertSettings = _section()
     metrics: MetricsSettings = _section()
     area: Annotated[tuple[Area, ...], Field(min_length=1, validate_default=True)] = ()
     secrets: Secrets = Secrets()

@@ -159,6 +159,8 @@ class Facts:
     key_pairs: int = 1
     refused_configuration: Trouble | None = None
     brake: Trouble | None = None
+    alerts: tuple[Trouble, ...] = ()
+    """Channels of alerts that deliver nothing, by name."""
 
     @property
     def by_cron(self) -> bool:

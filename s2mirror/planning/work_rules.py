@@ -236,6 +236,19 @@ def configuration_is_accepted(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def alerts_are_delivered(facts: Facts) -> Iterator[Finding]:
+    """Yield each channel whose last ping or message was not delivered."""
+    for channel in facts.alerts:
+        yield Finding(
+            code="alerts.failed",
+            severity=Severity.WARNING,
+            text=f"alerts cannot be delivered by {channel.source}: {channel.text}",
+            remedy="correct the option or the receiver, then run `s2mirror alerts test`",
+            subject=channel.source,
+            since=channel.since,
+        )
+
+
 def _days(limit: timedelta) -> str:
     hours = limit / timedelta(hours=1)
     return f"{hours / 24:g} days" if hours >= 48 else f"{hours:g} h"  # noqa: PLR2004
@@ -250,4 +263,5 @@ RULES: Final = (
     downloads_progress,
     services_answer,
     configuration_is_accepted,
+    alerts_are_delivered,
 )

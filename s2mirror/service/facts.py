@@ -53,6 +53,7 @@ from s2mirror.service.account import (
     quota_policy,
     quota_status,
 )
+from s2mirror.service.alert_memory import undelivered
 from s2mirror.service.ledger_file import archive_problem
 
 _THROTTLED_FOR: Final = timedelta(hours=1)
@@ -113,6 +114,7 @@ def read_facts(
         key_pairs=_key_pairs(settings),
         refused_configuration=_refused(ledger),
         brake=_trouble(ledger, BRAKE),
+        alerts=undelivered(ledger),
     )
 
 

@@ -16,6 +16,7 @@ from s2mirror.errors import MirrorError, Stopped
 from s2mirror.planning.downloads import DownloadPlan
 from s2mirror.planning.searches import Search
 from s2mirror.service.account import new_key_warnings
+from s2mirror.service.alerting import Alerter
 from s2mirror.service.certificates import certify_at_night
 from s2mirror.service.cycle import read_deletions
 from s2mirror.service.health import Problems
@@ -46,6 +47,7 @@ _LEDGER_CHECK_EVERY: Final = timedelta(days=1)
 _CERTIFY_EVERY: Final = timedelta(minutes=15)
 """Between two looks for areas to certify, which is done at night only."""
 _KEYS_EVERY: Final = timedelta(hours=1)
+_ALERTS_EVERY: Final = timedelta(minutes=1)
 _METRICS_EVERY: Final = timedelta(minutes=1)
 _FINDINGS_EVERY: Final = timedelta(minutes=1)
 _PREVIEW_EVERY: Final = timedelta(seconds=15)
@@ -92,6 +94,7 @@ class Jobs:
         self._stop = stop
         self._stall_seconds = stall_seconds
         self._previews = PreviewJob(mirror, stop, partial(problems.update, _PREVIEWS))
+        self._alerter = Alerter(mirror.settings, mirror.ledger, now=mirror.now)
         self._deferred = 0
         self._reported_at = time.monotonic()
         self._began_at: dict[str, float] = {}
@@ -150,6 +153,7 @@ class Jobs:
             _Job(self._previews.run, "previews", _PREVIEW_EVERY),
             _Job(self._mirror.ledger.check_whole, "ledger check", _LEDGER_CHECK_EVERY),
             _Job(self._record_findings, "findings", _FINDINGS_EVERY),
+            _Job(self._alert, "alerts", _ALERTS_EVERY),
             _Job(self._write_metrics, "metrics", _METRICS_EVERY),
             _Job(self._report_health, "health", _HEALTH_EVERY),
         ]
@@ -235,6 +239,9 @@ class Jobs:
 
     def _write_local_catalog(self) -> None:
         complete_local_catalog(self._mirror, self._stop)
+
+    def _alert(self) -> None:
+        self._alerter.run(self._stop)
 
     def _write_metrics(self) -> None:
         mirror = self._mirror

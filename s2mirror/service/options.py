@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
@@ -42,7 +43,9 @@ def watch_area(area: Area, settings: Settings) -> WatchArea:
 def secret_texts(settings: Settings) -> list[str]:
     """Return every secret, for the log to hide."""
     found = (getattr(settings.secrets, name) for name in type(settings.secrets).model_fields)
-    return [secret.get_secret_value() for secret in found if secret is not None]
+    texts = [secret.get_secret_value() for secret in found if secret is not None]
+    ping_path = urlsplit(settings.alerts.ping_url or "").path.rstrip("/")
+    return [*texts, *settings.secrets.alert_url_list, *([ping_path] if ping_path else [])]
 
 
 def new_claimer(

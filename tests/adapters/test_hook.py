@@ -70,6 +70,19 @@ def test_flood_of_output_takes_no_memory(tmp_path: Path) -> None:
     assert int(seen.read_text().split()[1]) < 30_000
 
 
+@pytest.mark.parametrize("size_bytes", [0, 10, 1_000_000])
+def test_document_is_standard_input(tmp_path: Path, size_bytes: int) -> None:
+    copy, document = tmp_path / "copy", b"x" * size_bytes
+    command = ["/bin/sh", "-c", f"cat > {copy}"]
+    assert run_command(command, timedelta(seconds=200), StopFlag(), document) == ""
+    assert copy.read_bytes() == document
+
+
+def test_document_that_is_not_read_blocks_no_one() -> None:
+    command = ["/bin/true"]
+    assert run_command(command, timedelta(seconds=200), StopFlag(), b"x" * 5_000_000) == ""
+
+
 def test_hook_is_killed_before_the_mirror() -> None:
     assert run("read score < /proc/self/oom_score_adj; exit $((score - 500))") == ""
 

@@ -248,3 +248,18 @@ def test_blank_half_of_second_key_pair_is_refused(tmp_path: Path) -> None:
 def test_client_secret_may_hold_quotation_marks(tmp_path: Path) -> None:
     found = secrets(tmp_path, {"S2MIRROR_CLIENT_SECRET": "ab'c\"d"})
     assert found.client_secret == SecretStr("ab'c\"d")
+
+
+def test_alert_urls_are_one_per_line(tmp_path: Path) -> None:
+    text = "# mail\nmailtos://me:word@example.org\n\n  ntfy://topic  \r\n"
+    found = secrets(tmp_path, {"S2MIRROR_ALERT_URLS_FILE": str(secret_file(tmp_path, text))})
+    assert found.alert_url_list == ("mailtos://me:word@example.org", "ntfy://topic")
+    assert "word" not in repr(found)
+
+
+@pytest.mark.parametrize("text", [f"no url {PRECIOUS}", f"json://{PRECIOUS} b", "# none"])
+def test_alert_urls_refused_without_quoting(text: str) -> None:
+    reading = read_secrets({"S2MIRROR_ALERT_URLS": text})
+    (fault,) = reading.faults
+    assert "per line" in str(fault)
+    assert PRECIOUS not in str(fault)

@@ -133,6 +133,7 @@ CASES: tuple[tuple[str, Severity, Facts], ...] = (
     ("store.failover", N, replace(GOOD, failover=Trouble(text="second", since=NOW - HOUR))),
     ("store.failover", W, replace(GOOD, failover=Trouble(text="second", since=NOW - 2 * DAY))),
     ("account.throttled", W, replace(GOOD, throttled="1.0 MB/s")),
+    ("alerts.failed", W, replace(GOOD, alerts=(Trouble(text="503", source="ping_url"),))),
     ("configuration.refused", F, replace(GOOD, refused_configuration=Trouble(text="unknown key"))),
 )
 HEALTHY: dict[str, Facts] = {

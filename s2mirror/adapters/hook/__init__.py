@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from subprocess import TimeoutExpired
@@ -29,14 +29,18 @@ _EXHAUSTED: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.E
 _running: Final[set["subprocess.Popen[bytes]"]] = set()
 
 
-def run_command(arguments: Sequence[str], timeout: timedelta, stop: StopFlag) -> str:
+def run_command(
+    arguments: Sequence[str], timeout: timedelta, stop: StopFlag, document: bytes | None = None
+) -> str:
     """Run a command; return why it failed, or an empty text.
+
+    The command reads *document* from its standard input, which is empty without one.
 
     When it has ended, so have all processes that it started. Raises OSError or ResourceError if
     the machine has no process, memory or file for it.
     """
     _hide_process()
-    supervisor = _start(arguments)
+    supervisor = _start(arguments, document)
     _running.add(supervisor)
     try:
         terminated = _wait(supervisor, timeout, stop)
@@ -67,16 +71,38 @@ def _hide_process() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def _start(arguments: Sequence[str]) -> "subprocess.Popen[bytes]":
+def _start(arguments: Sequence[str], document: bytes | None) -> "subprocess.Popen[bytes]":
     python = [sys.executable, "-I", "-S", str(_SUPERVISOR)]
-    return subprocess.Popen(  # noqa: S603 - the operator's own command, without a shell
-        [*python, str(_GRACE_SECONDS), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=_without_secrets(os.environ),
-        start_new_session=True,
-    )
+    with _file_with(document) as file:
+        return subprocess.Popen(  # noqa: S603 - the operator's own command, without a shell
+            [*python, str(_GRACE_SECONDS), str(file), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_without_secrets(os.environ),
+            pass_fds=[file] if file >= 0 else [],
+            start_new_session=True,
+        )
+
+
+@contextmanager
+def _file_with(document: bytes | None) -> Iterator[int]:
+    """Open a file in memory with *document*; without one, yield what stands for no input.
+
+    Unlike a pipe, it blocks no one if the command does not read it.
+    """
+    if document is None:
+        yield subprocess.DEVNULL
+        return
+    file = os.memfd_create("document")
+    try:
+        written = 0
+        while written < len(document):
+            written += os.write(file, document[written:])
+        os.lseek(file, 0, os.SEEK_SET)
+        yield file
+    finally:
+        os.close(file)
 
 
 def _wait(supervisor: "subprocess.Popen[bytes]", timeout: timedelta, stop: StopFlag) -> str:

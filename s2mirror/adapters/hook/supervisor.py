@@ -42,8 +42,9 @@ _KILL_SECONDS: Final = 5.0
 class Supervisor:
     """One hook, and the processes that it has started."""
 
-    def __init__(self, grace_seconds: float, command: Sequence[str]) -> None:
+    def __init__(self, grace_seconds: float, document: int, command: Sequence[str]) -> None:
         self._grace_seconds = grace_seconds
+        self._document = document
         self._command = command
         self._tail = bytearray()
         self._output = -1
@@ -54,7 +55,7 @@ class Supervisor:
             self._output, writing = os.pipe()
             hook = subprocess.Popen(  # noqa: S603 - the operator's own command, without a shell
                 self._command,
-                stdin=subprocess.DEVNULL,
+                stdin=self._document,
                 stdout=writing,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -186,15 +187,15 @@ def _tasks_limit(folder: Path) -> int:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the hook; *arguments* are the seconds of grace, then the command."""
-    grace_seconds, *command = arguments
+    """Run the hook; *arguments* are the seconds of grace, its standard input, and the command."""
+    grace_seconds, document, *command = arguments
     signal.signal(signal.SIGTERM, _end_at_once)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
     with suppress(OSError, ValueError):
         _limit_tasks()
-    supervisor = Supervisor(float(grace_seconds), command)
+    supervisor = Supervisor(float(grace_seconds), int(document), command)
     result = supervisor.run()
     with suppress(BrokenPipeError):
         sys.stdout.buffer.write(result.encode() + b"\n" + supervisor.tail)

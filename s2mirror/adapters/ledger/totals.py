@@ -1,12 +1,13 @@
 """Totals and extremes over the whole ledger, for metrics: each query reads few rows."""
 
+import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
 from s2mirror.adapters.ledger.connection import Connection
 from s2mirror.adapters.ledger.row_checksums import damaged
-from s2mirror.times import parse_utc
+from s2mirror.times import format_utc, parse_utc
 
 _RECEIVED: Final = "SELECT coalesce(sum(size_bytes), 0) AS size_bytes FROM transfer"
 _LISTED_AT: Final = """
@@ -23,6 +24,15 @@ SELECT area, max(sensed_at) AS sensed_at
 _NEWEST_OF_AREA: Final = """
 SELECT area, max(sensed_at) AS sensed_at FROM membership JOIN product ON id = product_id
  WHERE area = :area AND path IS NOT NULL
+"""
+_NEWEST_ENTRY: Final = "SELECT coalesce(max(id), 0) AS id FROM history"
+_PUBLISHED: Final = """
+SELECT DISTINCT product_id,
+       (SELECT json_group_array(area) FROM membership WHERE product_id = product.id) AS areas
+  FROM history JOIN product ON product.id = product_id
+ WHERE history.id > :after AND history.id <= :until AND event = 'publish'
+   AND sensed_at >= :sensed_from AND path IS NOT NULL
+ ORDER BY sensed_at DESC
 """
 
 
@@ -54,6 +64,21 @@ class Totals:
             for row in rows
             if row["area"] in wanted
         }
+
+    def newest_entry(self) -> int:
+        """Return the number of the newest entry in the history of all products."""
+        return int(self._connection.query(_NEWEST_ENTRY)[0]["id"])
+
+    def published(
+        self, after: int, until: int, *, sensed_from: datetime
+    ) -> list[tuple[str, tuple[str, ...]]]:
+        """Return products published between two entries of the history, with their areas.
+
+        Only held ones sensed since then, newest first.
+        """
+        params = {"after": after, "until": until, "sensed_from": format_utc(sensed_from)}
+        rows = self._connection.query(_PUBLISHED, params)
+        return [(row["product_id"], tuple(json.loads(row["areas"]))) for row in rows]
 
     def _time(self, table: str, column: str, row: dict[str, str]) -> datetime:
         try:
