@@ -25,6 +25,7 @@ endpoints and a CA file only::
         sandbox.process.refuse_next = 3; sandbox.process.units_left = 0.5
         sandbox.catalogue.result_cap = 100
         sandbox.catalogue.restart_on_dead_token = True
+        sandbox.catalogue.backend = "opensearch"  # its paging tokens and links
 
 ``make_product(ProductSpec(…))`` generates a product with files and STAC item, ``make_item(…)`` a
 product with an item only, for catalogs of many thousands, and ``from_real(path)`` a product for

@@ -16,8 +16,21 @@ from starlette.routing import Route
 
 from s2mirror.sandbox.query import BadRequest, Fields, Query, parse_query
 from s2mirror.sandbox.search_geometry import InvalidGeometry
-from s2mirror.sandbox.stac_catalog import DeadToken, Found, Record, SandboxCatalog
-from s2mirror.sandbox.stac_pages import COLLECTIONS, collection, landing, queryables
+from s2mirror.sandbox.stac_catalog import (
+    OPENSEARCH,
+    DeadToken,
+    Found,
+    Record,
+    SandboxCatalog,
+)
+from s2mirror.sandbox.stac_pages import (
+    ALL_COLLECTIONS,
+    COLLECTIONS,
+    any_collection,
+    collections_page,
+    landing,
+    queryables,
+)
 
 _GEOJSON: Final = "application/geo+json"
 _ALWAYS: Final = frozenset(("id", "collection"))
@@ -95,17 +108,14 @@ class StacService:
 
     def _collections(self, request: Request) -> Response:
         self._record(request)
-        found = [collection(self.root, name) for name in COLLECTIONS]
-        links = [{"rel": "root", "type": "application/json", "href": self.root}]
-        counts = {"numberMatched": len(found), "numberReturned": len(found)}
-        return JSONResponse({"collections": found, "links": links, **counts})
+        return JSONResponse(collections_page(self.root, request.query_params))
 
     def _collection(self, request: Request) -> Response:
         self._record(request)
         name = request.path_params["collection"]
-        if name not in COLLECTIONS:
+        if name not in ALL_COLLECTIONS:
             return _missing(f"Collection {name} does not exist.")
-        return JSONResponse(collection(self.root, name))
+        return JSONResponse(any_collection(self.root, name))
 
     def _item(self, request: Request) -> Response:
         self._record(request)
@@ -156,7 +166,13 @@ class StacService:
             {"rel": "self", "type": "application/json", "href": links.self_url()},
         ]
         neighbours = (("next", found.next_token), ("previous", found.previous_token))
-        paging = [links.page(rel, token) for rel, token in neighbours if token]
+        # With POST, only the next link of the OpenSearch backend has its token.
+        lost = self.catalog.backend == OPENSEARCH and isinstance(links, _PostLinks)
+        paging = [
+            links.page(rel, "" if lost and rel != "next" else token)
+            for rel, token in neighbours
+            if token
+        ]
         features = b",".join(_encoded(record, query.fields) for record in found.records)
         content = b'{"type":"FeatureCollection","links":%b,"features":[%b],"numberReturned":%d}' % (
             json.dumps([*paging, *own]).encode(),
@@ -192,7 +208,9 @@ class _PostLinks:
 
     def page(self, rel: str, token: str) -> dict[str, Any]:
         """Return the link to another page."""
-        body = {**self.body, "token": token}
+        body = {name: value for name, value in self.body.items() if name != "token"}
+        if token:
+            body["token"] = token
         return {"rel": rel, "type": _GEOJSON, "method": "POST", "href": self.url, "body": body}
 
 

@@ -1,6 +1,7 @@
 """The items of the sandbox's STAC catalog, and their search."""
 
 import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,8 @@ from s2mirror.errors import CatalogError
 from s2mirror.sandbox.query import Query, SortKey
 from s2mirror.times import parse_utc
 
+PGSTAC: Final = "pgstac"
+OPENSEARCH: Final = "opensearch"
 _KEPT_LISTINGS: Final = 8
 
 
@@ -73,12 +76,15 @@ class SandboxCatalog:
     """A thread-safe store of items.
 
     ``result_cap`` limits every search to that number of items, without an error.
+    ``backend`` is the software whose paging tokens and links the catalog has: ``pgstac`` or
+    ``opensearch``.
     ``restart_on_dead_token`` returns the first page, not an error, for a token whose item was
     removed.
     """
 
     def __init__(self) -> None:
         self.result_cap: int | None = None
+        self.backend = PGSTAC
         self.restart_on_dead_token = False
         self._lock = RLock()
         self._records: dict[str, Record] = {}
@@ -106,6 +112,7 @@ class SandboxCatalog:
             self._records.clear()
             self._listings.clear()
             self.result_cap = None
+            self.backend = PGSTAC
             self.restart_on_dead_token = False
 
     def get(self, item_id: str) -> Record | None:
@@ -125,9 +132,14 @@ class SandboxCatalog:
         has_next = start + query.limit < len(listing)
         return Found(
             page,
-            next_token=_token("next", page[-1]) if has_next and page else "",
-            previous_token=_token("prev", page[0]) if start and page else "",
+            next_token=self._token("next", page[-1]) if has_next and page else "",
+            previous_token=self._token("prev", page[0]) if start and page else "",
         )
+
+    def _token(self, direction: str, record: Record) -> str:
+        """Return the token of a neighbour page: pgstac's names an item, OpenSearch's is opaque."""
+        token = f"{direction}:{record.collection}:{record.id}"
+        return token if self.backend == PGSTAC else urlsafe_b64encode(token.encode()).decode()
 
     def _listing(self, query: Query) -> list[Record]:
         """Return all matching records in order; cached until the catalog changes."""
@@ -142,8 +154,8 @@ class SandboxCatalog:
     def _start(self, query: Query, listing: list[Record]) -> int:
         if not query.token:
             return 0
-        direction, _, name = query.token.partition(":")
-        record = self._records.get(_item_of(name))
+        direction, item_id = _item_of(query.token)
+        record = self._records.get(item_id)
         if record is None:
             if self.restart_on_dead_token:
                 return 0
@@ -162,15 +174,15 @@ def _time(properties: Mapping[str, Any], name: str) -> datetime | None:
     return parse_utc(found) if found else None
 
 
-def _item_of(name: str) -> str:
-    try:
-        return bytes.fromhex(name).decode().partition(":")[2]
-    except ValueError:
-        return ""
-
-
-def _token(direction: str, record: Record) -> str:
-    return f"{direction}:{f'{record.collection}:{record.id}'.encode().hex()}"
+def _item_of(token: str) -> tuple[str, str]:
+    """Return the direction of a paging token, and the id of its item."""
+    if not token.startswith(("next:", "prev:")):
+        try:
+            token = urlsafe_b64decode(token).decode()
+        except ValueError:
+            return "", ""
+    direction, _, name = token.partition(":")
+    return direction, name.partition(":")[2]
 
 
 def _matching(records: list[Record], query: Query) -> list[Record]:

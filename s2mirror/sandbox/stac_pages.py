@@ -1,5 +1,6 @@
 """The STAC API's landing page, collections and queryables, as CDSE serves them."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 _SUMMARIES: Final = {
@@ -7,6 +8,17 @@ _SUMMARIES: Final = {
     "sentinel-2-l2a": ("L2A", "S2MSI2A", "L2"),
 }
 COLLECTIONS: Final = tuple(_SUMMARIES)
+_OTHERS: Final = (
+    *(f"ccm-optical-{number:03d}" for number in range(180)),
+    *(f"clms_land-{number:03d}" for number in range(140)),
+    *(f"cop-dem-{number:02d}" for number in range(40)),
+    *(f"sentinel-1-{number:02d}" for number in range(20)),
+    *(f"sentinel-3-{number:02d}" for number in range(37)),
+)
+ALL_COLLECTIONS: Final = tuple(sorted((*COLLECTIONS, *_OTHERS)))
+"""As many as CDSE has, and likewise sorted: the first 200 have none of the Sentinels."""
+_DEFAULT_COLLECTIONS: Final = 10
+_MAX_COLLECTIONS: Final = 200
 _OGC: Final = "http://www.opengis.net/spec/"
 _STAC: Final = "https://api.stacspec.org/"
 CONFORMANCE: Final = (
@@ -78,6 +90,39 @@ def landing(root: str) -> dict[str, Any]:
             },
         ],
         "stac_extensions": [],
+    }
+
+
+def collections_page(root: str, params: Mapping[str, str]) -> dict[str, Any]:
+    """Return one page of all collections, sorted by id: those of Sentinel-2 are on a late one."""
+    limit = min(int(params.get("limit", _DEFAULT_COLLECTIONS)), _MAX_COLLECTIONS)
+    start = int(params.get("offset", 0))
+    found = [any_collection(root, name) for name in ALL_COLLECTIONS[start : start + limit]]
+    links = [_json_link("root", root)]
+    if start + limit < len(ALL_COLLECTIONS):
+        links.append(_json_link("next", f"{root}collections?limit={limit}&offset={start + limit}"))
+    counts = {"numberMatched": len(ALL_COLLECTIONS), "numberReturned": len(found)}
+    return {"collections": found, "links": links, **counts}
+
+
+def any_collection(root: str, name: str) -> dict[str, Any]:
+    """Return a collection. Others than those of Sentinel-2 have scalars in their summaries."""
+    if name in COLLECTIONS:
+        return collection(root, name)
+    summaries = {"gsd": 30, "constellation": name.partition("-")[0]}
+    home = f"{root}collections/{name}"
+    return {
+        "id": name,
+        "type": "Collection",
+        "stac_version": "1.1.0",
+        "description": "A collection without items.",
+        "license": "other",
+        "extent": {
+            "spatial": {"bbox": [[-180, -90, 180, 90]]},
+            "temporal": {"interval": [["2015-06-27T10:25:31Z", None]]},
+        },
+        "summaries": summaries,
+        "links": [_json_link("self", home), _json_link("root", root)],
     }
 
 

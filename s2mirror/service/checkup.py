@@ -138,7 +138,8 @@ def _catalog(catalog: StacApiCatalog, searches: tuple[Search, ...]) -> str:
             f"the catalog has no collection {missing[0]!r}; it has {len(known)} others; "
             "check catalog.url"
         )
-    return f"has {', '.join(sorted(needed))}"
+    backend = catalog.backend(min(needed))
+    return f"has {', '.join(sorted(needed))}; its backend is {backend}"
 
 
 def _clock(server_time: datetime, local_time: datetime) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import urljoin
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 from pystac_client import ItemSearch
 from pystac_client.exceptions import APIError
@@ -31,6 +31,8 @@ _FIELDS: Final = {
 }
 _WHOLE_ITEMS: Final = 50
 """In one response: they have 3 MB."""
+_MAX_COLLECTIONS: Final = 200
+"""In one response: the most that CDSE sends. It has some 400, of which it sends 10 if not asked."""
 _ID_ONLY: Final = {"include": ["id", "collection"]}
 
 
@@ -43,9 +45,25 @@ class StacApiCatalog:
     def collections(self) -> frozenset[str]:
         """Return the ids of the collections that the catalog has."""
         stac_io = StrictStacIO(self._options)
+        address = urljoin(self._options.url, "collections")
         with _mapped_errors(self._options.url):
-            pages = stac_io.get_pages(urljoin(self._options.url, "collections"))
+            # Only ids are read: other members of CDSE's collections have had unexpected types.
+            pages = stac_io.get_pages(address, parameters={"limit": _MAX_COLLECTIONS})
             return frozenset(str(found["id"]) for page in pages for found in page["collections"])
+
+    def backend(self, collection: str) -> str:
+        """Return the kind of software behind the catalog, as far as paging tokens show it."""
+        body = {"collections": [collection], "limit": 1, "fields": _ID_ONLY}
+        stac_io = StrictStacIO(self._options)
+        with _mapped_errors(self._options.url):
+            address = urljoin(self._options.url, "search")
+            page = stac_io.read_json(address, method="POST", parameters=body)
+        token = next((_token(link) for link in page["links"] if link["rel"] == "next"), "")
+        if not token:
+            return "of unknown kind, as it sent no paging token"
+        if token.startswith(f"next:{collection}:"):
+            return "pgstac, to judge by its paging tokens"
+        return "not pgstac, to judge by its paging tokens; perhaps OpenSearch"
 
     def server_time(self) -> datetime:
         """Return the time of the catalog's server, to the second."""
@@ -127,6 +145,12 @@ class StacApiCatalog:
             if page is None:
                 return
             yield page
+
+
+def _token(link: Json) -> str:
+    """Return the paging token of a link, from its body or its address; empty if it has none."""
+    in_address = parse_qs(urlsplit(link["href"]).query).get("token", [""])
+    return str(link.get("body", {}).get("token") or in_address[0])
 
 
 def _replaced(page: Page, whole: Page) -> Page:
