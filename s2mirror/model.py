@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from s2mirror.lifecycle import Event, State
+from s2mirror.radiometry import UNKNOWN_RADIOMETRY, Radiometry
 from s2mirror.selection import WHOLE, Selection
 
 
@@ -23,7 +24,12 @@ class _Timed:
 
 
 ASKED_FOR: Final = "(asked for)"
-"""The area of products that a person requested by id. No configured area can have this name."""
+"""The area of products that a person requested by id, and that are kept until a person drops them.
+No configured area can have this name."""
+DROPPED: Final = "(dropped)"
+"""The area of held products that a person dropped, until they are removed."""
+BY_REQUEST: Final = "dropped by request"
+"""The reason in the history of such products."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +89,14 @@ class Page:
         """The number of items of the page, usable or not."""
         return len(self.products) + len(self.rejected)
 
+    def joined(self, other: "Page") -> "Page":
+        """Return the products and unusable items of both pages."""
+        return Page(
+            products=self.products + other.products,
+            rejected=self.rejected + other.rejected,
+            properties={**self.properties, **other.properties},
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogQuery(_Timed):
@@ -138,26 +152,6 @@ class VerifiedFile:
     size_bytes: int
     etag: str
     digest: Digest
-
-
-class Conversion(NamedTuple):
-    """How a number of an image becomes a quantity: number x scale + offset."""
-
-    scale: float
-    offset: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Radiometry:
-    """The conversions that a product's own metadata states."""
-
-    conversions: tuple[tuple[str, Conversion], ...] = ()
-    """By band, such as ``B8A``, or map, such as ``AOT``."""
-    doubt: str = ""
-    """Why some or all images have no conversion; empty if all have one."""
-
-
-UNKNOWN_RADIOMETRY: Final = Radiometry(doubt="the product's metadata was not read")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

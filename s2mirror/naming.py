@@ -74,6 +74,11 @@ def normal_platform(text: str) -> str | None:
     return f"sentinel-2{match['letter']}" if match else None
 
 
+def plain_id(text: str) -> str:
+    """Return the product id of a name, with or without ``.SAFE``, or of a path."""
+    return text.rstrip("/").rpartition("/")[2].removesuffix(".SAFE")
+
+
 def check_product_id(text: str) -> str:
     """Return *text* if it is a safe folder name. Raises HostileInput otherwise."""
     if not _ID.fullmatch(text) or ".." in text:

@@ -38,6 +38,9 @@ class StacCatalog(ProductCatalog, Protocol):
     def listed(self, collection: str, ids: Collection[str]) -> frozenset[str]:
         """Return those of *ids* that the catalog still lists."""
 
+    def find(self, collection: str, ids: Collection[str]) -> Page:
+        """Return the products among *ids* that the catalog lists, and the unusable items."""
+
 
 class ObjectStore(Protocol):
     """Reads product files. Raises only StoreError, CredentialError, HostileInput and Stopped."""

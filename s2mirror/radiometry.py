@@ -11,15 +11,14 @@ of L2A began with ``L2A_``.
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, NamedTuple
-from xml.etree.ElementTree import Element, ParseError
-
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from s2mirror.errors import IntegrityError
-from s2mirror.model import Conversion, Radiometry
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 MAX_BYTES: Final = 2 * 1024**2
 """Real files have 50 to 60 kB."""
@@ -33,6 +32,26 @@ _BANDS: Final = (
 )
 """In the order of ``band_id``, unless the file itself says otherwise."""
 _NOT_IN_L2A: Final = "B10"
+
+
+class Conversion(NamedTuple):
+    """How a number of an image becomes a quantity: number x scale + offset."""
+
+    scale: float
+    offset: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Radiometry:
+    """The conversions that a product's own metadata states."""
+
+    conversions: tuple[tuple[str, Conversion], ...] = ()
+    """By band, such as ``B8A``, or map, such as ``AOT``."""
+    doubt: str = ""
+    """Why some or all images have no conversion; empty if all have one."""
+
+
+UNKNOWN_RADIOMETRY: Final = Radiometry(doubt="the product's metadata was not read")
 
 
 class _Format(NamedTuple):
@@ -82,7 +101,13 @@ def parse_radiometry(document: bytes) -> Radiometry:
         return Radiometry(doubt=f"the product's metadata {error}")
 
 
-def _root(document: bytes) -> Element:
+def _root(document: bytes) -> "Element":
+    # The types above are imported by all commands, which must not import a parser of XML.
+    from xml.etree.ElementTree import ParseError  # noqa: PLC0415 - see above
+
+    from defusedxml import DefusedXmlException  # noqa: PLC0415 - see above
+    from defusedxml.ElementTree import fromstring  # noqa: PLC0415 - see above
+
     if len(document) > MAX_BYTES:
         raise IntegrityError(f"has {len(document)} B; a real one has less than 0.1 MB")
     try:
@@ -94,7 +119,7 @@ def _root(document: bytes) -> Element:
         raise IntegrityError(f"is not well-formed XML: {str(error)[:120]}") from error
 
 
-def _radiometry(root: Element) -> Radiometry:
+def _radiometry(root: "Element") -> Radiometry:
     known = _FORMATS.get(_local(root))
     if known is None:
         raise IntegrityError(f"has the unknown root element {_local(root)[:60]!r}")
@@ -116,7 +141,7 @@ def _radiometry(root: Element) -> Radiometry:
     return Radiometry(conversions=tuple(found.items()), doubt=doubt)
 
 
-def _offsets(images: Element, known: _Format) -> dict[str, float]:
+def _offsets(images: "Element", known: _Format) -> dict[str, float]:
     """Return the offset of each band that has one; 0 for all in a format without offsets."""
     offset_list = _only(images, (known.offset_list,))
     if offset_list is None:
@@ -130,7 +155,7 @@ def _offsets(images: Element, known: _Format) -> dict[str, float]:
     return found
 
 
-def _band_names(images: Element) -> dict[int, str]:
+def _band_names(images: "Element") -> dict[int, str]:
     """Return the bands by id, as the file's own list of bands has them."""
     names = dict(enumerate(_BANDS))
     own = _only(images, ("Spectral_Information_List",))
@@ -143,35 +168,35 @@ def _band_names(images: Element) -> dict[int, str]:
     return names
 
 
-def _band_id(element: Element, name: str) -> int:
+def _band_id(element: "Element", name: str) -> int:
     text = element.get(name, "")
     if not _BAND_ID.fullmatch(text):
         raise IntegrityError(f"has {_local(element)} with {name} {text[:20]!r}; expected 0 to 12")
     return int(text)
 
 
-def _divisor(element: Element) -> float:
+def _divisor(element: "Element") -> float:
     value = _number(element)
     if value <= 0:
         raise IntegrityError(f"has {_local(element)} {value:g}; expected a positive number")
     return value
 
 
-def _number(element: Element) -> float:
+def _number(element: "Element") -> float:
     text = (element.text or "").strip()
     if not _NUMBER.fullmatch(text):
         raise IntegrityError(f"has {_local(element)} {text[:20]!r}; expected a number")
     return float(text)
 
 
-def _need(parent: Element, names: tuple[str, ...]) -> Element:
+def _need(parent: "Element", names: tuple[str, ...]) -> "Element":
     found = _only(parent, names)
     if found is None:
         raise IntegrityError(f"has no {names[0]}")
     return found
 
 
-def _only(parent: Element, names: tuple[str, ...]) -> Element | None:
+def _only(parent: "Element", names: tuple[str, ...]) -> "Element | None":
     """Return the child of one of *names*; None without one."""
     found = [child for child in parent if _local(child) in names]
     if len(found) > 1:
@@ -179,6 +204,6 @@ def _only(parent: Element, names: tuple[str, ...]) -> Element | None:
     return found[0] if found else None
 
 
-def _local(element: Element) -> str:
+def _local(element: "Element") -> str:
     """Return an element's name without its namespace, which has the year of the format."""
     return element.tag.rpartition("}")[2]

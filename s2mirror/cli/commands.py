@@ -27,6 +27,9 @@ PANELS: Final = MappingProxyType(
             Command("check", "Check configuration, disk, clock, services and keys.", "check:check"),
             Command("plan", "Show what the next sync would do, and what is deferred.", "sync:plan"),
             Command("sync", "Run one cycle: poll, download, verify, process, prune.", "sync:sync"),
+            Command(
+                "fetch", "Download products by id or STAC item, outside any area.", "fetch:fetch"
+            ),
             Command("run", "Run the daemon until SIGTERM.", "run:run"),
             Command("status", "Show whether the mirror is current, and why not.", "status:status"),
         ),
@@ -63,6 +66,7 @@ PANELS: Final = MappingProxyType(
             Command(
                 "complete", "Download the missing files of partial products.", "complete:complete"
             ),
+            Command("drop", "Remove products that were requested by id.", "fetch:drop"),
             Command(
                 "prune", "Move products released by the retention rules to the trash.", "sync:prune"
             ),

@@ -14,9 +14,9 @@ from s2mirror.cli.context import (
 )
 from s2mirror.cli.mirrors import shared_mirror
 from s2mirror.cli.output import format_count, print_error, print_json, print_line
-from s2mirror.cli.products import plain_id
 from s2mirror.errors import MirrorError, UsageError
 from s2mirror.model import LedgerEntry
+from s2mirror.naming import plain_id
 from s2mirror.selection import WHOLE, Selection
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps import requests

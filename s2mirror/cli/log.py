@@ -21,8 +21,9 @@ from s2mirror.cli.context import (
 )
 from s2mirror.cli.ledgers import shared_ledger
 from s2mirror.cli.output import format_time, print_error, print_folded, print_json_line, readable
-from s2mirror.cli.products import check_area, plain_id
+from s2mirror.cli.products import check_area
 from s2mirror.lifecycle import Event
+from s2mirror.naming import plain_id
 from s2mirror.times import FIRST, LAST
 
 _NEWEST: Final = 1000

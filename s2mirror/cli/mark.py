@@ -10,10 +10,10 @@ from s2mirror.adapters.ledger import Ledger
 from s2mirror.cli.context import ConfigOption, JsonOption, complete_product
 from s2mirror.cli.ledgers import shared_ledger
 from s2mirror.cli.output import print_error, print_json, print_line
-from s2mirror.cli.products import plain_id
 from s2mirror.config import Settings
 from s2mirror.errors import MirrorError
 from s2mirror.lifecycle import State
+from s2mirror.naming import plain_id
 from s2mirror.steps import requests
 
 IdsArgument = Annotated[

@@ -21,11 +21,11 @@ from s2mirror.cli.context import (
 )
 from s2mirror.cli.ledgers import read_settings
 from s2mirror.cli.output import format_count, print_error, print_json, print_line, print_table
-from s2mirror.cli.products import plain_id
 from s2mirror.cli.signals import stopped_by_signals
 from s2mirror.config.geometry_inputs import geometry_of_bbox, geometry_of_geojson
 from s2mirror.errors import UsageError
 from s2mirror.geometry import Shape
+from s2mirror.naming import plain_id
 from s2mirror.preview_model import FORMATS, Outcome, Preview, PreviewSource
 from s2mirror.service.logs import set_up_logs
 from s2mirror.service.options import secret_texts

@@ -22,6 +22,7 @@ from s2mirror.config import Settings
 from s2mirror.errors import UsageError
 from s2mirror.lifecycle import State
 from s2mirror.model import LedgerEntry
+from s2mirror.naming import plain_id
 
 
 def list_products(
@@ -151,11 +152,6 @@ def product_values(entry: LedgerEntry) -> dict[str, object]:
         "partial": not entry.selection.whole,
         "files": str(entry.selection),
     }
-
-
-def plain_id(text: str) -> str:
-    """Return the product id of a name, with or without ``.SAFE``, or of a path."""
-    return text.rstrip("/").rpartition("/")[2].removesuffix(".SAFE")
 
 
 def _lines(entry: LedgerEntry, archive_root: str) -> Iterator[tuple[str, str]]:

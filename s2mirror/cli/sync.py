@@ -134,7 +134,7 @@ def sync(
         mirror.searches_of(area or [])
         with (
             stopped_by_signals() as stop,
-            progress_for(lambda: _unfinished(mirror), as_json=as_json) as progress,
+            progress_for(lambda: unfinished(mirror), as_json=as_json) as progress,
         ):
             return sync_values(run_cycle(mirror, area or [], progress, stop))
 
@@ -147,7 +147,8 @@ def sync(
     return int(result["exit_code"])
 
 
-def _unfinished(mirror: Mirror) -> tuple[int, int]:
+def unfinished(mirror: Mirror) -> tuple[int, int]:
+    """Return how many products are queued or downloading, and their bytes."""
     counts = mirror.ledger.products.counts()
     found = [counts.get(state, (0, 0)) for state in (State.QUEUED, State.DOWNLOADING)]
     return sum(products for products, _ in found), sum(size_bytes for _, size_bytes in found)

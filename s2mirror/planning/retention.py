@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from s2mirror.area import WatchArea
 from s2mirror.lifecycle import HELD, Event, State
-from s2mirror.model import ASKED_FOR, DeletedPolicy, Deletion, LedgerEntry
+from s2mirror.model import ASKED_FOR, BY_REQUEST, DROPPED, DeletedPolicy, Deletion, LedgerEntry
 from s2mirror.planning.checked_time import CheckedTime
 from s2mirror.planning.supersede import Supersession
 
@@ -74,14 +74,16 @@ def plan_prune(
     *leaving* are products, by id, that a newer version replaces or that were deleted upstream. An
     area releases a product that is not among its ``keep_newest`` newest and was processed longer
     than ``prune_after`` ago. An area with neither rule keeps everything, and so does an area that
-    is no longer configured.
+    is no longer configured. A product that was requested by id is kept in any case.
     """
     rules = {area.name: area for area in areas}
     newest = _newest(held, rules)
     kept: dict[str, str] = {}
     removals: list[Removal] = []
     for entry in held:
-        if entry.product.id in leaving:
+        if why := _why_requested(entry, rules):
+            kept[entry.product.id] = why
+        elif entry.product.id in leaving:
             removals.append(leaving[entry.product.id])
         elif require_processed and entry.state is not State.PROCESSED:
             kept[entry.product.id] = "not marked processed"
@@ -126,6 +128,18 @@ def withdrawn_removals(
     }
 
 
+def dropped_removals(
+    dropped: Iterable[LedgerEntry], areas: Iterable[WatchArea]
+) -> tuple[Removal, ...]:
+    """Return the held products that a person dropped, and that no configured area wants."""
+    wanting = {ASKED_FOR, *(area.name for area in areas)}
+    return tuple(
+        Removal(entry=entry, event=Event.PRUNE, reason=BY_REQUEST)
+        for entry in dropped
+        if entry.state in HELD and not wanting & set(entry.areas)
+    )
+
+
 def unclaimed_removals(unclaimed: Iterable[LedgerEntry]) -> dict[str, Removal]:
     """Return, by product id, held products that no configured area claims."""
     return {
@@ -150,6 +164,15 @@ def _newest(
     return {name: frozenset(found for _, found in heap) for name, heap in heaps.items()}
 
 
+def _why_requested(entry: LedgerEntry, rules: Mapping[str, WatchArea]) -> str:
+    """Return why rules and policies do not remove a product, or "" if they may."""
+    if ASKED_FOR in entry.areas:
+        return f"requested by id; `s2mirror drop {entry.product.id}` removes it"
+    if DROPPED in entry.areas and not rules.keys() & set(entry.areas):
+        return "dropped by request; the next prune removes it"
+    return ""
+
+
 def _why_kept(
     entry: LedgerEntry,
     rules: Mapping[str, WatchArea],
@@ -159,10 +182,8 @@ def _why_kept(
     """Return why a product is kept, or "" if every area releases it."""
     if not entry.areas:
         return "no area claims it; `s2mirror prune --unclaimed` removes it"
-    if entry.areas == (ASKED_FOR,):
-        return "requested by id; `s2mirror prune --unclaimed` removes it"
     for name in entry.areas:
-        if name not in rules and name != ASKED_FOR:
+        if name not in rules and name != DROPPED:
             return f"area {name} is no longer configured; `s2mirror prune --unclaimed` removes it"
     reasons = (
         _why_area_keeps(rules[name], entry, newest.get(name, frozenset()), time)

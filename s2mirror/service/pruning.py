@@ -67,6 +67,15 @@ def _record_brake(mirror: Mirror, why: str, *, now: datetime) -> None:
         ledger.events.add("brake.released", at=now)
 
 
+def remove_dropped(mirror: Mirror) -> PrunePlan:
+    """Move products that a person dropped to the trash, and update the local catalog."""
+    mirror.require_archive()
+    time = record_time(mirror, asked_time(mirror))
+    plan = mirror.pruner().remove_dropped(time)
+    update_whole_local_catalog(mirror)
+    return plan
+
+
 def _remove_old_records(mirror: Mirror, time: CheckedTime) -> None:
     """Remove staged files of products that failed long ago, and the history of removed ones.
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
-from s2mirror.model import Conversion
+from s2mirror.radiometry import Conversion
 from s2mirror.tiles import WIDTH_METRES
 
 _METADATA: Final = MappingProxyType(

@@ -9,7 +9,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from s2mirror import manifest, radiometry
+from s2mirror import manifest
 from s2mirror.adapters.archive import Archive, Stage
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import IntegrityError, Stopped, StoreUnavailable
@@ -20,12 +20,12 @@ from s2mirror.model import (
     LedgerEntry,
     Listing,
     Product,
-    Radiometry,
     Transition,
     VerifiedFile,
 )
 from s2mirror.planning.downloads import fetch_order
 from s2mirror.ports import ObjectStore, Progress
+from s2mirror.radiometry import MAX_BYTES, Radiometry, metadata_path, parse_radiometry
 from s2mirror.steps.connections import Connections, Priority, Throttle
 from s2mirror.steps.file_selection import SelectedFiles, SelectionPolicy
 from s2mirror.steps.receive import (
@@ -207,12 +207,12 @@ class Fetcher:
 def _radiometry(stage: Stage, files: Sequence[VerifiedFile]) -> Radiometry:
     """Read from the product's own metadata how its images convert to reflectances."""
     sizes = {file.path: file.size_bytes for file in files}
-    path = radiometry.metadata_path(sizes)
-    if not path or sizes[path] > radiometry.MAX_BYTES:
+    path = metadata_path(sizes)
+    if not path or sizes[path] > MAX_BYTES:
         return Radiometry(
             doubt=f"the product's metadata {'is too large' if path else 'is missing'}"
         )
-    return radiometry.parse_radiometry(stage.read_bytes(path))
+    return parse_radiometry(stage.read_bytes(path))
 
 
 def _cause(first: Exception, futures: Sequence[Future[VerifiedFile]]) -> BaseException:

@@ -12,12 +12,20 @@ from s2mirror.adapters.ledger.state_values import PRUNE_CONFIRMED_AT
 from s2mirror.area import WatchArea
 from s2mirror.errors import HostileInput, PathRefused
 from s2mirror.lifecycle import Event
-from s2mirror.model import DeletedPolicy, LedgerEntry, SupersedePolicy, Transition
+from s2mirror.model import (
+    ASKED_FOR,
+    DROPPED,
+    DeletedPolicy,
+    LedgerEntry,
+    SupersedePolicy,
+    Transition,
+)
 from s2mirror.planning.checked_time import CheckedTime
 from s2mirror.planning.retention import (
     Brake,
     PrunePlan,
     Removal,
+    dropped_removals,
     plan_prune,
     superseded_removals,
     unclaimed_removals,
@@ -25,6 +33,8 @@ from s2mirror.planning.retention import (
 )
 from s2mirror.planning.supersede import plan_supersede
 
+_MOST_DROPPED: Final = 10_000
+"""Dropped products that one prune removes."""
 DAY: Final = timedelta(days=1)
 
 
@@ -61,7 +71,7 @@ class Pruner:
         released = withdrawn_removals(gone_upstream, deletions, self.deleted)
         if unclaimed:
             names = [area.name for area in self.areas]
-            released = unclaimed_removals(products.unclaimed(names)) | released
+            released = unclaimed_removals(products.unclaimed([*names, ASKED_FOR])) | released
         plan = plan_prune(
             products.held(),
             self.areas,
@@ -70,9 +80,27 @@ class Pruner:
             brake=replace(self.brake, removed=self._removed(time.now)),
             time=time,
         )
-        if not time.doubt or time.contradicted or plan.removals or self._trash_due(time):
+        due = plan.removals or self._dropped() or self._trash_due(time)
+        if not time.doubt or time.contradicted or due:
             return plan
         return replace(plan, clock_doubt="")
+
+    def _dropped(self) -> tuple[Removal, ...]:
+        entries = self.ledger.products.listed(state="", area=DROPPED, tile="", limit=_MOST_DROPPED)
+        return dropped_removals(entries, self.areas)
+
+    def remove_dropped(self, time: CheckedTime) -> PrunePlan:
+        """Move held products that a person dropped to the trash, unless the clock is in doubt.
+
+        The brake does not apply, as the person has named every one of them.
+        """
+        dropped = PrunePlan(removals=self._dropped(), kept={}, clock_doubt=time.doubt)
+        if time.doubt:
+            return dropped
+        done = self._remove_all(dropped, time.now)
+        ids = [removal.entry.product.id for removal in done.removals]
+        self.ledger.products.release(DROPPED, ids)
+        return done
 
     def _stands(self, entry: LedgerEntry) -> bool:
         return entry.path is not None and self.archive.holds(entry.path)
@@ -99,8 +127,10 @@ class Pruner:
         plan = self.plan(time, unclaimed=unclaimed)
         if time.doubt:
             return plan
+        dropped = self.remove_dropped(time)
         if confirmed or not plan.brake:
             plan = self._remove_all(plan, time.now)
+            plan = replace(plan, removals=dropped.removals + plan.removals)
         if confirmed:
             self.ledger.state.set(PRUNE_CONFIRMED_AT, time.now)
         self.archive.empty_trash(self._trash_due(time))

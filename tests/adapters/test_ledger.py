@@ -176,8 +176,8 @@ def test_outdated_entry_cannot_be_advanced(ledger: Ledger) -> None:
 
 def test_illegal_transition_changes_nothing(ledger: Ledger) -> None:
     record(ledger, product("x"))
-    with pytest.raises(IllegalTransition, match="cannot prune a product that is discovered"):
-        step(ledger, "x", Event.PRUNE)
+    with pytest.raises(IllegalTransition, match="cannot mark a product that is discovered"):
+        step(ledger, "x", Event.MARK)
     assert ledger.products.get("x").state is State.DISCOVERED
     assert len(ledger.products.history("x")) == 1
 

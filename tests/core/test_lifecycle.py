@@ -57,12 +57,13 @@ def test_every_state_can_be_reached_from_discovered() -> None:
     assert reached == set(State)
 
 
-def test_only_superseded_products_are_final() -> None:
-    assert set(State) - {state for state, _ in TRANSITIONS} == {State.SUPERSEDED}
+def test_no_state_is_final() -> None:
+    assert set(State) == {state for state, _ in TRANSITIONS}
 
 
-def test_pruned_products_come_back_only_when_asked_for() -> None:
-    assert [event for state, event in TRANSITIONS if state is State.PRUNED] == [Event.REQUEUE]
+@pytest.mark.parametrize("gone", [State.PRUNED, State.SUPERSEDED])
+def test_removed_products_come_back_only_when_requested(gone: State) -> None:
+    assert [event for state, event in TRANSITIONS if state is gone] == [Event.REQUEUE]
 
 
 def test_sources_of_an_event_follow_the_table() -> None:

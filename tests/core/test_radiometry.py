@@ -4,8 +4,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from s2mirror.model import Conversion, Radiometry
-from s2mirror.radiometry import MAX_BYTES, metadata_path, parse_radiometry
+from s2mirror.radiometry import (
+    MAX_BYTES,
+    Conversion,
+    Radiometry,
+    metadata_path,
+    parse_radiometry,
+)
 
 ALL_BANDS = (
     *("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12"),

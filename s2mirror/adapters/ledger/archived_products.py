@@ -17,7 +17,8 @@ from s2mirror.adapters.ledger.items import unpacked
 from s2mirror.adapters.ledger.row_checksums import checked, insert, require_intact
 from s2mirror.adapters.ledger.rows import decoded, path_of, product_of
 from s2mirror.lifecycle import Event, State
-from s2mirror.model import UNKNOWN_RADIOMETRY, ArchivedProduct, ItemSummary, Transition
+from s2mirror.model import ArchivedProduct, ItemSummary, Transition
+from s2mirror.radiometry import UNKNOWN_RADIOMETRY
 from s2mirror.times import format_utc
 
 _AT_ONCE: Final = 500

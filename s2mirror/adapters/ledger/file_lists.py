@@ -22,14 +22,8 @@ from s2mirror.adapters.ledger.row_checksums import (
     require_intact,
     update,
 )
-from s2mirror.model import (
-    UNKNOWN_RADIOMETRY,
-    Conversion,
-    Digest,
-    Listing,
-    Radiometry,
-    VerifiedFile,
-)
+from s2mirror.model import Digest, Listing, VerifiedFile
+from s2mirror.radiometry import UNKNOWN_RADIOMETRY, Conversion, Radiometry
 from s2mirror.selection import WHOLE, Selection, from_text, to_text
 
 PUT: Final = f"""

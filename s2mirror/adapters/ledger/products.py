@@ -214,9 +214,9 @@ class Products(ProductReader):
         """Make products due that were queued while the clock was ahead; return their number."""
         return self._connection.execute(MAKE_DUE, {"now": format_utc(now)})
 
-    def add_request(self, product_id: str) -> None:
-        """Record that a person requested a product, whether or not an area wants it."""
-        self._connection.execute(JOIN_AREA, {"area": ASKED_FOR, "product_id": product_id})
+    def add_request(self, product_id: str, *, area: str = ASKED_FOR) -> None:
+        """Record that a person requested a product, or dropped it, whether or not areas want it."""
+        self._connection.execute(JOIN_AREA, {"area": area, "product_id": product_id})
 
     def release(self, area: str, ids: Iterable[str]) -> None:
         """Remove products from an area."""

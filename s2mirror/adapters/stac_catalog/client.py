@@ -122,6 +122,15 @@ class StacApiCatalog:
         found = (str(item.get("id")).removesuffix(SAFE) for item in items)
         return frozenset(item_id for item_id in found if item_id in wanted)
 
+    def find(self, collection: str, ids: Collection[str]) -> Page:
+        """Return the products among *ids* that the catalog lists, and the unusable items."""
+        wanted, where = frozenset(ids), {"collection": collection, "bucket": self._options.bucket}
+        found = Page(products=(), rejected=())
+        for item in self._items(collection, ids):
+            if item.get("id") in wanted:
+                found = found.joined(parse_page({"features": [item]}, **where))
+        return found
+
     def _items(
         self, collection: str, ids: Collection[str], fields: dict[str, list[str]] | None = None
     ) -> Iterator[Json]:
