@@ -117,6 +117,9 @@ class StoreSettings(Section):
     """A connection below ``min_rate`` for this long is closed; its file continues on another
     one."""
     requests_per_minute: Annotated[int, fields.whole(1)] = 2000
+    busy_wait: fields.PositiveDuration = timedelta(seconds=1)
+    """After the first refusal of a store that asks for fewer requests; doubles with each one."""
+    busy_wait_cap: fields.PositiveDuration = timedelta(minutes=5)
 
     @property
     def endpoints(self) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from s2mirror.planning.store_backoff import Backoff
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
@@ -154,6 +156,8 @@ class Facts:
     failover: Trouble | None = None
     """Why the preferred endpoint and key pair are not in use."""
     throttled: str = ""
+    backoff: Backoff | None = None
+    """Whether the store asks for fewer requests; None if it never did."""
     quota: str = ""
     keys: tuple[KeyFacts, ...] = ()
     key_pairs: int = 1

@@ -10,9 +10,10 @@ from typing import Final
 from s2mirror.planning import archive_rules, work_rules
 from s2mirror.planning.facts import Facts
 from s2mirror.planning.findings import Finding, Judgement, worst_first
+from s2mirror.planning.store_backoff import store_throttled
 
 Rule = Callable[[Facts], Iterable[Finding]]
-RULES: Final[tuple[Rule, ...]] = (*archive_rules.RULES, *work_rules.RULES)
+RULES: Final[tuple[Rule, ...]] = (*archive_rules.RULES, *work_rules.RULES, store_throttled)
 
 
 def judge(facts: Facts) -> Judgement:

@@ -206,9 +206,12 @@ class RateLimit:
             }
 
     def refusal(self) -> Answer:
-        """Return the response to a request beyond the limit; envoy's default is plain text."""
-        # No refusal of CDSE's store has been recorded.
-        return Answer(status=429, body=b"rate limit exceeded")
+        """Return the response to a request beyond the limit.
+
+        No refusal of CDSE's store has been recorded. Its headers are those of Envoy's global rate
+        limiter, which sends no body, no XML and no Retry-After.
+        """
+        return Answer(status=429, headers={"x-envoy-ratelimited": "true"})
 
 
 class Traffic:

@@ -1,11 +1,12 @@
 """The account at the store: its quota, key pairs, and the endpoint in use."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.ledger.state_values import (
     KEY_WARNINGS,
+    STORE_BACKOFF,
     STORE_TARGET,
 )
 from s2mirror.config import Settings
@@ -20,6 +21,7 @@ from s2mirror.planning.account import (
     spent_bytes,
 )
 from s2mirror.planning.downloads import ASSUMED_BYTES
+from s2mirror.planning.store_backoff import Backoff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,3 +140,9 @@ def failover_text(store: FailoverStatus) -> str:
     if store.preferred or store.since is None:
         return ""
     return f" with key pair {store.key} since {store.since:%Y-%m-%d %H:%M} UTC: {store.why}"
+
+
+def read_backoff(ledger: Ledger) -> Backoff | None:
+    """Return the back-off in the ledger; None before the first one."""
+    found = ledger.state.get(STORE_BACKOFF)
+    return Backoff(**asdict(found)) if found else None

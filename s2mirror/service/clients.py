@@ -4,9 +4,7 @@ Their libraries take longer to import than many commands take to run, so this mo
 only where a service is used.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, Final
 
 from s2mirror.adapters.ledger import Ledger
@@ -17,9 +15,10 @@ from s2mirror.adapters.stac_catalog import StacApiCatalog, StacOptions
 from s2mirror.clock import ServiceDates
 from s2mirror.config import Settings
 from s2mirror.host_limiter import HostLimiter
+from s2mirror.planning.store_backoff import BackoffPolicy
 from s2mirror.service.account import failover_status
 from s2mirror.service.logs import log
-from s2mirror.stop import StopFlag
+from s2mirror.service.store_backoff import BackoffStore, Surroundings
 
 _ODATA_TIMEOUTS: Final = 3
 """The timeout of a count, in timeouts of a listing."""
@@ -46,13 +45,9 @@ def odata_catalog(settings: Settings, dates: ServiceDates) -> ODataCatalog:
 
 
 def open_store(
-    settings: Settings,
-    ledger: Ledger,
-    dates: ServiceDates,
-    now: Callable[[], datetime],
-    stop: StopFlag,
-) -> FailoverStore:
-    """Return the store, which begins with the endpoint that was used last.
+    settings: Settings, ledger: Ledger, dates: ServiceDates, around: Surroundings
+) -> BackoffStore:
+    """Return the store, which begins with the endpoint and the back-off that were used last.
 
     Raises CredentialError if a key is missing.
     """
@@ -60,7 +55,7 @@ def open_store(
     def on_failover(target: StoreTarget, why: str) -> None:
         """Log the new target, and store it in the ledger."""
         log.warning("store.failover", endpoint=target.endpoint, key_pair=target.key, reason=why)
-        at, where = now(), f"{target.endpoint} with key pair {target.key}"
+        at, where = around.now(), f"{target.endpoint} with key pair {target.key}"
         record = TargetRecord(endpoint=target.endpoint, key=target.key, since=at, why=why)
         ledger.state.set(STORE_TARGET, record)
         ledger.events.add("store.failover", at=at, detail=f"{where}: {why}")
@@ -68,12 +63,14 @@ def open_store(
         ledger.close()
 
     started_with = failover_status(settings, ledger).endpoint
-    return FailoverStore(
+    store = FailoverStore(
         replace(store_options(settings), on_date=dates.observer("the S3 store")),
         store_targets(settings, started_with=started_with),
         on_failover,
-        stop,
+        around.stop,
     )
+    policy = BackoffPolicy(first=settings.store.busy_wait, cap=settings.store.busy_wait_cap)
+    return BackoffStore(store, ledger, policy, around)
 
 
 def stac_options(settings: Settings) -> StacOptions:

@@ -209,10 +209,11 @@ def deliver(
     if products.next_due_at(areas) is None:
         return
     connections = Connections(mirror.settings.store.connections)
-    counter = _Counter(progress)
+    counter, store = _Counter(progress), mirror.store(stop)
     worker = DownloadWorker(
         mirror=mirror,
-        fetcher=mirror.fetcher(mirror.store(stop), connections, counter),
+        fetcher=mirror.fetcher(store, connections, counter),
+        busy_seconds=store.busy_seconds,
         progress=counter,
         stop=stop,
         areas=tuple(areas),

@@ -19,6 +19,8 @@ from s2mirror.steps.fetch import Fetcher
 from s2mirror.steps.publish import publish
 from s2mirror.stop import StopFlag
 
+_PATIENCE_SECONDS: Final = 60.0
+"""A single cycle waits no longer for a store that asks for fewer requests."""
 _LOG_EVENTS: Final = {
     Event.CORRUPT: "product.quarantined",
     Event.GIVE_UP: "product.failed",
@@ -34,6 +36,8 @@ class DownloadWorker:
     fetcher: Fetcher
     progress: Progress
     stop: StopFlag
+    busy_seconds: Callable[[], float]
+    """How long no product should be started, as the store asks for fewer requests."""
     areas: tuple[str, ...] = ()
     """Deliver only products of these areas, or requested by id; empty: of all areas."""
     on_progress: Callable[[], None] = lambda: None
@@ -41,6 +45,7 @@ class DownloadWorker:
     archived: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     _problem: Exception | None = None
+    _waited_seconds: float = 0.0
 
     def deliver_due(self, workers: int) -> None:
         """Deliver every product that is due now, *workers* at a time.
@@ -63,12 +68,24 @@ class DownloadWorker:
 
     def _loop(self) -> None:
         try:
-            while self._problem is None and self.deliver_one():
-                pass
+            while self._problem is None and self.awaits_store(_PATIENCE_SECONDS):
+                if not self.deliver_one():
+                    break
         except Exception as error:  # noqa: BLE001 - deliver_due raises it in its caller's thread
             self._problem = self._problem or error
         finally:
             self.mirror.ledger.close()
+
+    def awaits_store(self, patience_seconds: float) -> bool:
+        """Wait until the store accepts requests; return False if that takes too long, or to stop.
+
+        All waits of this worker together take no more than *patience_seconds*.
+        """
+        while (seconds := self.busy_seconds()) > 0:
+            if self._waited_seconds + seconds > patience_seconds or self.stop.wait(seconds):
+                return False
+            self._waited_seconds += seconds
+        return True
 
     def deliver_one(self) -> bool:
         """Claim, download, verify and publish one product; return whether one was due.
@@ -133,6 +150,9 @@ class DownloadWorker:
     def _log(self, entry: LedgerEntry, event: Event, error: MirrorError) -> None:
         if error.pauses_everything:
             log.info("product.interrupted", product=entry.product.id, reason=str(error))
+            return
+        if isinstance(error, StoreBusy):  # logged once for all products, as store.throttled
+            log.debug(_LOG_EVENTS[event], product=entry.product.id, reason=str(error))
             return
         if event is not Event.INTERRUPT:
             self.failed.append(entry.product.id)

@@ -52,6 +52,7 @@ from s2mirror.service.account import (
     quota_note,
     quota_policy,
     quota_status,
+    read_backoff,
 )
 from s2mirror.service.alert_memory import undelivered
 from s2mirror.service.ledger_file import archive_problem
@@ -109,6 +110,7 @@ def read_facts(
             since=failover.since,
         ),
         throttled=_throttled(ledger, now),
+        backoff=read_backoff(ledger),
         quota=quota_note(settings, ledger, now=now),
         keys=_keys(settings, now),
         key_pairs=_key_pairs(settings),

@@ -37,8 +37,8 @@ from s2mirror.steps.withdraw import Withdrawer
 from s2mirror.stop import StopFlag
 
 if TYPE_CHECKING:
-    from s2mirror.adapters.objectstore import FailoverStore
     from s2mirror.adapters.stac_catalog import StacApiCatalog
+    from s2mirror.service.store_backoff import BackoffStore
 
 
 def utc_now() -> datetime:
@@ -144,11 +144,12 @@ class Mirror:
             now=self.now,
         )
 
-    def store(self, stop: StopFlag) -> "FailoverStore":
+    def store(self, stop: StopFlag) -> "BackoffStore":
         """Return a client of the S3 store. Raises CredentialError if a key is missing."""
-        from s2mirror.service import clients  # noqa: PLC0415 - see there
+        from s2mirror.service import clients, store_backoff  # noqa: PLC0415 - see there
 
-        return clients.open_store(self.settings, self.ledger, self.service_dates, self.now, stop)
+        around = store_backoff.Surroundings(now=self.now, jitter=self.jitter, stop=stop)
+        return clients.open_store(self.settings, self.ledger, self.service_dates, around)
 
     def fetcher(self, store: ObjectStore, connections: Connections, progress: Progress) -> Fetcher:
         """Return the fetch step."""

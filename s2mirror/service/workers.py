@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from s2mirror.adapters.hook import end_hooks
-from s2mirror.adapters.objectstore import FailoverStore
 from s2mirror.errors import MirrorError, Stopped
 from s2mirror.service.delivery import DownloadWorker
 from s2mirror.service.health import Problems
 from s2mirror.service.logs import log
+from s2mirror.service.store_backoff import BackoffStore
 from s2mirror.service.unexpected import resources_explained
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.connections import Connections
@@ -58,7 +58,7 @@ class Workers:
         self._next_scan_at = -math.inf
         self._connections = Connections(mirror.settings.store.connections)
         self._store_lock = threading.Lock()
-        self._open_store: FailoverStore | None = None
+        self._open_store: BackoffStore | None = None
         self._activity = _ActivityMonitor()
         self._busy: set[str] = set()
         self._rested_at: dict[str, float] = {}
@@ -174,7 +174,7 @@ class Workers:
         try:
             worker = self._download_worker()
             delivered = False
-            while worker.deliver_one():
+            while worker.awaits_store(0) and worker.deliver_one():
                 delivered = True
                 self._published.set()
                 self._problems.clear(FETCH)
@@ -182,21 +182,23 @@ class Workers:
             self._busy.discard(name)
             self._problems.update(UNEXPECTED, self._mirror.unexpected.note)
         if not delivered:
-            # A product is due, but disk, quota or timetable defer it.
+            # A product is due, but disk, quota, timetable or a busy store defer it.
             self._rested_at[name] = begun
             self._wait(self._due, self._intervals.idle_seconds)
 
     def _download_worker(self) -> DownloadWorker:
+        store = self._store()
         return DownloadWorker(
             mirror=self._mirror,
-            fetcher=self._mirror.fetcher(self._store(), self._connections, self._activity),
+            fetcher=self._mirror.fetcher(store, self._connections, self._activity),
+            busy_seconds=store.busy_seconds,
             progress=self._activity,
             stop=self._stop,
             areas=tuple(self._mirror.area_names),
             on_progress=self._activity.beat,
         )
 
-    def _store(self) -> FailoverStore:
+    def _store(self) -> BackoffStore:
         with self._store_lock:
             if self._open_store is None:
                 self._open_store = self._mirror.store(self._stop)

@@ -99,7 +99,8 @@ def test_each_error_response_has_kind_and_advice(
 
 
 @pytest.mark.parametrize(
-    "body", [b"rate limit exceeded", b'{"error":"WAF","status":429}', b"<html>Slow</html>", b"<a"]
+    "body",
+    [b"", b"rate limit exceeded", b'{"error":"WAF","status":429}', b"<html>Slow</html>", b"<a"],
 )
 def test_status_429_is_busy_whatever_its_body(
     sandbox: Sandbox, file: RemoteFile, body: bytes
@@ -110,6 +111,27 @@ def test_status_429_is_busy_whatever_its_body(
     error = trouble(store(sandbox), file)
     assert type(error) is StoreBusy
     assert error.retry_after_seconds == 20
+
+
+def test_no_request_has_a_signature_in_its_query(sandbox: Sandbox, file: RemoteFile) -> None:
+    reader = store(sandbox)
+    reader.probe()
+    reader.list_product(PREFIX)
+    read_from(reader, file, 1)
+    traffic = sandbox.s3_proxy.traffic
+    assert [exchange.status for exchange in traffic.exchanges][-3:] == [200, 200, 206]
+    assert traffic.matching(r"(?i)[?&](x-amz-|signature=|awsaccesskeyid=)") == []
+
+
+def test_announced_reset_is_the_wait(sandbox: Sandbox, file: RemoteFile) -> None:
+    limit = sandbox.s3_proxy.rate_limit
+    limit.requests, limit.window_seconds = 0, 40
+    try:
+        error = trouble(fresh_store(sandbox), file)
+        assert type(error) is StoreBusy
+        assert 0 < (error.retry_after_seconds or 0) <= 40
+    finally:
+        limit.requests, limit.window_seconds = None, 60
 
 
 @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "AccessDenied"])

@@ -263,6 +263,17 @@ def test_store_responds_429_beyond_its_rate_limit(sandbox: Sandbox) -> None:
         assert left == ["2", "1", "0", "0"]
 
 
+def test_store_refuses_as_envoys_rate_limiter_does(sandbox: Sandbox) -> None:
+    with limited(sandbox, 0, window_seconds=600) as answer:
+        refusal = answer()
+    assert (refusal.status_code, refusal.content) == (429, b"")
+    assert refusal.headers["x-envoy-ratelimited"] == "true"
+    assert refusal.headers["x-ratelimit-limit"] == "0, 0;w=600"
+    assert refusal.headers["x-ratelimit-remaining"] == "0"
+    assert 0 < int(refusal.headers["x-ratelimit-reset"]) <= 600
+    assert "Retry-After" not in refusal.headers
+
+
 def test_rate_limit_restarts_at_announced_time(sandbox: Sandbox) -> None:
     with limited(sandbox, 1, window_seconds=0.3) as answer:
         used_up = answer()

@@ -44,3 +44,16 @@ class CycleRecord:
 
     began_at: datetime
     ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackoffRecord:
+    """How a store refuses requests because there are too many."""
+
+    refused_count: int
+    """In a row; 0 after a request that was accepted."""
+    since: datetime
+    at: datetime
+    until: datetime
+    reason: str
+    logged_at: datetime

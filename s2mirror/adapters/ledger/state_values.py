@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar, get_type_hints
 
 from s2mirror.adapters.ledger.connection import Connection
 from s2mirror.adapters.ledger.records import (
+    BackoffRecord,
     CycleRecord,
     HealthRecord,
     ProblemRecord,
@@ -268,6 +269,8 @@ SEARCHES_IN_USE: Final = _by_name("searches.in_use", _exactly(int))
 """The searches of the mirror that worked last, and the interval of each in seconds."""
 SEARCH_GEOMETRIES: Final = _by_name("searches.geometries", _exactly(str))
 """The clusters and search geometries of groups of areas with many vertices, by fingerprint."""
+STORE_BACKOFF: Final = _record("store.backoff", BackoffRecord)
+"""Whether the store refuses requests because the account sends too many."""
 STORE_TARGET: Final = _record("store.target", TargetRecord)
 """The store endpoint in use; absent before the first failover."""
 THROTTLING: Final = _record("account.throttled", ThrottlingRecord)
