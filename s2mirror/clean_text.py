@@ -8,6 +8,11 @@ import json
 from typing import Any, Final
 from unicodedata import category
 
+JSON_SCHEMA: Final = 1
+"""The version of every JSON document for programs; docs/json.md describes them.
+
+It increases when a key is removed, renamed or changes its type; a new key does not change it.
+"""
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 """Control, format, unassigned, private, lone surrogate, line and paragraph separator."""
 

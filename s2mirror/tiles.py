@@ -77,6 +77,19 @@ def tile_polygon(tile: str) -> "BaseGeometry":
     return repaired(Polygon(_unwrapped(ring))).geometry
 
 
+def tile_corners(tile: str) -> list[tuple[float, float]]:
+    """Return longitude and latitude of a tile's four corners, clockwise from the north-west.
+
+    For drawings: far quicker than :func:`tile_polygon`. Longitudes continue past ±180°. Raises
+    ValueError for a square that does not exist.
+    """
+    epsg, west, north = tile_grid(tile)
+    east, south = west + WIDTH_METRES, north - WIDTH_METRES
+    corners = ((west, north), (east, north), (east, south), (west, south))
+    found = [_to_latlon(epsg, x, y) for x, y in corners]
+    return _unwrapped([(longitude, latitude) for latitude, longitude in found])
+
+
 def _to_latlon(epsg: int, x: float, y: float) -> tuple[float, float]:
     import utm  # noqa: PLC0415 - see above
 

@@ -12,13 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, TypeVar
 
-from s2mirror.clean_text import clean_text, escape_json
+from s2mirror.clean_text import JSON_SCHEMA, clean_text, escape_json
 
-JSON_SCHEMA: Final = 1
-"""The version of the JSON output of every command, which docs/json.md describes.
-
-It increases when a key is removed, renamed or changes its type; a new key does not change it.
-"""
 _STEPS: Final = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _GAP: Final = "  "
 _MIN_WRAP_CHARACTERS: Final = 24

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import to_jsonable_python
 from starlette.applications import Starlette
@@ -12,17 +12,21 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from s2mirror.clean_text import clean_text, escape_json
+from s2mirror.clean_text import JSON_SCHEMA, escape_json
 from s2mirror.errors import MirrorError, UsageError
 from s2mirror.planning.findings import Judgement
 from s2mirror.service.judgement import judge
 from s2mirror.service.logs import log
+from s2mirror.service.metrics import render_metrics
 from s2mirror.service.report import status, status_document
 from s2mirror.service.wiring import Mirror
 from s2mirror.web.guard import Access, Guard
+from s2mirror.web.images import read_image
 from s2mirror.web.pages import Pages
 from s2mirror.web.reader import Reader
+from s2mirror.web.views import Views
 
+_PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -33,20 +37,62 @@ class _Routes:
         self._reader = reader
         self._pages = pages
         self._is_alive = is_alive
+        self._views = Views()
 
     def all(self) -> list[Route]:
         """Return every route."""
         endpoints: dict[str, Endpoint] = {
             "/": self._front,
+            "/findings": self._findings,
+            "/areas/{name}": self._area,
+            "/products/{id}": self._product,
+            "/products/{id}/preview": self._preview,
             "/healthz": self._healthz,
             "/readyz": self._readyz,
             "/status.json": self._status_json,
+            "/metrics": self._metrics,
         }
         return [Route(path, endpoint) for path, endpoint in endpoints.items()]
 
     async def _front(self, _request: Request) -> Response:
-        found = await self._reader.read(status)
-        return HTMLResponse(self._pages.front(found))
+        return HTMLResponse(await self._reader.read(self._front_text))
+
+    def _front_text(self, mirror: Mirror) -> str:
+        return self._pages.front(self._views.front(mirror))
+
+    async def _findings(self, _request: Request) -> Response:
+        return HTMLResponse(self._pages.findings(await self._reader.read(_judgement)))
+
+    async def _area(self, request: Request) -> Response:
+        name = request.path_params["name"]
+
+        def text(mirror: Mirror) -> str:
+            """Return the page of the area."""
+            return self._pages.area(self._views.area(mirror, name))
+
+        return HTMLResponse(await self._reader.read(text, key=("area", name)))
+
+    async def _product(self, request: Request) -> Response:
+        name = request.path_params["id"]
+
+        def text(mirror: Mirror) -> str:
+            """Return the page of the product."""
+            return self._pages.product(self._views.product(mirror, name))
+
+        return HTMLResponse(await self._reader.read(text, key=("product", name)))
+
+    async def _preview(self, request: Request) -> Response:
+        name = request.path_params["id"]
+
+        def image(mirror: Mirror) -> tuple[bytes, str] | None:
+            """Return the product's image."""
+            entry = mirror.ledger.products.get(name)
+            return read_image(mirror.archive, entry, mirror.ledger.previews.of(name).values())
+
+        found = await self._reader.read(image, key=("preview", name), fresh_seconds=0)
+        if found is None:
+            raise HTTPException(404)
+        return Response(found[0], media_type=found[1])
 
     async def _healthz(self, _request: Request) -> Response:
         alive = self._is_alive()
@@ -58,7 +104,10 @@ class _Routes:
 
     async def _status_json(self, _request: Request) -> Response:
         found = await self._reader.read(status)
-        return _JSON(to_jsonable_python(status_document(found)))
+        return _JSON(to_jsonable_python({"schema": JSON_SCHEMA, **status_document(found)}))
+
+    async def _metrics(self, _request: Request) -> Response:
+        return Response(await self._reader.read(_metrics), media_type=_PROMETHEUS)
 
 
 class _JSON(Response):
@@ -77,31 +126,45 @@ def page_app(reader: Reader, access: Access, is_alive: Callable[[], bool]) -> AS
     *is_alive* returns whether the daemon works.
     """
     pages = Pages()
+    errors = _Errors(pages)
     app = Starlette(
         routes=_Routes(reader, pages, is_alive).all(),
         exception_handlers={
-            HTTPException: _not_found,
-            MirrorError: _unavailable,
-            Exception: _crashed,
+            HTTPException: errors.not_found,
+            UsageError: errors.not_found,
+            MirrorError: errors.unavailable,
+            Exception: errors.crashed,
         },
     )
     app.router.redirect_slashes = False
     return Guard(app, access, pages.policy)
 
 
+class _Errors:
+    """The responses to requests that cannot be answered."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+
+    async def not_found(self, _request: Request, _error: Exception) -> Response:
+        """Answer a request for something that does not exist; what was asked is not repeated."""
+        text = "Nothing has this address. The front page has links to every area and product."
+        return HTMLResponse(self._pages.message("Not found", text), 404)
+
+    async def unavailable(self, _request: Request, error: Exception) -> Response:
+        """Answer a request while the ledger or the archive cannot be read."""
+        return HTMLResponse(self._pages.message("Not available", f"{error}."), 503)
+
+    async def crashed(self, _request: Request, error: Exception) -> Response:
+        """Answer a request that found a bug."""
+        log.error("page.failed", exc_info=error)
+        text = "The page has a bug. The log of the daemon has the details; please report them."
+        return HTMLResponse(self._pages.message("Unexpected error", text), 500)
+
+
 def _judgement(mirror: Mirror) -> Judgement:
     return judge(mirror.settings, mirror.ledger, now=mirror.now())
 
 
-async def _not_found(_request: Request, _error: Exception) -> Response:
-    return PlainTextResponse("There is no page of this address; / has links to all.\n", 404)
-
-
-async def _unavailable(_request: Request, error: Exception) -> Response:
-    found = 404 if isinstance(error, UsageError) else 503
-    return PlainTextResponse(f"{clean_text(str(error))}\n", found)
-
-
-async def _crashed(_request: Request, error: Exception) -> Response:
-    log.error("page.failed", reason=repr(error))
-    return PlainTextResponse("The page has a bug; the log of the daemon names it.\n", 500)
+def _metrics(mirror: Mirror) -> bytes:
+    return render_metrics(mirror.settings, mirror.ledger, now=mirror.now())

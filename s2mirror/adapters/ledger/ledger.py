@@ -16,6 +16,7 @@ from s2mirror.adapters.ledger.items import Items
 from s2mirror.adapters.ledger.lags import Lags
 from s2mirror.adapters.ledger.mending import DamagedRow, Mended, damaged_rows, mend
 from s2mirror.adapters.ledger.opening import check_whole, connect
+from s2mirror.adapters.ledger.overview import Overview
 from s2mirror.adapters.ledger.previews import Previews
 from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.requests import Requests
@@ -86,6 +87,7 @@ class Ledger:
         self.events = Events(connection)
         self.previews = Previews(connection)
         self.requests = Requests(connection)
+        self.overview = Overview(connection)
         self.state = StateValues(connection)
         self.totals = Totals(connection)
         self.work_facts = WorkFacts(connection)
