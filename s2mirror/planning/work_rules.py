@@ -20,7 +20,9 @@ _LISTING_TIME: Final = timedelta(hours=1)
 _SWEEP_DELAY: Final = timedelta(days=1)
 _STEADY: Final = timedelta(days=1)
 """After this time away from the preferred endpoint, somebody should look."""
-_LOST_PARTS: Final = frozenset({"log", "preview service", "local catalog", "keys", "deletions"})
+_LOST_PARTS: Final = frozenset(
+    {"page", "log", "preview service", "local catalog", "keys", "deletions"}
+)
 """Sources of the daemon's troubles without which it still downloads."""
 
 

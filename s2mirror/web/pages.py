@@ -2,12 +2,13 @@
 
 import base64
 import hashlib
+import re
 from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from s2mirror import __version__
 from s2mirror.clean_text import clean_text
@@ -16,6 +17,7 @@ from s2mirror.web.views import AreaPage, Front, ProductPage
 
 _SIZES: Final = ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _SPANS: Final = ((86_400, "d"), (3600, "h"), (60, "min"))
+_COMMAND: Final = re.compile(r"`([^`]+)`")
 _NARROW_SPACE: Final = "\u202f"
 
 
@@ -39,6 +41,7 @@ class Pages:
         )
         self._templates.filters |= {
             "ago": ago,
+            "commands": commands,
             "day": day,
             "minute": minute,
             "number": number,
@@ -81,6 +84,11 @@ def _cleaned(value: object) -> object:
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return clean_text(value)
+
+
+def commands(text: str) -> Markup:
+    """Return a text whose parts between backticks are shown as commands; it is escaped first."""
+    return Markup(_COMMAND.sub(r"<code>\1</code>", escape(clean_text(text))))  # noqa: S704 - see above
 
 
 def size(size_bytes: float | None) -> str:

@@ -10,7 +10,7 @@ from web_kit import CONFIG, make_mirror
 
 from s2mirror.adapters.lock import InstanceLock
 from s2mirror.model import Product
-from s2mirror.service.health import write_health
+from s2mirror.service.health import Problems
 from s2mirror.service.wiring import Mirror
 from s2mirror.web.world_map import corners
 
@@ -76,7 +76,7 @@ def busy(folder: Path) -> Mirror:
     overwrite(mirror.ledger, "state = 'downloading'", "tile = '32TMT' AND state = 'queued'")
     for hour in range(200):
         mirror.ledger.add_transfer(9_000_000_000, now=NOW - timedelta(hours=hour))
-    write_health(mirror.ledger, [], now=NOW)
+    Problems(mirror.ledger, mirror.now).write()
     for entry in mirror.ledger.products.listed(state="downloading", area="", tile="", limit=9):
         part = mirror.archive.stage(entry.product.id).folder
         part.mkdir(parents=True)
@@ -89,11 +89,12 @@ def broken(folder: Path) -> Mirror:
     mirror = busy(folder)
     put(mirror, "quarantined", "tile = '32TNS' AND sensed_at > '2026-05-10'", REASON)
     put(mirror, "failed", "tile = '32TLR' AND sensed_at > '2026-05-20'", "404 from the store")
-    problems = [
+    problems = (
         "the store refuses the key pair; create a new one at the key manager",
         "<script>alert(1)</script> is what the catalog answered",
-    ]
-    write_health(mirror.ledger, problems, now=NOW)
+    )
+    for number, text in enumerate(problems):
+        Problems(mirror.ledger, mirror.now).set(f"job-{number}", text)
     for search in mirror.searches:
         mirror.ledger.cursors.fail(search.key, "503 from the catalog", now=NOW)
     (mirror.archive.root / ".s2mirror" / "archive.json").unlink()
@@ -117,7 +118,7 @@ def many(folder: Path, areas: int = 300, days: int = 59) -> Mirror:
     record(mirror, {name: [*passes(found, days)] for name, found in groups.items()})
     put(mirror, "queued", "tile LIKE '2%' AND sensed_at > '2026-05-29'")
     put(mirror, "failed", "tile LIKE '31T%' AND sensed_at > '2026-05-28'", "404 from the store")
-    write_health(mirror.ledger, [], now=NOW)
+    Problems(mirror.ledger, mirror.now).write()
     return mirror
 
 
