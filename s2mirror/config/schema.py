@@ -135,7 +135,7 @@ class EndpointSettings(Section):
     token_url: fields.Url = (
         f"https://identity.{_CDSE}/auth/realms/CDSE/protocol/openid-connect/token"
     )
-    process_url: fields.Url = f"https://sh.{_CDSE}/api/v1/process"
+    process_url: fields.Url = f"https://sh.{_CDSE}/process/v1"
     odata_url: fields.Url = f"https://catalogue.{_CDSE}/odata/v1/"
 
 

@@ -24,7 +24,11 @@ from s2mirror.sandbox.process_request import BadRequest, Job, read_job
 from s2mirror.sandbox.scene import Grid, observe
 from s2mirror.sandbox.stac_catalog import Record, SandboxCatalog
 
-PROCESS_PATH: Final = "/api/v1/process"
+PROCESS_PATH: Final = "/process/v1"
+OLD_PROCESS_PATH: Final = "/api/v1/process"
+USAGE_PATH: Final = "/api/v1/accounting/usage"
+_MONTHLY: Final = 10_000
+"""Requests and processing units of a month."""
 _UNIT_PIXELS: Final = 512 * 512
 _UNIT_BANDS: Final = 3
 _MIN_AREA: Final = 0.01
@@ -50,7 +54,9 @@ class ProcessService:
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
-        return Starlette(routes=[Route(PROCESS_PATH, self._process, methods=["POST"])])
+        paths = PROCESS_PATH, OLD_PROCESS_PATH
+        renders = [Route(path, self._process, methods=["POST"]) for path in paths]
+        return Starlette(routes=[*renders, Route(USAGE_PATH, self._usage)])
 
     def reset(self) -> None:
         """Restore the defaults and clear the record."""
@@ -58,10 +64,20 @@ class ProcessService:
         self.units_left, self.units_spent = 10_000.0, 0.0
         self.refuse_next, self.retry_after_ms = 0, 3398
 
-    async def _process(self, request: Request) -> Response:
+    def _is_authorized(self, request: Request) -> bool:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not self.identity.is_valid(token):
-            return _wrapped(401, "COMMON_UNAUTHORIZED", "You are not authorized! Please log in.")
+        return scheme.lower() == "bearer" and self.identity.is_valid(token)
+
+    async def _usage(self, request: Request) -> Response:
+        """Return the account's balance. No such document has been recorded: its form is a guess."""
+        if not self._is_authorized(request):
+            return _unauthorized()
+        left = {"requests": _MONTHLY - len(self.requests), "processingUnits": self.units_left}
+        return JSONResponse({"limit": dict.fromkeys(left, _MONTHLY), "remaining": left})
+
+    async def _process(self, request: Request) -> Response:
+        if not self._is_authorized(request):
+            return _unauthorized()
         if self._refuses():
             return _too_fast(self.retry_after_ms)
         body = await request.body()
@@ -169,6 +185,10 @@ def _wrapped(
         **({"errors": dict(details)} if details else {}),
     }
     return JSONResponse({"error": error}, status)
+
+
+def _unauthorized() -> Response:
+    return _wrapped(401, "COMMON_UNAUTHORIZED", "You are not authorized! Please log in.")
 
 
 def _too_fast(retry_after_ms: int) -> Response:

@@ -22,6 +22,7 @@ from s2mirror.errors import (
     MirrorError,
 )
 from s2mirror.model import Product
+from s2mirror.planning.previews import month_of
 from s2mirror.planning.searches import Search, plan_query, plan_searches
 from s2mirror.preview_model import PreviewSource
 from s2mirror.service.account import key_expiries, key_expiry_notes, key_problems
@@ -203,11 +204,29 @@ def _key_expiry(settings: Settings) -> str:
 
 
 def _previews(settings: Settings) -> str:
-    """Get a token, which is free of charge; rendering an image is not."""
-    from s2mirror.service.preview_client import new_tokens  # noqa: PLC0415 - see there
+    """Get a token and the account's balance, which are free of charge; an image is not."""
+    from s2mirror.adapters.previews import account_balance  # noqa: PLC0415 - as below
+    from s2mirror.service.preview_client import hub_options, new_tokens  # noqa: PLC0415 - see there
 
-    new_tokens(settings, utc_now).token(StopFlag())
-    return f"{settings.endpoints.token_url} issued a token to the OAuth client"
+    token = new_tokens(settings, utc_now).token(StopFlag())
+    balance = account_balance(hub_options(settings), token)
+    told = ", ".join(f"{name} {number:,.10g}" for name, number in balance.items())
+    return f"{settings.endpoints.token_url} issued a token to the OAuth client; " + (
+        f"the account's balance by Sentinel Hub: {told}" if told else _counted(settings)
+    )
+
+
+def _counted(settings: Settings) -> str:
+    """Return what the ledger counts of the month, for an account whose balance is not known."""
+    text = "Sentinel Hub did not state the account's balance"
+    if not settings.ledger.path.exists():
+        return text
+    ledger = open_ledger(settings.ledger.path, create=False, read_only=True)
+    spent = ledger.previews.spending(month_of(utc_now()))
+    ledger.close()
+    return (
+        f"{text}; s2mirror counted {spent.requests} requests and {spent.units:.2f} units this month"
+    )
 
 
 def _any_product(catalog: StacApiCatalog, searches: tuple[Search, ...]) -> Product | None:

@@ -1,13 +1,16 @@
 """Tokens and previews on a sandbox, with a clock that tests set."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from builders import NOW
 from leaks import LEAKS
 
+from s2mirror.adapters.previews import HubOptions, SentinelHub
 from s2mirror.adapters.tokens import ClientTokens, TokenOptions
+from s2mirror.config.previews import script_named
+from s2mirror.preview_model import Extent, RenderRequest
 from s2mirror.sandbox import Sandbox
 from s2mirror.stop import StopFlag
 
@@ -65,3 +68,26 @@ def tokens(
         return ClientTokens(options(sandbox, folder, **changes))
     sandbox.identity.clock = clock.seconds
     return ClientTokens(options(sandbox, folder, **changes), now=clock.now)
+
+
+FRAME = Extent(crs="EPSG:4326", bbox=(8.5, 47.1, 8.8, 47.3), width=24, height=16)
+
+
+def request(**changes: Any) -> RenderRequest:  # noqa: ANN401 - RenderRequest's fields
+    values: dict[str, Any] = {
+        "extent": FRAME,
+        "geometry_geojson": "",
+        "collection": "sentinel-2-l2a",
+        "time_from": datetime(2026, 5, 27, 9, tzinfo=UTC),
+        "time_until": datetime(2026, 5, 27, 12, tzinfo=UTC),
+        "max_cloud_cover_percent": None,
+        "mosaicking_order": "mostRecent",
+        "script": script_named("true-color", Path()),
+        "form": "png",
+    }
+    return RenderRequest(**values | changes)
+
+
+def hub(sandbox: Sandbox, folder: Path, **changes: Any) -> SentinelHub:  # noqa: ANN401 - options
+    values = {"url": sandbox.process_url, "ca_file": sandbox.ca_file} | changes
+    return SentinelHub(HubOptions(**values), tokens(sandbox, folder))

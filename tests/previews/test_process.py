@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
-from previews_kit import Clock, Hurried, tokens
+from previews_kit import FRAME, Clock, Hurried, hub, request, tokens
 from rasterio.io import MemoryFile
 
 from s2mirror.adapters.ledger import open_ledger
@@ -29,7 +29,7 @@ from s2mirror.errors import (
     Stopped,
     TokenUnavailable,
 )
-from s2mirror.preview_model import Extent, RenderRequest
+from s2mirror.preview_model import Extent
 from s2mirror.sandbox import Answer, Fault, ProductSpec, Sandbox, make_item
 from s2mirror.sandbox.image_files import geotiff
 from s2mirror.service.preview_client import BackoffRenderer
@@ -37,27 +37,6 @@ from s2mirror.stop import StopFlag
 
 STOP = StopFlag()
 GZIP = {"Content-Encoding": "gzip"}
-FRAME = Extent(crs="EPSG:4326", bbox=(8.5, 47.1, 8.8, 47.3), width=24, height=16)
-
-
-def request(**changes: Any) -> RenderRequest:  # noqa: ANN401 - RenderRequest's fields
-    values: dict[str, Any] = {
-        "extent": FRAME,
-        "geometry_geojson": "",
-        "collection": "sentinel-2-l2a",
-        "time_from": datetime(2026, 5, 27, 9, tzinfo=UTC),
-        "time_until": datetime(2026, 5, 27, 12, tzinfo=UTC),
-        "max_cloud_cover_percent": None,
-        "mosaicking_order": "mostRecent",
-        "script": script_named("true-color", Path()),
-        "form": "png",
-    }
-    return RenderRequest(**values | changes)
-
-
-def hub(sandbox: Sandbox, folder: Path, **changes: Any) -> SentinelHub:  # noqa: ANN401 - options
-    options = HubOptions(url=sandbox.process_url, ca_file=sandbox.ca_file, **changes)
-    return SentinelHub(options, tokens(sandbox, folder))
 
 
 @pytest.fixture(autouse=True)
@@ -410,7 +389,7 @@ def test_broken_evalscript_error_quotes_the_service(sandbox: Sandbox, tmp_path: 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (Answer(status=404), "check endpoints.process_url"),
+        (Answer(status=405), "check endpoints.process_url"),
         (Answer(status=302, headers={"Location": "https://localhost:1/"}), "is not followed"),
         (Answer(status=400, body=b'{"error": "plain words"}'), r"400 \(plain words\)"),
         (Answer(status=400, body=b"[1]"), "400; the request"),

@@ -220,7 +220,7 @@ def test_sentinelhub_py_gets_token_and_image_unchanged(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(sandbox.ca_file))
     config = SHConfig(use_defaults=True)
     config.sh_client_id, config.sh_client_secret = sandbox.client_id, sandbox.client_secret
-    config.sh_base_url = sandbox.process_url.removesuffix("/api/v1/process")
+    config.sh_base_url = sandbox.process_url.removesuffix("/process/v1")
     config.sh_token_url = sandbox.token_url
     collection = DataCollection.SENTINEL2_L2A.define_from(
         "SANDBOX_L2A", service_url=config.sh_base_url

@@ -35,6 +35,15 @@ def explain(url: str, response: requests.Response) -> MirrorError:
     return PreviewError(f"{text}; check endpoints.process_url")
 
 
+def neither(url: str, other: str, response: requests.Response) -> PreviewError:
+    """Return the error for an API that is at neither of its addresses; *response* is the first."""
+    return PreviewError(
+        f"requesting a preview from {url}: it answered {response.status_code}"
+        f"{_words(response.content)}, and {other}, the other address of this API, does not exist "
+        "either; check endpoints.process_url"
+    )
+
+
 def retry_after_seconds(text: str) -> float:
     """Return the value of Sentinel Hub's Retry-After, which is in milliseconds."""
     # https://documentation.dataspace.copernicus.eu/APIs/SentinelHub/Overview/RateLimiting.html

@@ -12,7 +12,7 @@ import requests
 from requests.auth import AuthBase
 
 from s2mirror.adapters.previews.decoding import is_empty, require_decoder
-from s2mirror.adapters.previews.error_map import explain
+from s2mirror.adapters.previews.error_map import explain, neither
 from s2mirror.bounded_http import BadResponse, HttpLimits, RedirectRefused, bound
 from s2mirror.errors import PreviewError, PreviewUnavailable
 from s2mirror.ports import TokenSource
@@ -26,6 +26,12 @@ _MAX_IMAGE_BYTES: Final = 32 * 1024**2
 _DEADLINE_TIMEOUTS: Final = 5
 """The whole response may take five time-outs: 300 s by default. It has been paid for."""
 _UNAUTHORIZED: Final = 401
+MOVED: Final = (404, 410)
+"""Statuses of a path that the service does not have, or has no more."""
+_PATHS: Final = ("/process/v1", "/api/v1/process")
+"""CDSE's path since March 2026, and its path before."""
+WORKING_URLS: Final[dict[str, str]] = {}
+"""The address that works in place of a configured one, as this process has found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +45,22 @@ class HubOptions:
     ca_file: Path | None = None
 
 
-class _Bearer(AuthBase):
+def other_url(url: str) -> str | None:
+    """Return the other address of the same Process API; None for an address of another form."""
+    for here, there in (_PATHS, _PATHS[::-1]):
+        if url.rstrip("/").endswith(here):
+            return url.rstrip("/").removesuffix(here) + there
+    return None
+
+
+class Bearer(AuthBase):
     """Sends the token. A ``.netrc`` file would replace a plain header, but not this object."""
 
     def __init__(self, token: str) -> None:
         self._token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Return *request* with the token."""
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
@@ -85,39 +100,50 @@ class SentinelHub:
         stop.wait(wait_seconds)
 
     def _request(self, request: RenderRequest, stop: StopFlag) -> RenderedImage:
-        """Send one request; a token that the service refuses is renewed once."""
-        token = self._tokens.token(stop)
-        response = self._post(request, token)
-        if response.status_code == _UNAUTHORIZED:
-            self._tokens.refuse(token)
-            response = self._post(request, self._tokens.token(stop))
+        """Send one request; if the service has moved, also one to its other address."""
+        url = WORKING_URLS.get(self._options.url, self._options.url)
+        response, other = self._send(url, request, stop), other_url(url)
+        if response.status_code in MOVED and other is not None:
+            second = self._send(other, request, stop)
+            if second.status_code in MOVED:
+                raise neither(url, other, response)
+            WORKING_URLS[self._options.url] = url = other
+            response = second
         if not response.ok:
-            raise explain(self._options.url, response)
+            raise explain(url, response)
         return _image(response, request)
 
-    def _post(self, request: RenderRequest, token: str) -> requests.Response:
-        options = self._options
+    def _send(self, url: str, request: RenderRequest, stop: StopFlag) -> requests.Response:
+        """Send one request; a token that the service refuses is renewed once."""
+        token = self._tokens.token(stop)
+        response = self._post(url, request, token)
+        if response.status_code == _UNAUTHORIZED:
+            self._tokens.refuse(token)
+            response = self._post(url, request, self._tokens.token(stop))
+        return response
+
+    def _post(self, url: str, request: RenderRequest, token: str) -> requests.Response:
         try:
             with requests.Session() as session:
-                bound(session, _limits(options))
+                bound(session, _limits(self._options))
                 return session.post(
-                    options.url,
+                    url,
                     json=body_of(request),
-                    auth=_Bearer(token),
+                    auth=Bearer(token),
                     headers={"Accept": FORMATS[request.form].media_type},
                 )
         except requests.exceptions.SSLError as error:
             raise PreviewError(
-                f"requesting a preview from {options.url}: this machine does not trust its "
+                f"requesting a preview from {url}: this machine does not trust its "
                 "certificate; set network.ca_file if it is signed by a CA of your own"
             ) from error
         except RedirectRefused as error:
             raise PreviewError(
-                f"requesting a preview from {options.url}: {error}. Check endpoints.process_url"
+                f"requesting a preview from {url}: {error}. Check endpoints.process_url"
             ) from error
         except requests.RequestException as error:
             raise PreviewUnavailable(
-                f"requesting a preview from {options.url}: {error}; will be tried again",
+                f"requesting a preview from {url}: {error}; will be tried again",
                 units=_units(error.response.headers) if error.response is not None else 0.0,
             ) from error
 
