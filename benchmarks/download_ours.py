@@ -17,6 +17,7 @@ from download_account import CONNECTIONS, KEYS
 from download_data import spec
 
 from s2mirror.adapters.archive import Stage
+from s2mirror.adapters.ledger import ProductQuery
 from s2mirror.adapters.stac_catalog import parse_item
 from s2mirror.cli.progress import SilentProgress
 from s2mirror.config import load_settings
@@ -95,7 +96,7 @@ def whole(mirror: Mirror, store, connections: Connections) -> None:  # noqa: ANN
 def only_bytes(mirror: Mirror, store, connections: Connections) -> None:  # noqa: ANN001 - likewise
     """Download every file, largest first, and do nothing else."""
     found = []
-    for entry in mirror.ledger.products.listed(state="", area="", tile="", limit=100):
+    for entry in mirror.ledger.products.listed(ProductQuery(limit=100)):
         product, stage = entry.product, mirror.archive.stage(entry.product.id)
         listing = connections.submit(Priority.AHEAD, partial(store.list_product, product.s3_prefix))
         files = sorted(listing.result().files, key=lambda file: file.size_bytes, reverse=True)

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from leaks import LEAKS
 
+from s2mirror.adapters.ledger import ProductQuery
 from s2mirror.cli.main import main
 from s2mirror.clock import ServiceDates
 from s2mirror.config import load_settings
@@ -291,7 +292,7 @@ class Kit:
 
     def states(self) -> dict[str, str]:
         """Return every product's state by id."""
-        entries = self.mirror().ledger.products.listed(state="", area="", tile="", limit=10_000)
+        entries = self.mirror().ledger.products.listed(ProductQuery(limit=10_000))
         return {entry.product.id: str(entry.state) for entry in entries}
 
     def events(self, *names: str) -> list[str]:

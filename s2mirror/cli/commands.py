@@ -34,7 +34,7 @@ PANELS: Final = MappingProxyType(
             Command("status", "Show whether the mirror is current, and why not.", "status:status"),
         ),
         "Look": (
-            Command("list", "List products, newest first.", "products:list_products"),
+            Command("list", "List products, newest first.", "list:command"),
             Command("show", "Show one product with its history.", "products:show"),
             Command("log", "Show what happened to the mirror and its products.", "log:command"),
             Command("preview", "Make previews of products, an area or a box.", "preview:command"),

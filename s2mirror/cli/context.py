@@ -48,8 +48,10 @@ def _ledger_for_completion(context: typer.Context) -> Iterator["Ledger"]:
 
 def complete_product(context: typer.Context, incomplete: str) -> list[str]:
     """Return the ids of products for shell completion."""
+    from s2mirror.adapters.ledger import ProductQuery  # noqa: PLC0415 - only for completion
+
     with suppress(MirrorError, OSError), _ledger_for_completion(context) as ledger:
-        found = ledger.products.listed(state="", area="", tile="", limit=10 * _SUGGESTED)
+        found = ledger.products.listed(ProductQuery(limit=10 * _SUGGESTED))
         names = [entry.product.id for entry in found]
         return [name for name in names if name.startswith(incomplete)][:_SUGGESTED]
     return []

@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from s2mirror.cli import audit, mark, mirrors, preview, products, status, sync
+from s2mirror.adapters.ledger import ProductQuery
+from s2mirror.cli import audit, mark, mirrors, preview, status, sync
+from s2mirror.cli.list import Arguments, list_products
 from s2mirror.cli.output import print_line
 from s2mirror.cli.progress import console
 from s2mirror.errors import UsageError
@@ -96,7 +98,7 @@ def run_recorded_demo(folder: Path, items: Path, *, keep: bool) -> int:
         sandbox.publish(recorded.products)
         _narrate(f"{len(recorded.products)} recorded products are published on the local services.")
         _run("sync", lambda: sync.sync(config))
-        _run("list", lambda: products.list_products(config))
+        _run("list", lambda: list_products(Arguments(config=config)))
         _run("audit --online", lambda: audit.audit(config, online=True))
         _narrate("Sync again. Nothing is new, so no byte is downloaded:")
         _run("sync", lambda: sync.sync(config))
@@ -223,8 +225,8 @@ def _second_sync(config: Path) -> None:
 
 def _prune(config: Path) -> None:
     with mirrors.shared_mirror(config) as mirror:
-        held = mirror.ledger.products.listed(state="archived", area="", tile="", limit=100)
-    done = [entry.product.id for entry in held[-2:]]
+        held = mirror.ledger.products.listed(ProductQuery(state="archived", reverse=True, limit=2))
+        done = [entry.product.id for entry in reversed([*held])]
     _narrate("Two products have been processed, so they may be pruned:")
     _run(f"mark processed {' '.join(done)}", lambda: mark.processed(done, config))
     _run("prune", lambda: sync.prune(config))

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from s2mirror.adapters.archive import Archive
-from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.ledger import Ledger, ProductQuery
 from s2mirror.adapters.ledger.state_values import PRUNE_CONFIRMED_AT
 from s2mirror.area import WatchArea
 from s2mirror.errors import HostileInput, PathRefused
@@ -86,7 +86,7 @@ class Pruner:
         return replace(plan, clock_doubt="")
 
     def _dropped(self) -> tuple[Removal, ...]:
-        entries = self.ledger.products.listed(state="", area=DROPPED, tile="", limit=_MOST_DROPPED)
+        entries = self.ledger.products.listed(ProductQuery(area=DROPPED, limit=_MOST_DROPPED))
         return dropped_removals(entries, self.areas)
 
     def remove_dropped(self, time: CheckedTime) -> PrunePlan:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from s2mirror.adapters.ledger import ProductQuery
 from s2mirror.adapters.ledger.lags import LagHistogram
 from s2mirror.area import WatchArea, check_area_names
 from s2mirror.lifecycle import IN_PROGRESS, TROUBLED, State
@@ -132,7 +133,7 @@ class Views:
         areas = {area.name: area for area in found.areas}
         check_area_names([name], areas)
         watch = next((area for area in mirror.areas if area.name == name), None)
-        newest = mirror.ledger.products.listed(state="", area=name, tile="", limit=_TROUBLED_ROWS)
+        newest = mirror.ledger.products.listed(ProductQuery(area=name, limit=_TROUBLED_ROWS))
         return AreaPage(
             status=found,
             area=areas[name],

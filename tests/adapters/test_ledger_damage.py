@@ -17,7 +17,7 @@ from builders import NOW, overwrite, product
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from s2mirror.adapters.ledger import ArchiveQuery, Ledger, open_ledger
+from s2mirror.adapters.ledger import ArchiveQuery, Ledger, ProductQuery, open_ledger
 from s2mirror.adapters.ledger.mending import Mended
 from s2mirror.adapters.ledger.row_checksums import TABLES
 from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
@@ -86,7 +86,7 @@ def everything(ledger: Ledger) -> list[Any]:
     products, lists = ledger.products, ledger.file_lists
     return [
         [products.in_state(state) for state in State],
-        products.listed(state="", area="", tile="", limit=9),
+        list(products.listed(ProductQuery(limit=9))),
         sorted(products.find([HELD, DUE]).items()),
         [list(products.in_tree()), list(products.held()), list(products.archived())],
         {state: count for state, count in products.counts().items() if count[0]},
@@ -195,7 +195,7 @@ def test_overwritten_value_is_refused_by_name(whole: Path, column: str, value: s
         for look in (
             lambda: ledger.products.get(HELD),
             lambda: ledger.products.find([HELD]),
-            lambda: ledger.products.listed(state="", area="", tile="", limit=9),
+            lambda: list(ledger.products.listed(ProductQuery(limit=9))),
             lambda: ledger.products.advance(entry, Transition(event=Event.MARK), now=NOW),
         ):
             with pytest.raises(LedgerError) as caught:

@@ -128,7 +128,7 @@ def test_cut_list_reports_that_it_is_cut(cli: Cli, kit: Kit) -> None:
     cli("sync")
     outcome = cli("list", "--limit", "1")
     assert len(outcome.out.splitlines()) == 2
-    assert outcome.err == "s2mirror: only the newest 1 are listed; use --limit to list more\n"
+    assert outcome.err == "s2mirror: only the first 1 are listed; use --limit to list more\n"
     assert len(cli.json("list", "--limit", "1")["products"]) == 1
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from builders import NOW, overwrite, product
 from web_kit import CONFIG, make_mirror
 
+from s2mirror.adapters.ledger import ProductQuery
 from s2mirror.adapters.lock import InstanceLock
 from s2mirror.model import Product
 from s2mirror.service.health import Problems
@@ -77,7 +78,7 @@ def busy(folder: Path) -> Mirror:
     for hour in range(200):
         mirror.ledger.add_transfer(9_000_000_000, now=NOW - timedelta(hours=hour))
     Problems(mirror.ledger, mirror.now).write()
-    for entry in mirror.ledger.products.listed(state="downloading", area="", tile="", limit=9):
+    for entry in mirror.ledger.products.listed(ProductQuery(state="downloading", limit=9)):
         part = mirror.archive.stage(entry.product.id).folder
         part.mkdir(parents=True)
         (part / "MTD_MSIL2A.xml").write_bytes(b"x" * 300_000)

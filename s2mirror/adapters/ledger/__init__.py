@@ -4,6 +4,15 @@ from s2mirror.adapters.ledger.archived_products import ArchiveQuery
 from s2mirror.adapters.ledger.connection import Connection
 from s2mirror.adapters.ledger.ledger import Ledger, open_ledger
 from s2mirror.adapters.ledger.mending import Mended
+from s2mirror.adapters.ledger.product_lists import ProductQuery
 from s2mirror.adapters.ledger.searches import Cursor
 
-__all__ = ["ArchiveQuery", "Connection", "Cursor", "Ledger", "Mended", "open_ledger"]
+__all__ = [
+    "ArchiveQuery",
+    "Connection",
+    "Cursor",
+    "Ledger",
+    "Mended",
+    "ProductQuery",
+    "open_ledger",
+]

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 import time
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -61,6 +62,11 @@ class Connection:
             cursor = self._run(sql, params)
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def integers(self, sql: str, params: Mapping[str, Any]) -> "array[int]":
+        """Run one statement; return its only column of integers in eight bytes each."""
+        with self.explained():
+            return array("q", (row[0] for row in self._run(sql, params)))
 
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> int:
         """Run one statement; return the number of rows that it changed."""

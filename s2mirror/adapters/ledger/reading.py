@@ -6,27 +6,21 @@ from datetime import datetime
 from typing import Any, Final
 
 from s2mirror.adapters.ledger.connection import Connection, Row
-from s2mirror.adapters.ledger.row_checksums import checked, damaged, is_intact
-from s2mirror.adapters.ledger.rows import HELD_SELECTION, decoded, entry_of, path_of
+from s2mirror.adapters.ledger.product_lists import ProductList, ProductQuery
+from s2mirror.adapters.ledger.row_checksums import checked, damaged
+from s2mirror.adapters.ledger.rows import ENTRY_ROWS, decoded, entry_of, path_of
 from s2mirror.errors import UsageError
 from s2mirror.lifecycle import HELD, State
 from s2mirror.model import ASKED_FOR, CatalogQuery, HistoryEntry, LedgerEntry, Product
 from s2mirror.times import format_utc, parse_utc
 
-_ROW: Final = f"""
-SELECT p.*, {checked("product", "p")},
-       (SELECT json_group_array(CASE WHEN {is_intact("membership")} THEN area END)
-          FROM membership WHERE product_id = p.id) AS areas,
-       {HELD_SELECTION} AS selection
-  FROM product AS p
-"""
-_ONE: Final = f"{_ROW} WHERE p.id = :id"
-_IN_STATE: Final = f"""{_ROW}
+_ONE: Final = f"{ENTRY_ROWS} WHERE p.id = :id"
+_IN_STATE: Final = f"""{ENTRY_ROWS}
  WHERE p.state IN (SELECT value FROM json_each(:states))
  ORDER BY p.priority DESC, p.sensed_at DESC, p.id
 """
-_TREE_PAGE: Final = f"{_ROW} WHERE p.path > :after ORDER BY p.path LIMIT 500"
-_HOMELESS: Final = f"""{_ROW}
+_TREE_PAGE: Final = f"{ENTRY_ROWS} WHERE p.path > :after ORDER BY p.path LIMIT 500"
+_HOMELESS: Final = f"""{ENTRY_ROWS}
  WHERE p.state IN (SELECT value FROM json_each(:states)) AND p.path IS NULL
 """
 _HAS_FOLDER: Final = "SELECT 1 FROM product WHERE path = :path"
@@ -34,11 +28,11 @@ _ARCHIVED: Final = f"""
 SELECT id, path, {checked("product")} FROM product
  WHERE path > :after AND state = 'archived' ORDER BY path LIMIT 500
 """
-_TO_PROCESS: Final = f"""{_ROW}
+_TO_PROCESS: Final = f"""{ENTRY_ROWS}
  WHERE p.state = 'archived' AND p.next_attempt_at <= :now AND p.attempts < :max_attempts
  ORDER BY p.priority DESC, p.sensed_at DESC LIMIT 1
 """
-_HELD_VERSIONS: Final = f"""{_ROW}
+_HELD_VERSIONS: Final = f"""{ENTRY_ROWS}
  WHERE p.path IS NOT NULL AND (p.tile, p.sensed_at, p.collection, p.platform) IN (
    SELECT tile, sensed_at, collection, platform FROM product
     WHERE path IS NOT NULL GROUP BY 1, 2, 3, 4 HAVING count(*) > 1)
@@ -47,9 +41,9 @@ _CLAIMED_BY: Final = """EXISTS (
    SELECT 1 FROM membership WHERE product_id = p.id
       AND +area IN (SELECT value FROM json_each(:areas)))"""
 # The plus keeps SQLite from an index lookup for each of hundreds of areas.
-_FIND: Final = f"{_ROW} WHERE p.id IN (SELECT value FROM json_each(:ids))"
+_FIND: Final = f"{ENTRY_ROWS} WHERE p.id IN (SELECT value FROM json_each(:ids))"
 # The newest of every area, so that an area with many products does not exclude the others.
-_WAITING: Final = f"""{_ROW}
+_WAITING: Final = f"""{ENTRY_ROWS}
  WHERE p.id IN (
    SELECT product_id
      FROM (SELECT product_id,
@@ -59,25 +53,20 @@ _WAITING: Final = f"""{_ROW}
     WHERE place <= :limit)
  ORDER BY p.priority DESC, p.sensed_at DESC
 """
-_DUE: Final = f"""{_ROW}
+_DUE: Final = f"""{ENTRY_ROWS}
  WHERE p.state = 'queued' AND p.next_attempt_at <= :now AND (:areas = '[]' OR {_CLAIMED_BY})
  ORDER BY p.priority DESC, p.sensed_at DESC
 """
-_VERSIONS: Final = f"""{_ROW}
+_VERSIONS: Final = f"""{ENTRY_ROWS}
  WHERE (p.tile, p.sensed_at, p.collection, p.platform) IN (
    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:images))
 """
-_OF_AREA: Final = f"""{_ROW}
+_OF_AREA: Final = f"""{ENTRY_ROWS}
  WHERE p.id IN (SELECT product_id FROM membership
                  WHERE area = :area AND product_id > :after ORDER BY product_id LIMIT 500)
  ORDER BY p.id
 """
-_UNCLAIMED: Final = f"{_ROW} WHERE p.path IS NOT NULL AND NOT {_CLAIMED_BY} ORDER BY p.path"
-_LISTED: Final = f"""{_ROW}
- WHERE (:state = '' OR p.state = :state) AND (:tile = '' OR p.tile = :tile)
-   AND (:area = '' OR p.id IN (SELECT product_id FROM membership WHERE area = :area))
- ORDER BY p.sensed_at DESC, p.id LIMIT :limit
-"""
+_UNCLAIMED: Final = f"{ENTRY_ROWS} WHERE p.path IS NOT NULL AND NOT {_CLAIMED_BY} ORDER BY p.path"
 _REMAINING: Final = f"""
 SELECT count(*) AS products FROM product AS p
  WHERE p.state IN (SELECT value FROM json_each(:states)) AND {_CLAIMED_BY}
@@ -196,10 +185,9 @@ class ProductReader:
         rows = self._connection.query(_TO_PROCESS, params)
         return entry_of(self._connection.path, rows[0]) if rows else None
 
-    def listed(self, *, state: str, area: str, tile: str, limit: int) -> list[LedgerEntry]:
-        """Return at most *limit* products, newest sensing first; an empty filter selects all."""
-        params = {"state": state, "area": area, "tile": tile, "limit": limit}
-        return self._entries(_LISTED, params)
+    def listed(self, query: ProductQuery) -> ProductList:
+        """Return the products that a query selects, in its order."""
+        return ProductList(self._connection, query)
 
     def history(self, product_id: str) -> list[HistoryEntry]:
         """Return every transition of a product, oldest first."""

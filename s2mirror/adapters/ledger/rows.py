@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from s2mirror.adapters.ledger.row_checksums import damaged, is_intact, require_intact
+from s2mirror.adapters.ledger.row_checksums import checked, damaged, is_intact, require_intact
 from s2mirror.errors import HostileInput, LedgerError
 from s2mirror.layout import check_product_path
 from s2mirror.lifecycle import State
@@ -22,8 +22,14 @@ HELD_SELECTION: Final = f"""
 (SELECT CASE WHEN {is_intact("selection")} THEN document ELSE 'damaged' END
    FROM selection WHERE product_id = p.id AND kind = 'held')
 """
-
-
+ENTRY_ROWS: Final = f"""
+SELECT p.rowid AS number, p.*, {checked("product", "p")},
+       (SELECT json_group_array(CASE WHEN {is_intact("membership")} THEN area END)
+          FROM membership WHERE product_id = p.id) AS areas,
+       {HELD_SELECTION} AS selection
+  FROM product AS p
+"""
+"""Every row of the product table, for :func:`entry_of`."""
 UNDECODABLE: Final = (ValueError, TypeError, KeyError, RecursionError)
 DECODERS: Final[Mapping[tuple[str, str], tuple[str, Callable[[Any], Any]]]] = MappingProxyType(
     {
