@@ -30,17 +30,18 @@ SET_LISTED: Final = update(
 )
 _DOUBTFUL: Final = f"""
 SELECT product_id, product.collection, {checked("deletion")}
-  FROM deletion JOIN product ON product.id = product_id
+  FROM deletion CROSS JOIN product ON product.id = product_id
  WHERE listed AND product.published_at <= deleted_at ORDER BY product_id
 """
 # A product that was published again later exists again. Times in the ledger sort as text.
+# CROSS JOIN keeps the few deletions first: SQLite would look for each of many products otherwise.
 _OF_HELD: Final = f"""
-SELECT deletion.*, {checked("deletion")} FROM deletion JOIN product ON product.id = product_id
+SELECT deletion.*, {checked("deletion")} FROM deletion CROSS JOIN product ON product.id = product_id
  WHERE product.state IN {sql_states(HELD)} AND product.published_at <= deleted_at
    AND NOT listed
 """
 _OF_ABSENT: Final = f"""
-SELECT deletion.*, {checked("deletion")} FROM deletion JOIN product ON product.id = product_id
+SELECT deletion.*, {checked("deletion")} FROM deletion CROSS JOIN product ON product.id = product_id
  WHERE product.state IN (SELECT value FROM json_each(:states))
    AND product.path IS NULL AND product.published_at <= deleted_at AND NOT listed
 """
