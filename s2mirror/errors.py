@@ -231,6 +231,10 @@ class ItemRejected(MirrorError):
     """A catalog item that cannot become a product; it is recorded and stops nothing."""
 
 
+class ItemSkipped(ItemRejected):
+    """A catalog item of a kind that is not mirrored, which is no fault; it is counted."""
+
+
 class ResourceError(MirrorError):
     """The machine has no memory, threads or open files left; no product is to blame."""
 

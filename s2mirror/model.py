@@ -73,6 +73,8 @@ class Rejected:
     id: str
     collection: str
     reason: str
+    skipped: bool = False
+    """Whether it is of a kind that is not mirrored, which is no fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,8 @@ _NAME: Final = re.compile(
     r"_R(?P<orbit>\d{3})_T(?P<tile>\d{2}[A-Z]{3})_(?P<discriminator>\d{8}T\d{6})"
 )
 _PLATFORM: Final = re.compile(r"s(entinel)?[-_ ]?2[-_ ]?(?P<letter>[a-z])", re.ASCII)
+SAFE: Final = ".SAFE"
+_CLOUDFERRO_BASELINE: Final = "9999"
 _REMOTE_PATH: Final = re.compile(r"[A-Za-z0-9._/-]+")
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}")
 
@@ -77,6 +79,17 @@ def normal_platform(text: str) -> str | None:
 def plain_id(text: str) -> str:
     """Return the product id of a name, with or without ``.SAFE``, or of a path."""
     return text.rstrip("/").rpartition("/")[2].removesuffix(".SAFE")
+
+
+def unmirrored_kind(product_id: str) -> str:
+    """Return why products of this name are not mirrored; empty if they are."""
+    match = _NAME.match(product_id)
+    suffix = product_id[match.end() :] if match else ""
+    if suffix.startswith(".") and suffix != SAFE:
+        return f"products of format {suffix} are not mirrored, only {SAFE}"
+    if match and match["baseline"] == _CLOUDFERRO_BASELINE:
+        return "products of baseline 99.99 are made by CloudFerro, not by ESA, and are not mirrored"
+    return ""
 
 
 def check_product_id(text: str) -> str:

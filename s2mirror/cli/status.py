@@ -178,5 +178,7 @@ def _print_problems(found: Status) -> None:
         print_line(f"note: {text}")
     if found.found_late:
         print_line(f"{format_count(found.found_late, 'product')} found late, by a sweep only")
+    for reason, items in found.skipped.items():
+        print_line(f"{format_count(items, 'listed item')} skipped: {reason}")
     for item in found.rejected:
         print_line(f"unusable item: {item.id}: {item.reason}")

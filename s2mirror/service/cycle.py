@@ -127,7 +127,7 @@ def conclude(
     finish_local_catalog(mirror, stop)
     result.remaining = mirror.ledger.products.remaining(mirror.area_names, PENDING | TROUBLED)
     result.troubled = mirror.ledger.products.remaining(mirror.area_names, TROUBLED)
-    result.unusable = mirror.unusable()
+    result.unusable, result.skipped = mirror.unusable(), mirror.skipped()
 
 
 def judge_whole_cycle(mirror: Mirror, result: CycleResult, began_at: datetime) -> None:

@@ -32,6 +32,8 @@ class CycleResult:
     """Products that wait, failed or are quarantined."""
     troubled: int = 0
     """Products that failed or are quarantined."""
+    skipped: dict[str, int] = field(default_factory=dict)
+    """The number of listed items that are not mirrored, by the reason."""
     unusable: list[Rejected] = field(default_factory=list)
     """Listed items that could not become products."""
     judgement: Judgement | None = None

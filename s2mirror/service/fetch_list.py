@@ -13,7 +13,7 @@ from s2mirror.clean_text import storable_text
 from s2mirror.errors import HostileInput, ItemRejected, UsageError
 from s2mirror.json_parser import parse_json
 from s2mirror.model import Product
-from s2mirror.naming import check_product_id, parse_name, plain_id
+from s2mirror.naming import check_product_id, parse_name, plain_id, unmirrored_kind
 
 MAX_LINE_BYTES: Final = 16 * 1024**2
 """Of a line, and of a document of several lines: an item of CDSE has 65 kB."""
@@ -125,6 +125,8 @@ def _listed(place: str, value: object, bucket: str) -> ListedProduct:
         raise UsageError("it is neither a STAC item nor a product id")
     product_id = check_product_id(plain_id(text.strip()))
     name = parse_name(product_id)
+    if kind := unmirrored_kind(product_id):
+        raise UsageError(f"{storable_text(product_id, _SHOWN)}: {kind}")
     if name is None:
         shown = storable_text(product_id, _SHOWN)
         raise UsageError(f"{shown} is not the name of a Sentinel-2 product in SAFE format")

@@ -103,6 +103,8 @@ class Status:
     """Products that only sweeps have found; polls alone would have missed them."""
     previews: PreviewStatus
     rejected: tuple[Rejected, ...]
+    skipped: dict[str, int]
+    """The number of listed items that are not mirrored, by the reason."""
     next_due_at: datetime | None
     judgement: Judgement
     """Every finding, worst first."""
@@ -153,6 +155,7 @@ def status(mirror: Mirror) -> Status:
         found_late=_found_late(mirror),
         previews=current_preview_status(mirror),
         rejected=tuple(mirror.unusable()),
+        skipped=mirror.skipped(),
         next_due_at=ledger.products.next_due_at(mirror.area_names),
         judgement=judge(mirror.settings, ledger, now=now),
     )

@@ -26,6 +26,7 @@ def sync_values(result: CycleResult) -> Values:
         "received_bytes": result.received_bytes,
         "remaining": result.remaining,
         "errors": [str(error) for error in result.outside_errors],
+        "skipped": dict(result.skipped),
         "unusable": {item.id: item.reason for item in result.unusable},
         "exit_code": result.exit_code,
     }

@@ -89,9 +89,16 @@ class Mirror:
 
     def unusable(self) -> list[Rejected]:
         """Return the items of the latest sweeps that are not usable as products."""
+        return self.ledger.cursors.rejected(since=self._latest_sweeps_from)
+
+    def skipped(self) -> dict[str, int]:
+        """Return the number of items of the latest sweeps that are not mirrored, by the reason."""
+        return self.ledger.cursors.skipped(since=self._latest_sweeps_from)
+
+    @property
+    def _latest_sweeps_from(self) -> datetime:
         catalog = self.settings.catalog
-        since = self.now() - catalog.sweep_all_every - catalog.sweep_recent_every
-        return self.ledger.cursors.rejected(since=since)
+        return self.now() - catalog.sweep_all_every - catalog.sweep_recent_every
 
     @property
     def selection_policy(self) -> SelectionPolicy:

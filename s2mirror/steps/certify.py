@@ -210,7 +210,8 @@ class Certifier:
         query = plan_query(search, None, overlap=search.interval)
         for listed in list_in_windows(self.catalog, query):
             listed_count += listed.page.item_count
-            rejected |= {item.id: item.reason for item in listed.page.rejected}
+            unusable = (item for item in listed.page.rejected if not item.skipped)
+            rejected |= {item.id: item.reason for item in unusable}
             entries = self.ledger.products.find(product.id for product in listed.page.products)
             for product in _unseen(listed.page.products, seen):
                 yield product, scope.wanting(product), entries.get(product.id)

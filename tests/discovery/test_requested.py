@@ -137,7 +137,7 @@ UNKNOWN = "S2B_MSIL2A_20260527T102031_N0512_R065_T32TMT_20260527T132031"
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (ZARR, f"{ZARR} is not the name of a Sentinel-2 product in SAFE format"),
+        (ZARR, f"{ZARR}: products of format .zarr are not mirrored, only .SAFE"),
         ("S3A_OL_1_EFR", "S3A_OL_1_EFR is not the name of a Sentinel-2 product in SAFE format"),
         ({"type": "Feature"}, "it is neither a STAC item nor a product id"),
         (["x", 5], "it is neither a STAC item nor a product id"),

@@ -17,6 +17,7 @@ from s2mirror.model import LedgerEntry, SupersedePolicy, Transition
 from s2mirror.planning.supersede import plan_supersede, waiting_for_better
 from s2mirror.sandbox import NORTH_HALF, SOUTH_HALF, Fault, SandboxProduct
 from s2mirror.service.pruning import prune
+from s2mirror.service.results import sync_values
 from s2mirror.times import format_utc
 
 POLICIES = tuple(str(policy) for policy in SupersedePolicy)
@@ -29,6 +30,12 @@ def version(baseline: str, **changes: Any) -> SandboxProduct:  # noqa: ANN401 - 
     processed_at = SENSED_AT + timedelta(days=days, hours=3)
     values: dict[str, Any] = {"baseline": baseline, "processed_at": processed_at} | changes
     return tiny(27, **values)
+
+
+def renamed(product: SandboxProduct, suffix: str) -> SandboxProduct:
+    """Return a product of another format: its id has a suffix."""
+    name = f"{product.id}{suffix}"
+    return replace(product, id=name, item={**product.item, "id": name})
 
 
 @pytest.fixture
@@ -151,15 +158,35 @@ def test_only_the_newer_of_two_versions_is_downloaded(kit: Kit) -> None:
     assert not [key for key in kit.downloaded() if old.id in key]
 
 
-def test_cloudferro_product_ranks_below_esa_product(kit: Kit) -> None:
+def test_commissioning_product_ranks_below_ordinary_one(kit: Kit) -> None:
     kit.sections["supersede"] = 'policy = "newest"'
-    own = version("99.99", processed_at=SENSED_AT + timedelta(days=90))
-    esa = version("02.09", published_at=SENSED_AT + timedelta(days=91))
-    kit.sandbox.publish(own)
+    commissioning = version("99.05", processed_at=SENSED_AT + timedelta(days=90))
+    ordinary = version("02.09", published_at=SENSED_AT + timedelta(days=91))
+    kit.sandbox.publish(commissioning)
     kit.cycle()
-    kit.sandbox.publish(esa)
+    kit.sandbox.publish(ordinary)
     kit.cycle()
-    assert kit.states() == {esa.id: "archived", own.id: "superseded"}
+    assert kit.states() == {ordinary.id: "archived", commissioning.id: "superseded"}
+
+
+def test_other_kinds_of_products_are_skipped_and_counted(
+    kit: Kit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = version("05.12")
+    cubes = [renamed(tiny(day), ".zarr") for day in (20, 21)]
+    kit.sandbox.publish([wanted, version("99.99"), *cubes])
+    result = kit.cycle()
+    assert (result.exit_code, kit.states()) == (0, {wanted.id: "archived"})
+    cloudferro = (
+        "products of baseline 99.99 are made by CloudFerro, not by ESA, and are not mirrored"
+    )
+    zarr = "products of format .zarr are not mirrored, only .SAFE"
+    assert sync_values(result)["skipped"] == {cloudferro: 1, zarr: 2}
+    assert kit.call("status") == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert f"2 listed items skipped: {zarr}" in printed
+    assert not [line for line in printed if "unusable" in line]
+    kit.assert_invariants()
 
 
 @pytest.mark.long

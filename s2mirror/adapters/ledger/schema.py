@@ -119,6 +119,7 @@ _SEARCHES: Final = (
       id TEXT PRIMARY KEY,
       collection TEXT NOT NULL,
       reason TEXT NOT NULL,
+      skipped INTEGER NOT NULL,
       first_seen_at TEXT NOT NULL,
       last_seen_at TEXT NOT NULL
     ) STRICT

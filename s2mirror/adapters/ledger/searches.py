@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final
 
@@ -39,14 +39,20 @@ MOVE_WATERMARK: Final = upsert(
 _FAILED: Final = {"error": ":error", "error_at": ":now"}
 FAIL_LISTING: Final = upsert("cursor", _NEW_CURSOR | _FAILED, _FAILED, conflict="search")
 REJECT: Final = """
-INSERT INTO rejected (id, collection, reason, first_seen_at, last_seen_at)
-VALUES (:id, :collection, :reason, :now, :now)
-ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, last_seen_at = excluded.last_seen_at
+INSERT INTO rejected (id, collection, reason, skipped, first_seen_at, last_seen_at)
+VALUES (:id, :collection, :reason, :skipped, :now, :now)
+ON CONFLICT (id) DO UPDATE
+   SET reason = excluded.reason, skipped = excluded.skipped, last_seen_at = excluded.last_seen_at
 """
 
 ACCEPT: Final = "DELETE FROM rejected WHERE id IN (SELECT value FROM json_each(:ids))"
 _REJECTED: Final = """
-SELECT id, collection, reason FROM rejected WHERE last_seen_at >= :since ORDER BY id
+SELECT id, collection, reason FROM rejected
+ WHERE last_seen_at >= :since AND skipped = 0 ORDER BY id
+"""
+_SKIPPED: Final = """
+SELECT reason, count(*) AS items FROM rejected
+ WHERE last_seen_at >= :since AND skipped <> 0 GROUP BY reason ORDER BY reason
 """
 _NEW_SWEEP: Final = {
     "search": ":search",
@@ -173,10 +179,7 @@ class Cursors:
 
     def reject(self, items: Iterable[Rejected], *, now: datetime) -> None:
         """Record items that could not become products."""
-        rows = [
-            {"id": i.id, "collection": i.collection, "reason": i.reason, "now": format_utc(now)}
-            for i in items
-        ]
+        rows = [asdict(item) | {"now": format_utc(now)} for item in items]
         with self._connection.atomic():
             self._connection.execute_many(REJECT, rows)
 
@@ -188,6 +191,11 @@ class Cursors:
         """Return the items listed *since* then that could not become products."""
         rows = self._connection.query(_REJECTED, {"since": format_utc(since)})
         return [Rejected(**row) for row in rows]
+
+    def skipped(self, *, since: datetime) -> dict[str, int]:
+        """Return the number of items listed *since* then that are not mirrored, by the reason."""
+        rows = self._connection.query(_SKIPPED, {"since": format_utc(since)})
+        return {row["reason"]: row["items"] for row in rows}
 
 
 class Sweeps:

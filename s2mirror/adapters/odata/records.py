@@ -9,11 +9,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from s2mirror.clean_text import storable_text
-from s2mirror.errors import HostileInput, ItemRejected
+from s2mirror.errors import HostileInput, ItemRejected, ItemSkipped
 from s2mirror.geometry import footprint, pack
 from s2mirror.layout import check_product_path
 from s2mirror.model import Page, Product, Rejected
-from s2mirror.naming import ProductName, check_product_id, check_remote_path, parse_name
+from s2mirror.naming import (
+    ProductName,
+    check_product_id,
+    check_remote_path,
+    parse_name,
+    unmirrored_kind,
+)
 from s2mirror.tiles import normal_tile
 from s2mirror.times import parse_utc
 
@@ -36,7 +42,14 @@ def parse_records(records: list[Any], *, collection: str, bucket: str) -> Page:
             product, found = _parse(record, collection, bucket)
         except ItemRejected as error:
             reason = storable_text(error, _MAX_REASON_SHOWN)
-            rejected.append(Rejected(id=record_id(record), collection=collection, reason=reason))
+            rejected.append(
+                Rejected(
+                    id=record_id(record),
+                    collection=collection,
+                    reason=reason,
+                    skipped=isinstance(error, ItemSkipped),
+                )
+            )
         else:
             products.append(product)
             properties[product.id] = found
@@ -62,6 +75,8 @@ def _parse(record: object, collection: str, bucket: str) -> tuple[Product, dict[
 
 def _product(record: Json, collection: str, bucket: str) -> tuple[Product, dict[str, Any]]:
     product_id = check_product_id(str(record["Name"]).removesuffix(".SAFE"))
+    if kind := unmirrored_kind(product_id):
+        raise ItemSkipped(kind)
     name = parse_name(product_id)
     if name is None:
         raise ItemRejected("its name is not that of a Sentinel-2 product")

@@ -106,9 +106,9 @@ class StacApiCatalog:
         """
         where = {"collection": query.collection, "bucket": self._options.bucket}
         found = parse_page(page, **where)
-        if not found.rejected:
+        unusable = [item.id for item in found.rejected if not item.skipped]
+        if not unusable:
             return found
-        unusable = [item.id for item in found.rejected]
         # Each is parsed at once: whole items of a hostile catalog could fill the memory.
         for item in self._items(query.collection, unusable):
             found = _replaced(found, parse_page({"features": [item]}, **where))
@@ -126,8 +126,8 @@ class StacApiCatalog:
         """Return the products among *ids* that the catalog lists, and the unusable items."""
         wanted, where = frozenset(ids), {"collection": collection, "bucket": self._options.bucket}
         found = Page(products=(), rejected=())
-        for item in self._items(collection, ids):
-            if item.get("id") in wanted:
+        for item in self._items(collection, [*wanted, *(f"{name}{SAFE}" for name in wanted)]):
+            if str(item.get("id")).removesuffix(SAFE) in wanted:
                 found = found.joined(parse_page({"features": [item]}, **where))
         return found
 

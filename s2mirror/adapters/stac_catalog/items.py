@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from s2mirror.clean_text import storable_text
-from s2mirror.errors import HostileInput, ItemRejected
+from s2mirror.errors import HostileInput, ItemRejected, ItemSkipped
 from s2mirror.geometry import footprint, pack
 from s2mirror.layout import check_product_path
 from s2mirror.model import Page, Product, Rejected
@@ -21,6 +21,7 @@ from s2mirror.naming import (
     check_remote_path,
     normal_platform,
     parse_name,
+    unmirrored_kind,
 )
 from s2mirror.tiles import normal_tile
 from s2mirror.times import parse_utc
@@ -51,7 +52,14 @@ def parse_page(page: Json, *, collection: str, bucket: str) -> Page:
             product = parse_item(item, collection=collection, bucket=bucket)
         except ItemRejected as error:
             reason = storable_text(error, _MAX_REASON_SHOWN)
-            rejected.append(Rejected(id=_shown_id(item), collection=collection, reason=reason))
+            rejected.append(
+                Rejected(
+                    id=_shown_id(item),
+                    collection=collection,
+                    reason=reason,
+                    skipped=isinstance(error, ItemSkipped),
+                )
+            )
         else:
             products.append(product)
             properties[product.id] = _respelled(item["properties"], product)
@@ -87,6 +95,8 @@ def parse_item(item: object, *, collection: str, bucket: str) -> Product:
 
 def _product(item: Json, collection: str, bucket: str) -> Product:
     product_id = check_product_id(str(item.get("id", "")).removesuffix(SAFE))
+    if kind := unmirrored_kind(product_id):
+        raise ItemSkipped(kind)
     name = parse_name(product_id)
     properties = item.get("properties") or {}
     if len(json.dumps(properties)) > _MAX_PROPERTIES:
