@@ -17,15 +17,20 @@ from s2mirror.sandbox.products import footprint_of, make_files
 from s2mirror.tiles import tile_grid
 
 SIDE = 64
-BANDS = ("B02_10m", "B03_10m", "SCL_20m")
+BANDS = ("B02_10m", "B03_10m", "B04_10m", "B08_10m", "SCL_20m")
 
 
 def with_pixels(
     folder: Path,
     day: int = 27,
+    *,
+    scene: int = 0,
     **changes: Any,  # noqa: ANN401 - ProductSpec's fields
 ) -> tuple[SandboxProduct, dict[str, Any]]:
-    """Return a product with three real JPEG 2000 images, and their pixels by asset key."""
+    """Return a product with real JPEG 2000 images, and their pixels by asset key.
+
+    Products of the same *scene* have the same reflectances, whatever is added to their numbers.
+    """
     spec = ProductSpec(**{"sensed_at": SENSED_AT.replace(day=day)} | changes)
     members = [
         member
@@ -38,7 +43,7 @@ def with_pixels(
     pixels = {}
     for path in [path for path in made if path.endswith(".jp2")]:
         key = next(band for band in BANDS if path.endswith(f"{band}.jp2"))
-        pixels[key] = _values(key, day)
+        pixels[key] = _values(key, scene or day) + (0 if key.startswith("SCL") else spec.shift)
         made[path] = _jpeg2000(folder / f"{key}.jp2", pixels[key], spec.tile, int(key[-3:-1]))
     made["manifest.safe"] = write_manifest(spec, members, made, footprint_of(spec))
     item = write_item(spec, made, footprint_of(spec))
