@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -12,6 +12,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor as JobExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from s2mirror.adapters.ledger.totals import JOBS_SUCCEEDED
 from s2mirror.errors import MirrorError, Stopped
 from s2mirror.planning.downloads import DownloadPlan
 from s2mirror.planning.searches import Search
@@ -98,6 +99,7 @@ class Jobs:
         self._deferred = 0
         self._reported_at = time.monotonic()
         self._began_at: dict[str, float] = {}
+        self._succeeded: dict[str, datetime] = {}
         jobs = self._jobs()
         self._scheduler = BackgroundScheduler(
             executors={"default": JobExecutor(len(jobs))},
@@ -191,6 +193,7 @@ class Jobs:
             log.exception("job.crashed", job=job.name)
         else:
             self._problems.clear(job.name)
+            self._succeeded[job.name.partition(" ")[0]] = self._mirror.now()
         finally:
             self._mirror.ledger.close()
 
@@ -245,6 +248,8 @@ class Jobs:
 
     def _write_metrics(self) -> None:
         mirror = self._mirror
+        known = mirror.ledger.state.get(JOBS_SUCCEEDED) or {}
+        mirror.ledger.state.set(JOBS_SUCCEEDED, {**known, **self._succeeded})
         write_textfile(mirror.settings, mirror.ledger, now=mirror.now())
 
     def _record_findings(self) -> None:

@@ -3,24 +3,37 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 
 from s2mirror import __version__
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.adapters.ledger.state_values import DELETIONS_READ_AT, HEALTH
+from s2mirror.adapters.ledger.lags import Lag
+from s2mirror.adapters.ledger.state_values import GOOD_CYCLE_AT, LAST_CYCLE
+from s2mirror.adapters.ledger.totals import HOOK_RUNS, JOBS_SUCCEEDED, TRANSITIONS
 from s2mirror.adapters.lock import holder_pid
 from s2mirror.clean_text import clean_text
 from s2mirror.config import Settings
-from s2mirror.lifecycle import HELD, PENDING, TROUBLED, State
+from s2mirror.lifecycle import HELD, PENDING, TROUBLED, Event, State
 from s2mirror.planning.findings import Finding
 from s2mirror.service.account import failover_status, key_expiries, quota_status
 from s2mirror.service.judgement import judge
 from s2mirror.service.ledger_file import archive_problem
 
 _LABEL_CHARACTERS: Final = 120
+_LAG_TEXTS: Final = {
+    Lag.SENSED_TO_PUBLISHED: "Time from sensing to publication by CDSE, of new images of an area.",
+    Lag.PUBLISHED_TO_SEEN: "Time from publication to the listing that found the image.",
+    Lag.SEEN_TO_ARCHIVED: "Time from that listing to the publication in the archive.",
+}
 _STATUSES: Final[Mapping[str, frozenset[State]]] = {
     "held": frozenset(HELD),
     "waiting": frozenset(PENDING),
@@ -176,17 +189,52 @@ def _disk(source: Source) -> Iterator[Metric]:
         yield gauge("s2mirror_disk_free_bytes", text, [((), archive.free_bytes())])
 
 
-def _last_success(source: Source) -> Iterator[Metric]:
+def _jobs(source: Source) -> Iterator[Metric]:
     state = source.ledger.state
-    health = state.get(HEALTH)
-    times = {"health": health.at if health else None, "deletions": state.get(DELETIONS_READ_AT)}
-    listed = [cursor.listed_at for cursor in source.ledger.cursors.all() if cursor.listed_at]
-    times["poll"] = max(listed, default=None)
+    jobs = state.get(JOBS_SUCCEEDED)
+    at = dict(jobs) if jobs else {}
+    last, good_at = state.get(LAST_CYCLE), state.get(GOOD_CYCLE_AT)
+    at |= {"sync": last.ended_at} if last else {}
     yield gauge(
         "s2mirror_job_last_success_timestamp_seconds",
-        "When a job last ended without an error.",
-        (((job,), at.timestamp()) for job, at in times.items() if at),
+        "When a job of the daemon, or a sync of all areas, last ended without an error.",
+        (((job,), ended_at.timestamp()) for job, ended_at in at.items()),
         ["job"],
+    )
+    if good_at:
+        text = "When a cycle of all areas last ended with a healthy mirror."
+        yield gauge("s2mirror_good_cycle_timestamp_seconds", text, [((), good_at.timestamp())])
+
+
+def _lags(source: Source) -> Iterator[Metric]:
+    names = {area.name for area in source.settings.area}
+    found = [each for each in source.ledger.lags.histograms() if each.area in names]
+    for lag in Lag:
+        family = HistogramMetricFamily(
+            f"s2mirror_{lag}_lag_seconds", _LAG_TEXTS[lag], labels=["area"]
+        )
+        for each in (each for each in found if each.lag is lag):
+            bounds = [*map(str, map(float, each.upper_bounds_seconds)), "+Inf"]
+            buckets = [*zip(bounds, accumulate(each.counts), strict=True)]
+            family.add_metric([each.area], buckets, each.sum_seconds)
+        yield family
+
+
+def _counters(source: Source) -> Iterator[Metric]:
+    totals = source.ledger.totals
+    transitions = totals.counted(TRANSITIONS)
+    yield counter(
+        "s2mirror_transitions",
+        "Transitions of products by event, since the ledger was created.",
+        ((event, transitions.get(event, 0)) for event in ("discover", *Event)),
+        "event",
+    )
+    runs = totals.counted(HOOK_RUNS)
+    yield counter(
+        "s2mirror_hook_runs",
+        "Runs of process.command by outcome, since the ledger was created.",
+        ((outcome, runs.get(outcome, 0)) for outcome in ("succeeded", "failed")),
+        "outcome",
     )
 
 
@@ -199,8 +247,18 @@ FAMILIES: Final[Sequence[Callable[[Source], Iterator[Metric]]]] = (
     _account,
     _keys,
     _disk,
-    _last_success,
+    _jobs,
+    _lags,
+    _counters,
 )
+
+
+def counter(name: str, text: str, totals: Iterable[tuple[str, float]], label: str) -> Metric:
+    """Return a counter with one label."""
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, total in totals:
+        family.add_metric([value], total)
+    return family
 
 
 def gauge(name: str, text: str, samples: Samples, labels: Sequence[str] = ()) -> Metric:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.hook import run_command
 from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.ledger.totals import HOOK_RUNS
 from s2mirror.lifecycle import Event, State
 from s2mirror.model import LedgerEntry, Transition
 from s2mirror.planning.retry import RetryPolicy, next_attempt_at
@@ -73,11 +74,13 @@ class Processor:
         failure = run_command(self._arguments(entry), self.timeout, stop)
         if not failure:
             self._mark(entry.product.id, "the hook exited with code 0")
+            self.ledger.totals.count(HOOK_RUNS, "succeeded")
             if entry.attempts:
                 self.ledger.events.add("hook.recovered", at=self.now(), product_id=entry.product.id)
             return True
         if stop.is_set():
             return False
+        self.ledger.totals.count(HOOK_RUNS, "failed")
         attempts = entry.attempts + 1
         reason = f"hook, attempt {attempts} of {self.policy.max_attempts}: {failure}"
         now, product_id = self.now(), entry.product.id

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from s2mirror.adapters.ledger import Ledger, open_ledger, state_values
 from s2mirror.adapters.ledger.records import (
+    BackoffRecord,
     CycleRecord,
     HealthRecord,
     ProblemRecord,
@@ -25,8 +26,35 @@ from s2mirror.adapters.ledger.state_values import (
     TargetRecord,
     ThrottlingRecord,
 )
+from s2mirror.adapters.ledger.totals import JOBS_SUCCEEDED
 from s2mirror.errors import LedgerError
+from s2mirror.planning.alerts import AlertKind, AlertState, Message
+from s2mirror.planning.findings import Severity
+from s2mirror.service.alert_memory import ALERTS, AlertMemory, ChannelTrouble, QueuedMessage
 
+ALERTS_KEPT = AlertMemory(
+    state=AlertState(
+        begun={"disk.full": NOW},
+        reported={"disk.full": Severity.WARNING},
+        sent={"failure": NOW},
+        in_trouble=True,
+        fine_since=NOW,
+    ),
+    queue=(
+        QueuedMessage(
+            message=Message(
+                at=NOW,
+                kind=AlertKind.QUOTA,
+                severity=Severity.NOTICE,
+                title="é",
+                lines=("a", ""),
+            ),
+            channels=("command",),
+        ),
+    ),
+    trouble={"command": ChannelTrouble(since=NOW, reason="503", tries=2, next_at=NOW)},
+    images_after=7,
+)
 VALUES: dict[StateValue[Any], Any] = {
     state_values.ARCHIVE_ID: "one",
     state_values.SEARCH_GEOMETRIES: {"5f": "[]"},
@@ -54,6 +82,8 @@ VALUES: dict[StateValue[Any], Any] = {
             ProblemRecord(source="é", text="", since=NOW),
         ),
     ),
+    JOBS_SUCCEEDED: {"poll": NOW},
+    ALERTS: ALERTS_KEPT,
     state_values.KEY_WARNINGS: {"1": "2026-03-01 7"},
     state_values.LAST_CYCLE: CycleRecord(began_at=NOW, ended_at=NOW),
     state_values.LOCAL_CATALOG_FOLDER: "",
@@ -62,6 +92,9 @@ VALUES: dict[StateValue[Any], Any] = {
     state_values.PREVIEWS_TROUBLE: TroubleRecord(text="answered 503", since=NOW),
     state_values.SEARCHES_IN_USE: {"sentinel-2-l2a:ab": 900},
     state_values.PRUNE_CONFIRMED_AT: NOW,
+    state_values.STORE_BACKOFF: BackoffRecord(
+        refused_count=2, since=NOW, at=NOW, until=NOW, reason="SlowDown", logged_at=NOW
+    ),
     state_values.STORE_TARGET: TargetRecord(endpoint="https://s3", key=2, since=NOW, why="403"),
     state_values.THROTTLING: ThrottlingRecord(at=NOW, note=""),
     state_values.VIRTUAL_CLOCKS: {"*fresh": 1.5, "alps": 1e300},

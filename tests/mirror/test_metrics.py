@@ -1,6 +1,7 @@
 """Metrics: values from the ledger, printed, written for node_exporter, and never misleading."""
 
 import os
+import re
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from kit import Kit, tiny
 from prometheus_client.parser import text_string_to_metric_families
 
+from s2mirror.adapters.ledger.totals import JOBS_SUCCEEDED
 from s2mirror.errors import ArchiveError
 from s2mirror.service.metrics import render_metrics, write_textfile
 from s2mirror.service.wiring import utc_now
@@ -99,3 +101,44 @@ def test_unwritable_textfile_says_what_to_do(kit: Kit, tmp_path: Path) -> None:
         ArchiveError, match=r"cannot write the metrics to .*: No such file .*create"
     ):
         write_textfile(mirror.settings, mirror.ledger, now=utc_now())
+
+
+ROOT = Path(__file__).parents[2]
+NAME = re.compile(r"\bs2mirror_[a-z_]+")
+
+
+@pytest.mark.parametrize(
+    "path", ["config/grafana-dashboard.json", "config/alert-rules.yml", "docs/monitoring.md"]
+)
+def test_every_named_metric_exists(kit: Kit, path: str) -> None:
+    kit.sections["store"] = "key_expires = 2027-01-31"
+    kit.sandbox.publish(tiny())
+    kit.cycle()
+    mirror = kit.mirror()
+    mirror.ledger.state.set(JOBS_SUCCEEDED, {"poll": utc_now()})
+    lines = render_metrics(mirror.settings, mirror.ledger, now=utc_now()).decode().splitlines()
+    exist = {line.split()[2] for line in lines if line.startswith("# TYPE")}
+    exist |= {f"{name}_bucket" for name in exist if name.endswith("_lag_seconds")}
+    named = set(NAME.findall((ROOT / path).read_text(encoding="utf-8")))
+    assert named - exist == set()
+    if path.startswith("docs"):
+        assert {name for name in exist if not name.endswith("_bucket")} - named == set()
+
+
+def test_lags_hooks_and_transitions_are_counted(kit: Kit) -> None:
+    kit.sections["process"] = 'command = ["/bin/true"]'
+    kit.cycle()
+    kit.sandbox.publish(tiny(sensed_at=utc_now() - timedelta(hours=3)))
+    kit.cycle()
+    found = rendered(kit)
+    assert found["s2mirror_transitions_total", ("publish",)] == 1
+    assert found["s2mirror_transitions_total", ("give-up",)] == 0
+    assert found["s2mirror_hook_runs_total", ("succeeded",)] == 1
+    assert found["s2mirror_hook_runs_total", ("failed",)] == 0
+    assert found["s2mirror_seen_to_archived_lag_seconds_count", ("zurich",)] == 1
+    bounds = [
+        labels[1]
+        for name, labels in found
+        if name == "s2mirror_seen_to_archived_lag_seconds_bucket"
+    ]
+    assert bounds[-1] == "+Inf"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from s2mirror.adapters.ledger.lags import lag_tables
 from s2mirror.adapters.ledger.tally import tally
+from s2mirror.adapters.ledger.totals import COUNTER_TABLES
 from s2mirror.lifecycle import GONE, State
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ _PREVIEWS: Final = (
 def m001_all_tables(db: "Database") -> None:
     """Create every table of the first release."""
     groups = (_PRODUCTS, _SEARCHES, _FILES, _REMOVALS, _REQUESTS, _LOCAL_CATALOG, _PREVIEWS)
-    for group in (*groups, _EVENTS, tally(), lag_tables(sql_states(GONE))):
+    for group in (*groups, _EVENTS, tally(), lag_tables(sql_states(GONE)), COUNTER_TABLES):
         for statement in group:
             db.execute(statement)
 

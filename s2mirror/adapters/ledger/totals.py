@@ -1,14 +1,42 @@
-"""Totals and extremes over the whole ledger, for metrics: each query reads few rows."""
+"""Totals and extremes over the whole ledger, for metrics: each query reads few rows.
+
+Counters only grow. Those of transitions are kept by a trigger, also when history is compacted.
+"""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
 from s2mirror.adapters.ledger.connection import Connection
 from s2mirror.adapters.ledger.row_checksums import damaged
+from s2mirror.adapters.ledger.state_values import StateValue
 from s2mirror.times import format_utc, parse_utc
 
+COUNTER_TABLES: Final = (
+    """
+    CREATE TABLE counter (
+      name TEXT NOT NULL,
+      label TEXT NOT NULL,
+      total INTEGER NOT NULL,
+      PRIMARY KEY (name, label)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TRIGGER counter_transition AFTER INSERT ON history
+      BEGIN
+        INSERT INTO counter (name, label, total) VALUES ('transitions', new.event, 1)
+        ON CONFLICT (name, label) DO UPDATE SET total = total + 1;
+      END
+    """,
+)
+TRANSITIONS: Final = "transitions"
+HOOK_RUNS: Final = "hook_runs"
+COUNT: Final = """
+INSERT INTO counter (name, label, total) VALUES (:name, :label, :number)
+ON CONFLICT (name, label) DO UPDATE SET total = total + excluded.total
+"""
+_COUNTED: Final = "SELECT label, total FROM counter WHERE name = :name ORDER BY label"
 _RECEIVED: Final = "SELECT coalesce(sum(size_bytes), 0) AS size_bytes FROM transfer"
 _LISTED_AT: Final = """
 SELECT area, min(coalesce(listed_at, '')) AS listed_at
@@ -36,11 +64,32 @@ SELECT DISTINCT product_id,
 """
 
 
+def _times_text(times: Mapping[str, datetime]) -> str:
+    return json.dumps(times, default=format_utc, sort_keys=True)
+
+
+def _times_in(text: str) -> Mapping[str, datetime]:
+    return {name: parse_utc(at) for name, at in dict(json.loads(text)).items()}
+
+
+JOBS_SUCCEEDED: Final = StateValue("jobs.succeeded", _times_text, _times_in)
+"""When each job of the daemon last ended without an error."""
+
+
 class Totals:
     """Totals and extremes of a ledger."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    def count(self, name: str, label: str, number: int = 1) -> None:
+        """Add to a counter, which begins at 0."""
+        self._connection.execute(COUNT, {"name": name, "label": label, "number": number})
+
+    def counted(self, name: str) -> dict[str, int]:
+        """Return the totals of a counter by label."""
+        rows = self._connection.query(_COUNTED, {"name": name})
+        return {row["label"]: row["total"] for row in rows}
 
     def received_bytes(self) -> int:
         """Return the bytes received from the store since the ledger was created."""
