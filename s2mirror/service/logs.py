@@ -1,6 +1,5 @@
 """The log: an event name and values per line; JSON unless on a terminal; secrets are hidden."""
 
-import logging
 import os
 import select
 import sys
@@ -14,6 +13,12 @@ from typing import Any, Final
 import structlog
 
 from s2mirror.clean_text import clean_text, clean_value
+from s2mirror.service.log_lines import (
+    JournalLines,
+    Repetition,
+    listen_to_libraries,
+    stderr_is_journal,
+)
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _HIDDEN: Final = "********"
@@ -72,6 +77,14 @@ class Redactor:
         return value
 
 
+def _time_first(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Return *event* with time, level and name before its values."""
+    first = {name: event[name] for name in ("timestamp", "level", "event") if name in event}
+    return first | dict(event)
+
+
 def _use_colors() -> bool:
     return (
         sys.stderr.isatty()
@@ -82,8 +95,8 @@ def _use_colors() -> bool:
 
 def set_up_logs(*, level: str, form: str, secrets: Iterable[str]) -> None:
     """Write the log to stderr as ``json`` or ``text``; ``auto`` is text on a terminal."""
-    # Libraries log through the standard library; their messages are not part of this log.
-    logging.basicConfig(level=logging.CRITICAL)
+    listen_to_libraries()
+    to_journal = stderr_is_journal()
     as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     renderer: Any = (
         structlog.processors.JSONRenderer()
@@ -94,11 +107,13 @@ def set_up_logs(*, level: str, form: str, secrets: Iterable[str]) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            Repetition(),
+            *([] if to_journal else [structlog.processors.TimeStamper(fmt="iso", utc=True)]),
             Redactor(secrets),
             clean_texts,
-            renderer,
+            _time_first,
+            JournalLines(renderer) if to_journal else renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=lambda *_: _Logger(),

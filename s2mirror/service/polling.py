@@ -22,7 +22,11 @@ def poll_search(mirror: Mirror, search: Search, stop: StopFlag) -> PollResult:
             if _is_long_away(mirror, search):
                 _poll_by_odata(mirror, search, stop, error)
             raise
-    log.info("search.listed", search=search.key, items=poll.listed_count, new=len(poll.new_ids))
+    new = len(poll.new_ids)
+    if new:
+        log.info("search.listed", search=search.key, items=poll.listed_count, new=new)
+    else:
+        log.debug("search.listed", search=search.key, items=poll.listed_count, new=0)
     return poll
 
 

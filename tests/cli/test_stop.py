@@ -141,7 +141,7 @@ def test_narrow_terminal_shows_one_line_per_bar(kit: Kit) -> None:
 
 def test_no_color_prints_no_color(kit: Kit) -> None:
     terminal = Terminal(kit.command("run"), kit.environment(NO_COLOR="1"))
-    terminal.read_until("search.listed")
+    terminal.read_until("mirror.started")
     terminal.process.send_signal(signal.SIGTERM)
     assert terminal.read_to_end() == 0
     assert "\x1b[3" not in terminal.shown, "a color sequence"

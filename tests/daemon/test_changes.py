@@ -143,6 +143,7 @@ def test_daemon_without_keys_polls_and_reports_them_missing(daemon: Running, kit
 
 @pytest.mark.long
 def test_catalog_outage_makes_health_red_until_it_ends(daemon: Running, kit: Kit) -> None:
+    kit.sections["log"] += '\nlevel = "debug"'
     daemon.start()
     wait_until(lambda: len(daemon.log("search.listed")) >= 2, "both searches")
     kit.sandbox.stac_proxy.inject(Fault(answer=Answer(status=503), times=None))
