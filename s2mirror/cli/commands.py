@@ -52,7 +52,7 @@ PANELS: Final = MappingProxyType(
                 "export",
                 "Export what the archive holds for other programs.",
                 members=(
-                    Command("stac", "Write a static STAC catalog.", "export:stac"),
+                    Command("stac", "Write a static STAC catalog.", "export:stac_command"),
                     Command("geoparquet", "Write STAC GeoParquet.", "export:geoparquet"),
                     Command("csv", "Write CSV, one line per product.", "export:as_csv"),
                 ),

@@ -1,22 +1,26 @@
 """``export``: held products as STAC, GeoParquet or CSV."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Final, TextIO
 
 import typer
 
 from s2mirror.adapters.archive import StaticCatalog
 from s2mirror.adapters.ledger import ArchiveQuery
-from s2mirror.cli.context import ConfigOption, JsonOption, complete_area
+from s2mirror.cli.context import ConfigOption, JsonOption, complete_area, taking
 from s2mirror.cli.mirrors import shared_mirror
 from s2mirror.cli.output import format_count, print_error, print_json, print_line
 from s2mirror.errors import ArchiveError, UsageError
 from s2mirror.service.wiring import Mirror
 from s2mirror.times import FIRST, LAST, parse_date_or_time
 
+_BASE_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s?#]+")
 FolderOption = Annotated[
     Path,
     typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write to. Default: this one."),
@@ -52,26 +56,78 @@ ToOption = Annotated[
 ]
 
 
-def stac(
-    out: NewFolderOption,
-    config: ConfigOption = None,
-    *,
-    area: OneAreaOption = "",
-    first: FromOption = "",
-    last: ToOption = "",
-    as_json: JsonOption = False,
-) -> int:
+class Hrefs(StrEnum):
+    """How the links of an exported catalog lead to the files of the archive."""
+
+    RELATIVE = "relative"
+    ABSOLUTE = "absolute"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StacArguments:
+    """The arguments of the command line."""
+
+    out: NewFolderOption
+    config: ConfigOption = None
+    area: OneAreaOption = ""
+    first: FromOption = ""
+    last: ToOption = ""
+    hrefs: Annotated[
+        Hrefs,
+        typer.Option(help="Links to the files: relative to the items, or absolute paths."),
+    ] = Hrefs.RELATIVE
+    base_url: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Begin the links to the files with this URL, at which a web server or a bucket "
+            "has the archive's folder.",
+        ),
+    ] = ""
+    as_json: JsonOption = False
+
+
+def stac(arguments: StacArguments) -> int:
     """Write a static STAC catalog.
 
     Items are grouped by month and tile, and link to the files in the archive.
     """
-    with shared_mirror(config) as mirror:
-        query = _query(mirror, area, first, last)
-        done = mirror.exporter().stac(
-            query, mirror.local_catalog_updater(StaticCatalog(out.absolute()))
+    out = arguments.out
+    with shared_mirror(arguments.config) as mirror:
+        query = _query(mirror, arguments.area, arguments.first, arguments.last)
+        updater = replace(
+            mirror.local_catalog_updater(StaticCatalog(out.absolute())),
+            base=_base(arguments, mirror.archive.root),
         )
-    _print({out / "catalog.json": done}, as_json=as_json)
+        done = mirror.exporter().stac(query, updater)
+        _note_baselines(mirror, arguments.area)
+    _print({out / "catalog.json": done}, as_json=arguments.as_json)
     return 0
+
+
+def _base(arguments: StacArguments, root: Path) -> str:
+    """Return what the links to the files begin with; empty for relative links."""
+    if not arguments.base_url:
+        return str(root) if arguments.hrefs is Hrefs.ABSOLUTE else ""
+    if not _BASE_URL.fullmatch(arguments.base_url):
+        raise UsageError(
+            f"--base-url {arguments.base_url!r} is not a URL such as https://example.org/archive"
+        )
+    return arguments.base_url.rstrip("/")
+
+
+def _note_baselines(mirror: Mirror, area: str) -> None:
+    """Name the areas whose products have several baselines: their pixels may convert differently.
+
+    This counts the whole area, not only the exported period.
+    """
+    for name, collections in mirror.ledger.held_baselines().items():
+        for collection, found in collections.items():
+            if len(found) > 1 and area in ("", name):
+                print_error(
+                    f"area {name} holds several baselines of {collection}: "
+                    f"{', '.join(sorted(found))}; use raster:scale and raster:offset of each item"
+                )
 
 
 def geoparquet(
@@ -146,3 +202,6 @@ def _print(written: dict[Path, int], *, as_json: bool) -> None:
         print_line(f"{format_count(items, 'item')} in {path}")
     if not written:
         print_error("no held product matches")
+
+
+stac_command = taking(StacArguments, stac)

@@ -15,6 +15,7 @@ from s2mirror.cli.context import (
     VerboseOption,
     complete_product,
 )
+from s2mirror.cli.handover import Request, run_or_request
 from s2mirror.cli.ledgers import read_settings
 from s2mirror.cli.mark import IdsArgument
 from s2mirror.cli.mirrors import exclusive_mirror, planning_mirror, shared_mirror
@@ -30,6 +31,8 @@ from s2mirror.service.cycle_result import CycleResult
 from s2mirror.service.fetch_list import FetchList, read_list
 from s2mirror.service.fetching import Requested, bring, request
 from s2mirror.service.pruning import remove_dropped
+from s2mirror.service.results import Values, prune_values
+from s2mirror.service.wiring import Mirror
 from s2mirror.steps import requests
 
 _STDIN = Path("-")
@@ -147,8 +150,7 @@ def _print(done: Requested, result: CycleResult | None, *, dry_run: bool) -> Non
 def drop(ids: IdsArgument, config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
     """Remove products that were requested by id.
 
-    A product that an area wants stays. The others are moved to the trash; beside a running daemon,
-    by its next prune.
+    A product that an area wants stays. The others are moved to the trash.
     """
     done: dict[str, str] = {}
     refused: dict[str, MirrorError] = {}
@@ -173,12 +175,16 @@ def drop(ids: IdsArgument, config: ConfigOption = None, *, as_json: JsonOption =
 
 
 def _removed(config: Path | None, done: dict[str, str]) -> str:
-    """Remove dropped products, and change their outcome; return why that is not done now."""
+    """Remove dropped products, and change their outcome; return why some are not removed now."""
+
+    def run(mirror: Mirror) -> Values:
+        """Remove them in this process."""
+        prepare(mirror)
+        return prune_values(remove_dropped(mirror))
+
     try:
-        with exclusive_mirror(config) as mirror:
-            prepare(mirror)
-            plan = remove_dropped(mirror)
+        plan = run_or_request(config, Request("drop", {}), run)
     except AlreadyRunning:
-        return "the running process moves them to the trash at its next prune"
-    done |= {found.entry.product.id: "moved to the trash" for found in plan.removals}
-    return plan.clock_doubt or "; ".join(plan.refused.values())
+        return "another command is working; the next prune moves them to the trash"
+    done |= dict.fromkeys(plan["prune"], "moved to the trash")
+    return str(plan["clock_doubt"]) or "; ".join(map(str, plan["kept"].values()))

@@ -17,8 +17,10 @@ from s2mirror.cli.output import (
     format_size,
     format_time,
     print_error,
+    print_json_line,
     print_json_list,
     print_table,
+    readable,
 )
 from s2mirror.cli.products import (
     PRODUCT_KEYS,
@@ -124,6 +126,12 @@ class Arguments:
         int, typer.Option(min=1, metavar="NUMBER", help="At most this many, the first.")
     ] = 1000
     as_json: JsonOption = False
+    json_lines: Annotated[
+        bool,
+        typer.Option(
+            "--json-lines", help="Print one JSON object per line, as `fetch --from` reads."
+        ),
+    ] = False
 
     def query(self) -> ProductQuery:
         """Return the query that the arguments describe. Raises UsageError."""
@@ -162,8 +170,11 @@ def list_products(arguments: Arguments) -> int:
         check_area(arguments.area, settings, ledger)
         found = ledger.products.listed(query)
         first = islice(found, arguments.limit)
-        if arguments.as_json:
-            keys = columns or PRODUCT_KEYS
+        keys = columns or PRODUCT_KEYS
+        if arguments.json_lines:
+            for each in readable(first):
+                print_json_line(_chosen(product_values(each), keys))
+        elif arguments.as_json:
             print_json_list("products", (_chosen(product_values(each), keys) for each in first))
         elif found:
             _print_list(first, columns or _SHOWN)

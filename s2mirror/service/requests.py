@@ -16,7 +16,7 @@ from s2mirror.service.cycle import check_deletions, conclude, judge_whole_cycle,
 from s2mirror.service.cycle_result import CycleResult
 from s2mirror.service.jobs import Jobs
 from s2mirror.service.logs import log
-from s2mirror.service.pruning import prune
+from s2mirror.service.pruning import prune, remove_dropped
 from s2mirror.service.results import Values, prune_values, sync_values
 from s2mirror.service.unexpected import resources_explained
 from s2mirror.service.wiring import Mirror
@@ -26,7 +26,7 @@ from s2mirror.stop import StopFlag
 _LOOK_SECONDS: Final = 1.0
 _SETTLE_SECONDS: Final = 0.2
 _ARGUMENTS: Final[Mapping[str, Mapping[str, type]]] = MappingProxyType(
-    {"sync": {"areas": list}, "prune": {"yes": bool, "unclaimed": bool}, "rebuild": {}}
+    {"sync": {"areas": list}, "prune": {"yes": bool, "unclaimed": bool}, "rebuild": {}, "drop": {}}
 )
 """The arguments of each kind of request, and their types."""
 _INTERRUPTED: Final = "the daemon ended or was reloaded before it had answered; run it again"
@@ -52,6 +52,7 @@ class RequestDesk:
             "sync": self._sync,
             "prune": self._prune,
             "rebuild": self._rebuild,
+            "drop": self._drop,
         }
 
     @property
@@ -111,6 +112,10 @@ class RequestDesk:
         plan = prune(self._mirror, confirmed=yes, unclaimed=unclaimed)
         self._jobs.enqueue()
         return prune_values(plan, confirmed=yes)
+
+    def _drop(self) -> Values:
+        """Move dropped products to the trash."""
+        return prune_values(remove_dropped(self._mirror))
 
     def _rebuild(self) -> Values:
         static_catalog = self._mirror.static_catalog

@@ -44,6 +44,8 @@ class LocalCatalogUpdater:
     bucket: str
     catalog_url: str
     """URL of the STAC catalog from which the items are."""
+    base: str = ""
+    """What the links to the files begin with, instead of being relative to the items."""
 
     def begin(self) -> None:
         """Note every product as changed if the notes belong to another catalog."""
@@ -186,7 +188,9 @@ class LocalCatalogUpdater:
         return ItemDocument(document=document, extent=_extent(archived))
 
     def _folder(self, archived: ArchivedProduct, item_path: ItemPath) -> str:
-        """Return the path of a product's folder, relative to its item."""
+        """Return the path of a product's folder as the links of its item need it."""
+        if self.base:
+            return f"{self.base}/{archived.path}"
         if self.static_catalog is None:
             return str(self.archive.folder(archived.path))
         return relpath(

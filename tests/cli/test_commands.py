@@ -70,6 +70,7 @@ def test_first_steps_lead_from_init_to_archive(cli: Cli, kit: Kit) -> None:
         "name": "zurich", "held": 2, "waiting": 0, "pruned": 0, "failed": 0, "configured": True,
         "certified": None,
         "lags": [],
+        "baselines": {"sentinel-2-l2a": {"05.12": 2}},
     }  # fmt: skip
 
     listed = cli.json("list", "--state", "archived", "--tile", "T32TMT", "--area", "zurich")[

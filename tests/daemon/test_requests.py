@@ -132,7 +132,7 @@ NAMES = st.sampled_from(["yes", "unclaimed", "areas", "self", "other"])
 
 
 @settings(max_examples=50)
-@given(kind=st.sampled_from(["sync", "prune", "rebuild", "other"]), data=st.data())
+@given(kind=st.sampled_from(["sync", "prune", "rebuild", "drop", "other"]), data=st.data())
 def test_only_exact_arguments_fit_a_request(kind: str, data: st.DataObject) -> None:
     arguments = data.draw(JSON | st.dictionaries(NAMES, JSON, max_size=3))
     request = OperatorRequest(id="1", kind=kind, arguments=arguments)
@@ -147,6 +147,7 @@ def test_only_exact_arguments_fit_a_request(kind: str, data: st.DataObject) -> N
             and all(isinstance(value, bool) for value in a.values())
         ),
         "rebuild": lambda a: a == {},
+        "drop": lambda a: a == {},
         "other": lambda _: False,
     }
     wanted = isinstance(arguments, dict) and exact[kind](arguments)

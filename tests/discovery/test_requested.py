@@ -188,7 +188,6 @@ def test_unknown_id_and_foreign_item_are_refused(kit: Kit) -> None:
 
 @pytest.mark.long
 def test_piped_items_are_fetched_beside_a_daemon(kit: Kit) -> None:
-    kit.sections["prune"] = 'interval = "1 s"'
     first, second, third = (elsewhere(day) for day in (20, 21, 22))
     kit.sandbox.publish([first, second, third])
 
@@ -210,13 +209,15 @@ def test_piped_items_are_fetched_beside_a_daemon(kit: Kit) -> None:
     daemon = kit.start("run")
     try:
         wait_until(lambda: kit.run("health").returncode == 0, "the daemon works")
-        beside = piped(json.dumps(second.item), third.id)
-        assert (sorted(beside["requested"]), beside["by_daemon"]) == ([second.id, third.id], True)
+        known = kit.run("list", "--json-lines").stdout
+        assert json.loads(known)["id"] == first.id
+        beside = piped(json.dumps(second.item), third.id, known)
+        assert (len(beside["requested"]), beside["by_daemon"]) == (3, True)
         wait_until(
             lambda: list(kit.states().values()) == ["archived"] * 3, "the daemon downloads them"
         )
         assert kit.run("drop", second.id).returncode == 0
-        wait_until(lambda: kit.states()[second.id] == "pruned", "the daemon removes it")
+        assert kit.states()[second.id] == "pruned", "by the daemon"
     finally:
         daemon.terminate()
         daemon.wait(PATIENCE_SECONDS)

@@ -124,6 +124,31 @@ def test_an_exported_catalog_stands_by_itself(
         assert (path.parent / asset["href"]).is_file()
 
 
+def test_export_links_as_the_reader_needs_it(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
+    products = [tiny(20, baseline="05.11"), tiny(22)]
+    kit.sandbox.publish(products)
+    kit.cycle()
+
+    def hrefs(*options: str) -> set[str]:
+        out = kit.folder / f"out-{len(options)}{options[-1][:3]}"
+        assert kit.call("export", "stac", "--out", str(out), *options) == 0
+        items = pystac.Catalog.from_file(str(out / "catalog.json")).get_items(recursive=True)
+        return {item.assets["B02_10m"].href for item in items}
+
+    below = [f"{product.prefix}{_path_of(product, 'B02_10m.jp2')}" for product in products]
+    assert hrefs("--hrefs", "absolute") == {f"{kit.archive}/{path}" for path in below}
+    url = "https://example.org/s2"
+    assert hrefs("--base-url", f"{url}/") == {f"{url}/{path}" for path in below}
+    note = "area zurich holds several baselines of sentinel-2-l2a: 05.11, 05.12"
+    assert note in capsys.readouterr().err
+    assert kit.call("export", "stac", "--out", "x", "--base-url", "example.org") == 2
+
+
+def _path_of(product: SandboxProduct, ending: str) -> str:
+    (path,) = (path for path in product.files if path.endswith(ending))
+    return path
+
+
 def test_an_export_writes_over_nobodys_files(
     filled: tuple[Kit, list[SandboxProduct]], capsys: pytest.CaptureFixture[str]
 ) -> None:
