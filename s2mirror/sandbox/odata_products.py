@@ -80,11 +80,16 @@ def _test(found: re.Match[str]) -> Test:
     if found["clouds"] is not None:
         return lambda record: _clouds(record) <= float(found["clouds"])
     if found["name"] is not None:
-        return lambda record: f"{record.id}.SAFE" == found["name"]
+        return lambda record: _name(record) == found["name"]
     if found["field"] is not None:
         return _time_test(found["field"], found["operator"], parse_utc(found["time"]))
     areas = [shapely.from_wkt(wkt) for wkt in _AREA.findall(found["areas"])]
     return lambda record: any(_is_in(record, area) for area in areas)
+
+
+def _name(record: Record) -> str:
+    """Return the product's name, which some items have as their id."""
+    return f"{record.id.removesuffix('.SAFE')}.SAFE"
 
 
 def _clouds(record: Record) -> float:
@@ -116,7 +121,7 @@ def product_record(record: Record, *, number: int, attributes: bool) -> dict[str
     answer: dict[str, Any] = {
         "@odata.mediaContentType": "application/octet-stream",
         "Id": f"{number:08d}-0000-4000-8000-000000000001",
-        "Name": f"{record.id}.SAFE",
+        "Name": _name(record),
         "ContentType": "application/octet-stream",
         "ContentLength": _size_bytes(record.item),
         "OriginDate": properties.get("created") or properties["published"],

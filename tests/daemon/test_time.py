@@ -174,11 +174,15 @@ def test_watchdog_is_not_notified_when_a_download_hangs(kit: Kit) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_watchdog_is_not_notified_without_a_worker_thread(kit: Kit) -> None:
     mirror, recording = kit.mirror(), RecordingNotifier()
+    # The thread of an abandoned download may remain from a test before.
+    others = threading.enumerate()
     with at_work(mirror, Intervals(idle_seconds=0.1), recording):
         wait_until(lambda: recording.notified_at, "it was notified")
-        worker = next(each for each in threading.enumerate() if each.name == "fetch-0")
+        started = [thread for thread in threading.enumerate() if thread not in others]
+        worker = next(thread for thread in started if thread.name == "fetch-0")
         wait_until(lambda: is_ended(worker), "the end of the thread")
         wait_until(lambda: "threads have ended" in str(problems(mirror)), "a problem")
         silent_from = time.monotonic()

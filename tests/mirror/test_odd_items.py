@@ -40,15 +40,27 @@ def test_item_spelled_otherwise_is_mirrored_and_kept(kit: Kit) -> None:
     kit.assert_current(odd)
 
 
+def without_any_time(item: dict[str, Any]) -> None:
+    for name in ("datetime", "start_datetime", "end_datetime"):
+        item["properties"][name] = None
+
+
 @pytest.mark.long
-def test_item_without_geometry_is_named_as_unusable(kit: Kit) -> None:
-    odd, usual = with_item(ODD, without_geometry), tiny(27)
-    kit.sandbox.publish([odd, usual])
+def test_null_geometry_and_null_time_are_unusable(kit: Kit) -> None:
+    shapeless, timeless = with_item(ODD, without_geometry), with_item(tiny(25), without_any_time)
+    usual = tiny(27)
+    kit.sandbox.publish([shapeless, timeless, usual])
     done = kit.run("sync")
     assert done.returncode == 1
-    assert odd.id in done.stdout + done.stderr
     assert kit.states() == {usual.id: "archived"}
-    assert [item.id for item in kit.mirror().unusable()] == [odd.id]
+    reasons = {
+        shapeless.id: "its geometry is null, not a GeoJSON object",
+        timeless.id: "its 'datetime' is null, and it has no 'start_datetime'",
+    }
+    assert {item.id: item.reason for item in kit.mirror().unusable()} == reasons
+    for product_id, reason in reasons.items():
+        assert product_id in done.stdout + done.stderr
+        assert reason in done.stdout + done.stderr
 
 
 def test_item_with_start_datetime_only_is_downloaded(kit: Kit) -> None:
