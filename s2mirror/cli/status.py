@@ -16,6 +16,7 @@ from s2mirror.cli.output import (
 from s2mirror.config.units import duration_text
 from s2mirror.lifecycle import HELD
 from s2mirror.planning.bandwidth import Allowance
+from s2mirror.planning.findings import Finding
 from s2mirror.service.account import QuotaStatus, failover_text
 from s2mirror.service.previews import PreviewStatus
 from s2mirror.service.report import AreaStatus, Status, status_document
@@ -25,7 +26,8 @@ from s2mirror.service.report import status as status_of
 def status(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
     """Show whether the mirror is current, and why not.
 
-    Exit code 0: current; 1: products are missing or failed, or the clock is in doubt.
+    Exit code 0: nothing is wrong, though products may wait; 1: a warning or a failure, which the
+    first lines name.
     """
     with shared_mirror(config) as mirror:
         found = status_of(mirror)
@@ -33,14 +35,16 @@ def status(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
         print_json(status_document(found))
     else:
         _print_status(found)
-    return 0 if found.current else 1
+    return 0 if found.judgement.ok else 1
 
 
 def _print_status(found: Status) -> None:
     held = sum(found.products[state] for state in HELD)
     works = f"process {found.daemon_pid} runs" if found.daemon_pid else "no process runs"
     states = [f"{number} {state}" for state, number in found.products.items() if number]
-    print_line(f"mirror    {'current' if found.current else 'not current'}; {works}")
+    print_line(f"mirror    {_summary(found)}; {works}")
+    for finding in found.judgement.findings:
+        _print_finding(finding)
     print_line(f"products  {', '.join(states) or 'none yet'}")
     partial = f", {found.partial_products} partial by choice" if found.partial_products else ""
     print_line(
@@ -69,7 +73,24 @@ def _print_status(found: Status) -> None:
     _print_baselines(found)
     print_line("")
     _print_searches(found)
-    _print_problems(found)
+    _print_listed_oddly(found)
+
+
+def _summary(found: Status) -> str:
+    """Return the state of the mirror in a few words."""
+    if not found.judgement.ok:
+        return f"{found.judgement.severity}, not current"
+    if found.current:
+        return "current"
+    waiting = format_count(found.waiting, "product")
+    return f"nothing is wrong; {waiting} waiting" if found.waiting else "not listed yet"
+
+
+def _print_finding(finding: Finding) -> None:
+    since = f", since {format_time(finding.since)} UTC" if finding.since else ""
+    print_line(f"{finding.severity:<9} {finding.code}{since}: {finding.text}")
+    if finding.remedy:
+        print_line(f"          {finding.remedy}")
 
 
 def _previews(found: PreviewStatus) -> str:
@@ -166,16 +187,7 @@ def _print_searches(found: Status) -> None:
     )
 
 
-def _print_problems(found: Status) -> None:
-    problems = [found.archive_problem] if found.archive_problem else []
-    problems += [found.clock_doubt] if found.clock_doubt else []
-    problems += [c.error for c in found.searches if c.error]
-    if found.health and found.daemon_pid:
-        problems += found.health.problems
-    for text in dict.fromkeys(problems):
-        print_line(f"problem: {text}")
-    for text in found.key_expiry_notes:
-        print_line(f"note: {text}")
+def _print_listed_oddly(found: Status) -> None:
     if found.found_late:
         print_line(f"{format_count(found.found_late, 'product')} found late, by a sweep only")
     for reason, items in found.skipped.items():

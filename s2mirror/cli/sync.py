@@ -123,8 +123,8 @@ def sync(
 ) -> int:
     """Run one cycle: poll, download, verify, process, prune.
 
-    Exit code 1: products are missing or failed, or nothing was pruned because the clock is in
-    doubt; `s2mirror status` shows which.
+    Exit code 1: a warning or a failure, which the last lines name. Products that wait for the quota
+    or for their next attempt are none.
     """
     if dry_run:
         return plan(config, area=area, as_json=as_json)
@@ -169,6 +169,8 @@ def _print_sync(result: Values) -> None:
     _print_stopped(result)
     for product_id, reason in result["unusable"].items():
         print_error(f"the STAC catalog's item {product_id} cannot be used: {reason}")
+    for text in result["findings"]:
+        print_line(text)
     if result["remaining"]:
         print_line("`s2mirror list` shows the state of each product, and the reason")
 

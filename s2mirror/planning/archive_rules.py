@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
-from s2mirror.planning.facts import Facts, ProductFacts
+from s2mirror.planning.facts import DiskFacts, Facts, ProductFacts
 from s2mirror.planning.findings import Finding, Severity
 
 _URGENT_DAYS: Final = 7
@@ -31,15 +31,23 @@ def archive_is_usable(facts: Facts) -> Iterator[Finding]:
             text="the disk of the archive is mounted read-only",
             remedy="see the kernel's log for errors of the disk, and mount it for writing",
         )
-    elif facts.disk and facts.disk.free_bytes < facts.disk.reserve_bytes:
-        free, reserve = facts.disk.free_bytes / 1e9, facts.disk.reserve_bytes / 1e9
+    elif facts.disk and (why := _full(facts.disk)):
         yield Finding(
             code="disk.full",
             severity=Severity.WARNING,
-            text=f"{free:.1f} GB are free on the archive's disk; downloads wait until "
-            f"{reserve:.1f} GB (archive.reserve) are free",
+            text=f"{facts.disk.free_bytes / 1e9:.1f} GB are free on the archive's disk, of which "
+            f"{facts.disk.reserve_bytes / 1e9:.1f} GB (archive.reserve) are kept; {why}",
             remedy="remove other files, shorten prune.after, or use a larger disk",
         )
+
+
+def _full(disk: DiskFacts) -> str:
+    """Return why the disk delays downloads; empty if it does not."""
+    if disk.free_bytes < disk.reserve_bytes:
+        return "no product can be downloaded"
+    if not disk.inodes_left:
+        return "it has too few inodes (files and folders) for another product"
+    return "a waiting product needs more" if disk.too_large else ""
 
 
 def clock_is_right(facts: Facts) -> Iterator[Finding]:
@@ -91,7 +99,7 @@ def areas_are_complete(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 code="certificate.incomplete",
                 severity=Severity.WARNING,
-                text=f"the last online audit found {what}",
+                text=f"the last online audit of {area} found {what}",
                 remedy="run `s2mirror sync`, then `s2mirror audit --online` again",
                 subject=area,
                 since=last.checked_at,

@@ -106,6 +106,10 @@ class DiskFacts:
     free_bytes: int
     reserve_bytes: int
     read_only: bool = False
+    too_large: int = 0
+    """How many waiting products, of those that were looked at, need more than is free."""
+    inodes_left: bool = True
+    """Whether the files and folders of one more product can be created."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +135,8 @@ class Facts:
     """The process that has the instance lock; None if there is none."""
     daemon: DaemonFacts | None = None
     cycle: CycleFacts | None = None
+    cycle_trouble: Trouble | None = None
+    """Why the last ``sync`` command ended early, or could not reach the store."""
     good_at: datetime | None = None
     """When everything was last listed and nothing was wrong."""
     max_age: timedelta | None = None
@@ -170,5 +176,5 @@ class Facts:
     def by_cron(self) -> bool:
         """Whether the last work was a ``sync`` command, not the daemon."""
         if self.cycle is None:
-            return False
+            return self.daemon is None and self.cycle_trouble is not None
         return self.daemon is None or self.cycle.ended_at > self.daemon.reported_at

@@ -31,7 +31,7 @@ def daemon_works(facts: Facts) -> Iterator[Finding]:
     if facts.ledger_problem:
         return
     if facts.daemon is None:
-        if facts.cycle is None and facts.running_pid is None:
+        if facts.running_pid is None and not facts.by_cron:
             yield Finding(
                 code="daemon.never_ran",
                 severity=Severity.FAILURE,
@@ -101,6 +101,17 @@ def last_good_cycle(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def last_cycle_ended(facts: Facts) -> Iterator[Finding]:
+    """Yield why the last ``sync`` command ended early."""
+    if facts.cycle_trouble is not None:
+        yield Finding(
+            code="cycle.failed",
+            severity=Severity.FAILURE,
+            text=facts.cycle_trouble.text,
+            since=facts.cycle_trouble.since,
+        )
+
+
 def searches_are_listed(facts: Facts) -> Iterator[Finding]:
     """Yield each search whose newest listing failed, or is too old."""
     for search in facts.searches:
@@ -118,7 +129,8 @@ def searches_are_listed(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 code="search.too_old",
                 severity=Severity.FAILURE,
-                text=f"the search was last listed at {search.listed_at:%Y-%m-%d %H:%M} UTC",
+                text=f"the search {search.name} was last listed at "
+                f"{search.listed_at:%Y-%m-%d %H:%M} UTC",
                 remedy="see whether the daemon or cron still works, and read the log",
                 subject=search.name,
                 since=search.listed_at,
@@ -140,7 +152,7 @@ def _never_listed(facts: Facts, search: SearchFacts) -> Iterator[Finding]:
         yield Finding(
             code="search.too_old",
             severity=Severity.WARNING,
-            text="the search was never listed completely",
+            text=f"the search {search.name} was never listed completely",
             remedy="read the log; a first listing of many years can take an hour",
             subject=search.name,
             since=began,
@@ -160,7 +172,7 @@ def sweeps_are_complete(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 code="sweep.overdue",
                 severity=Severity.WARNING,
-                text="the last sweep of the whole period was complete at "
+                text=f"the search {search.name} last completed a sweep of its whole period at "
                 f"{search.swept_at:%Y-%m-%d %H:%M} UTC",
                 remedy="read the log; without sweeps, products that are published late are missed",
                 subject=search.name,
@@ -259,6 +271,7 @@ def _days(limit: timedelta) -> str:
 RULES: Final = (
     daemon_works,
     daemon_reports,
+    last_cycle_ended,
     last_good_cycle,
     searches_are_listed,
     sweeps_are_complete,

@@ -1,11 +1,12 @@
 """One full cycle: the main job, readable from top to bottom."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import Final
 
 from s2mirror.adapters.ledger.records import CycleRecord
 from s2mirror.adapters.ledger.state_values import (
+    CYCLE_TROUBLE,
     DELETIONS_READ_AT,
     DELETIONS_TROUBLE,
     LAST_CYCLE,
@@ -17,6 +18,7 @@ from s2mirror.errors import (
     MirrorError,
     OutsideError,
     PathRefused,
+    Stopped,
     StoreUnreachable,
 )
 from s2mirror.lifecycle import PENDING, TROUBLED, Event, State
@@ -27,7 +29,7 @@ from s2mirror.service.account import new_key_warnings
 from s2mirror.service.cycle_result import CycleResult
 from s2mirror.service.delivery import DownloadWorker
 from s2mirror.service.health import record_trouble
-from s2mirror.service.judgement import judge_cycle
+from s2mirror.service.judgement import judge, judge_cycle
 from s2mirror.service.local_catalog import (
     begin_local_catalog,
     finish_local_catalog,
@@ -40,27 +42,27 @@ from s2mirror.service.unexpected import resources_explained
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.connections import Connections
 from s2mirror.steps.publish import publish
-from s2mirror.steps.recover import clear_leftovers, recover
+from s2mirror.steps.recover import clear_leftovers, recover, uncounted_bytes
 from s2mirror.steps.rescope import rescope
 from s2mirror.stop import StopFlag
-
-_UNCOUNTED_BYTES: Final = 20_000_000
-"""Per connection: the bytes that CDSE sends in the second between two counts."""
 
 
 def prepare(mirror: Mirror) -> None:
     """Recover from the last end of the mirror, and publish products verified before it."""
     now = record_time(mirror, known_time(mirror)).now
     in_use = {search.key: round(search.interval.total_seconds()) for search in mirror.searches}
-    mirror.ledger.state.set(SEARCHES_IN_USE, in_use)
+    if mirror.ledger.state.get(SEARCHES_IN_USE) != in_use:
+        mirror.ledger.state.set(SEARCHES_IN_USE, in_use)
     released = rescope(mirror.ledger, mirror.areas)
     if released:
         log.info("areas.changed", released=released)
     for text in new_key_warnings(mirror.settings, mirror.ledger, now=now):
         log.warning("key.expiry_noted", reason=text)
-    if mirror.ledger.products.in_state(State.DOWNLOADING):
-        # A kill loses the bytes received since the last count: this estimate replaces them.
-        mirror.ledger.add_estimate(mirror.settings.store.connections * _UNCOUNTED_BYTES, now=now)
+    # A kill loses the bytes received since the last count: this estimate replaces them.
+    connections = mirror.settings.store.connections
+    if lost_bytes := uncounted_bytes(mirror.ledger, mirror.archive, connections):
+        mirror.ledger.add_estimate(lost_bytes, now=now)
+    mirror.ledger.end_transfers()
     if set_back := mirror.ledger.products.set_back(now):
         log.warning("clock.was_ahead", products=set_back)
     recovered = recover(mirror.ledger, mirror.archive, mirror.template, now=now)
@@ -98,6 +100,17 @@ def run_cycle(
     be reached, held ones are processed. Raises CredentialError, QuotaError, ArchiveError or
     LedgerError when no product can be downloaded.
     """
+    try:
+        return _cycle(mirror, areas, progress, stop)
+    except Stopped:
+        raise
+    except MirrorError as error:
+        with suppress(MirrorError):
+            record_trouble(mirror.ledger, CYCLE_TROUBLE, str(error), now=mirror.now())
+        raise
+
+
+def _cycle(mirror: Mirror, areas: Sequence[str], progress: Progress, stop: StopFlag) -> CycleResult:
     result, began_at = CycleResult(), mirror.now()
     prepare(mirror)
     poll_all(mirror, mirror.searches_of(areas), result, stop)
@@ -113,7 +126,8 @@ def run_cycle(
     stop.raise_if_set()
     conclude(mirror, result, stop, previews=True)
     if not areas:
-        judge_whole_cycle(mirror, result, began_at)
+        _record_cycle(mirror, result, began_at)
+    judge_result(mirror, result, whole=not areas)
     return result
 
 
@@ -126,15 +140,21 @@ def conclude(
         result.previews = make_all_due(mirror, stop)
     finish_local_catalog(mirror, stop)
     result.remaining = mirror.ledger.products.remaining(mirror.area_names, PENDING | TROUBLED)
-    result.troubled = mirror.ledger.products.remaining(mirror.area_names, TROUBLED)
     result.unusable, result.skipped = mirror.unusable(), mirror.skipped()
 
 
-def judge_whole_cycle(mirror: Mirror, result: CycleResult, began_at: datetime) -> None:
-    """Record that a cycle of all areas has ended, and its findings in *result*."""
+def _record_cycle(mirror: Mirror, result: CycleResult, began_at: datetime) -> None:
+    """Record that a ``sync`` command has completed a cycle of all areas."""
     ended_at = mirror.now()
+    trouble = str(result.store_error) if result.store_error else ""
+    record_trouble(mirror.ledger, CYCLE_TROUBLE, trouble, now=ended_at)
     mirror.ledger.state.set(LAST_CYCLE, CycleRecord(began_at=began_at, ended_at=ended_at))
-    result.judgement = judge_cycle(mirror.settings, mirror.ledger, now=ended_at)
+
+
+def judge_result(mirror: Mirror, result: CycleResult, *, whole: bool) -> None:
+    """Judge the mirror at the end of a cycle, of all areas or of some, into *result*."""
+    judge_end = judge_cycle if whole else judge
+    result.judgement = judge_end(mirror.settings, mirror.ledger, now=mirror.now())
 
 
 def poll_all(

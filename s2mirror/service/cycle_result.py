@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from s2mirror.errors import OutsideError, QuotaError, StoreUnreachable
+from s2mirror.errors import OutsideError, StoreUnreachable
 from s2mirror.model import Rejected
 from s2mirror.planning.downloads import DownloadPlan
 from s2mirror.planning.findings import Judgement
@@ -30,14 +30,12 @@ class CycleResult:
     """How many previews were made."""
     remaining: int = 0
     """Products that wait, failed or are quarantined."""
-    troubled: int = 0
-    """Products that failed or are quarantined."""
     skipped: dict[str, int] = field(default_factory=dict)
     """The number of listed items that are not mirrored, by the reason."""
     unusable: list[Rejected] = field(default_factory=list)
     """Listed items that could not become products."""
     judgement: Judgement | None = None
-    """Every finding at the end of a cycle of all areas; None before."""
+    """Every finding at the end of the cycle; None before."""
 
     @property
     def new_ids(self) -> list[str]:
@@ -55,21 +53,11 @@ class CycleResult:
         return [*self.poll_errors, *([self.store_error] if self.store_error else [])]
 
     @property
-    def deferred_by_quota_only(self) -> bool:
-        """Whether all remaining products wait for the quota alone."""
-        found = self.downloads
-        in_trouble = self.troubled or self.unusable
-        return found is not None and found.deferred_by_quota_only and not in_trouble
-
-    @property
     def exit_code(self) -> int:
-        """Return 0 if current, 3 if a service is away, 7 if only the quota defers, else 1.
+        """Return 3 if a service is away, 1 if anything else is wrong, else 0.
 
-        1 means that products remain, failed or are unusable, or that the clock is in doubt.
+        Products that wait for the quota or for their next attempt are not wrong.
         """
         if self.outside_errors:
             return self.outside_errors[0].exit_code
-        if self.deferred_by_quota_only:
-            return QuotaError.exit_code
-        in_doubt = self.pruned is not None and self.pruned.clock_doubt
-        return 1 if self.remaining or self.unusable or in_doubt else 0
+        return 0 if self.judgement is None or self.judgement.ok else 1

@@ -187,8 +187,8 @@ class Daemon:
         every_seconds = (self._notifier.watchdog_seconds or _DEFAULT_WATCHDOG_SECONDS) / 4
         if not self._jobs.stalled and time.monotonic() - self._notified_at >= every_seconds:
             self._notified_at = time.monotonic()
-            problem = next(iter(self._problems.texts()), "")
-            self._notifier.alive(problem or f"{self._workers.busy} downloads in progress")
+            busy = f"{self._workers.busy} downloads in progress"
+            self._notifier.alive(self._jobs.worst or busy)
 
     def _shut_down(self) -> None:
         """End every thread within seconds. A thread that hangs is given up; its bytes are kept.

@@ -12,6 +12,7 @@ from s2mirror.adapters.ledger.state_values import (
     BRAKE,
     CLOCK_DOUBT,
     CONFIGURATION_FAULT,
+    CYCLE_TROUBLE,
     DAEMON_RUN,
     DELETIONS_TROUBLE,
     GOOD_CYCLE_AT,
@@ -29,7 +30,7 @@ from s2mirror.config import Settings
 from s2mirror.lifecycle import State
 from s2mirror.model import DeletedPolicy, SweepKind
 from s2mirror.planning.bandwidth import rate_at
-from s2mirror.planning.downloads import ASSUMED_BYTES
+from s2mirror.planning.downloads import ASSUMED_BYTES, ASSUMED_INODES
 from s2mirror.planning.facts import (
     CertificateFacts,
     CycleFacts,
@@ -81,21 +82,23 @@ def read_facts(
     problem = archive_problem(ledger, archive)
     failover = failover_status(settings, ledger)
     work = ledger.work_facts
+    disk = None if problem else _disk(settings, ledger, areas)
     return Facts(
         now=now,
         max_age=max_age,
         archive_problem=problem,
-        disk=None if problem else _disk(archive, settings.archive.reserve_bytes),
+        disk=disk,
         clock_doubt=ledger.state.get(CLOCK_DOUBT) or "",
         running_pid=holder_pid(settings.ledger.path),
         daemon=_daemon(ledger),
         cycle=_cycle(ledger),
+        cycle_trouble=_trouble(ledger, CYCLE_TROUBLE),
         good_at=ledger.state.get(GOOD_CYCLE_AT),
         searches=tuple(_searches(ledger)),
         sweep_every=settings.catalog.sweep_all_every,
         deletions=_trouble(ledger, DELETIONS_TROUBLE),
         deletions_kept=settings.deleted.policy is DeletedPolicy.KEEP,
-        queue=_queue(settings, ledger, areas, now),
+        queue=None if _is_short_of_disk(disk) else _queue(settings, ledger, areas, now),
         progress_at=work.received_at(),
         hook=_hook(settings, ledger),
         previews=_trouble(ledger, PREVIEWS_TROUBLE),
@@ -120,15 +123,19 @@ def read_facts(
     )
 
 
-def _disk(archive: Archive, reserve_bytes: int) -> DiskFacts | None:
+def _disk(settings: Settings, ledger: Ledger, areas: list[str]) -> DiskFacts | None:
     try:
-        found = os.statvfs(archive.root)
+        found = os.statvfs(settings.archive.root)
     except OSError:  # no archive yet, which the first run creates
         return None
+    waiting = ledger.work_facts.first(areas, State.DISCOVERED, State.QUEUED)
+    free_bytes, reserve_bytes = found.f_bavail * found.f_frsize, settings.archive.reserve_bytes
     return DiskFacts(
-        free_bytes=found.f_bavail * found.f_frsize,
+        free_bytes=free_bytes,
         reserve_bytes=reserve_bytes,
         read_only=bool(found.f_flag & os.ST_RDONLY),
+        too_large=sum((one.size_bytes or 0) > free_bytes - reserve_bytes for one in waiting),
+        inodes_left=not found.f_files or found.f_favail >= ASSUMED_INODES,
     )
 
 
@@ -191,10 +198,10 @@ def _queue(
     if 0 in (rate_at(hours, now), rate_at(hours, now - IDLE_AFTER)):
         return None
     policy, quota = quota_policy(settings), quota_status(settings, ledger, now=now)
-    waiting = ledger.work_facts.queue(areas)
+    waiting = ledger.work_facts.first(areas, State.QUEUED, State.DOWNLOADING)
     if _is_short(quota.left_for_backfill_bytes):
         waiting = [one for one in waiting if one.sensed_at >= policy.fresh_since(now)]
-    if not waiting or _is_short(quota.left_bytes) or _is_full(settings):
+    if not waiting or _is_short(quota.left_bytes):
         return None
     tried = [one for one in waiting if one.reason]
     return QueueFacts(
@@ -209,8 +216,7 @@ def _is_short(left_bytes: int | None) -> bool:
     return left_bytes is not None and left_bytes < ASSUMED_BYTES
 
 
-def _is_full(settings: Settings) -> bool:
-    disk = _disk(Archive(settings.archive.root), settings.archive.reserve_bytes)
+def _is_short_of_disk(disk: DiskFacts | None) -> bool:
     return disk is not None and _is_short(disk.free_bytes - disk.reserve_bytes)
 
 

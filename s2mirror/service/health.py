@@ -13,7 +13,7 @@ from s2mirror.adapters.ledger.records import (
     RunRecord,
     TroubleRecord,
 )
-from s2mirror.adapters.ledger.state_values import DAEMON_RUN, HEALTH, StateValue
+from s2mirror.adapters.ledger.state_values import CYCLE_TROUBLE, DAEMON_RUN, HEALTH, StateValue
 from s2mirror.planning.work_rules import SILENT_AFTER
 
 
@@ -90,6 +90,7 @@ def record_start(ledger: Ledger, *, now: datetime) -> None:
     paused = max(0, round((now - before.at).total_seconds())) if before else 0
     ledger.state.set(DAEMON_RUN, RunRecord(began_at=now, paused_seconds=paused))
     ledger.state.set(HEALTH, HealthRecord(at=now, problems=()))
+    record_trouble(ledger, CYCLE_TROUBLE, "", now=now)
 
 
 def record_trouble(

@@ -15,13 +15,14 @@ from apscheduler.triggers.interval import IntervalTrigger
 from s2mirror.adapters.ledger.totals import JOBS_SUCCEEDED
 from s2mirror.errors import MirrorError, Stopped
 from s2mirror.planning.downloads import DownloadPlan
+from s2mirror.planning.findings import Severity
 from s2mirror.planning.searches import Search
 from s2mirror.service.account import new_key_warnings
 from s2mirror.service.alerting import Alerter
 from s2mirror.service.certificates import certify_at_night
 from s2mirror.service.cycle import read_deletions
 from s2mirror.service.health import Problems
-from s2mirror.service.judgement import judge, record_findings
+from s2mirror.service.judgement import judge_cycle
 from s2mirror.service.ledger_file import archive_problem
 from s2mirror.service.local_catalog import complete_local_catalog
 from s2mirror.service.logs import LOG_OUTPUT, Losses, log
@@ -96,6 +97,8 @@ class Jobs:
         self._stall_seconds = stall_seconds
         self._previews = PreviewJob(mirror, stop, partial(problems.update, _PREVIEWS))
         self._alerter = Alerter(mirror.settings, mirror.ledger, now=mirror.now)
+        self.worst = ""
+        """The worst warning or failure, with its severity; empty if there is none."""
         self._deferred = 0
         self._reported_at = time.monotonic()
         self._began_at: dict[str, float] = {}
@@ -253,10 +256,11 @@ class Jobs:
         write_textfile(mirror.settings, mirror.ledger, now=mirror.now())
 
     def _record_findings(self) -> None:
-        """Record which findings have begun or ended since the last time."""
-        mirror, now = self._mirror, self._mirror.now()
-        judged = judge(mirror.settings, mirror.ledger, now=now)
-        record_findings(mirror.settings, mirror.ledger, judged)
+        """Judge the mirror, and record which findings have begun or ended since the last time."""
+        mirror = self._mirror
+        judged = judge_cycle(mirror.settings, mirror.ledger, now=mirror.now())
+        worst = next(iter(judged.at_least(Severity.WARNING)), None)
+        self.worst = f"{worst.severity}: {worst.text}" if worst else ""
 
     def _report_health(self) -> None:
         """Write the health report, which also shows that the scheduler works."""

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from s2mirror.adapters.archive import work_changed_at
+from s2mirror.adapters.ledger.records import ClockBehindRecord, ClockFaultRecord
 from s2mirror.adapters.ledger.state_values import (
     BRAKE,
     CLOCK_AHEAD_UNTIL,
@@ -13,8 +14,6 @@ from s2mirror.adapters.ledger.state_values import (
     CLOCK_CONFIRMED_AT,
     CLOCK_DOUBT,
     CLOCK_FAULT,
-    ClockBehindRecord,
-    ClockFaultRecord,
     StateValue,
 )
 from s2mirror.errors import MirrorError

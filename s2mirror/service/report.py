@@ -111,14 +111,14 @@ class Status:
 
     @property
     def current(self) -> bool:
-        """Whether archive and clock are right, no product waits or failed, and all was listed."""
-        listed = all(cursor.listed_at and not cursor.error for cursor in self.searches)
-        return (
-            not self.archive_problem
-            and not self.clock_doubt
-            and listed
-            and not any(self.products.get(state) for state in PENDING | TROUBLED)
-        )
+        """Whether nothing is wrong, every search was listed, and no product waits."""
+        listed = all(cursor.listed_at for cursor in self.searches)
+        return self.judgement.ok and listed and not self.waiting
+
+    @property
+    def waiting(self) -> int:
+        """The number of products that will be downloaded."""
+        return sum(self.products.get(state, 0) for state in PENDING)
 
 
 def status_document(found: Status) -> dict[str, Any]:

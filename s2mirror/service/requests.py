@@ -12,7 +12,7 @@ from s2mirror.adapters.ledger.requests import OperatorRequest
 from s2mirror.errors import MirrorError, StoreUnreachable, UsageError
 from s2mirror.lifecycle import IN_PROGRESS, State
 from s2mirror.planning.account import WINDOW
-from s2mirror.service.cycle import check_deletions, conclude, judge_whole_cycle, poll_all
+from s2mirror.service.cycle import check_deletions, conclude, judge_result, poll_all
 from s2mirror.service.cycle_result import CycleResult
 from s2mirror.service.jobs import Jobs
 from s2mirror.service.logs import log
@@ -148,8 +148,7 @@ class RequestDesk:
         result.processed = ledger.entered(State.PROCESSED, since=begun)
         spent_bytes = ledger.transferred_bytes(WINDOW, now=now)
         result.received_bytes = max(0, spent_bytes - received_bytes)
-        if not areas:
-            judge_whole_cycle(mirror, result, begun)
+        judge_result(mirror, result, whole=not areas)
         return sync_values(result)
 
     def _settle(self, names: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from s2mirror.planning.downloads import expected_bytes
+from s2mirror.planning.findings import Severity
 from s2mirror.planning.retention import PrunePlan
 from s2mirror.service.cycle_result import CycleResult
 
@@ -28,6 +29,10 @@ def sync_values(result: CycleResult) -> Values:
         "errors": [str(error) for error in result.outside_errors],
         "skipped": dict(result.skipped),
         "unusable": {item.id: item.reason for item in result.unusable},
+        "findings": [
+            f"{found.severity}: {found.text}"
+            for found in (result.judgement.at_least(Severity.WARNING) if result.judgement else ())
+        ],
         "exit_code": result.exit_code,
     }
 

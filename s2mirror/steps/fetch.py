@@ -78,9 +78,9 @@ class Fetcher:
         known = self._known_versions(entry)
         drop_stale(stage, known, listing)
         self.ledger.file_lists.put_listing(product.id, accounted(stage, known, listing))
-        self.progress.began(
-            product.id, size_bytes=listing.size_bytes, staged_bytes=stage.size_bytes()
-        )
+        staged_bytes = stage.size_bytes()
+        self.ledger.begin_transfer(product.id, staged_bytes)
+        self.progress.began(product.id, size_bytes=listing.size_bytes, staged_bytes=staged_bytes)
         with stop.child() as stop_receiving:
             verified = self._fetch_all(
                 entry, selected, self._receiver(product, stage, stop_receiving), known
@@ -131,6 +131,7 @@ class Fetcher:
 
     def _receiver(self, product: Product, stage: Stage, stop_receiving: StopFlag) -> Receiver:
         return Receiver(
+            product_id=product.id,
             store=self.store,
             stage=stage,
             tries=self.tries_per_file,
@@ -201,7 +202,7 @@ class Fetcher:
 
     def _count(self, receiver: Receiver) -> None:
         if size_bytes := receiver.take_received_bytes():
-            self.ledger.add_transfer(size_bytes, now=self.now())
+            self.ledger.add_transfer_of(receiver.product_id, size_bytes, now=self.now())
 
 
 def _radiometry(stage: Stage, files: Sequence[VerifiedFile]) -> Radiometry:

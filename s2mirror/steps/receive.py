@@ -32,6 +32,7 @@ class FileJob:
 class Receiver:
     """Receives the files of one product. Any thread may use it."""
 
+    product_id: str
     store: ObjectStore
     stage: Stage
     tries: int

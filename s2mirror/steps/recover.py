@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import Final
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
@@ -11,6 +12,8 @@ from s2mirror.layout import product_path
 from s2mirror.lifecycle import HELD, Event, State
 from s2mirror.model import LedgerEntry, Transition, VerifiedFile
 
+_READ_BYTES: Final = 256 * 1024
+"""What one connection may have read and not written."""
 _INTERRUPTED = "the mirror was stopped while it worked on this product"
 
 
@@ -31,6 +34,22 @@ def recover(ledger: Ledger, archive: Archive, template: str, *, now: datetime) -
     for product_id, transition in removals.items():
         _settle_removal(ledger.products.get(product_id), transition, ledger, archive, now)
     return len(downloading) + len(verified) + len(removals)
+
+
+def uncounted_bytes(ledger: Ledger, archive: Archive, connections: int) -> int:
+    """Return about how many bytes a killed process received and did not count.
+
+    These are the staged bytes of its downloads beyond the counted ones, and what each of its
+    connections may have read and not written. A file that was dropped may hide some.
+    """
+    counted, found_bytes, open_files = ledger.counted_bytes(), 0, 0
+    for entry in ledger.products.in_state(State.DOWNLOADING):
+        stage = archive.stage(entry.product.id)
+        if entry.product.id in counted:
+            found_bytes += max(0, stage.size_bytes() - counted[entry.product.id])
+            with suppress(PathRefused):
+                open_files += len(stage.partial_files())
+    return found_bytes + min(open_files, connections) * _READ_BYTES
 
 
 def clear_leftovers(

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from s2mirror.adapters.ledger import Ledger, open_ledger, state_values
 from s2mirror.adapters.ledger.records import (
     BackoffRecord,
+    ClockBehindRecord,
+    ClockFaultRecord,
     CycleRecord,
     HealthRecord,
     ProblemRecord,
@@ -19,8 +21,6 @@ from s2mirror.adapters.ledger.records import (
 )
 from s2mirror.adapters.ledger.state_values import (
     CertificateRecord,
-    ClockBehindRecord,
-    ClockFaultRecord,
     ConfigurationFaultRecord,
     StateValue,
     TargetRecord,
@@ -68,6 +68,7 @@ VALUES: dict[StateValue[Any], Any] = {
     state_values.CONFIGURATION_FAULT: ConfigurationFaultRecord(
         at=NOW, text="area[0].bbox: expected four numbers", at_reload=True
     ),
+    state_values.CYCLE_TROUBLE: TroubleRecord(text="the key pair is wrong", since=NOW),
     state_values.DAEMON_RUN: RunRecord(began_at=NOW, paused_seconds=7),
     state_values.DELETIONS_READ_AT: NOW,
     state_values.DELETIONS_READ_UNTIL: NOW,

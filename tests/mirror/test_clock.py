@@ -197,7 +197,7 @@ def test_commands_report_a_clock_in_doubt(kit: Kit, capsys: pytest.CaptureFixtur
     assert kit.call("prune", "--yes") == 1
     assert "set the clock (NTP). Nothing is removed" in capsys.readouterr().err
     assert kit.call("status") == 1
-    assert f"problem: {doubt}" in capsys.readouterr().out
+    assert f": {doubt}\n" in capsys.readouterr().out
     kit.sandbox.stac_proxy.faults.clear()
     assert called("prune")[0] == 0
     assert called("status")[1]["clock_doubt"] == ""

@@ -59,6 +59,12 @@ CASES: tuple[tuple[str, Severity, Facts], ...] = (
         replace(GOOD, disk=DiskFacts(free_bytes=9, reserve_bytes=1, read_only=True)),
     ),
     ("disk.full", W, replace(GOOD, disk=DiskFacts(free_bytes=1, reserve_bytes=2))),
+    (
+        "disk.full",
+        W,
+        replace(GOOD, disk=DiskFacts(free_bytes=9, reserve_bytes=2, inodes_left=False)),
+    ),
+    ("disk.full", W, replace(GOOD, disk=DiskFacts(free_bytes=9, reserve_bytes=2, too_large=1))),
     ("clock.doubt", W, replace(GOOD, clock_doubt="400 days ahead")),
     ("products.failed", W, replace(GOOD, failed=ProductFacts(products=1))),
     ("products.quarantined", W, replace(GOOD, quarantined=ProductFacts(products=2, newest_at=NOW))),
@@ -104,6 +110,7 @@ CASES: tuple[tuple[str, Severity, Facts], ...] = (
         W,
         replace(GOOD, daemon=replace(DAEMON, troubles=(Trouble(text="lost", source="log"),))),
     ),
+    ("cycle.failed", F, replace(CRON, cycle_trouble=Trouble(text="the key pair is wrong"))),
     ("cycle.too_old", F, replace(GOOD, max_age=2 * DAY, good_at=NOW - 3 * DAY)),
     ("cycle.too_old", F, replace(GOOD, max_age=2 * DAY, good_at=None)),
     (

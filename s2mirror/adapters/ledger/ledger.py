@@ -37,6 +37,12 @@ ON CONFLICT (hour) DO UPDATE
    SET size_bytes = size_bytes + excluded.size_bytes,
        received_at = coalesce(excluded.received_at, received_at)
 """
+BEGIN_FLIGHT: Final = """
+INSERT OR REPLACE INTO in_flight (product_id, counted_bytes) VALUES (:id, :size_bytes)
+"""
+COUNT_FLIGHT: Final = """
+UPDATE in_flight SET counted_bytes = counted_bytes + :size_bytes WHERE product_id = :id
+"""
 COMPACT: Final = f"""
 DELETE FROM history
  WHERE at < :before AND product_id IN (
@@ -102,6 +108,25 @@ class Ledger:
     def add_transfer(self, size_bytes: int, *, now: datetime) -> None:
         """Count bytes received from the store, in the hour of *now*."""
         self._add_bytes(size_bytes, now, received_at=format_utc(now))
+
+    def begin_transfer(self, product_id: str, staged_bytes: int) -> None:
+        """Record the staged bytes of a product at the start of an attempt: they are counted."""
+        self.connection.execute(BEGIN_FLIGHT, {"id": product_id, "size_bytes": staged_bytes})
+
+    def add_transfer_of(self, product_id: str, size_bytes: int, *, now: datetime) -> None:
+        """Count bytes received for a product, also as a part of its staged bytes."""
+        with self.connection.atomic():
+            self.add_transfer(size_bytes, now=now)
+            self.connection.execute(COUNT_FLIGHT, {"id": product_id, "size_bytes": size_bytes})
+
+    def counted_bytes(self) -> dict[str, int]:
+        """Return the counted staged bytes of each product whose download has begun."""
+        rows = self.connection.query("SELECT product_id, counted_bytes FROM in_flight")
+        return {row["product_id"]: row["counted_bytes"] for row in rows}
+
+    def end_transfers(self) -> None:
+        """Forget which staged bytes are counted, when no download is under way."""
+        self.connection.execute("DELETE FROM in_flight")
 
     def add_estimate(self, size_bytes: int, *, now: datetime) -> None:
         """Count bytes that were probably received before a kill; they show no progress."""

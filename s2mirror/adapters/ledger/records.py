@@ -57,3 +57,19 @@ class BackoffRecord:
     until: datetime
     reason: str
     logged_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockFaultRecord:
+    """How wrong this machine's clock has been since a service last confirmed it."""
+
+    ahead: bool
+    behind_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockBehindRecord:
+    """How far this machine's clock was behind at most, until a service confirmed it again."""
+
+    seconds: int
+    until: datetime

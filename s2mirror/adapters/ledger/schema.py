@@ -154,6 +154,8 @@ _FILES: Final = (
       hour TEXT PRIMARY KEY, size_bytes INTEGER NOT NULL, received_at TEXT
     ) STRICT
     """,
+    # The staged bytes of a product being downloaded that need not be counted any more.
+    "CREATE TABLE in_flight (product_id TEXT PRIMARY KEY, counted_bytes INTEGER NOT NULL) STRICT",
 )
 _REMOVALS: Final = (
     # ``listed``: the STAC catalog still lists the product, although it was deleted.

@@ -13,6 +13,8 @@ from typing import Any, Final, Generic, TypeVar, get_type_hints
 from s2mirror.adapters.ledger.connection import Connection
 from s2mirror.adapters.ledger.records import (
     BackoffRecord,
+    ClockBehindRecord,
+    ClockFaultRecord,
     CycleRecord,
     HealthRecord,
     ProblemRecord,
@@ -82,22 +84,6 @@ class ThrottlingRecord:
     at: datetime
     note: str
     """Empty if the account was not throttled."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClockFaultRecord:
-    """How wrong this machine's clock has been since a service last confirmed it."""
-
-    ahead: bool
-    behind_seconds: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClockBehindRecord:
-    """How far this machine's clock was behind at most, until a service confirmed it again."""
-
-    seconds: int
-    until: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +221,8 @@ CLOCK_FAULT: Final = _record("clock.fault", ClockFaultRecord)
 """How wrong the clock has been since a service last confirmed it."""
 CONFIGURATION_FAULT: Final = _record("configuration.fault", ConfigurationFaultRecord)
 """Why the configuration file is not the one in use, by the last reload or change of the file."""
+CYCLE_TROUBLE: Final = _record("cycle.trouble", TroubleRecord)
+"""Why the last ``sync`` command ended early, or could not reach the store."""
 DAEMON_RUN: Final = _record("daemon.run", RunRecord)
 """The last start of the daemon."""
 DELETIONS_READ_AT: Final = _time("deletions.read_at")

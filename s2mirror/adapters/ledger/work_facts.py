@@ -18,7 +18,7 @@ _CLAIMED: Final = """(:areas = '[]' OR EXISTS (
       AND +area IN (SELECT value FROM json_each(:areas))))"""
 # A claim and its end change no time of a product's wait; what moved it into the queue does.
 _QUEUE: Final = f"""
-SELECT id, sensed_at, attempts, reason,
+SELECT id, sensed_at, attempts, reason, size_bytes,
        coalesce((SELECT max(at) FROM history
                   WHERE product_id = p.id AND to_state = 'queued' AND event <> 'interrupt'),
                 changed_at) AS since
@@ -42,12 +42,13 @@ _RECEIVED: Final = "SELECT max(received_at) AS at FROM transfer"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedProduct:
-    """A product in the queue, or that a worker has claimed."""
+    """A product that waits, or that a worker has claimed."""
 
     id: str
     sensed_at: datetime
     attempts: int
     reason: str
+    size_bytes: int | None
     since: datetime
     """When it was enqueued, or requeued by a person."""
 
@@ -79,10 +80,10 @@ class WorkFacts:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def queue(self, areas: Collection[str]) -> list[QueuedProduct]:
-        """Return the first products of the queue, and those that workers have claimed."""
+    def first(self, areas: Collection[str], *states: State) -> list[QueuedProduct]:
+        """Return the first products in each of some states, in the order of the queue."""
         found = []
-        for state in (State.QUEUED, State.DOWNLOADING):
+        for state in states:
             params = {"areas": claimants(areas), "state": state}
             found += [
                 QueuedProduct(
@@ -90,6 +91,7 @@ class WorkFacts:
                     sensed_at=self._time(row, "sensed_at"),
                     attempts=row["attempts"],
                     reason=row["reason"],
+                    size_bytes=row["size_bytes"],
                     since=self._time(row, "since"),
                 )
                 for row in self._connection.query(_QUEUE, params)
