@@ -45,6 +45,7 @@ have 5 to 30 corners."""
 # GEOS divides by zero with edges of almost no length, and numpy warns of coordinates that are no
 # number. Both functions check their outcome.
 _CHECKED_LATER: Final = np.errstate(divide="ignore", invalid="ignore", over="ignore")
+_EARTH_KM: Final = 6371.0
 _MAX_MARGIN: Final = 0.01
 """Degrees. A geometry that even this margin does not make sendable is sent as its bounding box."""
 
@@ -62,6 +63,12 @@ def from_bbox(west: float, south: float, east: float, north: float) -> BaseGeome
     if west <= east:
         return box(west, south, east, north)
     return MultiPolygon([box(west, south, 180.0, north), box(-180.0, south, east, north)])
+
+
+def from_rings(rings: Sequence[Sequence[float]]) -> BaseGeometry:
+    """Return the area of rings, each a list of longitudes and latitudes in turn."""
+    corners = [list(zip(ring[::2], ring[1::2], strict=True)) for ring in rings]
+    return repaired(union_all([make_valid(Polygon(ring)) for ring in corners])).geometry
 
 
 def from_geojson(value: Any) -> Iterator[BaseGeometry]:  # noqa: ANN401 - JSON from outside
@@ -164,6 +171,17 @@ def overlap_percents(areas: Sequence[BaseGeometry], found: BaseGeometry) -> list
     """
     covered = area_of(intersection(areas, found)) / area_of(areas)
     return [float(100.0 * part) for part in covered]
+
+
+def area_km2(geometry: BaseGeometry) -> float:
+    """Return the area in square kilometres, by an equal-area projection of the sphere."""
+
+    def projected(points: Any) -> Any:  # noqa: ANN401 - an array of coordinates
+        """Return Lambert's cylindrical equal-area coordinates, in kilometres."""
+        radians = np.radians(points)
+        return _EARTH_KM * np.column_stack([radians[:, 0], np.sin(radians[:, 1])])
+
+    return float(transform(geometry, projected).area)
 
 
 def bounding_box(geometry: BaseGeometry) -> tuple[float, float, float, float]:

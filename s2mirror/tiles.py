@@ -1,5 +1,6 @@
 """The Sentinel-2 tiling grid: MGRS 100 km squares, each tile 109.8 km wide."""
 
+import math
 import re
 import warnings
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,11 @@ _STEP_METRES: Final = 20_000
 _EPSG_NORTH: Final = 32_600
 _EPSG_SOUTH: Final = 32_700
 _EQUATOR_SOUTH_METRES: Final = 10_000_000
+_GRID_SOUTH: Final = -80.0
+_GRID_NORTH: Final = 84.0
+_PROBE_DEGREES: Final = 0.4
+"""About 44 km: in every square of 100 km lies a probe. Tiles reach 10 km beyond their square."""
+_LEAST_COSINE: Final = 0.1
 _BANDS: Final = "CDEFGHJKLMNPQRSTUVWX"
 _EDGE_DEGREES: Final = 0.1
 """How far the edge of a square may deviate from the latitude of the edge's middle."""
@@ -88,6 +94,41 @@ def tile_corners(tile: str) -> list[tuple[float, float]]:
     corners = ((west, north), (east, north), (east, south), (west, south))
     found = [_to_latlon(epsg, x, y) for x, y in corners]
     return _unwrapped([(longitude, latitude) for latitude, longitude in found])
+
+
+def tiles_meeting(geometry: "BaseGeometry") -> frozenset[str]:
+    """Return the tiles that intersect a geometry, but for some where two UTM zones meet."""
+    from shapely import prepare  # noqa: PLC0415 - see above
+
+    prepare(geometry)
+    found = set()
+    for part in getattr(geometry, "geoms", [geometry]):
+        west, south, east, north = part.bounds
+        for y in _steps(south - _PROBE_DEGREES, north + _PROBE_DEGREES, _PROBE_DEGREES):
+            step = _PROBE_DEGREES / max(_LEAST_COSINE, math.cos(math.radians(y)))
+            found |= {_square_at(x, y) for x in _steps(west - step, east + step, step)}
+    return frozenset(name for name in found if name and geometry.intersects(tile_polygon(name)))
+
+
+def _square_at(longitude: float, latitude: float) -> str:
+    """Return the square of the grid at a place; empty if there is none."""
+    import mgrs  # noqa: PLC0415 - see above
+
+    if not _GRID_SOUTH <= latitude < _GRID_NORTH:
+        return ""
+    x = (longitude + 180) % 360 - 180
+    name = str(mgrs.MGRS().toMGRS(latitude, x, MGRSPrecision=0)).zfill(5)
+    try:
+        tile_grid(name)
+    except ValueError:
+        return ""
+    return name
+
+
+def _steps(start: float, end: float, step: float) -> list[float]:
+    """Return numbers from *start* to *end*, both included, that are at most *step* apart."""
+    count = max(1, math.ceil((end - start) / step))
+    return [start + (end - start) * number / count for number in range(count + 1)]
 
 
 def _to_latlon(epsg: int, x: float, y: float) -> tuple[float, float]:

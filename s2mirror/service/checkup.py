@@ -1,11 +1,13 @@
 """`s2mirror check`: try every folder and service that the configuration names."""
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from s2mirror.adapters.archive import Archive, filesystem_kind
@@ -13,6 +15,7 @@ from s2mirror.adapters.ledger import open_ledger
 from s2mirror.adapters.lock import holder_pid
 from s2mirror.adapters.objectstore import S3Store, StoreOptions
 from s2mirror.adapters.stac_catalog import StacApiCatalog
+from s2mirror.adapters.tokens import ClientTokens
 from s2mirror.config import Settings
 from s2mirror.errors import (
     ArchiveError,
@@ -22,56 +25,63 @@ from s2mirror.errors import (
     MirrorError,
 )
 from s2mirror.model import Product
+from s2mirror.planning.area_estimates import MONTH, NOTHING, MonthlyAmount, ProductCount, recent
+from s2mirror.planning.findings import Severity
 from s2mirror.planning.previews import month_of
 from s2mirror.planning.searches import Search, plan_query, plan_searches
 from s2mirror.preview_model import PreviewSource
 from s2mirror.service.account import key_expiries, key_expiry_notes, key_problems
 from s2mirror.service.clients import stac_options, store_options, store_targets
+from s2mirror.service.config_check import Check, area_checks, watch_areas
+from s2mirror.service.deadline import Deadline
 from s2mirror.service.ledger_file import refuse_network_file_system, require_identity
-from s2mirror.service.options import (
-    watch_area,
-)
 from s2mirror.service.previews import preview_rules
 from s2mirror.service.sync_plan import existing
 from s2mirror.service.wiring import utc_now
 from s2mirror.stop import StopFlag
 
+_COUNTED_PAGES: Final = 20
 MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
 """S3 refuses every signature from 15 minutes on; the check warns long before."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """The result of one check."""
-
-    name: str
-    detail: str
-    """The result; for a failed check, the fault and what to do."""
-    exit_code: int = 0
-    """0 if the check passed."""
-
-
-def checkup(settings: Settings) -> Iterator[Check]:
+def checkup(settings: Settings, limit: timedelta) -> Iterator[Check]:
     """Yield the result of each check as soon as it is known; a failure does not end the checks."""
-    searches = plan_searches([watch_area(area, settings) for area in settings.area])
-    yield _try("ledger", lambda: _ledger(settings.ledger.path))
-    yield _try("archive", lambda: _archive(settings))
-    yield _try("lock", lambda: _lock(settings.ledger.path))
+    deadline = Deadline(limit)
+    searches = plan_searches(watch_areas(settings))
+    yield deadline.check("ledger", lambda: _ledger(settings.ledger.path))
+    yield deadline.check("archive", lambda: _archive(settings))
+    yield deadline.check("lock", lambda: _lock(settings.ledger.path))
     catalog = StacApiCatalog(replace(stac_options(settings), page_size=1, tries=2))
-    yield _try("catalog", lambda: _catalog(catalog, searches))
-    yield _try("clock", lambda: _clock(catalog.server_time(), utc_now()))
-    yield _try("store", lambda: _store(settings, catalog, searches))
-    yield from _alternatives(settings)
-    yield _try("key expiry", lambda: _key_expiry(settings))
+    listed = deadline.check("catalog", lambda: _catalog(catalog, searches))
+    yield listed
+    yield deadline.check("clock", lambda: _clock(catalog.server_time(), utc_now()))
+    counted = None if listed.exit_code else deadline.get(lambda: _count(settings, utc_now()))
+    yield from area_checks(settings, counted)
+    yield deadline.check("store", lambda: _store(settings, catalog, searches))
+    yield from _alternatives(settings, deadline)
+    yield deadline.check("key expiry", lambda: _key_expiry(settings))
     if any(rule.source is PreviewSource.PROCESS for rule in preview_rules(settings).values()):
-        yield _try("previews", lambda: _previews(settings))
+        yield deadline.check("previews", lambda: _previews(settings))
 
 
-def _try(name: str, attempt: Callable[[], str]) -> Check:
-    try:
-        return Check(name=name, detail=attempt())
-    except MirrorError as error:
-        return Check(name=name, detail=str(error), exit_code=error.exit_code)
+def _count(settings: Settings, now: datetime) -> dict[str, MonthlyAmount]:
+    """Count the images of the last month of each area; no account is needed for that.
+
+    Of a very long listing, the newest part counts.
+    """
+    catalog = StacApiCatalog(stac_options(settings))
+    counted: dict[str, MonthlyAmount] = {}
+    for search in plan_searches(recent(watch_areas(settings), now - MONTH)):
+        query = plan_query(search, None, overlap=search.interval)
+        count = ProductCount(areas=search.areas, since=now - MONTH, until=now)
+        pages = catalog.search(query)
+        for page in islice(pages, _COUNTED_PAGES):
+            count.add(page.products)
+        whole = next(pages, None) is None
+        for name, amount in count.amounts(whole=whole).items():
+            counted[name] = amount + counted.get(name, NOTHING)
+    return counted
 
 
 def _ledger(path: Path) -> str:
@@ -171,7 +181,7 @@ def _store(settings: Settings, catalog: StacApiCatalog, searches: tuple[Search, 
     return f"the keys are valid; read {smallest.path} ({read_bytes} B) of {product.id}"
 
 
-def _alternatives(settings: Settings) -> Iterator[Check]:
+def _alternatives(settings: Settings, deadline: Deadline) -> Iterator[Check]:
     """Try every other endpoint and key pair.
 
     A default fallback endpoint may fail, as the configuration does not ask for it.
@@ -182,11 +192,13 @@ def _alternatives(settings: Settings) -> Iterator[Check]:
         return
     configured = settings.store.fallback_endpoints is not None
     for endpoint in targets.endpoints[1:]:
-        check = _try(f"store {endpoint}", partial(_probe, replace(options, endpoint=endpoint)))
-        yield check if configured or not check.exit_code else replace(check, exit_code=0)
+        probe = partial(_probe, replace(options, endpoint=endpoint))
+        check = deadline.check(f"store {endpoint}", probe)
+        optional = check.exit_code and not configured
+        yield replace(check, exit_code=0, severity=Severity.NOTICE) if optional else check
     for access_key, secret_key in targets.keys[1:]:
         second = replace(options, access_key=access_key, secret_key=secret_key)
-        yield _try("key pair 2", partial(_probe, second))
+        yield deadline.check("key pair 2", partial(_probe, second))
 
 
 def _probe(options: StoreOptions) -> str:
@@ -204,11 +216,19 @@ def _key_expiry(settings: Settings) -> str:
 
 
 def _previews(settings: Settings) -> str:
-    """Get a token and the account's balance, which are free of charge; an image is not."""
-    from s2mirror.adapters.previews import account_balance  # noqa: PLC0415 - as below
-    from s2mirror.service.preview_client import hub_options, new_tokens  # noqa: PLC0415 - see there
+    """Get a token and the account's balance, which are free of charge; an image is not.
 
-    token = new_tokens(settings, utc_now).token(StopFlag())
+    A token of the cache would say nothing about the secret of today.
+    """
+    from s2mirror.adapters.previews import account_balance  # noqa: PLC0415 - as below
+    from s2mirror.service.preview_client import (  # noqa: PLC0415 - see there
+        hub_options,
+        token_options,
+    )
+
+    with TemporaryDirectory() as folder:
+        options = replace(token_options(settings), cache_file=Path(folder) / "token")
+        token = ClientTokens(options, utc_now).token(StopFlag())
     balance = account_balance(hub_options(settings), token)
     told = ", ".join(f"{name} {number:,.10g}" for name, number in balance.items())
     return f"{settings.endpoints.token_url} issued a token to the OAuth client; " + (
