@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from s2mirror.area import WatchArea
 from s2mirror.config import Settings
@@ -25,9 +25,6 @@ from s2mirror.planning.odd_options import questions_on_areas, questions_on_perce
 from s2mirror.selection import WHOLE
 from s2mirror.service.account import quota_policy
 from s2mirror.service.options import watch_area
-
-if TYPE_CHECKING:
-    from shapely.geometry.base import BaseGeometry
 
 MOST_AREAS: Final = 20
 """Of more areas, only the largest have a line of their own."""
@@ -52,7 +49,7 @@ def watch_areas(settings: Settings) -> list[WatchArea]:
 
 def questions(settings: Settings, *, now: datetime) -> Iterator[Check]:
     """Yield a question for each option that is valid and looks like a mistake."""
-    for name, text in questions_on_areas(watch_areas(settings), land(), now):
+    for name, text in questions_on_areas(watch_areas(settings), from_rings(land_rings()), now):
         yield _question(f"area {name}", text)
     for place, text in questions_on_percents(dict(_percents(settings))):
         yield _question(place, text)
@@ -145,7 +142,8 @@ def _amount_text(amount: MonthlyAmount) -> str:
     return f"{amount.products:,.0f} products and {amount.size_bytes / 1e9:,.0f} GB per month"
 
 
-def land() -> "BaseGeometry":
-    """Return the land of the Earth, by Natural Earth's map 1:110 million."""
+def land_rings() -> list[list[float]]:
+    """Return the land of the Earth as rings of coordinates, by Natural Earth (1:110 million)."""
     document = json.loads(files("s2mirror.web").joinpath("land.json").read_text("utf-8"))
-    return from_rings(document["rings"])
+    rings: list[list[float]] = document["rings"]
+    return rings

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
 from typing import TypeVar
@@ -46,13 +47,20 @@ class Deadline:
         return self._within("", quiet)
 
     def _within(self, name: str, attempt: Callable[[], T]) -> T | None:
-        found: list[T] = []
-        thread = threading.Thread(
-            target=lambda: found.append(attempt()), name=f"check {name}", daemon=True
-        )
-        thread.start()
-        thread.join(max(0.0, self._end - time.monotonic()))
-        return found[0] if found else None
+        future: Future[T] = Future()
+
+        def work() -> None:
+            """Keep the result, or the error, for the caller; after the deadline, for nobody."""
+            try:
+                future.set_result(attempt())
+            except BaseException as error:  # noqa: BLE001 - the caller raises it
+                future.set_exception(error)
+
+        threading.Thread(target=work, name=f"check {name}", daemon=True).start()
+        try:
+            return future.result(max(0.0, self._end - time.monotonic()))
+        except TimeoutError:
+            return None
 
 
 def _try(name: str, attempt: Callable[[], str]) -> Check:

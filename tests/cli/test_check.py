@@ -8,8 +8,10 @@ from cli_kit import Cli
 from kit import PATIENCE_SECONDS, Kit, tiny, utc_now
 
 from s2mirror.adapters.tokens import ClientTokens
+from s2mirror.geometry import from_rings
 from s2mirror.sandbox import Answer, Fault
-from s2mirror.service.config_check import land
+from s2mirror.service.config_check import land_rings
+from s2mirror.service.deadline import Deadline
 from s2mirror.service.preview_client import token_options
 from s2mirror.stop import StopFlag
 
@@ -26,7 +28,7 @@ def details(cli: Cli, *arguments: str) -> dict[str, str]:
     return {found["name"]: found["detail"] for found in cli.json("check", *arguments)["checks"]}
 
 
-def test_config_only_check_uses_no_network_or_disk(cli: Cli, kit: Kit) -> None:
+def test_config_only_uses_no_network_or_disk(cli: Cli, kit: Kit) -> None:
     requests = len(kit.sandbox.stac_proxy.traffic.exchanges)
     assert list(details(cli, "--config-only")) == ["configuration", "area zurich"]
     assert len(kit.sandbox.stac_proxy.traffic.exchanges) == requests
@@ -46,7 +48,7 @@ def test_odd_options_are_questions_and_no_failure(cli: Cli, kit: Kit) -> None:
     assert {found["severity"] for found in checks} == {"ok", "notice"}
 
 
-def test_hook_that_may_not_be_run_is_asked_about(cli: Cli, kit: Kit) -> None:
+def test_hook_that_cannot_run_is_asked_about(cli: Cli, kit: Kit) -> None:
     hook = kit.folder / "hook.sh"
     hook.write_text("#!/bin/sh\n")
     kit.sections["process"] = f'command = ["{hook}"]'
@@ -55,7 +57,7 @@ def test_hook_that_may_not_be_run_is_asked_about(cli: Cli, kit: Kit) -> None:
     assert "process.command" not in details(cli, "--config-only")
 
 
-def test_products_of_a_month_are_counted_without_an_account(
+def test_month_is_counted_without_an_account(
     cli: Cli, kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("S2MIRROR_S3_SECRET_KEY")
@@ -84,6 +86,11 @@ def test_silent_service_ends_at_the_timeout(cli: Cli, kit: Kit) -> None:
     assert found["store"]["exit_code"] == 3
 
 
+def test_bug_in_a_check_is_no_timeout() -> None:
+    with pytest.raises(ZeroDivisionError):
+        Deadline(timedelta(minutes=1)).check("division", lambda: str(1 // 0))
+
+
 def test_timeout_without_a_unit_is_a_usage_error(cli: Cli) -> None:
     outcome = cli("check", "--timeout", "5")
     assert outcome.code == 2
@@ -105,6 +112,6 @@ def test_cached_token_does_not_prove_a_secret(
 
 
 def test_land_has_the_land_of_the_earth() -> None:
-    found = land()
+    found = from_rings(land_rings())
     assert 0.25 < found.area / (360 * 180) < 0.4
     assert found.is_valid

@@ -66,7 +66,7 @@ def test_estimate_follows_orbits_and_collections() -> None:
     assert both.products == 2 * one.products
 
 
-def test_count_of_a_cut_listing_is_scaled_to_a_month() -> None:
+def test_cut_listing_is_scaled_to_a_month() -> None:
     area = replace(LAKE, geometry=box(-180, -90, 180, 90), collections=("sentinel-2-l2a",))
     count = ProductCount(areas=(area,), since=NOW - MONTH, until=NOW)
     listed = [
