@@ -175,6 +175,16 @@ class Area(BaseModel):
         return geometry_of_tiles(self.tiles)
 
     @property
+    def may_lack_passes(self) -> bool:
+        """Whether the filters may leave out every product of a satellite pass."""
+        return bool(
+            self.max_cloud_cover_percent is not None
+            or self.platforms
+            or self.min_baseline
+            or self.min_overlap_percent
+        )
+
+    @property
     def selection(self) -> Selection:
         """The files to download of each product."""
         return chosen(bands=self.bands, resolutions=self.resolutions, files=self.files)

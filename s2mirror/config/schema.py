@@ -93,6 +93,8 @@ class CatalogSettings(Section):
     tries: Annotated[int, fields.whole(1, 100)] = 6
     odata_after: fields.DurationOrNever = timedelta(hours=6)
     """After this time without a listing of the STAC catalog, polls list by OData meanwhile."""
+    silent_after: fields.DurationOrNever = timedelta(hours=36)
+    """After a due pass of which nothing was published; None: no finding."""
     compare_every: fields.DurationOrNever = timedelta(days=30)
     """How often the daemon compares both catalogs, at night; None for never."""
 

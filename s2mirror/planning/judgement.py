@@ -10,10 +10,16 @@ from typing import Final
 from s2mirror.planning import archive_rules, work_rules
 from s2mirror.planning.facts import Facts
 from s2mirror.planning.findings import Finding, Judgement, worst_first
+from s2mirror.planning.silence import areas_silent
 from s2mirror.planning.store_backoff import store_throttled
 
 Rule = Callable[[Facts], Iterable[Finding]]
-RULES: Final[tuple[Rule, ...]] = (*archive_rules.RULES, *work_rules.RULES, store_throttled)
+RULES: Final[tuple[Rule, ...]] = (
+    *archive_rules.RULES,
+    *work_rules.RULES,
+    areas_silent,
+    store_throttled,
+)
 
 
 def judge(facts: Facts) -> Judgement:

@@ -57,6 +57,7 @@ from s2mirror.service.account import (
 )
 from s2mirror.service.alert_memory import undelivered
 from s2mirror.service.ledger_file import archive_problem
+from s2mirror.service.silence import silence_facts
 
 _THROTTLED_FOR: Final = timedelta(hours=1)
 """A throttling detected longer ago may be over."""
@@ -113,6 +114,7 @@ def read_facts(
             since=failover.since,
         ),
         throttled=_throttled(ledger, now),
+        silence=silence_facts(settings, ledger),
         backoff=read_backoff(ledger),
         quota=quota_note(settings, ledger, now=now),
         keys=_keys(settings, now),

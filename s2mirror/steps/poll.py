@@ -191,6 +191,7 @@ class _Poll:
         with self._ledger.connection.atomic():
             self._ledger.products.record(diff.new, diff.areas, priorities=priorities, now=now)
             self._ledger.lags.note_seen(diff.new, diff.areas, now=now)
+            self._ledger.passes.note(page.products, diff.areas, now=now)
         self._ledger.products.note_published(p for p in page.products if p.id in known)
         self._ledger.cursors.reject(page.rejected, now=now)
         self._ledger.cursors.accept(product.id for product in page.products)

@@ -41,7 +41,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, running_sandbox: Sandbox) ->
         *("product", "membership", "history", "cursor", "sweep", "coverage", "rejected"),
         *("file_list", "selection", "transfer", "deletion", "removal", "state_value", "item"),
         *("change", "preview", "preview_due", "preview_spending", "tally", "event"),
-        *("lag", "lag_due", "baseline_tally"),
+        *("lag", "lag_due", "satellite_pass", "baseline_tally", "counter", "request", "in_flight"),
     ],
 )
 def test_flipped_bit_ends_no_command_unexpectedly(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from builders import NOW
 
-from s2mirror.planning import archive_rules, facts, store_backoff, work_rules
+from s2mirror.planning import archive_rules, facts, silence, store_backoff, work_rules
 from s2mirror.planning.facts import (
     CertificateFacts,
     CycleFacts,
@@ -24,6 +24,7 @@ from s2mirror.planning.facts import (
 )
 from s2mirror.planning.findings import Severity
 from s2mirror.planning.judgement import judge
+from s2mirror.planning.silence import PassSeries, SilenceFacts
 from s2mirror.planning.store_backoff import Backoff
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
@@ -45,6 +46,15 @@ CRON = replace(GOOD, running_pid=None, daemon=None, cycle=CYCLE, good_at=NOW - 6
 """A user of cron, between two runs."""
 STUCK = QueueFacts(products=24, since=NOW - 30 * MINUTE, reason="SlowDown", blameless=True)
 
+PASSES = PassSeries(
+    area="alps",
+    collection="sentinel-2-l2a",
+    relative_orbit=65,
+    sensed_at=[NOW - n * DAY for n in (22, 17, 12, 7)],
+    latitude=48,
+)
+OTHER_ORBIT = replace(PASSES, relative_orbit=22, sensed_at=[NOW - DAY])
+SILENT = SilenceFacts(passes=(PASSES,), listed_at={("sentinel-2-l2a", "alps"): NOW})
 REFUSING = Backoff(
     refused_count=2, since=NOW, at=NOW, until=NOW + MINUTE, reason="SlowDown", logged_at=NOW
 )
@@ -144,6 +154,12 @@ CASES: tuple[tuple[str, Severity, Facts], ...] = (
     ),
     ("store.failover", N, replace(GOOD, failover=Trouble(text="second", since=NOW - HOUR))),
     ("store.failover", W, replace(GOOD, failover=Trouble(text="second", since=NOW - 2 * DAY))),
+    ("area.silent", W, replace(GOOD, silence=SILENT)),
+    (
+        "area.silent",
+        N,
+        replace(GOOD, silence=replace(SILENT, passes=(*SILENT.passes, OTHER_ORBIT))),
+    ),
     ("store.throttled", N, replace(GOOD, backoff=REFUSING)),
     ("store.throttled", W, replace(GOOD, backoff=replace(REFUSING, since=NOW - HOUR))),
     ("account.throttled", W, replace(GOOD, throttled="1.0 MB/s")),
@@ -197,7 +213,10 @@ def test_watchdog_restart_does_not_hide_standstill() -> None:
 
 def test_every_code_has_case_and_row() -> None:
     """The table of docs/findings.md, the rules and the cases here have the same codes."""
-    sources = [Path(module.__file__ or "") for module in (archive_rules, work_rules, store_backoff)]
+    sources = [
+        Path(module.__file__ or "")
+        for module in (archive_rules, work_rules, silence, store_backoff)
+    ]
     text = "".join(source.read_text(encoding="utf-8") for source in sources)
     in_code = set(re.findall(r'code="([a-z_.]+)"', text))
     table = (Path(__file__).parents[2] / "docs" / "findings.md").read_text(encoding="utf-8")

@@ -17,6 +17,7 @@ from s2mirror.adapters.ledger.lags import Lags
 from s2mirror.adapters.ledger.mending import DamagedRow, Mended, damaged_rows, mend
 from s2mirror.adapters.ledger.opening import check_whole, connect
 from s2mirror.adapters.ledger.overview import Overview
+from s2mirror.adapters.ledger.passes import Passes
 from s2mirror.adapters.ledger.previews import Previews
 from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.requests import Requests
@@ -87,6 +88,7 @@ class Ledger:
         self.forecast_inputs = ForecastInputs(connection)
         self.items = Items(connection)
         self.lags = Lags(connection)
+        self.passes = Passes(connection)
         self.archived_products = ArchivedProducts(connection)
         self.changes = Changes(connection)
         self.removals = Removals(connection)

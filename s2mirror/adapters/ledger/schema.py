@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from s2mirror.adapters.ledger.lags import lag_tables
+from s2mirror.adapters.ledger.passes import TABLES as PASS_TABLES
 from s2mirror.adapters.ledger.tally import tally
 from s2mirror.adapters.ledger.totals import COUNTER_TABLES
 from s2mirror.lifecycle import GONE, State
@@ -274,7 +275,8 @@ _PREVIEWS: Final = (
 def m001_all_tables(db: "Database") -> None:
     """Create every table of the first release."""
     groups = (_PRODUCTS, _SEARCHES, _FILES, _REMOVALS, _REQUESTS, _LOCAL_CATALOG, _PREVIEWS)
-    for group in (*groups, _EVENTS, tally(), lag_tables(sql_states(GONE)), COUNTER_TABLES):
+    more = (_EVENTS, tally(), lag_tables(sql_states(GONE)), PASS_TABLES, COUNTER_TABLES)
+    for group in (*groups, *more):
         for statement in group:
             db.execute(statement)
 
