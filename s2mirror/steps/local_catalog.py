@@ -24,7 +24,8 @@ from s2mirror.adapters.ledger.state_values import LOCAL_CATALOG_FOLDER
 from s2mirror.errors import ArchiveError
 from s2mirror.geometry import bounding_box, unpack
 from s2mirror.model import ArchivedProduct
-from s2mirror.stac import assets_of, item, month_extent
+from s2mirror.planning.supersede import superseded_by
+from s2mirror.stac import SUPERSEDED_BY, assets_of, item, month_extent
 from s2mirror.steps.audit import Fault
 from s2mirror.stop import StopFlag
 
@@ -159,11 +160,16 @@ class LocalCatalogUpdater:
         )
 
     def _write(self, ids: Iterable[str]) -> None:
-        """Write or remove the items of these products, by their state in the ledger."""
+        """Write or remove the items of these products, by their state in the ledger.
+
+        Those of other held versions are written too: which one is the best may have changed.
+        """
         archived_products = self.ledger.archived_products.find(ids)
+        others = self.ledger.archived_products.other_versions(ids)
         known = self.ledger.products.find(set(ids) - set(archived_products))
         self.put(
-            archived_products.values(), [item_path_of(entry.product) for entry in known.values()]
+            [*archived_products.values(), *others.values()],
+            [item_path_of(entry.product) for entry in known.values()],
         )
 
     def put(
@@ -171,10 +177,18 @@ class LocalCatalogUpdater:
     ) -> None:
         """Write the items of these products, and remove those of *gone* ones."""
         if self.static_catalog is not None:
-            put = {item_path_of(found.product): self._written(found) for found in archived_products}
+            found = {archived.product.id: archived for archived in archived_products}
+            others = self.ledger.archived_products.other_versions(found)
+            better = superseded_by(
+                archived.product for archived in (*found.values(), *others.values())
+            )
+            put = {
+                item_path_of(archived.product): self._written(archived, better.get(product_id, ""))
+                for product_id, archived in found.items()
+            }
             self.static_catalog.update(put, gone)
 
-    def _written(self, archived: ArchivedProduct) -> ItemDocument:
+    def _written(self, archived: ArchivedProduct, better: str) -> ItemDocument:
         item_path, product = item_path_of(archived.product), archived.product
         source = f"{self.catalog_url.rstrip('/')}/collections/{product.collection}/items/"
         links = [
@@ -185,6 +199,8 @@ class LocalCatalogUpdater:
         ]
         folder = self._folder(archived, item_path)
         document = item(archived, folder=folder, links=links, bucket=self.bucket)
+        if better:
+            document["properties"][SUPERSEDED_BY] = better
         return ItemDocument(document=document, extent=_extent(archived))
 
     def _folder(self, archived: ArchivedProduct, item_path: ItemPath) -> str:

@@ -14,6 +14,8 @@ from kit import Kit, tiny
 from s2mirror.adapters.archive import ItemPath, StaticCatalog
 from s2mirror.errors import ConfigError, HostileInput
 from s2mirror.layout import check_template, product_path
+from s2mirror.lifecycle import Event
+from s2mirror.model import Transition
 
 OFF = "enabled = false"
 
@@ -104,6 +106,27 @@ def test_trouble_with_the_catalog_keeps_no_product_away(kit: Kit) -> None:
 
 
 @pytest.mark.long
+def test_items_name_the_best_version_of_their_image(kit: Kit) -> None:
+    kit.sections["supersede"] = 'policy = "all"'
+    old, new = tiny(27, baseline="05.11"), tiny(27, baseline="05.12")
+    kit.sandbox.publish(old)
+    kit.cycle()
+    kit.sandbox.publish(new)
+
+    def better() -> dict[str, object]:
+        return {
+            name: item.properties.get("s2mirror:superseded_by")
+            for name, item in items_of(kit).items()
+        }
+
+    kit.cycle()
+    assert better() == {old.id: new.id, new.id: None}
+    mirror = kit.mirror()
+    mirror.ledger.products.advance(kit.entry(new), Transition(event=Event.PRUNE), now=mirror.now())
+    mirror.local_catalog_updater().catch_up()
+    assert better() == {old.id: None}
+
+
 def test_rebuild_repairs_a_damaged_catalog(kit: Kit) -> None:
     products = held(kit, 20, 22, 24)
     paths = [item_file(kit, product) for product in products]

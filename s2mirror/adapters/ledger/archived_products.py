@@ -56,6 +56,13 @@ SELECT id, footprint_wkb FROM product AS p {index}
      SELECT 1 FROM membership WHERE product_id = p.id AND area = :area))
  ORDER BY sensed_at, id
 """
+_OTHER_VERSIONS: Final = """
+SELECT other.id FROM product AS this JOIN product AS other
+    ON other.tile = this.tile AND other.sensed_at = this.sensed_at
+   AND other.collection = this.collection AND other.platform = this.platform
+ WHERE this.id IN (SELECT value FROM json_each(:ids))
+   AND other.path IS NOT NULL AND other.id NOT IN (SELECT value FROM json_each(:ids))
+"""
 _PENDING: Final = "SELECT number, product_id FROM change ORDER BY number DESC LIMIT :limit"
 # Numbers increase in the order of commits: no later change has one within these bounds.
 SETTLE: Final = "DELETE FROM change WHERE number BETWEEN :first AND :last"
@@ -112,6 +119,11 @@ class ArchivedProducts:
         """Return, by id, those of *ids* that are held."""
         rows = self._connection.query(_BY_ID, {"ids": json.dumps(list(ids))})
         return {row["id"]: self._product(row) for row in rows}
+
+    def other_versions(self, ids: Iterable[str]) -> dict[str, ArchivedProduct]:
+        """Return, by id, the held products of the same images as *ids*, which need not be held."""
+        rows = self._connection.query(_OTHER_VERSIONS, {"ids": json.dumps(list(ids))})
+        return self.find({row["id"] for row in rows}) if rows else {}
 
     def selected(self, query: ArchiveQuery) -> Iterator[ArchivedProduct]:
         """Yield the selected products, oldest sensing first, a few hundred per query."""
