@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+from builders import ID, NOW, overwrite, product
 from web_kit import make_mirror, page_of
 
+from s2mirror.model import ASKED_FOR
 from s2mirror.service.health import Problems
 
 
@@ -31,3 +33,22 @@ def test_front_page_shows_each_finding(tmp_path: Path) -> None:
         text = browser.get("/").text
     assert "the store &lt;b&gt;refuses&lt;/b&gt; the key" in text
     assert "lake" in text
+
+
+def test_area_page_names_mixed_baselines(tmp_path: Path) -> None:
+    mirror = make_mirror(tmp_path)
+    found = [product("S2C_old", baseline="05.11"), product("S2C_new", baseline="05.12")]
+    mirror.ledger.products.record(found, {p.id: ["lake"] for p in found}, priorities={}, now=NOW)
+    with page_of(mirror) as browser:
+        assert "Several baselines" not in browser.get("/areas/lake").text
+    overwrite(mirror.ledger, "state = 'archived', path = 'L2A/' || id || '.SAFE'")
+    with page_of(mirror) as browser:
+        text = browser.get("/areas/lake").text
+    assert "Several baselines of sentinel-2-l2a are held: 05.11 (1), 05.12 (1)." in text
+
+
+def test_area_page_explains_requested_products(tmp_path: Path) -> None:
+    mirror = make_mirror(tmp_path)
+    mirror.ledger.products.record([product()], {ID: [ASKED_FOR]}, priorities={}, now=NOW)
+    with page_of(mirror) as browser:
+        assert "s2mirror drop" in browser.get(f"/areas/{ASKED_FOR}").text
