@@ -2,6 +2,7 @@
 
 import gzip
 import ssl
+import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import repeat
@@ -12,8 +13,10 @@ import pytest
 import trustme
 from hostile_server import HEAD, HostileServer, bomb, whole
 from requests import RequestException, Response, Session
+from urllib3 import Retry
 
 from s2mirror.bounded_http import BadResponse, HttpLimits, bound, response_date
+from s2mirror.host_limiter import KNOWN_TIMES, HostLimiter
 
 LIMIT = 100_000
 
@@ -208,3 +211,47 @@ def test_observer_receives_the_time_of_every_response() -> None:
 def test_odd_date_header_counts_as_none(text: str) -> None:
     assert response_date({"Date": text}) is None
     assert response_date({}) is None
+
+
+REFUSALS = {
+    "429 with seconds": (b"HTTP/1.0 429 Too Many Requests", b"Retry-After: 60", 60),
+    "429 with a date": (
+        b"HTTP/1.1 429 Too Many Requests",
+        b"Date: Fri, 01 May 2026 10:20:30 GMT\r\nRetry-After: Fri, 01 May 2026 10:21:30 GMT",
+        60,
+    ),
+    "429 without": (b"HTTP/1.0 429 Too Many Requests", b"X-Other: 1", 2),
+    "429 with a year": (b"HTTP/1.1 429 Too Many Requests", b"Retry-After: 31536000", 120),
+    "503 with seconds": (b"HTTP/1.1 503 Service Unavailable", b"Retry-After: 60", 60),
+    "503 without": (b"HTTP/1.1 503 Service Unavailable", b"X-Other: 1", 0),
+    "200": (b"HTTP/1.1 200 OK", b"Retry-After: 60", 0),
+}
+
+
+@pytest.mark.parametrize(("start", "header", "seconds"), REFUSALS.values(), ids=REFUSALS)
+def test_refusal_delays_all_requests_to_the_host(start: bytes, header: bytes, seconds: int) -> None:
+    KNOWN_TIMES.clear()
+    answer = start + b"\r\n" + header + b"\r\nContent-Length: 0\r\n\r\n"
+    with HostileServer([answer]).running() as server:
+        session(limiter=HostLimiter(1000)).get(server.url)
+        (times,) = KNOWN_TIMES.values()
+        assert list(KNOWN_TIMES) == [f"localhost:{server.port}"]
+    # Seconds since boot: a busy machine may take some from the refusal to this line.
+    held_seconds = times.wait_seconds(time.clock_gettime(time.CLOCK_BOOTTIME))
+    assert held_seconds <= seconds
+    assert held_seconds > seconds - 30 if seconds else held_seconds <= 0
+
+
+def test_each_try_of_a_request_waits_for_the_rate() -> None:
+    KNOWN_TIMES.clear()
+    busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+    retry = Retry(3, status_forcelist=[503], allowed_methods=None, raise_on_status=False)
+    with HostileServer([busy]).running() as server, Session() as limited:
+        limits = HttpLimits(
+            max_bytes=LIMIT, timeout_seconds=60, deadline_seconds=60, limiter=HostLimiter(10)
+        )
+        bound(limited, limits, retry)
+        began = time.monotonic()
+        limited.get(server.url)
+        assert len(server.requests) == 4
+        assert time.monotonic() - began >= 0.3

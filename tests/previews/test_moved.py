@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit import Kit
 from previews_kit import Clock, hub, request, tokens
@@ -77,8 +77,8 @@ def test_address_of_another_form_has_no_other() -> None:
 def check_of_previews(kit: Kit) -> str:
     """Return the result of the check of previews."""
     kit.areas = RENDERED
-    settings = kit.mirror().settings
-    return next(check.detail for check in checkup(settings) if check.name == "previews")
+    checks = checkup(kit.mirror().settings)
+    return next(check.detail for check in checks if check.name == "previews")
 
 
 @pytest.mark.long
@@ -115,6 +115,7 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=15)
 @given(JSON)
 def test_any_balance_is_printable_numbers(document: object) -> None:
     for name, number in _numbers(json.loads(json.dumps(document))):
