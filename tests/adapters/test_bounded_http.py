@@ -242,7 +242,7 @@ def test_refusal_delays_all_requests_to_the_host(start: bytes, header: bytes, se
     assert held_seconds > seconds - 30 if seconds else held_seconds <= 0
 
 
-def test_each_try_of_a_request_waits_for_the_rate() -> None:
+def test_each_try_waits_for_the_rate() -> None:
     KNOWN_TIMES.clear()
     busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
     retry = Retry(3, status_forcelist=[503], allowed_methods=None, raise_on_status=False)
