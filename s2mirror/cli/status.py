@@ -1,9 +1,15 @@
 """``status``: the state of the mirror."""
 
+from collections.abc import Collection
+from dataclasses import replace
 from datetime import timedelta
+from typing import Annotated, Final
+
+import typer
 
 from s2mirror.adapters.ledger.lags import Lag, LagHistogram
-from s2mirror.cli.context import ConfigOption, JsonOption
+from s2mirror.area import check_area_names
+from s2mirror.cli.context import AreaOption, ConfigOption, JsonOption
 from s2mirror.cli.mirrors import shared_mirror
 from s2mirror.cli.output import (
     format_count,
@@ -23,20 +29,71 @@ from s2mirror.service.previews import PreviewStatus
 from s2mirror.service.report import AreaStatus, Status, status_document
 from s2mirror.service.report import status as status_of
 
+MOST_LINES: Final = 20
+"""Of more areas or searches, only the worst are printed unless more are asked for."""
+TroubleOption = Annotated[
+    bool,
+    typer.Option(
+        "--trouble",
+        help="Only failed searches, and areas with failed, missing or waiting products.",
+    ),
+]
 
-def status(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
+
+def status(
+    config: ConfigOption = None,
+    *,
+    area: AreaOption = None,
+    trouble: TroubleOption = False,
+    as_json: JsonOption = False,
+) -> int:
     """Show whether the mirror is current, and why not.
 
+    Of more than 20 areas or searches, the text has the worst; --area and --trouble show others.
     Exit code 0: nothing is wrong, though products may wait; 1: a warning or a failure, which the
     first lines name.
     """
     with shared_mirror(config) as mirror:
+        check_area_names(area or [], mirror.area_names)
         found = status_of(mirror)
+    shown = _selected(found, area or [], trouble=trouble)
     if as_json:
-        print_json(status_document(found))
+        print_json(status_document(shown))
     else:
-        _print_status(found)
+        shown = shown if area or trouble else _shortened(shown)
+        _print_status(shown)
+        _print_hidden(found, shown)
     return 0 if found.judgement.ok else 1
+
+
+def _selected(found: Status, areas: Collection[str], *, trouble: bool) -> Status:
+    """Return the status with the areas and searches that were asked for."""
+    return replace(
+        found,
+        areas=tuple(
+            area
+            for area in found.areas
+            if (not areas or area.name in areas) and (not trouble or any(_badness(area)))
+        ),
+        searches=tuple(c for c in found.searches if c.error or not trouble),
+    )
+
+
+def _shortened(found: Status) -> Status:
+    """Return the status with the worst areas, searches and findings, if there are many."""
+    areas, searches = found.areas, found.searches
+    if len(areas) > MOST_LINES:
+        areas = tuple(sorted(areas, key=_badness, reverse=True)[:MOST_LINES])
+    if len(searches) > MOST_LINES:
+        worst = sorted(searches, key=lambda c: (not c.error, format_time(c.listed_at)))
+        searches = tuple(worst[:MOST_LINES])
+    judged = replace(found.judgement, findings=found.judgement.findings[:MOST_LINES])
+    return replace(found, areas=areas, searches=searches, judgement=judged)
+
+
+def _badness(area: AreaStatus) -> tuple[int, int, int]:
+    missing = area.certified.missing if area.certified else 0
+    return area.failed, missing, area.waiting
 
 
 def _print_status(found: Status) -> None:
@@ -75,6 +132,22 @@ def _print_status(found: Status) -> None:
     print_line("")
     _print_searches(found)
     _print_listed_oddly(found)
+
+
+def _print_hidden(found: Status, shown: Status) -> None:
+    """Print what is not shown, and how to see it."""
+    hidden = {
+        "area": len(found.areas) - len(shown.areas),
+        "finding": len(found.judgement.findings) - len(shown.judgement.findings),
+        "listing": len(found.searches) - len(shown.searches),
+    }
+    parts = [format_count(number, noun) for noun, number in hidden.items() if number]
+    if not parts:
+        return
+    troubled = sum(any(_badness(area)) for area in found.areas)
+    print_line("")
+    print_line(f"not shown: {', '.join(parts)}; see --area NAME, --trouble or --json")
+    print_line(f"{troubled} of {len(found.areas)} areas have failed, missing or waiting products")
 
 
 def _summary(found: Status) -> str:
