@@ -1,4 +1,3 @@
-import json
 import re
 import sqlite3
 from pathlib import Path
@@ -186,11 +185,3 @@ def test_refused_requeue_names_the_possible_events(cli: Cli, kit: Kit) -> None:
     outcome = cli("requeue", product.id)
     assert outcome.code == 2
     assert f"{product.id}: cannot requeue a product that is archived" in outcome.err
-
-
-@pytest.mark.long
-def test_json_output_is_one_document(cli: Cli, kit: Kit) -> None:
-    kit.sandbox.publish(tiny())
-    for words in ("plan", "sync", "status", "list", "audit", "prune", "health", "check", "version"):
-        arguments = [] if words == "version" else ["--config", str(kit.config)]
-        json.loads(cli.bare(words, "--json", *arguments).out)
