@@ -9,6 +9,7 @@ PARTS = {
     "poll": ["poll.py"],
     "discovery": ["discovery.py"],
     "search": ["search.py"],
+    "status": ["status.py"],
     "catalog": ["local_catalog.py"],
     "download": ["download.py"],
 }

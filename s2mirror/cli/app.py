@@ -10,7 +10,7 @@ from s2mirror.cli.output import print_line, print_text
 from s2mirror.errors import UsageError
 
 _EXIT_CODES: Final = (
-    "Exit codes: 0 current; 1 products are missing or failed, or a check found faults; "
+    "Exit codes: 0 nothing is wrong; 1 a warning or a failure, or a check found faults; "
     "2 configuration or usage; 3 a service cannot be reached; 4 another instance runs; "
     "5 disk or ledger; 6 credentials; 7 quota; 70 a bug in s2mirror; 130 stopped on request, "
     "what was downloaded so far is kept."

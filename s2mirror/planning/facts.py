@@ -64,6 +64,8 @@ class QueueFacts:
     """When the one that has waited longest was enqueued."""
     reason: str = ""
     """Why the last attempt of one of them ended."""
+    tried_since: datetime | None = None
+    """When the one was enqueued that has waited longest since it was tried."""
     blameless: bool = False
     """Whether an attempt ended for a reason that is not its product's."""
 

@@ -20,6 +20,8 @@ _LISTING_TIME: Final = timedelta(hours=1)
 _SWEEP_DELAY: Final = timedelta(days=1)
 _STEADY: Final = timedelta(days=1)
 """After this time away from the preferred endpoint, somebody should look."""
+_STUCK: Final = timedelta(days=3)
+"""All attempts with a product, six hours apart at most, end within this time."""
 _LOST_PARTS: Final = frozenset(
     {"page", "log", "preview service", "local catalog", "keys", "deletions"}
 )
@@ -197,6 +199,20 @@ def downloads_progress(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def no_product_waits_for_ever(facts: Facts) -> Iterator[Finding]:
+    """Yield a finding if the attempts with a product do not end, while others are downloaded."""
+    queue = facts.queue
+    if queue and queue.tried_since and facts.now - queue.tried_since > _STUCK:
+        yield Finding(
+            code="products.stuck",
+            severity=Severity.WARNING,
+            text=f"a product is tried again and again since {queue.tried_since:%Y-%m-%d %H:%M} "
+            f"UTC; the reason of one: {queue.reason}",
+            remedy="`s2mirror list --state queued` shows each reason",
+            since=queue.tried_since,
+        )
+
+
 def _is_idle(facts: Facts) -> bool:
     queue = facts.queue
     if queue is None:
@@ -276,6 +292,7 @@ RULES: Final = (
     searches_are_listed,
     sweeps_are_complete,
     downloads_progress,
+    no_product_waits_for_ever,
     services_answer,
     configuration_is_accepted,
     alerts_are_delivered,

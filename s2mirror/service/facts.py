@@ -210,6 +210,7 @@ def _queue(
         products=len(waiting),
         since=min(one.since for one in waiting),
         reason=tried[0].reason if tried else "",
+        tried_since=min((one.since for one in tried), default=None),
         blameless=any(one.attempts == 0 for one in tried),
     )
 

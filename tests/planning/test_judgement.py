@@ -146,6 +146,15 @@ CASES: tuple[tuple[str, Severity, Facts], ...] = (
         F,
         replace(CRON, queue=replace(STUCK, since=NOW - 7 * HOUR)),
     ),
+    (
+        "products.stuck",
+        W,
+        replace(
+            GOOD,
+            queue=replace(STUCK, tried_since=NOW - 4 * DAY, since=NOW - 4 * DAY),
+            progress_at=NOW - MINUTE,
+        ),
+    ),
     ("deletions.unreadable", N, replace(GOOD, deletions=Trouble(text="answered 503"))),
     (
         "deletions.unreadable",

@@ -93,6 +93,12 @@ def slow_down_under_cron(world: World) -> None:
     world.fail(world.product(*ENQUEUED, ago=6.5 * HOUR), attempts=0, reason=BUSY)
 
 
+def one_product_stuck(world: World) -> None:
+    quiet(world)
+    world.fail(world.product(*ENQUEUED, ago=4 * DAY), attempts=0, reason="unexpected error")
+    world.mirror().ledger.add_transfer(10**9, now=world.now - MINUTE)
+
+
 def listings_of_last_year(world: World) -> None:
     quiet(world)
     world.list(ago=180 * DAY)
@@ -263,7 +269,8 @@ def first_sync_failed(world: World) -> None:
 
 BROKEN: Final[tuple[WorldStep, ...]] = (
     archive_gone, disk_not_mounted, other_archive, disk_full, slow_down_in_queue,
-    slow_down_in_worker, slow_down_under_cron, listings_of_last_year, listing_failed, never_listed,
+    slow_down_in_worker, slow_down_under_cron, one_product_stuck, listings_of_last_year,
+    listing_failed, never_listed,
     sweep_overdue, hook_fails_for_all, hook_gave_up, hook_never_succeeded, previews_fail,
     product_failed, product_quarantined, brake_holds, clock_in_doubt, configuration_refused,
     daemon_stopped, daemon_silent, never_ran, threads_ended, wrong_key, log_lost,
