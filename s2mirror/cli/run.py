@@ -9,6 +9,7 @@ from s2mirror.cli.context import ConfigOption, config_path
 from s2mirror.cli.signals import leave
 from s2mirror.config import Loaded, Settings, load_settings
 from s2mirror.errors import ConfigError
+from s2mirror.service.alerting import reported_failure
 from s2mirror.service.configuration import ConfigurationWatch
 from s2mirror.service.daemon import Companions, Daemon, SignalRequests
 from s2mirror.service.logs import log, set_up_logs
@@ -25,7 +26,10 @@ def run(config: ConfigOption = None) -> int:
     requests = _listen()
     settings = _begin(load_settings(config_path(config)))
     notifier = Notifier()
-    with InstanceLock(settings.ledger.path, takes_requests=True):
+    with (
+        InstanceLock(settings.ledger.path, takes_requests=True),
+        reported_failure(settings, "run.failed"),
+    ):
         mirror: Mirror | None = open_mirror(settings, create=True)
         while mirror is not None:
             reread = partial(_reread, config, mirror.settings)

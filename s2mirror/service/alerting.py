@@ -187,19 +187,26 @@ def _alerted(settings: Settings) -> Iterator[None]:
     if monitor is not None:
         with suppress(AlertError):  # the ping at the end reports it
             monitor.ping(Signal.START, "a sync begins")
-    try:
+    with reported_failure(settings, "sync.failed"):
         yield
-    except (Stopped, KeyboardInterrupt):
-        raise
-    except Exception as error:
-        text = str(error) if isinstance(error, MirrorError) else f"unexpected error {error!r}"
-        _report(settings, Finding(code="sync.failed", severity=Severity.FAILURE, text=text))
-        raise
     _report(settings, None)
 
 
+@contextmanager
+def reported_failure(settings: Settings, code: str) -> Iterator[None]:
+    """Report an error that ends a command, as a finding with this code."""
+    try:
+        yield
+    except Stopped:
+        raise
+    except Exception as error:
+        text = str(error) if isinstance(error, MirrorError) else f"unexpected error {error!r}"
+        _report(settings, Finding(code=code, severity=Severity.FAILURE, text=text))
+        raise
+
+
 def _report(settings: Settings, failure: Finding | None) -> None:
-    """Report the end of a cycle; trouble with that is logged, and never ends the command."""
+    """Report the end of a command; trouble with that is logged, and never ends the command."""
     try:
         with closing(open_local_ledger(settings.ledger.path, create=False)) as ledger:
             now, none = (lambda: datetime.now(UTC)), timedelta()

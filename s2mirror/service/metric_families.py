@@ -18,7 +18,7 @@ from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.ledger.lags import Lag
 from s2mirror.adapters.ledger.state_values import GOOD_CYCLE_AT, LAST_CYCLE
-from s2mirror.adapters.ledger.totals import HOOK_RUNS, JOBS_SUCCEEDED, TRANSITIONS
+from s2mirror.adapters.ledger.totals import HOOK_RUNS, JOBS_SUCCEEDED, STORE_REFUSALS, TRANSITIONS
 from s2mirror.adapters.lock import holder_pid
 from s2mirror.clean_text import clean_text
 from s2mirror.config import Settings
@@ -228,6 +228,12 @@ def _counters(source: Source) -> Iterator[Metric]:
         "Transitions of products by event, since the ledger was created.",
         ((event, transitions.get(event, 0)) for event in ("discover", *Event)),
         "event",
+    )
+    yield counter(
+        "s2mirror_store_refusals",
+        "Requests that the store refused because there were too many.",
+        [("busy", totals.counted(STORE_REFUSALS).get("busy", 0))],
+        "reason",
     )
     runs = totals.counted(HOOK_RUNS)
     yield counter(

@@ -10,6 +10,7 @@ from typing import Final
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.ledger.records import BackoffRecord
 from s2mirror.adapters.ledger.state_values import STORE_BACKOFF
+from s2mirror.adapters.ledger.totals import STORE_REFUSALS
 from s2mirror.errors import LedgerError, StoreBusy
 from s2mirror.model import Listing, RemoteFile
 from s2mirror.planning.store_backoff import (
@@ -137,6 +138,7 @@ class BackoffStore:
 
     def _refused(self, error: StoreBusy, change: int) -> None:
         now = self._around.now()
+        self._count_refusal()
         with self._lock:
             if change != self._change:
                 return  # sent before the last refusal: it says nothing new
@@ -152,6 +154,11 @@ class BackoffStore:
             self._set(replace(found, logged_at=now) if logs else found)
         if logs:
             _log(found, wait=found.until - now)
+
+    def _count_refusal(self) -> None:
+        with suppress(LedgerError):
+            self._ledger.totals.count(STORE_REFUSALS, "busy")
+        self._ledger.close()
 
     def _accepted(self, change: int) -> None:
         now = self._around.now()

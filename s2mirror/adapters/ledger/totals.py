@@ -32,6 +32,7 @@ COUNTER_TABLES: Final = (
 )
 TRANSITIONS: Final = "transitions"
 HOOK_RUNS: Final = "hook_runs"
+STORE_REFUSALS: Final = "store_refusals"
 COUNT: Final = """
 INSERT INTO counter (name, label, total) VALUES (:name, :label, :number)
 ON CONFLICT (name, label) DO UPDATE SET total = total + excluded.total
