@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 from s2mirror import errors
 from s2mirror.adapters.ledger import Ledger
@@ -63,15 +64,16 @@ class _Handover:
     def __init__(self, ledger: Ledger, path: Path, request: Request) -> None:
         self._ledger = ledger
         self._path = path
-        now = datetime.now(UTC)
-        self._id = ledger.requests.ask(request.kind, request.arguments, now=now)
+        self._request = request
+        self._id = uuid4().hex
         self._begun = False
 
     def result(self) -> Values:
         """Wait for the answer and return its values; a stop withdraws the request."""
         pid = daemon_pid(self._path)
-        print_error(f"the daemon (process {pid}) has the mirror and was asked to do this")
         try:
+            self._ask()
+            print_error(f"the daemon (process {pid}) has the mirror and was asked to do this")
             answer = self._wait()
         except KeyboardInterrupt:
             withdrawn = self._ledger.requests.withdraw(self._id)
@@ -84,6 +86,10 @@ class _Handover:
         if "error" in answer:
             raise error_named(answer["class"], answer["error"])
         return answer["values"]  # type: ignore[no-any-return]  # JSON of the daemon
+
+    def _ask(self) -> None:
+        asked, now = self._request, datetime.now(UTC)
+        self._ledger.requests.ask(asked.kind, asked.arguments, now=now, request_id=self._id)
 
     def _wait(self) -> Values:
         renewed_at = time.monotonic()

@@ -164,3 +164,15 @@ def test_request_of_another_version_is_refused(kit: Kit) -> None:
     assert status.answer is not None
     assert status.answer["class"] == "UsageError"
     assert "it may be of another version: restart it" in status.answer["error"]
+
+
+def test_next_start_answers_request_of_killed_daemon(kit: Kit) -> None:
+    mirror = kit.mirror()
+    request = mirror.ledger.requests.ask("rebuild", {}, now=datetime.now(UTC))
+    mirror.ledger.requests.begin_next(now=datetime.now(UTC))
+    with at_work(mirror, FAST):
+        wait_until(lambda: mirror.ledger.requests.status(request).answer, "the answer")
+    status = mirror.ledger.requests.status(request)
+    assert status is not None
+    assert status.answer is not None
+    assert status.answer["error"].startswith("the daemon ended or was reloaded before")

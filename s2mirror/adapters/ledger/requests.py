@@ -67,9 +67,14 @@ class Requests:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def ask(self, kind: str, arguments: Mapping[str, Any], *, now: datetime) -> str:
-        """Record a request, and return its id."""
-        request_id = uuid4().hex
+    def ask(
+        self, kind: str, arguments: Mapping[str, Any], *, now: datetime, request_id: str = ""
+    ) -> str:
+        """Record a request, and return its id.
+
+        A caller that may be stopped at any time gives an id of its own, so that it can withdraw.
+        """
+        request_id = request_id or uuid4().hex
         params = {"id": request_id, "kind": kind, "arguments": json.dumps(dict(arguments))}
         self._connection.execute(ASK, {**params, "now": format_utc(now)})
         return request_id
