@@ -39,6 +39,7 @@ PANELS: Final = MappingProxyType(
             Command("log", "Show what happened to the mirror and its products.", "log:command"),
             Command("preview", "Make previews of products, an area or a box.", "preview:command"),
             Command("forecast", "Estimate when backfill, quota and disk end.", "forecast:forecast"),
+            Command("report", "Write the status page as one HTML file.", "report:report"),
             Command("health", "Report whether the daemon works.", "health:health"),
             Command("metrics", "Print metrics in Prometheus's text format.", "metrics:metrics"),
             Command(

@@ -11,7 +11,7 @@ from s2mirror import __version__
 from s2mirror.cli.commands import FUNCTIONS, PANELS, load_command
 from s2mirror.config import load_settings
 
-PRINTS_NO_VALUE = {"init", "run", "demo", "export csv", "metrics"}
+PRINTS_NO_VALUE = {"init", "run", "demo", "export csv", "metrics", "report"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
