@@ -22,6 +22,7 @@ _MARKS: Final = (
 )
 """The marks of a day, the most important first, and the states that they stand for."""
 _KINDS: Final = {state: kind for kind, states in _MARKS for state in states}
+_URGENCY: Final = {"failed": 0, "waiting": 1}
 _LABEL_ROOM: Final = 40
 """Pixels that the label of a week needs."""
 
@@ -60,22 +61,38 @@ class Calendar:
     """All tiles with acquisitions, also those without a row here."""
 
 
-def calendar(counts: Sequence[DayCount], today: date) -> Calendar:
-    """Return the calendar until *today*.
+def first_day(today: date) -> date:
+    """Return the first day of a calendar."""
+    return today - timedelta(days=DAYS - 1)
 
-    Of more tiles than a page can show, those with failed and waiting products have rows first, then
-    those with the newest images.
+
+def chosen_tiles(newest: Iterable[DayCount]) -> list[str]:
+    """Return the tiles that have a row.
+
+    Of more tiles than a page can show, those with failed products are first, then those with
+    waiting ones, then those with the newest images.
     """
-    first = today - timedelta(days=DAYS - 1)
+    urgency: dict[str, tuple[int, int]] = {}
+    for count in newest:
+        if count.state in _KINDS:
+            place = (_URGENCY.get(_KINDS[count.state], len(_URGENCY)), -count.day.toordinal())
+            urgency[count.tile] = min(place, urgency.get(count.tile, place))
+    return sorted(sorted(urgency, key=urgency.__getitem__)[:MAX_ROWS])
+
+
+def calendar(newest: Sequence[DayCount], days: Iterable[DayCount], today: date) -> Calendar:
+    """Return the calendar until *today*: totals of all tiles, and a row for each tile of *days*."""
     by_tile: dict[str, dict[date, dict[str, int]]] = {}
-    totals = {kind: 0 for kind, _ in _MARKS}
-    for count in counts:
-        kind = _KINDS.get(count.state)
-        if kind and first <= count.day <= today:
-            totals[kind] += count.products
+    for count in days:
+        if count.state in _KINDS and count.day <= today:
             cell = by_tile.setdefault(count.tile, {}).setdefault(count.day, {})
+            kind = _KINDS[count.state]
             cell[kind] = cell.get(kind, 0) + count.products
-    shown = sorted(sorted(by_tile, key=lambda tile: _urgency(by_tile[tile]))[:MAX_ROWS])
+    totals = {kind: 0 for kind, _ in _MARKS}
+    for count in newest:
+        if count.state in _KINDS:
+            totals[_KINDS[count.state]] += count.products
+    first = first_day(today)
     return Calendar(
         rows=tuple(
             Row(
@@ -83,20 +100,14 @@ def calendar(counts: Sequence[DayCount], today: date) -> Calendar:
                 y=HEAD_PIXELS + ROW_PIXELS * place,
                 marks=tuple(_marks(tile, by_tile[tile], first)),
             )
-            for place, tile in enumerate(shown)
+            for place, tile in enumerate(sorted(by_tile))
         ),
         weeks=tuple(_weeks(first, today)),
         width=LABEL_PIXELS + DAYS * DAY_PIXELS + 8,
-        height=HEAD_PIXELS + ROW_PIXELS * len(shown) + 6,
+        height=HEAD_PIXELS + ROW_PIXELS * len(by_tile) + 6,
         totals=totals,
-        tiles=len(by_tile),
+        tiles=len({count.tile for count in newest if count.state in _KINDS}),
     )
-
-
-def _urgency(days: dict[date, dict[str, int]]) -> tuple[int, int]:
-    """Return the place of a tile in the order of rows: troubled first, then the newest."""
-    kinds = {kind for cell in days.values() for kind in cell}
-    return (0 if "failed" in kinds else 1 if "waiting" in kinds else 2), -max(days).toordinal()
 
 
 def _marks(tile: str, days: dict[date, dict[str, int]], first: date) -> Iterable[Mark]:

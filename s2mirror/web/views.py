@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from s2mirror.adapters.ledger import ProductQuery
@@ -17,7 +17,8 @@ from s2mirror.service.forecast import ForecastReport, forecast_report
 from s2mirror.service.report import AreaStatus, Status, status
 from s2mirror.service.sync_plan import existing
 from s2mirror.service.wiring import Mirror
-from s2mirror.web.calendar import DAYS, Calendar, calendar
+from s2mirror.times import FIRST
+from s2mirror.web.calendar import Calendar, calendar, chosen_tiles, first_day
 from s2mirror.web.images import has_image
 from s2mirror.web.moving import Movements, Moving
 from s2mirror.web.world_map import WorldMap, world_map
@@ -189,9 +190,10 @@ def _first(
 
 
 def _calendar(mirror: Mirror, area: str) -> Calendar:
-    now = mirror.now()
-    since = (now - timedelta(days=DAYS)).replace(hour=0, minute=0, second=0, microsecond=0)
-    return calendar(mirror.ledger.overview.days(since, area), now.date())
+    today, overview = mirror.now().date(), mirror.ledger.overview
+    since = datetime.combine(first_day(today), FIRST, UTC)
+    newest = overview.newest_days(since, area)
+    return calendar(newest, overview.days(since, chosen_tiles(newest), area), today)
 
 
 def _disk(mirror: Mirror, found: Status) -> Disk | None:

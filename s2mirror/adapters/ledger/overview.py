@@ -29,14 +29,22 @@ SELECT tile, max(CASE WHEN path IS NOT NULL THEN sensed_at END) AS newest_at
   FROM membership JOIN product ON product.id = product_id
  WHERE area = :area GROUP BY tile ORDER BY tile
 """
-_DAYS: Final = """
-SELECT tile, substr(sensed_at, 1, 10) AS day, state, count(*) AS products
-  FROM product WHERE sensed_at >= :since GROUP BY 1, 2, 3
+_SINCE: Final = """
+SELECT tile, substr({day}, 1, 10) AS day, state, count(*) AS products
+  FROM product {index} WHERE sensed_at >= :since {more}
 """
-_DAYS_OF_AREA: Final = f"""
-SELECT tile, substr(sensed_at, 1, 10) AS day, state, count(*) AS products
-  FROM product WHERE sensed_at >= :since AND {_OF_AREA} GROUP BY 1, 2, 3
-"""
+# SQLite would read every product in the order of tiles instead.
+_BY_TILE: Final = _SINCE.format(
+    day="max(sensed_at)", index="INDEXED BY product_sensed", more="GROUP BY tile, state"
+)
+_BY_TILE_OF_AREA: Final = _SINCE.format(
+    day="max(sensed_at)", index="", more=f"AND {_OF_AREA} GROUP BY tile, state"
+)
+_CHOSEN: Final = "AND tile IN (SELECT value FROM json_each(:tiles))"
+_BY_DAY: Final = _SINCE.format(day="sensed_at", index="", more=f"{_CHOSEN} GROUP BY 1, 2, 3")
+_BY_DAY_OF_AREA: Final = _SINCE.format(
+    day="sensed_at", index="", more=f"{_CHOSEN} AND {_OF_AREA} GROUP BY 1, 2, 3"
+)
 _FIRST: Final = """
 SELECT id FROM product WHERE state IN (SELECT value FROM json_each(:states))
  ORDER BY priority DESC, sensed_at DESC LIMIT :limit
@@ -58,7 +66,7 @@ class TileNewest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayCount:
-    """The products of one tile that were sensed on one day, in one state."""
+    """Products of one tile in one state that were sensed on one day, or until it."""
 
     tile: str
     day: date
@@ -77,12 +85,19 @@ class Overview:
         rows = self._connection.query(_TILES_OF_AREA if area else _TILES, {"area": area})
         return [TileNewest(tile=row["tile"], newest_at=_instant(row["newest_at"])) for row in rows]
 
-    def days(self, since: datetime, area: str = "") -> list[DayCount]:
-        """Return the number of products by tile, day of sensing and state."""
-        params = {"since": format_utc(since), "area": area}
-        rows = self._connection.query(_DAYS_OF_AREA if area else _DAYS, params)
+    def newest_days(self, since: datetime, area: str = "") -> list[DayCount]:
+        """Return the products sensed since then by tile and state, each with its newest day."""
+        return self._counts(_BY_TILE_OF_AREA if area else _BY_TILE, since, area)
+
+    def days(self, since: datetime, tiles: Collection[str], area: str = "") -> list[DayCount]:
+        """Return the products of some tiles sensed since then, by tile, day and state."""
+        sql = _BY_DAY_OF_AREA if area else _BY_DAY
+        return self._counts(sql, since, area, tiles=json.dumps(list(tiles)))
+
+    def _counts(self, sql: str, since: datetime, area: str, **more: str) -> list[DayCount]:
+        params = {"since": format_utc(since), "area": area, **more}
         found = []
-        for row in rows:
+        for row in self._connection.query(sql, params):
             with suppress(ValueError):  # a damaged row, which a finding of its own names
                 found.append(
                     DayCount(
