@@ -178,10 +178,10 @@ def test_audit_refuses_an_unknown_area(cli: Cli) -> None:
 @pytest.mark.usefixtures("product")
 def test_area_is_certified_by_month_for_status(cli: Cli, kit: Kit) -> None:
     assert (
-        "zurich 2026-05: 1 published, 1 held, 0 missing, checked "
+        "zurich 2026-05: 1 by STAC, 1 by OData, 1 held, 0 missing, checked "
         in cli("audit", "--area", "zurich").out
     )
     assert cli.json("status")["areas"][0]["certified"]["complete"] is True
     kit.sandbox.publish(tiny(day=29))
-    assert "2 published, 1 held, 1 missing" in cli("audit", "--area", "zurich").out
+    assert "2 by STAC, 2 by OData, 1 held, 1 missing" in cli("audit", "--area", "zurich").out
     assert "1 missing" in cli("status").out

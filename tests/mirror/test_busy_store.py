@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 from builders import NOW
 from kit import Kit, tiny, wait_until
 from structlog.testing import capture_logs
@@ -94,6 +95,7 @@ class Account:
 
 @pytest.fixture
 def account(tmp_path: Path) -> Account:
+    structlog.reset_defaults()  # another test's log level would hide lines
     return Account(tmp_path)
 
 
