@@ -122,7 +122,7 @@ def test_new_priority_applies_to_waiting_products(kit: Kit) -> None:
 def test_timetable_pause_starts_no_download(kit: Kit) -> None:
     kit.sections["download"] = 'timetable = ["00:00-24:00 pause"]'
     kit.sandbox.publish(tiny())
-    assert kit.cycle().exit_code == 1
+    assert kit.cycle().remaining
     assert kit.downloads() == []
     kit.sections["download"] = ""
     assert kit.cycle().exit_code == 0
