@@ -19,6 +19,7 @@ from s2mirror.model import Listing, RemoteFile
 from s2mirror.planning.store_backoff import BackoffPolicy
 from s2mirror.ports import Bytes
 from s2mirror.sandbox import Answer, Fault
+from s2mirror.service.account import read_backoff
 from s2mirror.service.judgement import judge
 from s2mirror.service.store_backoff import BackoffStore, Surroundings
 from s2mirror.stop import StopFlag
@@ -208,3 +209,23 @@ def test_throttled_account_keeps_its_products_queued(kit: Kit) -> None:
         found.code for found in judge(mirror.settings, mirror.ledger, now=mirror.now()).findings
     ]
     assert "store.throttled" in codes
+
+
+@pytest.mark.long
+def test_daemon_probes_busy_store_and_recovers(kit: Kit) -> None:
+    kit.sections["store"] = 'busy_wait = "500 ms"\nbusy_wait_cap = "4 s"'
+    kit.sections["download"] = 'backoff = "1 s"\nbackoff_cap = "1 s"'
+    kit.sandbox.publish([tiny(day) for day in range(1, 9)])
+    kit.sandbox.s3_proxy.inject(Fault(path=LISTING, answer=SLOW_DOWN, times=None))
+    daemon, ledger = kit.start("run"), kit.mirror().ledger
+    wait_until(lambda: (found := read_backoff(ledger)) and found.refused_count >= 6, "6 refused")
+    refused = read_backoff(ledger)
+    assert refused is not None
+    in_flight = 4
+    assert kit.sandbox.s3_proxy.traffic.count(LISTING) <= refused.refused_count + in_flight
+    kit.sandbox.s3_proxy.reset()
+    wait_until(lambda: set(kit.states().values()) == {"archived"}, "all products are archived")
+    daemon.terminate()
+    said, _ = daemon.communicate()
+    counts = [said.count(f'"event": "{name}"') for name in ("store.throttled", "store.recovered")]
+    assert (counts, said.count("SlowDown")) == ([1, 1], 1)
