@@ -92,7 +92,7 @@ class Soak:
 
     def publish(self) -> None:
         if len(self.published) < MAX_PRODUCTS:
-            sensed_at = SENSED_AT - len(self.published) * timedelta(hours=5)
+            sensed_at = SENSED_AT + len(self.published) * timedelta(hours=5)
             product = tiny(sensed_at=sensed_at)
             self.kit.sandbox.publish(product)
             self.published.append(product.id)

@@ -1,12 +1,14 @@
 """No report of the mirror says that all is well when it is not, and none complains without cause.
 
-Every row is a world; every column is a report of it: ``status``, ``health``, readiness, the metric.
+Every row is a world; every column is a report of it: ``status``, ``health``, ``sync``, readiness,
+the metric, an alert.
 """
 
 import json
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -39,9 +41,19 @@ from s2mirror.adapters.ledger.state_values import (
 from s2mirror.cli.main import main
 from s2mirror.errors import LedgerError
 from s2mirror.model import Rejected
+from s2mirror.planning.alerts import AlertKind, AlertPolicy, AlertState, plan_alerts
+from s2mirror.planning.findings import Severity, rank
+from s2mirror.service.cycle_result import CycleResult
+from s2mirror.service.judgement import judge
 from s2mirror.service.metrics import render_metrics
 
 WorldStep = Callable[[World], object]
+AT_ONCE: Final = AlertPolicy(
+    kinds=frozenset(AlertKind),
+    delay=timedelta(),
+    interval=timedelta(),
+    image_interval=timedelta(),
+)
 
 
 def quiet(world: World) -> None:
@@ -373,6 +385,12 @@ def reports_of(world: World, capsys: pytest.CaptureFixture[str]) -> dict[str, bo
         found["metrics"] = "\ns2mirror_healthy 1.0\n" in metrics
         with page_of(mirror) as browser:
             found["readiness"] = browser.get("/readyz").status == 200
+        # A cycle that could do all its work, so that only the judgement after it decides.
+        judged = judge(mirror.settings, mirror.ledger, now=world.now)
+        found["sync"] = CycleResult(judgement=judged).exit_code == 0
+        # A notice, such as of a key that expires within weeks, is a message but no complaint.
+        _, messages = plan_alerts(AlertState(), judged, AT_ONCE)
+        found["alert"] = not any(rank(one.severity) >= rank(Severity.WARNING) for one in messages)
     return found
 
 
