@@ -28,6 +28,7 @@ MirrorError
 ├── LedgerError              exit 5: the ledger file cannot be used; pauses everything
 ├── AlreadyRunning           exit 4: another instance holds the lock
 ├── ItemRejected             a catalog item that cannot become a product
+│   └── ItemSkipped          a catalog item of a kind that is not mirrored; no fault
 ├── ResourceError            the machine lacks memory, threads or files; pauses everything
 ├── UnexpectedError          probably a bug in s2mirror; transient; no product is to blame
 ├── RepeatedError            exit 70: the same with several products; pauses everything

@@ -97,7 +97,7 @@ def _assumptions(mirror: Mirror, *, measured: bool) -> Iterator[str]:
     if mirror.settings.download.timetable:
         yield "the rate is limited by the timetable, in the mean of a week"
     yield "new images are published, and pruned, at the rate of the last 30 days"
-    yield "products of unknown size have the median size of the others"
+    yield "products of unknown size have the median size of the newest others"
     if not all(_is_swept(mirror, search.key) for search in mirror.searches):
         yield "the catalog is not completely listed yet: there will be more to download"
     if mirror.settings.quota.per_30_days is not None:

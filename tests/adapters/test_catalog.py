@@ -215,6 +215,7 @@ def test_item_without_usual_links_is_requested_whole(
     assert [request.method for request in sandbox.requests] == ["POST", "POST"]
 
 
+@pytest.mark.long
 def test_search_requests_only_the_fields_it_uses(sandbox: Sandbox) -> None:
     whole = real_size(sandbox, 20)
     sandbox.catalogue.put(whole)

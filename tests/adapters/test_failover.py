@@ -162,6 +162,7 @@ def test_single_unreachable_endpoint_is_named(sandbox: Sandbox, failovers: Failo
     assert failovers.changes == []
 
 
+@pytest.mark.long
 def test_single_endpoint_with_5xx_is_unreachable(sandbox: Sandbox, failovers: Failovers) -> None:
     break_down(sandbox)
     error = fails(failover_store(sandbox, failovers, sandbox.s3_endpoint), StoreUnreachable)

@@ -307,6 +307,7 @@ def test_no_odd_value_anywhere_stops_a_poll(ledger: Ledger) -> None:
     assert all(found.reason for found in ledger.cursors.rejected(since=NOW))
 
 
+@pytest.mark.long
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from(PLACES), JUNK), min_size=1, max_size=3))
 def test_every_item_becomes_product_or_recorded_rejection(

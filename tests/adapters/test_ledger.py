@@ -209,6 +209,7 @@ def test_path_is_known_while_the_folder_exists(ledger: Ledger) -> None:
     assert list(ledger.products.in_tree()) == []
 
 
+@pytest.mark.long
 def test_each_archived_product_is_found_once(ledger: Ledger) -> None:
     names = [f"x{number:04}" for number in range(1001)]
     record(ledger, *(product(name) for name in names))

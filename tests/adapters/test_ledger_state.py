@@ -154,6 +154,7 @@ def test_unreadable_state_value_is_named(
     )
 
 
+@pytest.mark.long
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(list(VALUES)), st.text(st.characters(exclude_categories=["Cs"])))
 @example(state_values.HEALTH, "[" * 100_000)

@@ -242,6 +242,7 @@ def test_unresolvable_host_name_charges_no_product(sandbox: Sandbox, file: Remot
     assert str(error).endswith(NETWORK)
 
 
+@pytest.mark.long
 def test_untrusted_certificate_charges_no_product(sandbox: Sandbox, file: RemoteFile) -> None:
     error = trouble(store(sandbox, ca_file=None), file)
     assert type(error) is StoreUnreachable

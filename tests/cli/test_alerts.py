@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from alerts_kit import PATH, _noted, _receiver, find_archive, lose_archive, messages_in  # noqa: F401 - fixtures
 from cli_kit import Cli
 from kit import Kit
@@ -10,6 +11,7 @@ from receiver import Receiver
 from s2mirror.errors import ArchiveError
 
 
+@pytest.mark.long
 def test_sync_pings_its_start_and_outcome(
     kit: Kit, cli: Cli, receiver: Receiver, noted: Path
 ) -> None:

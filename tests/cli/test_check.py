@@ -97,6 +97,7 @@ def test_timeout_without_a_unit_is_a_usage_error(cli: Cli) -> None:
     assert "--timeout" in outcome.err
 
 
+@pytest.mark.long
 def test_cached_token_does_not_prove_a_secret(
     cli: Cli, kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from io import StringIO
 from typing import Any, Final
 from unicodedata import category
 
+import pytest
 from cli_kit import Cli
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +55,7 @@ def test_json_is_printable_and_exact(value: dict[str, Any]) -> None:
     assert json.loads(printed) == {"schema": 1} | value
 
 
+@pytest.mark.long
 def test_hostile_reason_forges_no_line(cli: Cli, kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     cli("sync")

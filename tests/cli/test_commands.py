@@ -94,6 +94,7 @@ def test_first_steps_lead_from_init_to_archive(cli: Cli, kit: Kit) -> None:
     kit.assert_current(older, newer, late)
 
 
+@pytest.mark.long
 def test_plan_sync_status_and_list_print_text(cli: Cli, kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
@@ -134,6 +135,7 @@ def files_and_rows(kit: Kit) -> tuple[dict[str, bytes], list[str]]:
     return files, rows
 
 
+@pytest.mark.long
 def test_dry_run_changes_and_downloads_nothing(cli: Cli, kit: Kit) -> None:
     kit.sandbox.publish(tiny(25))
     cli("sync")
@@ -157,6 +159,7 @@ def test_sync_of_one_area_downloads_no_other(cli: Cli, kit: Kit) -> None:
     assert cli.json("sync")["archived"] == [here.id]
 
 
+@pytest.mark.long
 def test_second_mark_changes_nothing(cli: Cli, kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)

@@ -65,6 +65,7 @@ def test_0_means_current(cli: Cli, kit: Kit) -> None:
     assert cli("status").code == 0
 
 
+@pytest.mark.long
 def test_1_means_a_failed_product(cli: Cli, kit: Kit) -> None:
     kit.sections["download"] = "tries_per_file = 1\nmax_attempts = 1"
     bad, good = tiny(27), tiny(29)
@@ -105,6 +106,7 @@ def test_3_means_an_unreachable_catalog(cli: Cli, kit: Kit) -> None:
     assert cli("status").code == 1
 
 
+@pytest.mark.long
 def test_known_products_are_downloaded_without_catalog(cli: Cli, kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
@@ -134,6 +136,7 @@ def test_4_names_the_running_process(cli: Cli, kit: Kit) -> None:
             other.kill()
 
 
+@pytest.mark.long
 def test_5_means_another_archive_is_mounted(cli: Cli, kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     cli("sync")
@@ -148,6 +151,7 @@ def test_5_means_another_archive_is_mounted(cli: Cli, kit: Kit) -> None:
     assert check["archive"] == 5
 
 
+@pytest.mark.long
 def test_6_means_wrong_keys_and_blames_no_product(
     cli: Cli, kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,7 @@ def test_log_selects_time_area_event_and_product(cli: Cli, ledger: Ledger) -> No
     assert names(cli, "--limit", "1") == ["n0"]
 
 
+@pytest.mark.long
 def test_log_hides_steps_of_downloads(cli: Cli, kit: Kit) -> None:
     kit.sandbox.publish(product := tiny())
     kit.cycle()

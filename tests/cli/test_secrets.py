@@ -57,6 +57,7 @@ def test_secret_in_configuration_is_refused_unprinted(cli: Cli, kit: Kit) -> Non
     assert "planted-in-toml" not in outcome.out + outcome.err
 
 
+@pytest.mark.long
 def test_hook_finds_no_secret_in_process_list(cli: Cli, kit: Kit) -> None:
     kit.sandbox.publish(tiny())
     seen = kit.folder / "seen"

@@ -123,6 +123,7 @@ def test_init_names_unwritable_file(cli: Cli, target: str) -> None:
     assert outcome.err.startswith(f"s2mirror: cannot write {target}: ")
 
 
+@pytest.mark.long
 def test_cut_list_reports_that_it_is_cut(cli: Cli, kit: Kit) -> None:
     kit.sandbox.publish([tiny(25), tiny(27)])
     cli("sync")

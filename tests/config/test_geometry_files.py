@@ -128,6 +128,7 @@ def test_without_pyproj_the_command_is_named(
     )
 
 
+@pytest.mark.long
 def test_unknown_systems_name_the_command(tmp_path: Path) -> None:
     crs = {"type": "name", "properties": {"name": "Marsden squares"}}
     (tmp_path / "a.geojson").write_text(json.dumps({**mapping(PLACE), "crs": crs}))

@@ -137,6 +137,7 @@ COORDINATES = st.tuples(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=50)
 @given(st.lists(st.lists(COORDINATES, min_size=3, max_size=8), min_size=1, max_size=3))
 def test_whatever_footprint_is_accepted_is_usable(rings: list[list[tuple[float, float]]]) -> None:

@@ -158,6 +158,7 @@ def test_selecting_twice_changes_nothing(selection: Selection, paths: frozenset[
     assert selection.paths(found) == found
 
 
+@pytest.mark.long
 @given(SELECTIONS, PRODUCTS, st.randoms())
 def test_manifest_selection_equals_listing_selection(
     selection: Selection, paths: frozenset[str], jitter: "object"

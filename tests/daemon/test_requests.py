@@ -98,6 +98,7 @@ def test_sync_beside_a_daemon_downloads_and_processes(cli: Cli, kit: Kit) -> Non
     assert kit.downloads() == []
 
 
+@pytest.mark.long
 def test_stopped_command_withdraws_its_request(kit: Kit) -> None:
     path = kit.mirror().settings.ledger.path
     with InstanceLock(path, takes_requests=True):

@@ -125,6 +125,7 @@ def test_product_being_replaced_is_waiting(kit: Kit) -> None:
     assert found.missing == {}
 
 
+@pytest.mark.long
 def test_waiting_and_troubled_products_have_reasons(kit: Kit) -> None:
     kit.sections["download"] = "tries_per_file = 1\nmax_attempts = 1"
     late, bad = tiny(20), tiny(27)

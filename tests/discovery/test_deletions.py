@@ -122,6 +122,7 @@ def test_waiting_product_is_withdrawn_without_further_attempts(kit: Kit) -> None
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_product_deleted_during_download_is_withdrawn_next(kit: Kit) -> None:
     product = tiny(27)
     kit.sandbox.publish(product)

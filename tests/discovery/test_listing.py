@@ -174,6 +174,7 @@ def test_crash_among_equal_sensing_times_loses_nothing(
     assert watch.known == set(catalog.products)
 
 
+@pytest.mark.long
 def test_item_inserted_while_paging_is_found(watch: Watch, sandbox: Sandbox) -> None:
     put(sandbox, [thin(NOW - n * HOUR) for n in range(5, 305)])
     ahead, behind = thin(NOW - 299 * HOUR, NOW), thin(NOW - 5 * HOUR, NOW, 1)
@@ -182,6 +183,7 @@ def test_item_inserted_while_paging_is_found(watch: Watch, sandbox: Sandbox) -> 
     assert watch.poll().new_ids == [behind["id"]]
 
 
+@pytest.mark.long
 def test_product_published_during_backfill_is_found(watch: Watch, sandbox: Sandbox) -> None:
     watch.overlap = timedelta()
     put(sandbox, [thin(NOW - n * HOUR) for n in range(5, 305)])
@@ -211,6 +213,7 @@ def test_interrupted_backfill_resumes_newest_first(watch: Watch, sandbox: Sandbo
     assert watch.ledger.cursors.all()[0].listed_at == NOW
 
 
+@pytest.mark.long
 def test_expired_paging_token_costs_no_product(watch: Watch, sandbox: Sandbox) -> None:
     first = thin(NOW - 30 * DAY)
     put(sandbox, [first])

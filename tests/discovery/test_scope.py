@@ -189,6 +189,7 @@ def test_new_area_is_listed_alone_then_shared(kit: Kit) -> None:
     kit.assert_current(near, far, *late)
 
 
+@pytest.mark.long
 def test_removed_area_repeats_no_listing(kit: Kit) -> None:
     kit.areas = ZURICH + TICINO
     kit.sandbox.publish([tiny(25), tiny(20, tile="32TMR")])

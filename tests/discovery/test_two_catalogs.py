@@ -205,6 +205,7 @@ def test_months_cover_the_period_without_gaps() -> None:
         assert later.sensed_from == earlier.sensed_until + timedelta(microseconds=1)
 
 
+@pytest.mark.long
 def test_complex_geometry_counts_only_what_is_inside(kit: Kit) -> None:
     ring = HERE.buffer(0.1, quad_segs=100).difference(box(8.5, 47.25, 8.8, 47.35))
     inside, outside = thin(NOW), thin(NOW, number=1)

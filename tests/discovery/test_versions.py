@@ -135,6 +135,7 @@ def test_brake_stops_mass_replacement_until_confirmed(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_replaced_waiting_version_is_not_downloaded(kit: Kit) -> None:
     kit.sections["supersede"] = 'policy = "replace-after-grace"'
     old, new = version("05.11"), version("05.12")
@@ -158,6 +159,7 @@ def test_only_the_newer_of_two_versions_is_downloaded(kit: Kit) -> None:
     assert not [key for key in kit.downloaded() if old.id in key]
 
 
+@pytest.mark.long
 def test_commissioning_product_ranks_below_ordinary_one(kit: Kit) -> None:
     kit.sections["supersede"] = 'policy = "newest"'
     commissioning = version("99.05", processed_at=SENSED_AT + timedelta(days=90))
@@ -169,6 +171,7 @@ def test_commissioning_product_ranks_below_ordinary_one(kit: Kit) -> None:
     assert kit.states() == {ordinary.id: "archived", commissioning.id: "superseded"}
 
 
+@pytest.mark.long
 def test_other_kinds_of_products_are_skipped_and_counted(
     kit: Kit, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -74,6 +74,7 @@ def test_items_come_oldest_sensing_first(library: Kit) -> None:
     assert ids(library) == [DAY_20.id, VIENNA.id, DAY_22.id, L1C.id]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("filters", "expected"),
     [
@@ -123,6 +124,7 @@ def test_invalid_filter_is_refused_before_first_item(
         mirror.items(**filters)
 
 
+@pytest.mark.long
 def test_several_versions_of_an_image_give_one_item(
     kit: Kit, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,6 +44,7 @@ def lines_of(kit: Kit, capsys: pytest.CaptureFixture[str], *options: str) -> lis
     return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
 
 
+@pytest.mark.long
 def test_csv_has_one_line_per_product(
     filled: tuple[Kit, list[SandboxProduct]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -56,6 +57,7 @@ def test_csv_has_one_line_per_product(
         assert 7 < float(line["west"]) < float(line["east"]) < 10
 
 
+@pytest.mark.long
 def test_csv_escapes_control_characters(filled: tuple[Kit, list[SandboxProduct]]) -> None:
     kit, out = filled[0], io.StringIO()
     exporter = Exporter(
@@ -102,6 +104,7 @@ def test_export_refuses_invalid_area_or_date(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_unwritable_csv_error_gives_advice(
     filled: tuple[Kit, list[SandboxProduct]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,6 +113,7 @@ def test_unwritable_csv_error_gives_advice(
     assert "name another file with --out" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_an_exported_catalog_stands_by_itself(
     filled: tuple[Kit, list[SandboxProduct]],
 ) -> None:
@@ -124,6 +128,7 @@ def test_an_exported_catalog_stands_by_itself(
         assert (path.parent / asset["href"]).is_file()
 
 
+@pytest.mark.long
 def test_export_links_as_the_reader_needs_it(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
     products = [tiny(20, baseline="05.11"), tiny(22)]
     kit.sandbox.publish(products)
@@ -149,6 +154,7 @@ def _path_of(product: SandboxProduct, ending: str) -> str:
     return path
 
 
+@pytest.mark.long
 def test_an_export_writes_over_nobodys_files(
     filled: tuple[Kit, list[SandboxProduct]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -182,6 +188,7 @@ def test_geoparquet_has_properties_geometries_and_paths(kit: Kit) -> None:
         assert row["assets"]["thumbnail"]["roles"] == ["thumbnail", "overview"]
 
 
+@pytest.mark.long
 def test_bbox_filter_finds_scenes_across_the_antimeridian(kit: Kit) -> None:
     kit.areas = '[[area]]\nname = "a"\ntiles = ["01WCP"]\nstart = 2020-01-01\n'
     kit.sandbox.publish(product := tiny(20, tile="01WCP"))

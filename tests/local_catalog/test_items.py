@@ -22,6 +22,7 @@ from kit import ZURICH, Kit, small, tiny
 from s2mirror.preview_model import Outcome, Preview
 
 
+@pytest.mark.long
 def test_held_products_have_items_with_catalog_properties(kit: Kit) -> None:
     products = held(kit, 20, 22)
     items = items_of(kit)
@@ -61,6 +62,7 @@ def test_item_assets_match_the_stac_catalog(kit: Kit) -> None:
         assert ours[key]["bands"][0]["name"] == theirs["bands"][0]["name"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("baseline", "changes", "offset"),
     [
@@ -140,6 +142,7 @@ def test_the_validator_would_say_what_is_wrong(kit: Kit, tmp_path: Path) -> None
     assert faults_in(broken)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Falling back to pystac")
 def test_pystac_client_opens_it_as_a_file(kit: Kit) -> None:
     products = held(kit, 20, 22)
@@ -148,6 +151,7 @@ def test_pystac_client_opens_it_as_a_file(kit: Kit) -> None:
     assert [found.id for found in client.get_collections()] == ["sentinel-2-l2a"]
 
 
+@pytest.mark.long
 def test_items_are_sorted_by_month_and_tile(kit: Kit) -> None:
     kit.sandbox.publish([tiny(20), tiny(22, level="L1C")])
     kit.cycle()
@@ -168,6 +172,7 @@ def test_a_collection_reaches_over_all_that_it_has(kit: Kit) -> None:
     assert found.extent.temporal.to_dict() == {"interval": [["2026-05-01T00:00:00Z", None]]}
 
 
+@pytest.mark.long
 def test_what_is_pruned_leaves_and_no_link_dangles(kit: Kit) -> None:
     products = held(kit, 20, 22)
     (kit.archive / products[0].prefix).with_suffix(".SAFE.processed").touch()
@@ -177,6 +182,7 @@ def test_what_is_pruned_leaves_and_no_link_dangles(kit: Kit) -> None:
     assert dangling(folder_of(kit)) == []
 
 
+@pytest.mark.long
 def test_catalog_without_products_is_empty(kit: Kit) -> None:
     kit.sections["prune"] = PRUNED_AT_ONCE
     held(kit, 20, 22)

@@ -29,6 +29,7 @@ def test_catalog_properties_are_kept_unchanged(kit: Kit) -> None:
     assert kept(kit, product) == product.item["properties"]
 
 
+@pytest.mark.long
 def test_properties_go_when_the_product_goes(kit: Kit) -> None:
     kit.sections["prune"] = PRUNED_AT_ONCE
     product = tiny(20)
@@ -40,6 +41,7 @@ def test_properties_go_when_the_product_goes(kit: Kit) -> None:
     assert kept(kit, product) == {}
 
 
+@pytest.mark.long
 def test_later_listing_adds_missing_properties(kit: Kit) -> None:
     product = tiny(20)
     kit.sandbox.publish(product)
@@ -59,6 +61,7 @@ def test_a_republished_product_has_its_new_properties(kit: Kit) -> None:
     assert kept(kit, new)["view:sun_elevation"] == 12.5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("value", ["x" * MAX_BYTES, float("nan")])
 def test_unusable_properties_block_no_product(kit: Kit, value: object) -> None:
     product = tiny(20)

@@ -24,6 +24,7 @@ def rebuilt(kit: Kit) -> None:
     assert kit.call("catalog", "rebuild") == 0
 
 
+@pytest.mark.long
 def test_new_catalog_lists_all_held_products(kit: Kit) -> None:
     kit.sections["local_catalog"] = OFF
     products = held(kit, 20, 22)
@@ -81,6 +82,7 @@ def test_moved_archive_keeps_its_catalog(kit: Kit) -> None:
     moved.assert_invariants()
 
 
+@pytest.mark.long
 def test_a_catalog_that_was_thrown_away_comes_back(kit: Kit) -> None:
     products = held(kit, 20, 22)
     shutil.rmtree(folder_of(kit))
@@ -127,6 +129,7 @@ def test_items_name_the_best_version_of_their_image(kit: Kit) -> None:
     assert better() == {old.id: None}
 
 
+@pytest.mark.long
 def test_rebuild_repairs_a_damaged_catalog(kit: Kit) -> None:
     products = held(kit, 20, 22, 24)
     paths = [item_file(kit, product) for product in products]
@@ -208,6 +211,7 @@ def test_product_path_inside_the_catalog_is_refused(kit: Kit) -> None:
         product_path("{s3_prefix}", hostile)
 
 
+@pytest.mark.long
 def test_a_rebuild_says_what_it_wrote_and_where(
     kit: Kit, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -171,6 +171,7 @@ def test_command_that_hangs_is_ended(kit: Kit) -> None:
     assert "alerts.failed" in alerts.codes()
 
 
+@pytest.mark.long
 def test_new_images_are_one_digest(kit: Kit, noted: Path) -> None:
     kit.sections["alerts"] += "\nnew_images = true"
     alerts = Alerts(kit.mirror())

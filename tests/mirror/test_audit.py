@@ -42,6 +42,7 @@ def stop_before(kit: Kit, server: CrashServer, row: str) -> None:
     assert server.run(arguments, kit.secrets, kill_before=ROW.format(row))[0] == KILLED
 
 
+@pytest.mark.long
 def test_product_being_pruned_is_no_fault(
     kit: Kit, server: CrashServer, held: SandboxProduct
 ) -> None:

@@ -188,6 +188,7 @@ def test_refused_read_counts_as_refusal(account: Account) -> None:
     assert store.busy_seconds() == 0
 
 
+@pytest.mark.long
 def test_throttled_account_keeps_its_products_queued(kit: Kit) -> None:
     kit.sections["store"] = 'busy_wait = "3 min"'
     products = [tiny(day) for day in range(1, 9)]

@@ -97,6 +97,7 @@ def test_doubtful_listing_moves_no_watermark(kit: Kit) -> None:
     kit.assert_current(old, new)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cut", ["reset", "close", "shorten"])
 def test_broken_error_response_stops_no_next_request(kit: Kit, cut: Cut) -> None:
     product = tiny()

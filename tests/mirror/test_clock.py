@@ -105,6 +105,7 @@ def test_mirror_off_for_400_days_removes_old(kit: Kit) -> None:
     assert len(set(before["history"]) - set(after["history"])) > 1
 
 
+@pytest.mark.long
 def test_clock_nobody_confirms_removes_nothing(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"\nmax_percent = 100'
     product = tiny()
@@ -174,6 +175,7 @@ def test_wrong_date_of_one_service_removes_nothing(kit: Kit, proxy: str) -> None
     assert kit.states() == {product.id: "pruned"}
 
 
+@pytest.mark.long
 def test_commands_report_a_clock_in_doubt(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
     kit.sections["prune"] = 'after = "0 s"\nmax_percent = 100'
     product = tiny()

@@ -164,6 +164,7 @@ def test_error_page_with_status_200_is_rejected(kit: Kit, name: str) -> None:
     kit.assert_current(*products.values())
 
 
+@pytest.mark.long
 def test_flipped_bit_costs_one_more_request(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)

@@ -88,6 +88,7 @@ def test_linked_folder_is_named_and_never_followed(
     assert (folder / "manifest.safe").read_text() == "theirs"
 
 
+@pytest.mark.long
 def test_link_planted_before_publishing_is_refused(kit: Kit) -> None:
     product, folder = tiny(20), elsewhere(kit)
     kit.sandbox.publish(product)
@@ -113,6 +114,7 @@ def test_unreadable_folder_stops_no_other_product(kit: Kit) -> None:
         assert "cannot be seen: Permission denied" in kit.mirror().ledger.products.get(first).reason
 
 
+@pytest.mark.long
 def test_unreadable_product_is_a_fault_never_gone(kit: Kit) -> None:
     product = tiny(20)
     kit.sandbox.publish(product)
@@ -144,6 +146,7 @@ def test_foreign_work_files_do_not_stop_the_mirror(
     kit.assert_invariants()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("option", ["report", "ignore"])
 def test_foreign_product_is_reported_and_kept(
     kit: Kit, capsys: pytest.CaptureFixture[str], option: str
@@ -163,6 +166,7 @@ def test_foreign_product_is_reported_and_kept(
     assert output.is_dir()
 
 
+@pytest.mark.long
 def test_audit_of_a_missing_disk_says_so(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
     product = tiny(20)
     kit.sandbox.publish(product)

@@ -53,6 +53,7 @@ def test_metrics_show_products_bytes_and_times(kit: Kit) -> None:
     assert found["s2mirror_metrics_complete", ()] == 1
 
 
+@pytest.mark.long
 def test_metrics_count_bytes_across_restarts(kit: Kit) -> None:
     name = "s2mirror_received_bytes_total", ()
     assert rendered(kit)[name] == 0
@@ -65,6 +66,7 @@ def test_metrics_count_bytes_across_restarts(kit: Kit) -> None:
     assert rendered(kit, later=timedelta(days=90))[name] == rendered(kit)[name]
 
 
+@pytest.mark.long
 def test_lost_archive_is_finding_without_disk_space(kit: Kit) -> None:
     path = kit.folder / "s2mirror.prom"
     kit.sections["metrics"] = f'textfile = "{path}"'
@@ -79,6 +81,7 @@ def test_lost_archive_is_finding_without_disk_space(kit: Kit) -> None:
     assert ("s2mirror_disk_free_bytes", ()) not in found
 
 
+@pytest.mark.long
 def test_textfile_is_replaced_whole_and_readable_for_all(kit: Kit) -> None:
     path = kit.folder / "s2mirror.prom"
     kit.sections["metrics"] = f'textfile = "{path}"'
@@ -125,6 +128,7 @@ def test_every_named_metric_exists(kit: Kit, path: str) -> None:
         assert {name for name in exist if not name.endswith("_bucket")} - named == set()
 
 
+@pytest.mark.long
 def test_lags_hooks_and_transitions_are_counted(kit: Kit) -> None:
     kit.sections["process"] = 'command = ["/bin/true"]'
     kit.cycle()

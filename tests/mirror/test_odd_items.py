@@ -28,6 +28,7 @@ def spelled_otherwise(item: dict[str, Any]) -> None:
         properties[name] = properties[name].lower()
 
 
+@pytest.mark.long
 def test_item_spelled_otherwise_is_mirrored_and_kept(kit: Kit) -> None:
     kit.sections["deleted"] = 'policy = "trash"'
     odd = with_item(ODD, spelled_otherwise)

@@ -81,6 +81,7 @@ def test_failed_hook_runs_again_later(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_only_the_end_of_long_output_is_kept(kit: Kit) -> None:
     hook(kit, "seq 200000; echo the last word; exit 1")
     product = tiny()
@@ -147,6 +148,7 @@ def test_child_that_ignores_sigterm_is_killed(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_missing_hook_is_named(kit: Kit) -> None:
     kit.sections["process"] = 'command = ["/nowhere/hook"]'
     product = tiny()

@@ -164,6 +164,7 @@ def test_trash_keeps_pruned_products_for_its_delay(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_nothing_is_pruned_without_the_archive_id(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"'
     product = tiny()
@@ -180,6 +181,7 @@ def test_nothing_is_pruned_without_the_archive_id(kit: Kit) -> None:
     kit.assert_invariants()
 
 
+@pytest.mark.long
 def test_area_removed_from_configuration_prunes_nothing(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"'
     product = tiny()
@@ -226,6 +228,7 @@ def test_pruned_product_returns_only_on_request(
     kit.assert_current(product)
 
 
+@pytest.mark.long
 def test_only_the_processed_marker_is_removed(kit: Kit) -> None:
     kit.sections["prune"] = 'after = "0 s"\ntrash_keep = "0 s"'
     product = tiny()

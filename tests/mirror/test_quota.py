@@ -37,6 +37,7 @@ def fresh(hours_ago: float = 30, **changes: Any) -> SandboxProduct:  # noqa: ANN
     return tiny(sensed_at=moment, **changes)
 
 
+@pytest.mark.long
 def test_used_up_quota_is_no_fault(
     kit: Kit,
 ) -> None:
@@ -69,6 +70,7 @@ def test_quota_reserve_serves_fresh_images_only(kit: Kit) -> None:
     kit.assert_current(old, new)
 
 
+@pytest.mark.long
 def test_failed_product_is_not_a_quota_deferral(kit: Kit) -> None:
     kit.sandbox.publish([tiny(27), tiny(25)])
     limit(kit, bytes_of(tiny(27)))
@@ -79,6 +81,7 @@ def test_failed_product_is_not_a_quota_deferral(kit: Kit) -> None:
     assert kit.cycle().exit_code == 1
 
 
+@pytest.mark.long
 def test_status_and_plan_show_the_remaining_quota(
     kit: Kit, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +154,7 @@ def test_kill_loses_no_counted_byte(kit: Kit) -> None:
     assert spent >= sent >= bytes_of(product)
 
 
+@pytest.mark.long
 def test_kill_counts_no_byte_that_never_came(kit: Kit) -> None:
     """After every kill, the ledger adds what is staged and not counted, and no guess beyond it."""
     product = tiny(band_bytes=3_000_000)
@@ -172,6 +176,7 @@ def test_kill_counts_no_byte_that_never_came(kit: Kit) -> None:
     assert 60 * 5000 <= told <= 60 * (5000 + connections * 256 * 1024)
 
 
+@pytest.mark.long
 def test_forecast_shows_waiting_products_and_assumptions(
     kit: Kit, capsys: pytest.CaptureFixture[str]
 ) -> None:

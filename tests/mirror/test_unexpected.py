@@ -184,6 +184,7 @@ def test_waits_of_an_unexpected_error_double() -> None:
     assert errors.note == ""
 
 
+@pytest.mark.long
 def test_odd_deletion_feed_does_not_end_sync(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)

@@ -64,6 +64,7 @@ def test_fault_shorter_than_the_delay_is_not_reported() -> None:
     assert run([(0, [finding()]), (1, [finding()]), (1.5, []), (60, [])]) == []
 
 
+@pytest.mark.long
 def test_storm_of_thousand_failures_is_one_bounded_message() -> None:
     storm = [finding("products.failed", subject=f"product-{n}") for n in range(1000)]
     sent = run([(minute, storm) for minute in range(60)])

@@ -127,6 +127,7 @@ PRODUCTS = st.builds(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=80)
 @given(PRODUCTS, AREAS)
 def test_area_wants_product_if_all_filters_pass(found: Product, wanted: WatchArea) -> None:
@@ -146,6 +147,7 @@ def test_area_wants_product_if_all_filters_pass(found: Product, wanted: WatchAre
     assert wants(found, wanted) == (not any(against))
 
 
+@pytest.mark.long
 @given(PRODUCTS, st.lists(AREAS, max_size=6))
 def test_areas_decide_independently(found: Product, areas: list[WatchArea]) -> None:
     alone = tuple(name for one in areas for name in Scope([one]).wanting(found))

@@ -46,6 +46,7 @@ def test_wait_doubles_within_bounds(answers: list[tuple[float, float | None]]) -
         assert (found.refused_count, found.since) == (number + 1, NOW)
 
 
+@pytest.mark.long
 @settings(max_examples=20)
 @given(st.lists(JITTER, min_size=300, max_size=300), st.integers(1, 600))
 def test_permanent_refusal_costs_few_requests(jitter: list[float], minutes: int) -> None:

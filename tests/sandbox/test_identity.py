@@ -34,6 +34,7 @@ def test_requests_oauthlib_gets_token_unchanged(sandbox: Sandbox) -> None:
     assert sandbox.identity.is_valid(token["access_token"])
 
 
+@pytest.mark.long
 def test_wrong_credentials_are_refused_as_by_keycloak(
     sandbox: Sandbox,
 ) -> None:

@@ -203,6 +203,7 @@ def test_missing_foreign_and_revoked_tokens_are_refused(sandbox: Sandbox) -> Non
         assert refused(ask(sandbox, body(), bad))[:2] == (401, "COMMON_UNAUTHORIZED")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spent", [True, False])
 def test_rate_refusal_has_retry_after_in_milliseconds(sandbox: Sandbox, *, spent: bool) -> None:
     sandbox.process.units_left = 0 if spent else 10

@@ -94,6 +94,7 @@ def test_rclone_copies_unchanged(
     assert files_below(tmp_path / "out") == real_files
 
 
+@pytest.mark.long
 def test_s5cmd_copies_unchanged(
     sandbox: Sandbox, product: SandboxProduct, real_files: dict[str, bytes], tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ def at_least(time: str) -> dict[str, Any]:
     return {"op": ">=", "args": [{"property": "published"}, {"timestamp": time}]}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_trusted")
 def test_pystac_client_searches_unchanged(sandbox: Sandbox, listed: list[SandboxProduct]) -> None:
     catalog = pystac_client.Client.open(sandbox.stac_url)
@@ -341,6 +342,7 @@ def test_responses_are_compressed_on_request(
     assert len(gzip.decompress(answer.raw.read())) > 20 * 4000
 
 
+@pytest.mark.long
 def test_item_has_own_links_and_links_of_api(sandbox: Sandbox, client: "Client") -> None:
     product = make_product(ProductSpec(tile="18TWL"))
     sandbox.publish(product)

@@ -394,6 +394,7 @@ def reports_of(world: World, capsys: pytest.CaptureFixture[str]) -> dict[str, bo
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", BROKEN, ids=name_of)
 def test_no_report_calls_broken_mirror_well(
     step: WorldStep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -403,6 +404,7 @@ def test_no_report_calls_broken_mirror_well(
         assert set(reports_of(world, capsys).values()) == {False}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", HEALTHY, ids=name_of)
 def test_no_report_complains_of_healthy_mirror(
     step: WorldStep, tmp_path: Path, capsys: pytest.CaptureFixture[str]

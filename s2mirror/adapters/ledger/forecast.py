@@ -28,9 +28,7 @@ SELECT (SELECT min(area) FROM membership
  GROUP BY 1
 """
 _SIZES: Final = """
-SELECT size_bytes FROM product WHERE size_bytes > 0
- ORDER BY size_bytes
- LIMIT 1 OFFSET (SELECT count(*) / 2 FROM product WHERE size_bytes > 0)
+SELECT size_bytes FROM product WHERE size_bytes > 0 ORDER BY sensed_at DESC LIMIT 1001
 """
 _PRUNED: Final = """
 SELECT coalesce(sum(size_bytes), 0) AS size_bytes FROM product
@@ -75,9 +73,9 @@ class ForecastInputs:
         return {row["area"]: row["products"] for row in rows if row["area"] is not None}
 
     def median_bytes(self) -> int | None:
-        """Return the median size of known products; None if no size is known."""
-        rows = self._connection.query(_SIZES)
-        return rows[0]["size_bytes"] if rows else None
+        """Return the median size of the newest thousand products; None if no size is known."""
+        sizes = sorted(row["size_bytes"] for row in self._connection.query(_SIZES))
+        return sizes[len(sizes) // 2] if sizes else None
 
     def pruned_bytes(self, since: datetime) -> int:
         """Return the bytes of the products pruned since then."""

@@ -23,7 +23,7 @@ _ENTITY_SET: Final = "Products"
 
 
 class ODataCatalog:
-    """Lists and counts products by OData. Any thread may use it.
+    """Lists and counts products by OData; for one thread at a time.
 
     A geometry that is too complex for an address is sent in a simpler form that covers it, and the
     records outside are skipped here.

@@ -49,13 +49,16 @@ class ODataOptions:
 
 
 class ODataClient:
-    """Reads pages of one entity set. *what* names it in errors, *effect* what an error means."""
+    """Reads pages of one entity set, over one connection; for one thread at a time.
+
+    *what* names the entity set in errors, *effect* says what an error means.
+    """
 
     def __init__(self, options: ODataOptions, *, what: str, effect: str) -> None:
         self._url = options.url
         self._what = what
         self._effect = effect
-        self._limits = HttpLimits(
+        limits = HttpLimits(
             max_bytes=_MAX_PAGE_BYTES,
             timeout_seconds=options.timeout_seconds,
             deadline_seconds=options.timeout_seconds * _DEADLINE_TIMEOUTS,
@@ -63,14 +66,14 @@ class ODataClient:
             limiter=options.limiter,
             on_date=options.on_date,
         )
+        self._session = requests.Session()
+        bound(self._session, limits)
 
     def page(self, entity_set: str, query: Mapping[str, str | int]) -> Mapping[str, Any]:
         """Return one page, whose ``value`` is a list. Raises CatalogError."""
         url = urljoin(self._url, entity_set)
         try:
-            with requests.Session() as session:
-                bound(session, self._limits)
-                response = session.get(url, params=query)
+            response = self._session.get(url, params=query)
         except BadResponse as error:
             raise CatalogUnavailable(
                 f"{self._what} {url} sent an unusable response: {error}; will be tried again"
