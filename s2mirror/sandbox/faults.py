@@ -202,7 +202,7 @@ class RateLimit:
             return left >= 0, {
                 "x-ratelimit-limit": f"{limit}, {limit};w={self.window_seconds:.0f}",
                 "x-ratelimit-remaining": str(max(0, left)),
-                "x-ratelimit-reset": str(math.ceil(self._until - now)),
+                "x-ratelimit-reset": str(math.ceil(round(self._until - now, 3))),
             }
 
     def refusal(self) -> Answer:
