@@ -194,7 +194,7 @@ def _speed(allowance: Allowance) -> str:
     until = f" until {format_time(allowance.until)} UTC" if allowance.until else ""
     rate = allowance.bytes_per_second
     limit = f"at most {format_size(rate)}/s" if rate else "no new downloads"
-    return f"{limit} by download.hours{until}"
+    return f"{limit} by download.timetable{until}"
 
 
 def _print_areas(found: Status) -> None:
