@@ -1,4 +1,4 @@
-"""``alerts test``: a message through every channel, to see that it arrives."""
+"""``alerts test``: send a message through every channel, and report which of them work."""
 
 from datetime import UTC, datetime
 

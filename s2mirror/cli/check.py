@@ -40,8 +40,8 @@ def check(
 ) -> int:
     """Check configuration, disk, clock, services and keys.
 
-    Nothing is changed. What looks odd is printed as a question ("ask"). Exit code: that of the
-    worst failure; questions do not change it.
+    Nothing is changed. Options that look like a mistake are questions ("ask"). Exit code: that
+    of the worst failure; questions do not change it.
     """
     limit = _limit(timeout)
     settings = read_settings(config)
