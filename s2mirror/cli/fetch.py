@@ -86,8 +86,13 @@ def _wanted(ids: list[str], source: Path | None, bucket: str) -> FetchList:
 
 @contextmanager
 def _opened(source: Path | None) -> Iterator[BinaryIO | None]:
-    if source is None or source == _STDIN:
-        yield sys.stdin.buffer if source else None
+    if source is None:
+        yield None
+        return
+    if source == _STDIN:
+        if sys.stdin is None:  # closed by the shell
+            raise UsageError("cannot read the list: standard input is closed; give --from FILE")
+        yield sys.stdin.buffer
         return
     try:
         with source.open("rb") as file:

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.ledger.state_values import CertificateRecord, certificate_key
+from s2mirror.errors import CatalogError, CatalogUnavailable
 from s2mirror.planning.searches import Search
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
@@ -48,13 +49,22 @@ def certify_at_night(mirror: Mirror, stop: StopFlag) -> None:
     """Certify each area that is due, one after the other, until the night ends.
 
     The last certificate of each area is in the ledger, so that a stop costs one area at most.
+    Raises CatalogError at once if the STAC catalog is away, and after the other areas if the
+    listing of one area cannot be used.
     """
+    failed: dict[str, CatalogError] = {}
     while is_night(mirror.now(), mirror.settings.download.time_zone):
-        name = next(_due(mirror), None)
+        name = next((name for name in _due(mirror) if name not in failed), None)
         if name is None:
-            return
+            break
         stop.raise_if_set()
-        (found,) = certify(mirror, mirror.searches_of([name]), stop)
+        try:
+            (found,) = certify(mirror, mirror.searches_of([name]), stop)
+        except CatalogUnavailable:
+            raise
+        except CatalogError as error:
+            failed[name] = error
+            continue
         log.info(
             "area.certified",
             area=name,
@@ -62,6 +72,8 @@ def certify_at_night(mirror: Mirror, stop: StopFlag) -> None:
             missing=len(found.missing),
             one_catalog=found.one_catalog,
         )
+    for error in failed.values():
+        raise error
 
 
 def is_night(now: datetime, zone: ZoneInfo) -> bool:

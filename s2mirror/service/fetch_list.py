@@ -5,12 +5,12 @@ such a list is trusted more than a response of the STAC catalog.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Final
 
-from s2mirror.adapters.stac_catalog import parse_item
+from s2mirror.adapters.stac_catalog import parse_page
 from s2mirror.clean_text import storable_text
-from s2mirror.errors import HostileInput, ItemRejected, UsageError
+from s2mirror.errors import HostileInput, UsageError
 from s2mirror.json_parser import parse_json
 from s2mirror.model import Product
 from s2mirror.naming import check_product_id, parse_name, plain_id, unmirrored_kind
@@ -77,7 +77,7 @@ def _values(stream: BinaryIO, refused: dict[str, str]) -> Iterator[tuple[str, ob
             yield place, _value(text)
         except ValueError as error:
             if is_first and text[:1] in (b"{", b"["):
-                place, rest = "the document", b"".join([line, *(more for _, more in lines)])
+                place, rest = "the document", _joined(line, lines)
                 try:
                     yield place, _value(rest)
                 except ValueError as whole:
@@ -85,6 +85,17 @@ def _values(stream: BinaryIO, refused: dict[str, str]) -> Iterator[tuple[str, ob
                 return
             refused[place] = f"it is neither JSON nor a product id: {error}"
         is_first = False
+
+
+def _joined(first: bytes, lines: Iterator[tuple[int, bytes]]) -> bytes:
+    """Return the rest of a document; one that is too long is cut, so that it is no JSON."""
+    found, size_bytes = [first], len(first)
+    for _, line in lines:
+        found.append(line)
+        size_bytes += len(line)
+        if size_bytes >= MAX_LINE_BYTES:
+            break
+    return b"".join(found)
 
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -134,14 +145,10 @@ def _listed(place: str, value: object, bucket: str) -> ListedProduct:
     listed = ListedProduct(place=place, id=product_id, collection=collection)
     if not item:
         return listed
-    try:
-        product = parse_item(item | {"id": product_id}, collection=collection, bucket=bucket)
-    except ItemRejected as error:
-        return ListedProduct(place=place, id=product_id, collection=collection, doubt=str(error))
-    return ListedProduct(
-        place=place,
-        id=product_id,
-        collection=collection,
-        product=product,
-        properties=item["properties"],
+    page = parse_page(
+        {"features": [item | {"id": product_id}]}, collection=collection, bucket=bucket
     )
+    if page.rejected:
+        return replace(listed, doubt=page.rejected[0].reason)
+    (product,) = page.products
+    return replace(listed, product=product, properties=page.properties[product.id])

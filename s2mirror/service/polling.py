@@ -1,7 +1,7 @@
 """One poll of one search: by the STAC catalog, or by OData while that is away for long."""
 
-from s2mirror.adapters.ledger.state_values import odata_listed_key
-from s2mirror.errors import CatalogUnavailable
+from s2mirror.adapters.ledger.state_values import catalog_away_key, odata_listed_key
+from s2mirror.errors import CatalogError, CatalogUnavailable
 from s2mirror.planning.searches import Search
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
@@ -12,7 +12,7 @@ from s2mirror.stop import StopFlag
 def poll_search(mirror: Mirror, search: Search, stop: StopFlag) -> PollResult:
     """Poll a search, record what is new, and log the result.
 
-    Raises CatalogError. If the STAC catalog has not been listed for ``catalog.odata_after``, new
+    Raises CatalogError. If polls of the STAC catalog have failed for ``catalog.odata_after``, new
     products are recorded by OData before the error is raised.
     """
     with mirror.locks(search.key):
@@ -31,10 +31,18 @@ def poll_search(mirror: Mirror, search: Search, stop: StopFlag) -> PollResult:
 
 
 def _is_long_away(mirror: Mirror, search: Search) -> bool:
-    after = mirror.settings.catalog.odata_after
+    """Return whether polls have failed for long; the time of a stopped daemon does not count."""
+    after, now = mirror.settings.catalog.odata_after, mirror.now()
     cursors = {cursor.search: cursor.listed_at for cursor in mirror.ledger.cursors.all()}
     listed_at = cursors.get(search.key)
-    return after is not None and listed_at is not None and mirror.now() - listed_at >= after
+    if after is None or listed_at is None:
+        return False
+    key = catalog_away_key(search.key)
+    since = mirror.ledger.state.get(key)
+    if since is None or not listed_at <= since <= now:
+        mirror.ledger.state.set(key, now)
+        since = now
+    return now - since >= after
 
 
 def _poll_by_odata(
@@ -46,7 +54,7 @@ def _poll_by_odata(
     catalog = clients.odata_catalog(mirror.settings, mirror.service_dates)
     try:
         poll = mirror.poller().poll_by(catalog, search, stop)
-    except CatalogUnavailable as second:
+    except CatalogError as second:
         log.warning("search.odata_failed", search=search.key, reason=str(second))
         return
     mirror.ledger.state.set(odata_listed_key(search.key), mirror.now())

@@ -81,7 +81,12 @@ class _Tally:
     def __init__(self, areas: Iterable[str]) -> None:
         self.months: dict[str, dict[str, Month]] = {name: {} for name in areas}
         self.unreadable: dict[str, dict[str, str]] = {name: {} for name in self.months}
-        self.one_catalog = ""
+        self.one_catalog: dict[str, str] = {}
+        """Why OData was not compared, by area."""
+
+    def note_one_catalog(self, search: Search, why: str) -> None:
+        """Note why the areas of a search were not compared with OData."""
+        self.one_catalog |= {area.name: why for area in search.areas}
 
     def month(self, area: str, key: str) -> Month:
         """Return the month of an area, new if it has none yet."""
@@ -89,15 +94,15 @@ class _Tally:
 
     def certificate(self, area: str, now: datetime) -> Certificate:
         """Return the certificate of an area."""
-        months = self.months[area]
+        months, one_catalog = self.months[area], self.one_catalog.get(area, "")
         for month in months.values():
-            month.by_odata = None if self.one_catalog else month.by_odata or 0
+            month.by_odata = None if one_catalog else month.by_odata or 0
         return Certificate(
             area=area,
             checked_at=now,
             months=tuple(months[key] for key in sorted(months)),
             unreadable=self.unreadable[area],
-            one_catalog=self.one_catalog,
+            one_catalog=one_catalog,
         )
 
 
@@ -125,13 +130,13 @@ class Certifier:
         for search in searches:
             listed = self._count_listed(search, tally, stop)
             if self.odata is None:
-                tally.one_catalog = "OData was not asked"
+                tally.note_one_catalog(search, "OData was not asked")
                 continue
             comparer = CatalogComparer(self.catalog, self.odata, stop)
             try:
                 self._compare(search, comparer, listed, tally, now)
             except CatalogError as error:
-                tally.one_catalog = str(error)
+                tally.note_one_catalog(search, str(error))
         return tuple(tally.certificate(name, now) for name in tally.months)
 
     def _count_listed(self, search: Search, tally: _Tally, stop: StopFlag) -> Listed:

@@ -113,7 +113,7 @@ class _Poll:
 
     def tail_by(self, catalog: ProductCatalog) -> None:
         """List what was published since the watermark by another catalog; nothing moves."""
-        if self._watermark is None:
+        if self._watermark is None and not self._was_swept():
             return
         query = plan_query(self._search, self._watermark, overlap=self._poller.overlap)
         for listed in list_in_windows(catalog, query, self._poller.windows):

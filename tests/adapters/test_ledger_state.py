@@ -105,6 +105,7 @@ VALUES: dict[StateValue[Any], Any] = {
     ),
     state_values.area_preview_key("latest"): NOW,
     state_values.odata_listed_key("sentinel-2-l2a:ab"): NOW,
+    state_values.catalog_away_key("sentinel-2-l2a:ab"): NOW,
 }
 
 

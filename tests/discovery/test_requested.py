@@ -4,7 +4,7 @@ import io
 import json
 import subprocess
 from datetime import timedelta
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import pytest
 from hypothesis import example, given
@@ -160,6 +160,27 @@ def test_document_of_several_lines_is_read_as_one() -> None:
     found = read(text)
     assert [listed.product is not None for listed in found.products.values()] == [True, True]
     assert found.refused == {"the document, item 3": "it is neither a STAC item nor a product id"}
+
+
+def test_item_spelled_otherwise_is_kept_as_usual() -> None:
+    item = elsewhere().item
+    odd = {"platform": "S2C", "published": item["properties"]["published"].lower()}
+    (found,) = read({**item, "properties": {**item["properties"], **odd}}).products.values()
+    assert found.properties["platform"] == "sentinel-2c"
+    assert found.properties["published"].endswith("Z")
+
+
+class Endless(io.RawIOBase):
+    """An open document that never ends."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        assert size
+        return b"[" + b" " * (size - 2) + b"\n"
+
+
+def test_endless_document_is_refused() -> None:
+    found = read_list(cast("BinaryIO", Endless()), "eodata")
+    assert "it has more than 16 MiB" in found.refused["the document"]
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8))

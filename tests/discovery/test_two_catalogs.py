@@ -15,7 +15,7 @@ from kit import SENSED_AT, Kit, tiny
 from shapely.geometry import box, mapping
 
 from s2mirror.adapters.odata.records import parse_records
-from s2mirror.errors import CatalogUnavailable
+from s2mirror.errors import CatalogError, CatalogUnavailable
 from s2mirror.geometry import to_geojson
 from s2mirror.model import CatalogQuery
 from s2mirror.sandbox import Answer, Fault, Sandbox, SandboxProduct
@@ -142,6 +142,10 @@ def test_three_of_4000_products_are_found(kit: Kit) -> None:
     assert sum(month.by_odata or 0 for month in found.months) == 3997
 
 
+def later(mirror: Mirror, hours: int) -> Mirror:
+    return replace(mirror, now=lambda: mirror.now() + timedelta(hours=hours))
+
+
 def poll(mirror: Mirror) -> None:
     for search in mirror.searches:
         with pytest.raises(CatalogUnavailable):
@@ -156,14 +160,44 @@ def test_odata_finds_products_while_stac_is_away(kit: Kit) -> None:
     new = tiny(29)
     kit.sandbox.publish(new)
     mirror = kit.mirror()
-    poll(mirror)
+    # Seven hours without a poll, as of a stopped daemon, do not count.
+    poll(later(mirror, 7))
     assert new.id not in kit.states()
-    poll(replace(mirror, now=lambda: mirror.now() + timedelta(hours=7)))
+    kit.sandbox.odata_proxy.inject(Fault(answer=Answer(status=422)))
+    poll(later(mirror, 14))
+    poll(later(mirror, 15))
     assert kit.states()[new.id] == "discovered"
     kit.sandbox.stac_proxy.reset()
     kit.cycle()
     assert kit.states()[new.id] == "archived"
     kit.assert_invariants()
+
+
+@pytest.mark.long
+def test_odata_finds_first_product_of_empty_search(kit: Kit) -> None:
+    kit.cycle()
+    kit.sandbox.stac_proxy.inject(AWAY)
+    kit.sandbox.publish(tiny(29))
+    for hours in (1, 8):
+        poll(later(kit.mirror(), hours))
+    assert list(kit.states().values()) == ["discovered"]
+
+
+@pytest.mark.long
+def test_unusable_listing_of_one_area_keeps_others(kit: Kit) -> None:
+    products = two_held(kit)
+    kit.areas += kit.areas.replace('"zurich"', '"basel"')
+    kit.cycle()
+    mirror = replace(kit.mirror(), now=lambda: SENSED_AT.replace(year=2027, hour=23))
+    first = next(iter(mirror.area_names))
+    other = next(name for name in mirror.area_names if name != first)
+    kit.sandbox.stac_proxy.inject(Fault(path="/search", answer=Answer(status=400)))
+    with pytest.raises(CatalogError):
+        certify_at_night(mirror, StopFlag())
+    assert last_summary(mirror.ledger, first) is None
+    found = last_summary(mirror.ledger, other)
+    assert found is not None
+    assert found.held == len(products)
 
 
 @pytest.mark.long

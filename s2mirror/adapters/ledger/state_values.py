@@ -282,6 +282,11 @@ def odata_listed_key(search: str) -> StateValue[datetime]:
     return _time(f"odata.listed.{search}")
 
 
+def catalog_away_key(search: str) -> StateValue[datetime]:
+    """Return the key of the time of a search's first failed poll since its last listing."""
+    return _time(f"catalog.away.{search}")
+
+
 def area_preview_key(rule: str) -> StateValue[datetime]:
     """Return the key of the time at which an area's scheduled preview was last made."""
     return _time(f"preview.scheduled.{rule}")
