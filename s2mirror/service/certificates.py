@@ -72,8 +72,8 @@ def certify_at_night(mirror: Mirror, stop: StopFlag) -> None:
             missing=len(found.missing),
             one_catalog=found.one_catalog,
         )
-    for error in failed.values():
-        raise error
+    for failure in failed.values():
+        raise failure
 
 
 def is_night(now: datetime, zone: ZoneInfo) -> bool:
