@@ -39,6 +39,7 @@ _SHOWN: Final = 200
 _MAX_DIGITS: Final = 9
 _TOO_MANY: Final = 429
 _UNAVAILABLE: Final = 503
+_POOL: Final = re.compile(r"^\w*(?:Connection|Pool)\([^)]*\): ")
 _HOLD_SECONDS: Final = 2.0
 """After a refusal without ``Retry-After``; CDSE's firewall sends this value, or none."""
 
@@ -190,7 +191,8 @@ class _BoundedAdapter(HTTPAdapter):
             self._read(response)
         except LimitExceeded as error:
             raise BadResponse(str(error), request=request, response=response) from error
-        except RequestException:
+        except RequestException as error:
+            error.args = (_plain_reason(error),)
             raise
         except (HTTPError, OSError) as error:
             raise ConnectionFailed(error, request=request, response=response) from error
@@ -231,6 +233,15 @@ class _BoundedAdapter(HTTPAdapter):
             "new address in the configuration",
             request=request,
         )
+
+
+def _plain_reason(error: RequestException) -> str:
+    """Return why a request failed, without the objects and addresses that urllib3's text has."""
+    cause = error.args[0] if error.args else error
+    cause = getattr(cause, "reason", None) or cause
+    if not isinstance(cause, HTTPError):
+        return str(error)
+    return _POOL.sub("", " ".join(str(part) for part in cause.args)) or type(cause).__name__
 
 
 def _is_same_host(old: str, new: str) -> bool:

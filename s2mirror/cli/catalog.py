@@ -4,7 +4,7 @@ from s2mirror.cli.context import ConfigOption, JsonOption, VerboseOption
 from s2mirror.cli.handover import Request, run_or_request
 from s2mirror.cli.output import format_count, print_json, print_line
 from s2mirror.cli.signals import stopped_by_signals
-from s2mirror.errors import UsageError
+from s2mirror.service.local_catalog import rebuild_local_catalog
 from s2mirror.service.results import Values
 from s2mirror.service.wiring import Mirror
 
@@ -21,13 +21,8 @@ def rebuild(
 
     def run(mirror: Mirror) -> Values:
         """Rebuild in this process."""
-        if mirror.static_catalog is None:
-            raise UsageError(
-                "the configuration has no local catalog; set local_catalog.enabled to true first"
-            )
         with stopped_by_signals() as stop:
-            done = mirror.local_catalog_updater().rebuild(stop)
-        return {"items": done, "folder": str(mirror.static_catalog.folder)}
+            return rebuild_local_catalog(mirror, stop)
 
     result = run_or_request(config, Request("rebuild", {}), run, verbose=verbose)
     if as_json:

@@ -65,8 +65,9 @@ def daemon_reports(facts: Facts) -> Iterator[Finding]:
         return
     known = {search.error for search in facts.searches}
     known |= {trouble.text for trouble in _stored(facts)}
-    for trouble in facts.daemon.troubles:
+    for trouble in sorted(facts.daemon.troubles, key=lambda each: each.source in _LOST_PARTS):
         if trouble.text not in known:
+            known.add(trouble.text)  # two jobs may report one trouble
             minor = trouble.source in _LOST_PARTS
             yield Finding(
                 code="daemon.problem",

@@ -4,8 +4,9 @@ from functools import partial
 
 from s2mirror.adapters.ledger import ArchiveQuery
 from s2mirror.adapters.ledger.state_values import GEOPARQUET_WRITTEN_AT
-from s2mirror.errors import ArchiveError, MirrorError
+from s2mirror.errors import ArchiveError, MirrorError, UsageError
 from s2mirror.service.logs import log
+from s2mirror.service.results import Values
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.export import COLLECTIONS
 from s2mirror.stop import StopFlag
@@ -59,6 +60,17 @@ def complete_local_catalog(mirror: Mirror, stop: StopFlag) -> None:
         return
     mirror.local_catalog_updater().catch_up_all(stop)
     write_tables(mirror, stop)
+
+
+def rebuild_local_catalog(mirror: Mirror, stop: StopFlag) -> Values:
+    """Write the whole local catalog again. Raises ArchiveError if the archive is not mounted."""
+    if mirror.static_catalog is None:
+        raise UsageError(
+            "the configuration has no local catalog; set local_catalog.enabled to true first"
+        )
+    mirror.require_archive()
+    done = mirror.local_catalog_updater().rebuild(stop)
+    return {"items": done, "folder": str(mirror.static_catalog.folder)}
 
 
 def write_tables(mirror: Mirror, stop: StopFlag) -> None:

@@ -15,6 +15,7 @@ from s2mirror.planning.account import WINDOW
 from s2mirror.service.cycle import check_deletions, conclude, judge_result, poll_all
 from s2mirror.service.cycle_result import CycleResult
 from s2mirror.service.jobs import Jobs
+from s2mirror.service.local_catalog import rebuild_local_catalog
 from s2mirror.service.logs import log
 from s2mirror.service.pruning import prune, remove_dropped
 from s2mirror.service.results import Values, prune_values, sync_values
@@ -118,11 +119,7 @@ class RequestDesk:
         return prune_values(remove_dropped(self._mirror))
 
     def _rebuild(self) -> Values:
-        static_catalog = self._mirror.static_catalog
-        if static_catalog is None:
-            raise UsageError("the running daemon has no local catalog; see local_catalog.enabled")
-        done = self._mirror.local_catalog_updater().rebuild(self._stop)
-        return {"items": done, "folder": str(static_catalog.folder)}
+        return rebuild_local_catalog(self._mirror, self._stop)
 
     def _sync(self, *, areas: Sequence[str]) -> Values:
         """Run one cycle with the daemon's own workers."""

@@ -100,6 +100,12 @@ def test_more_headers_than_any_service_sends_are_refused() -> None:
         answered(HEAD, b"X: y\r\n" * 200, b"\r\n")
 
 
+def test_refused_connection_gives_plain_reason() -> None:
+    with pytest.raises(RequestException, match=r"^Failed to establish a new") as found:
+        session().get("http://127.0.0.1:9/secret")
+    assert "secret" not in str(found.value)
+
+
 GZIPPED = gzip.compress(b"fine" * 100)
 ODD_ENCODINGS = {
     "a bomb": (bomb(50), "has more than 100000 B"),

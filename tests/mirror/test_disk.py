@@ -16,7 +16,7 @@ from volumes import honest
 from s2mirror import api
 from s2mirror.errors import ArchiveError, LedgerError
 from s2mirror.sandbox import Answer, Fault
-from s2mirror.service.local_catalog import complete_local_catalog
+from s2mirror.service.local_catalog import complete_local_catalog, rebuild_local_catalog
 from s2mirror.service.pruning import prune
 from s2mirror.stop import StopFlag
 
@@ -273,6 +273,7 @@ def test_missing_disk_prunes_and_starts_nothing(kit: Kit) -> None:
         disk.go_away()
         for act in (
             lambda: prune(mirror),
+            lambda: rebuild_local_catalog(mirror, StopFlag()),
             lambda: kit.cycle(mirror),
             lambda: mirror.archive.discard(product.id, path, now=mirror.now()),
             lambda: mirror.archive.put_tombstone(path, "gone"),

@@ -220,6 +220,12 @@ def test_watchdog_restart_does_not_hide_standstill() -> None:
     assert "downloads.no_progress" in found(replace(GOOD, queue=STUCK, daemon=restarted))
 
 
+def test_trouble_of_two_jobs_is_one_failure() -> None:
+    troubles = tuple(Trouble(text="no disk", source=source) for source in ("keys", "fetch", "poll"))
+    findings = judge(replace(GOOD, daemon=replace(DAEMON, troubles=troubles))).findings
+    assert [(each.text, each.severity) for each in findings] == [("no disk", F)]
+
+
 def test_every_code_has_case_and_row() -> None:
     """The table of docs/findings.md, the rules and the cases here have the same codes."""
     sources = [

@@ -128,7 +128,8 @@ def _failure(arguments: Sequence[str], output: bytes, supervisor_code: int) -> s
     result, _, number = line.decode(errors="replace").partition(" ")
     if result == EXITED:
         text = " ".join(tail.decode(errors="replace").split())[-_OUTPUT_SHOWN:]
-        return f"exit code {number}: {text}" if int(number) else ""
+        ended = f"exit code {number}: {text}" if text else f"exit code {number}, without output"
+        return ended if int(number) else ""
     if result == NOT_STARTED:
         if int(number) in _EXHAUSTED:
             raise OSError(int(number), os.strerror(int(number)), arguments[0])
