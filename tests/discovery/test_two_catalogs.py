@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ from discovery_kit import HERE, NOW, put, thin
 from kit import SENSED_AT, Kit, tiny
 from shapely.geometry import box, mapping
 
+from s2mirror.adapters.odata import ODataCatalog
 from s2mirror.adapters.odata.records import parse_records
 from s2mirror.errors import CatalogError, CatalogUnavailable
 from s2mirror.geometry import to_geojson
 from s2mirror.model import CatalogQuery
 from s2mirror.sandbox import Answer, Fault, Sandbox, SandboxProduct
 from s2mirror.service.certificates import certify, certify_at_night, last_summary
-from s2mirror.service.clients import odata_catalog
+from s2mirror.service.clients import odata_catalog, odata_options
 from s2mirror.service.polling import poll_search
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.certify import Certificate
@@ -310,3 +311,14 @@ def test_short_listing_of_odata_is_an_error(kit: Kit) -> None:
     catalog = odata_catalog(kit.mirror().settings, kit.mirror().service_dates)
     with pytest.raises(Exception, match="counts 3 products but listed 0"):
         list(catalog.search(a_query()))
+
+
+@pytest.mark.parametrize("published_from", [None, NOW - timedelta(days=9)])
+def test_listing_goes_on_where_no_more_can_be_skipped(
+    kit: Kit, published_from: datetime | None
+) -> None:
+    put(kit.sandbox, [thin(NOW - timedelta(hours=n // 2), number=n) for n in range(20)])
+    options = replace(odata_options(kit.mirror().settings), page_items=3, max_skip=6)
+    pages = ODataCatalog(options).search(a_query(published_from=published_from))
+    found = [product.id for page in pages for product in page.products]
+    assert len(found) == len(set(found)) == 20

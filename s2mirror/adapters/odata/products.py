@@ -6,16 +6,19 @@ years, 25 of 27,726 products were in one of them only (measured by others in Sep
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 import shapely
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
-from s2mirror.adapters.odata.records import COLLECTIONS, parse_records
-from s2mirror.adapters.odata.transport import MAX_SKIP, ODataClient, ODataOptions, time_text
+from s2mirror.adapters.odata.records import COLLECTIONS, parse_records, record_id
+from s2mirror.adapters.odata.transport import ODataClient, ODataOptions, time_text
 from s2mirror.errors import CatalogError
 from s2mirror.model import CatalogQuery, Page
+from s2mirror.times import parse_utc
 
 _MAX_VERTICES: Final = 150
 """A longer address is not accepted everywhere; a simpler geometry is sent then."""
@@ -45,30 +48,56 @@ class ODataCatalog:
     def search(self, query: CatalogQuery) -> Iterator[Page]:
         """Yield pages in the order of the STAC catalog's port, until the listing is complete.
 
-        Raises CatalogError, also if OData returns fewer products than it counts, or if there are
-        more than it lists.
+        Raises CatalogError, also if OData returns fewer products than it counts.
         """
         area = shape(json.loads(query.geometry_geojson))
-        sent, seen = area if _is_simple(area) else _simplified(area), 0
+        sent = area if _is_simple(area) else _simplified(area)
+        given: set[str] = set()
+        skip, reached = 0, None
         while True:
             page = self._client.page(
-                _ENTITY_SET, _request(query, sent, skip=seen, top=self._options.page_items)
+                _ENTITY_SET, _request(query, sent, skip=skip, top=self._options.page_items)
             )
             total, records = _total(page), page["value"]
-            seen += len(records)
-            yield self._parsed(query, records, None if sent is area else area)
-            if seen >= total:
+            fresh = [record for record in records if record_id(record) not in given]
+            given.update(map(record_id, fresh))
+            yield self._parsed(query, fresh, None if sent is area else area)
+            skip += len(records)
+            if skip >= total:
                 return
-            if not records or seen > MAX_SKIP:
+            last = _sort_time(query, records)
+            if last is None or (skip > self._options.max_skip and last == reached):
                 raise CatalogError(
                     f"the OData catalog {self._options.url} counts {total} products but listed "
-                    f"{seen}; the listing is incomplete and will be tried again"
+                    f"{skip}; the listing is incomplete and will be tried again"
                 )
+            if skip > self._options.max_skip:
+                # No more can be skipped: the rest is listed from the last time on.
+                query, skip, reached = _from(query, last), 0, last
 
     def _parsed(self, query: CatalogQuery, records: list[Any], area: BaseGeometry | None) -> Page:
         if area is not None:
             records = [record for record in records if _is_inside(record, area)]
         return parse_records(records, collection=query.collection, bucket=self._options.bucket)
+
+
+def _sort_time(query: CatalogQuery, records: list[Any]) -> datetime | None:
+    """Return the time by which the last record is sorted; None if there is none."""
+    try:
+        last = records[-1]
+        by_publication = query.published_from is not None
+        return parse_utc(
+            last["PublicationDate"] if by_publication else last["ContentDate"]["Start"]
+        )
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _from(query: CatalogQuery, last: datetime) -> CatalogQuery:
+    """Return the query for the rest of a listing, from its last time on."""
+    if query.published_from is not None:
+        return replace(query, published_from=last)
+    return replace(query, sensed_until=last)
 
 
 def _total(page: Mapping[str, Any]) -> int:

@@ -39,6 +39,7 @@ class ODataOptions:
     """A million deletions in one reading; CDSE deletes some thousands per month."""
     page_items: int = 500
     """Product records per page; with all attributes, they have 6 kB each."""
+    max_skip: int = MAX_SKIP
     bucket: str = "eodata"
     """The only bucket that products may be in."""
     ca_file: Path | None = None
