@@ -123,6 +123,10 @@ def hook_succeeds(facts: Facts) -> Iterator[Finding]:
     )
 
 
+_MANY_PREVIEWS: Final = 3
+"""So many failed previews are no longer a matter of single products."""
+
+
 def previews_succeed(facts: Facts) -> Iterator[Finding]:
     """Yield why previews cannot be made."""
     if facts.previews is not None:
@@ -131,6 +135,15 @@ def previews_succeed(facts: Facts) -> Iterator[Finding]:
             severity=Severity.WARNING,
             text=f"previews cannot be made: {facts.previews.text}",
             since=facts.previews.since,
+        )
+    if failed := facts.failed_previews.products:
+        yield Finding(
+            code="previews.failed",
+            severity=Severity.WARNING if failed >= _MANY_PREVIEWS else Severity.NOTICE,
+            text=f"{failed} previews of the last week could not be made; the reason of one: "
+            f"{facts.failed_previews.reason}",
+            remedy="run `s2mirror preview ID` for one of them",
+            since=facts.failed_previews.since,
         )
 
 

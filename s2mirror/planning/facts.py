@@ -57,11 +57,11 @@ class SearchFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueFacts:
-    """The products that could be downloaded now, but for the waits between attempts."""
+    """The products that could be downloaded now, but for the waits that a busy store causes."""
 
     products: int
     since: datetime
-    """When the one that has waited longest was enqueued."""
+    """When the one that has waited longest was enqueued; now if there is none."""
     reason: str = ""
     """Why the last attempt of one of them ended."""
     tried_since: datetime | None = None
@@ -156,6 +156,8 @@ class Facts:
     """When bytes were last received from the store; None if never."""
     hook: HookFacts = HookFacts()
     previews: Trouble | None = None
+    failed_previews: ProductFacts = ProductFacts()
+    """Those of the last week."""
     failed: ProductFacts = ProductFacts()
     quarantined: ProductFacts = ProductFacts()
     unusable: ProductFacts = ProductFacts()

@@ -25,6 +25,7 @@ from s2mirror.adapters.ledger.state_values import (
     certificate_key,
     odata_listed_key,
 )
+from s2mirror.adapters.ledger.work_facts import StateSummary
 from s2mirror.adapters.lock import holder_pid
 from s2mirror.config import Settings
 from s2mirror.lifecycle import State
@@ -59,6 +60,8 @@ from s2mirror.service.alert_memory import undelivered
 from s2mirror.service.ledger_file import archive_problem
 from s2mirror.service.silence import silence_facts
 
+_PREVIEWS_FOR: Final = timedelta(days=7)
+"""So long a failed preview is reported."""
 _THROTTLED_FOR: Final = timedelta(hours=1)
 """A throttling detected longer ago may be over."""
 
@@ -103,6 +106,7 @@ def read_facts(
         progress_at=work.received_at(),
         hook=_hook(settings, ledger),
         previews=_trouble(ledger, PREVIEWS_TROUBLE),
+        failed_previews=_facts_of(work.failed_previews(now - _PREVIEWS_FOR)),
         failed=_products(ledger, State.FAILED, areas),
         quarantined=_products(ledger, State.QUARANTINED, areas),
         unusable=_unusable(settings, ledger, now),
@@ -206,9 +210,11 @@ def _queue(
     if not waiting or _is_short(quota.left_bytes):
         return None
     tried = [one for one in waiting if one.reason]
+    # Of a product whose own attempt failed, nothing is due before its next one.
+    due = [one for one in waiting if not one.attempts or one.next_attempt_at <= now]
     return QueueFacts(
-        products=len(waiting),
-        since=min(one.since for one in waiting),
+        products=len(due),
+        since=min((one.since for one in due), default=now),
         reason=tried[0].reason if tried else "",
         tried_since=min((one.since for one in tried), default=None),
         blameless=any(one.attempts == 0 for one in tried),
@@ -240,7 +246,10 @@ def _hook(settings: Settings, ledger: Ledger) -> HookFacts:
 
 
 def _products(ledger: Ledger, state: State, areas: list[str]) -> ProductFacts:
-    found = ledger.work_facts.in_state(state, areas)
+    return _facts_of(ledger.work_facts.in_state(state, areas))
+
+
+def _facts_of(found: StateSummary) -> ProductFacts:
     return ProductFacts(
         products=found.products,
         since=found.since,

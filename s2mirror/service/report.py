@@ -23,7 +23,6 @@ from s2mirror.service.account import (
     quota_status,
 )
 from s2mirror.service.certificates import last_summary
-from s2mirror.service.health import Health, read_health
 from s2mirror.service.judgement import judge
 from s2mirror.service.ledger_file import archive_problem
 from s2mirror.service.previews import PreviewStatus, current_preview_status
@@ -74,8 +73,6 @@ class Status:
     archive_root: Path
     daemon_pid: int | None
     """The process that has the instance lock; None if there is none."""
-    health: Health | None
-    """The daemon's last report; None if there has never been one."""
     products: dict[State, int]
     held_bytes: int
     partial_products: int
@@ -135,7 +132,6 @@ def status(mirror: Mirror) -> Status:
         ledger_path=mirror.settings.ledger.path,
         archive_root=mirror.archive.root,
         daemon_pid=holder_pid(mirror.settings.ledger.path),
-        health=read_health(ledger, now=now),
         products={state: counts.get(state, (0, 0))[0] for state in State},
         held_bytes=sum(counts.get(state, (0, 0))[1] for state in HELD),
         quota=quota_status(mirror.settings, ledger, now=now),

@@ -95,6 +95,8 @@ CASES: tuple[tuple[str, Severity, Facts], ...] = (
         replace(GOOD, hook=HookFacts(failed=1, most_attempts=1, ever_succeeded=False)),
     ),
     ("hook.failing", N, replace(GOOD, hook=HookFacts(failed=1, most_attempts=1))),
+    ("previews.failed", N, replace(GOOD, failed_previews=ProductFacts(products=2, reason="odd"))),
+    ("previews.failed", W, replace(GOOD, failed_previews=ProductFacts(products=3, reason="odd"))),
     ("previews.failing", W, replace(GOOD, previews=Trouble(text="answered 503"))),
     ("prune.braked", W, replace(GOOD, brake=Trouble(text="51 products"))),
     ("quota.used", N, replace(GOOD, quota="used up")),

@@ -43,6 +43,7 @@ from s2mirror.errors import LedgerError
 from s2mirror.model import Rejected
 from s2mirror.planning.alerts import AlertKind, AlertPolicy, AlertState, plan_alerts
 from s2mirror.planning.findings import Severity, rank
+from s2mirror.preview_model import Outcome, Preview
 from s2mirror.service.cycle_result import CycleResult
 from s2mirror.service.judgement import judge
 from s2mirror.service.metrics import render_metrics
@@ -155,6 +156,21 @@ def hook_never_succeeded(world: World) -> None:
 def previews_fail(world: World) -> None:
     quiet(world)
     world.trouble(state_values.PREVIEWS_TROUBLE, "the service answered 503")
+
+
+def previews_failed(world: World) -> None:
+    quiet(world)
+    for number in range(3):
+        failed = Preview(
+            subject=f"product-{number}",
+            name="quicklook",
+            outcome=Outcome.FAILED,
+            paths=(),
+            reason="it is no JPEG",
+            made_at=world.now - HOUR,
+            units=0.0,
+        )
+        world.mirror().ledger.previews.record(failed)
 
 
 def product_failed(world: World) -> None:
@@ -284,6 +300,7 @@ BROKEN: Final[tuple[WorldStep, ...]] = (
     slow_down_in_worker, slow_down_under_cron, one_product_stuck, listings_of_last_year,
     listing_failed, never_listed,
     sweep_overdue, hook_fails_for_all, hook_gave_up, hook_never_succeeded, previews_fail,
+    previews_failed,
     product_failed, product_quarantined, brake_holds, clock_in_doubt, configuration_refused,
     daemon_stopped, daemon_silent, never_ran, threads_ended, wrong_key, log_lost,
     account_throttled, deletions_unreadable_with_trash, fallback_in_use, keys_expired,
@@ -314,6 +331,11 @@ def downloads_under_way(world: World) -> None:
 def retry_after_first_failure(world: World) -> None:
     quiet(world)
     world.fail(world.product(*ENQUEUED, ago=10 * MINUTE))
+
+
+def later_attempt_is_not_due(world: World) -> None:
+    quiet(world)
+    world.fail(world.product(*ENQUEUED, ago=5 * HOUR), attempts=3, wait=HOUR)
 
 
 def hook_runs(world: World) -> None:
@@ -362,7 +384,8 @@ def quiet_week(world: World) -> None:
 
 
 HEALTHY: Final[tuple[WorldStep, ...]] = (
-    quiet, cron, first_run, quota_used, downloads_under_way, retry_after_first_failure, hook_runs,
+    quiet, cron, first_run, quota_used, downloads_under_way, retry_after_first_failure,
+    later_attempt_is_not_due, hook_runs,
     hook_failed_once, fallback_since_an_hour, night_timetable, timetable_just_over,
     deletions_unreadable, key_of_a_month, quiet_week,
 )  # fmt: skip

@@ -18,6 +18,7 @@ from s2mirror.lifecycle import Event
 from s2mirror.model import SweepKind, Transition
 from s2mirror.service.health import Problems
 from s2mirror.service.wiring import Mirror, open_mirror
+from s2mirror.times import format_utc
 
 CONFIG = """
 [archive]
@@ -119,15 +120,23 @@ class World:
             products.advance(entry, step, now=at)
         return new.id
 
-    def fail(self, product_id: str, *, attempts: int = 1, reason: str = "503") -> None:
-        """Have attempts with a product fail."""
+    def fail(
+        self,
+        product_id: str,
+        *,
+        attempts: int = 1,
+        reason: str = "503",
+        wait: timedelta = timedelta(),
+    ) -> None:
+        """Have attempts with a product fail; the next one is after *wait*."""
         ledger = self.mirror().ledger
         overwrite(
             ledger,
-            "attempts = :n, reason = :why",
+            "attempts = :n, reason = :why, next_attempt_at = :next",
             "id = :id",
             n=attempts,
             why=reason,
+            next=format_utc(self.now + wait),
             id=product_id,
         )
 

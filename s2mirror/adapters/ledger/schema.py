@@ -245,6 +245,7 @@ _PREVIEWS: Final = (
       PRIMARY KEY (subject, name)
     ) STRICT
     """,
+    "CREATE INDEX preview_failed ON preview (made_at) WHERE outcome = 'failed'",
     """
     CREATE TABLE preview_due (
       product_id TEXT PRIMARY KEY REFERENCES product (id),

@@ -9,7 +9,7 @@ from s2mirror.adapters.ledger.connection import Connection, Row
 from s2mirror.adapters.ledger.reading import claimants
 from s2mirror.adapters.ledger.row_checksums import damaged
 from s2mirror.lifecycle import State
-from s2mirror.times import parse_utc
+from s2mirror.times import format_utc, parse_utc
 
 SAMPLE: Final = 100
 """So many of the queued products are looked at, in the order of the queue."""
@@ -18,7 +18,7 @@ _CLAIMED: Final = """(:areas = '[]' OR EXISTS (
       AND +area IN (SELECT value FROM json_each(:areas))))"""
 # A claim and its end change no time of a product's wait; what moved it into the queue does.
 _QUEUE: Final = f"""
-SELECT id, sensed_at, attempts, reason, size_bytes,
+SELECT id, sensed_at, attempts, reason, size_bytes, next_attempt_at,
        coalesce((SELECT max(at) FROM history
                   WHERE product_id = p.id AND to_state = 'queued' AND event <> 'interrupt'),
                 changed_at) AS since
@@ -37,6 +37,12 @@ SELECT count(*) AS failed, coalesce(sum(attempts >= :max_attempts), 0) AS given_
        coalesce(max(attempts), 0) AS most_attempts, min(changed_at) AS since, reason
   FROM product WHERE state = 'archived' AND attempts > 0
 """
+# The condition is that of the index ``preview_failed``.
+_PREVIEWS: Final = """
+SELECT count(*) AS products, min(made_at) AS since, max(made_at) AS newest_at,
+       max(reason) AS reason
+  FROM preview WHERE outcome = 'failed' AND made_at >= :since
+"""
 _RECEIVED: Final = "SELECT max(received_at) AS at FROM transfer"
 
 
@@ -49,13 +55,14 @@ class QueuedProduct:
     attempts: int
     reason: str
     size_bytes: int | None
+    next_attempt_at: datetime
     since: datetime
     """When it was enqueued, or requeued by a person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateSummary:
-    """The products of one state."""
+    """The products of one state, or the failed previews."""
 
     products: int
     since: datetime | None
@@ -92,6 +99,7 @@ class WorkFacts:
                     attempts=row["attempts"],
                     reason=row["reason"],
                     size_bytes=row["size_bytes"],
+                    next_attempt_at=self._time(row, "next_attempt_at"),
                     since=self._time(row, "since"),
                 )
                 for row in self._connection.query(_QUEUE, params)
@@ -101,6 +109,13 @@ class WorkFacts:
     def in_state(self, state: State, areas: Collection[str]) -> StateSummary:
         """Return how many products of *areas* are in a state, and since when; reads them all."""
         row = self._connection.query(_IN_STATE, {"areas": claimants(areas), "state": state})[0]
+        return self._summary(row)
+
+    def failed_previews(self, since: datetime) -> StateSummary:
+        """Return the previews that could not be made since then."""
+        return self._summary(self._connection.query(_PREVIEWS, {"since": format_utc(since)})[0])
+
+    def _summary(self, row: Row) -> StateSummary:
         return StateSummary(
             products=row["products"],
             since=self._time(row, "since") if row["since"] else None,
