@@ -235,8 +235,10 @@ class Jobs:
             log.info("products.withdrawn", products=len(withdrawn))
 
     def _certify(self) -> None:
-        certify_at_night(self._mirror, self._stop)
-        self.enqueue()
+        try:
+            certify_at_night(self._mirror, self._stop)
+        finally:
+            self.enqueue()  # what the areas before the error lack
 
     def _log_key_expiry(self) -> None:
         mirror = self._mirror

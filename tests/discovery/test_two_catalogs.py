@@ -282,6 +282,14 @@ def test_unusable_record_is_rejected_with_reason(changes: Mapping[str, Any], rea
     assert reason in page.rejected[0].reason
 
 
+@pytest.mark.parametrize("size", [0, -1, True, "5", 10**18, None])
+def test_odd_size_of_record_counts_as_unknown(size: object) -> None:
+    page = parse_records(
+        [a_record(ContentLength=size)], collection="sentinel-2-l1c", bucket="eodata"
+    )
+    assert page.products[0].size_bytes is None
+
+
 @pytest.mark.parametrize("checksums", [None, []])
 def test_record_without_checksums_is_usable(checksums: object) -> None:
     record = a_record(Checksum=checksums)

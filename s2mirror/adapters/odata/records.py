@@ -83,7 +83,6 @@ def _product(record: Json, collection: str, bucket: str) -> tuple[Product, dict[
     known = {entry["Name"]: entry["Value"] for entry in record.get("Attributes") or ()}
     if (found := known.get("productType", COLLECTIONS[collection])) != COLLECTIONS[collection]:
         raise ItemRejected(f"its product type is {found!r}, not {COLLECTIONS[collection]!r}")
-    size = record.get("ContentLength")
     product = Product(
         id=product_id,
         collection=collection,
@@ -95,7 +94,7 @@ def _product(record: Json, collection: str, bucket: str) -> tuple[Product, dict[
         published_at=parse_utc(record["PublicationDate"]),
         generated_at=name.discriminator,
         cloud_cover_percent=_number(known.get("cloudCover")),
-        size_bytes=size if isinstance(size, int) and 0 < size <= _MAX_BYTES else None,
+        size_bytes=_size_bytes(record.get("ContentLength")),
         s3_prefix=_s3_prefix(record, product_id, bucket),
         datatake_id=storable_text(known.get("productGroupId") or "", _MAX_TEXT),
         datastrip_id=storable_text(known.get("datastripId") or "", _MAX_TEXT),
@@ -153,3 +152,10 @@ def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) <= _MAX_BYTES else None
+
+
+def _size_bytes(value: object) -> int | None:
+    """Return a size; None for 0, which old records have, and for what is no size."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 < value <= _MAX_BYTES else None
