@@ -1,6 +1,5 @@
 """The recipes of the documentation run, and reflectances agree across a change of the baseline."""
 
-import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -73,9 +72,6 @@ def test_odc_recipe_gives_equal_reflectances(numbers: dict[str, Any]) -> None:
     assert np.isclose(before[clear][:, None], expected).any(axis=1).all()
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("stackstac") is None, reason="stackstac needs an older pandas"
-)
 def test_stackstac_recipe_gives_equal_reflectances(numbers: dict[str, Any]) -> None:
     before, after = result_of("stackstac").compute().values[:, 0]
     valid = ~np.isnan(before)
