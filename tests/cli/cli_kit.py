@@ -48,11 +48,13 @@ class Terminal:
     """A process on a terminal of *columns* columns; all its output is kept."""
 
     def __init__(self, command: list[str], environment: dict[str, str], columns: int = 100) -> None:
+        # Both would take precedence over the size of the terminal.
+        sizeless = {k: v for k, v in environment.items() if k not in ("COLUMNS", "LINES")}
         self._leader, follower = pty.openpty()
         termios.tcsetwinsize(follower, (40, columns))
         self.process = subprocess.Popen(
             command,
-            env=environment | {"TERM": "xterm-256color"},
+            env=sizeless | {"TERM": "xterm-256color"},
             stdin=follower,
             stdout=follower,
             stderr=follower,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_address_of_another_form_has_no_other() -> None:
 def check_of_previews(kit: Kit) -> str:
     """Return the result of the check of previews."""
     kit.areas = RENDERED
-    checks = checkup(kit.mirror().settings)
+    checks = checkup(kit.mirror().settings, timedelta(minutes=5))
     return next(check.detail for check in checks if check.name == "previews")
 
 

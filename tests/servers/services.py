@@ -12,6 +12,7 @@ from pgstac import PgStac
 from s2mirror.sandbox import SandboxProduct
 from s2mirror.sandbox.odata import ODATA_PATH, ODataService
 from s2mirror.sandbox.serving import loop_thread, served
+from s2mirror.sandbox.stac_catalog import SandboxCatalog
 
 COLLECTIONS = ("sentinel-2-l1c", "sentinel-2-l2a")
 NOBODY_LISTENS = "https://127.0.0.1:9/token"
@@ -64,5 +65,5 @@ class Services:
 @contextmanager
 def running_feed() -> Iterator[str]:
     """Serve an empty feed of deleted products, which no independent server has; yield its URL."""
-    with loop_thread() as loop, served(loop, ODataService().app()) as port:
+    with loop_thread() as loop, served(loop, ODataService(SandboxCatalog()).app()) as port:
         yield f"http://127.0.0.1:{port}{ODATA_PATH}"
