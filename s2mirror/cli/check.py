@@ -44,7 +44,8 @@ def check(
     of the worst failure; questions do not change it.
     """
     limit = _limit(timeout)
-    settings = read_settings(config)
+    # systemd 252 lets only the main process of a unit read its credentials, and no ExecReload.
+    settings = read_settings(config, with_secrets=not config_only)
     done = []
     for result in _results(settings, None if config_only else limit):
         done.append(result)

@@ -1,5 +1,6 @@
 """The configuration and its ledger, for commands that need no other part of the mirror."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,9 +16,12 @@ from s2mirror.errors import LedgerError
 from s2mirror.service.ledger_file import open_local_ledger
 
 
-def read_settings(given: Path | None, *, late_geometry: bool = False) -> Settings:
+def read_settings(
+    given: Path | None, *, late_geometry: bool = False, with_secrets: bool = True
+) -> Settings:
     """Return the settings, and print notes about them on stderr. Raises ConfigError."""
-    loaded = load_settings(config_path(given), late_geometry=late_geometry)
+    environment = os.environ if with_secrets else {}
+    loaded = load_settings(config_path(given), environment=environment, late_geometry=late_geometry)
     for note in loaded.notes:
         print_error(f"note: {note}")
     return loaded.settings

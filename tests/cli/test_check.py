@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from cli_kit import Cli
@@ -33,6 +34,15 @@ def test_config_only_uses_no_network_or_disk(cli: Cli, kit: Kit) -> None:
     assert list(details(cli, "--config-only")) == ["configuration", "area zurich"]
     assert len(kit.sandbox.stac_proxy.traffic.exchanges) == requests
     assert [path.name for path in kit.folder.rglob("*")] == ["s2mirror.toml"]
+
+
+def test_config_only_reads_no_secret(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "web-token").mkdir()  # cannot be read as a file
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert cli("check").code == 2
+    assert cli("check", "--config-only").code == 0
 
 
 def test_odd_options_are_questions_and_no_failure(cli: Cli, kit: Kit) -> None:

@@ -99,7 +99,8 @@ def test_daemon_notifies_the_watchdog(seen: dict[str, Any]) -> None:
 
 def test_reload_reads_the_configuration_in_the_same_process(seen: dict[str, Any]) -> None:
     good = seen["reloaded"]
-    assert (good["rc"], good["SubState"], good["same_process"]) == ("0", "running", "True")
+    found = (good["rc"], good["SubState"], good["same_process"])
+    assert found == ("0", "running", "True"), good["said"]
     assert "mirror.started" in good["said"]
 
 
