@@ -16,7 +16,17 @@ MAX_FUNCTION_LINES: Final = 50
 MAX_PARAMETERS: Final = 6
 
 WORDS: Final = frozenset(
-    {"clean_text", "clock", "errors", "lifecycle", "model", "stop", "naming", "checksum"}
+    {
+        "catalog_values",
+        "clean_text",
+        "clock",
+        "errors",
+        "lifecycle",
+        "model",
+        "stop",
+        "naming",
+        "checksum",
+    }
     | {"manifest", "radiometry"}
     | {"geometry", "projection", "crs", "tiles", "area", "layout", "ports", "times"}
     | {"timetable", "selection", "rate_limit", "host_limiter"}
@@ -42,6 +52,7 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "selection": frozenset(),
     "area": frozenset({"errors", "selection"}),
     "timetable": frozenset(),
+    "catalog_values": frozenset({"clean_text", "errors", "model"}),
     "model": frozenset({"lifecycle", "selection", "radiometry"}),
     "tiles": frozenset({"geometry"}),
     "checksum": frozenset({"errors", "model"}),

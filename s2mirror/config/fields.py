@@ -51,7 +51,7 @@ def whole(low: int, high: int | None = None) -> BeforeValidator:
 def number(low: float, high: float, unit: str = "") -> BeforeValidator:
     """Return a validator of numbers from *low* to *high*, both included."""
 
-    def check(value: Any) -> float:  # noqa: ANN401 - anything may stand in the file
+    def check(value: Any) -> float:  # noqa: ANN401 - a TOML value of any type
         """Return a number within the limits."""
         if not is_number(value) or not low <= value <= high:
             raise unexpected(f"a number from {low:g} to {high:g}{unit}", value)

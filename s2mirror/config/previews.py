@@ -80,13 +80,13 @@ def _inner_folder(value: object) -> str:
     return path
 
 
-def _above_zero(value: Any) -> float:  # noqa: ANN401 - anything may stand in the file
+def _above_zero(value: Any) -> float:  # noqa: ANN401 - a TOML value of any type
     if not fields.is_number(value) or value <= 0:
         raise fields.unexpected("a number above zero", value)
     return float(value)
 
 
-def _from_zero(value: Any) -> float:  # noqa: ANN401 - anything may stand in the file
+def _from_zero(value: Any) -> float:  # noqa: ANN401 - a TOML value of any type
     if not fields.is_number(value) or value < 0:
         raise fields.unexpected("a number, zero or above", value)
     return float(value)

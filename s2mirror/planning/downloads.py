@@ -50,13 +50,6 @@ class DownloadPlan:
         """The products that start and are not in the queue yet."""
         return tuple(entry for entry in self.start if entry.state is State.DISCOVERED)
 
-    @property
-    def deferred_by_quota_only(self) -> bool:
-        """Whether nothing can start, for want of quota alone."""
-        return (
-            not self.start and bool(self.deferred) and set(self.deferred) == self.deferred_by_quota
-        )
-
     def at_most(self, new: int) -> "DownloadPlan":
         """Return the plan with at most *new* products that are not in the queue yet."""
         later = {entry.product.id for entry in self.new[max(0, new) :]}

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 
 from s2mirror.adapters.ledger import Ledger
@@ -14,21 +13,6 @@ from s2mirror.adapters.ledger.records import (
     TroubleRecord,
 )
 from s2mirror.adapters.ledger.state_values import CYCLE_TROUBLE, DAEMON_RUN, HEALTH, StateValue
-from s2mirror.planning.work_rules import SILENT_AFTER
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """The daemon's last report."""
-
-    at: datetime
-    problems: tuple[str, ...]
-    """Empty if there are none. A report that is too old is a problem too."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether there are no problems."""
-        return not self.problems
 
 
 class Problems:
@@ -102,15 +86,3 @@ def record_trouble(
         return
     since = before.since if before and before.text else now
     ledger.state.set(key, TroubleRecord(text=text, since=since))
-
-
-def read_health(ledger: Ledger, *, now: datetime) -> Health | None:
-    """Return the daemon's last report; None if there has never been one."""
-    report = ledger.state.get(HEALTH)
-    if report is None:
-        return None
-    at = report.at
-    problems = list(dict.fromkeys(problem.text for problem in report.problems))
-    if now - at > SILENT_AFTER:
-        problems.append(f"the daemon has not reported since {at:%Y-%m-%d %H:%M:%S} UTC")
-    return Health(at=at, problems=tuple(problems))

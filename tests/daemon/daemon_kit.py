@@ -17,10 +17,10 @@ from uuid import uuid4
 from kit import PATIENCE_SECONDS, Kit, wait_until
 from leaks import LEAKS
 
+from s2mirror.adapters.ledger.state_values import HEALTH
 from s2mirror.adapters.notify import Notifier
 from s2mirror.cli.main import main
 from s2mirror.service.daemon import Daemon, SignalRequests
-from s2mirror.service.health import read_health
 from s2mirror.service.wiring import Mirror
 from s2mirror.service.workers import Intervals
 
@@ -190,5 +190,5 @@ def at_work(
 
 
 def problems(mirror: Mirror) -> tuple[str, ...]:
-    health = read_health(mirror.ledger, now=mirror.now())
-    return health.problems if health else ()
+    report = mirror.ledger.state.get(HEALTH)
+    return tuple(problem.text for problem in report.problems) if report else ()

@@ -12,8 +12,8 @@ import pytest
 from daemon_kit import RecordingNotifier, Running, at_work, problems
 from kit import BAND_BYTES, DRIP, Kit, tiny, wait_until
 
+from s2mirror.adapters.ledger.state_values import HEALTH
 from s2mirror.sandbox import Answer, Exchange, Fault
-from s2mirror.service.health import Health, read_health
 from s2mirror.service.wiring import Mirror, utc_now
 from s2mirror.service.workers import Intervals
 
@@ -100,20 +100,17 @@ def test_clock_jump_removes_nothing_at_once(kit: Kit) -> None:
         before = len(searches(kit))
         step[0] = timedelta(days=400)
         wait_until(lambda: len(searches(kit)) > before, "the poll after the jump")
-        health = wait_until_reported_after(mirror, utc_now() + timedelta(days=399))
-        assert [text for text in health.problems if "400 days ahead of the STAC catalog" in text]
+        wait_until_reported_after(mirror, utc_now() + timedelta(days=399))
+        assert [text for text in problems(mirror) if "400 days ahead of the STAC catalog" in text]
         assert kit.states() == {done.id: "processed", new.id: "archived"}
 
 
-def wait_until_reported_after(mirror: Mirror, instant: datetime) -> Health:
-    def report() -> Health | None:
-        found = read_health(mirror.ledger, now=mirror.now())
-        return found if found and found.at > instant else None
+def wait_until_reported_after(mirror: Mirror, instant: datetime) -> None:
+    def reported() -> bool:
+        found = mirror.ledger.state.get(HEALTH)
+        return found is not None and found.at > instant
 
-    wait_until(report, "a report")
-    found = report()
-    assert found
-    return found
+    wait_until(reported, "a report")
 
 
 def test_downloads_resume_when_the_key_is_valid_again(kit: Kit) -> None:
@@ -132,7 +129,7 @@ def test_downloads_resume_when_the_archive_is_mounted_again(kit: Kit) -> None:
     kit.sections["prune"] = 'interval = "1 s"'
     mirror = kit.mirror()
     with at_work(mirror, Intervals(pause_seconds=0.3, idle_seconds=0.1)):
-        wait_until(lambda: read_health(mirror.ledger, now=mirror.now()), "the first report")
+        wait_until(lambda: mirror.ledger.state.get(HEALTH), "the first report")
         kit.archive.rename(kit.folder / "away")
         kit.sandbox.publish(tiny())
         wait_until(lambda: "is its disk mounted?" in str(problems(mirror)), "a problem")

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 from kit import PATIENCE_SECONDS, Kit, OnFirstByte, Quiet, tiny, wait_until
 
+from s2mirror.adapters.ledger.state_values import HEALTH
 from s2mirror.errors import ArchiveError, RepeatedError, ResourceError, StoreUnavailable
 from s2mirror.sandbox import Answer, Fault, SandboxProduct
-from s2mirror.service.health import Problems, read_health
+from s2mirror.service.health import Problems
 from s2mirror.service.unexpected import UnexpectedErrors, resource_error
 from s2mirror.service.wiring import Mirror
 from s2mirror.service.workers import Intervals, Workers
@@ -95,9 +96,9 @@ def health_of(mirror: Mirror) -> tuple[str, ...]:
         workers.end()
         wait_until(lambda: not workers.alive, "all workers have ended")
         workers.abandon()
-    health = read_health(mirror.ledger, now=mirror.now())
+    health = mirror.ledger.state.get(HEALTH)
     assert health is not None
-    return health.problems
+    return tuple(problem.text for problem in health.problems)
 
 
 def test_health_reports_the_error_of_two_products(kit: Kit) -> None:

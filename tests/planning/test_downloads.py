@@ -94,12 +94,11 @@ def test_bytes_of_fresh_images_reduce_the_backfills_quota() -> None:
 
 def test_deferral_by_quota_only_excludes_other_reasons() -> None:
     old, big = entry("old", hours_ago=99), entry("big", size_bytes=10**13)
-    assert plan_downloads([old], quota(20, 0)).deferred_by_quota_only
-    assert not plan_downloads([old, big], quota(20, 0)).deferred_by_quota_only, "the disk does too"
-    assert not plan_downloads([old, entry("new")], quota(20, 0)).deferred_by_quota_only, (
-        "one can go"
-    )
-    assert not plan_downloads([], quota(0, 0)).deferred_by_quota_only
+    assert plan_downloads([old], quota(20, 0)).deferred_by_quota == {"old"}
+    by_disk_too = plan_downloads([old, big], quota(20, 0))
+    assert (set(by_disk_too.deferred), by_disk_too.deferred_by_quota) == ({"old", "big"}, {"old"})
+    assert plan_downloads([old, entry("new")], quota(20, 0)).deferred_by_quota == {"old"}
+    assert plan_downloads([], quota(0, 0)).deferred_by_quota == set()
 
 
 def test_at_most_limits_new_products_only() -> None:

@@ -82,7 +82,7 @@ class HookSummary:
 
 
 class WorkFacts:
-    """What the rows of a ledger tell of the work."""
+    """Reads facts about the work from the rows of a ledger."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

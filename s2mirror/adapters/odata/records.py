@@ -5,14 +5,23 @@ are in https://documentation.dataspace.copernicus.eu/APIs/OData.html. Where a va
 product's name contains it.
 """
 
-from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
+from s2mirror.catalog_values import (
+    MAX_TEXT,
+    Json,
+    malformed_rejected,
+    number,
+    page_of,
+    shown_text,
+    size_bytes,
+)
 from s2mirror.clean_text import storable_text
-from s2mirror.errors import HostileInput, ItemRejected, ItemSkipped
+from s2mirror.errors import ItemRejected, ItemSkipped
 from s2mirror.geometry import footprint, pack
 from s2mirror.layout import check_product_path
-from s2mirror.model import Page, Product, Rejected
+from s2mirror.model import Page, Product
 from s2mirror.naming import (
     ProductName,
     check_product_id,
@@ -25,52 +34,25 @@ from s2mirror.times import parse_utc
 
 COLLECTIONS: Final = {"sentinel-2-l1c": "S2MSI1C", "sentinel-2-l2a": "S2MSI2A"}
 """The product type of each STAC collection."""
-_MAX_ID_SHOWN: Final = 120
-_MAX_TEXT: Final = 200
-_MAX_REASON_SHOWN: Final = 500
-_MAX_BYTES: Final = 10**15
 _MAX_CHECKSUMS: Final = 8
-
-Json = Mapping[str, Any]
 
 
 def parse_records(records: list[Any], *, collection: str, bucket: str) -> Page:
     """Return the products of a page, and the unusable records with reasons."""
-    products, rejected, properties = [], [], {}
-    for record in records:
-        try:
-            product, found = _parse(record, collection, bucket)
-        except ItemRejected as error:
-            reason = storable_text(error, _MAX_REASON_SHOWN)
-            rejected.append(
-                Rejected(
-                    id=record_id(record),
-                    collection=collection,
-                    reason=reason,
-                    skipped=isinstance(error, ItemSkipped),
-                )
-            )
-        else:
-            products.append(product)
-            properties[product.id] = found
-    return Page(products=tuple(products), rejected=tuple(rejected), properties=properties)
+    return page_of(records, partial(_parse, collection, bucket), record_id, collection)
 
 
 def record_id(record: object) -> str:
     """Return the product id of a record, as text that can be shown."""
     found = record.get("Name") if isinstance(record, dict) else None
-    return storable_text(str(found or "(no id)").removesuffix(".SAFE"), _MAX_ID_SHOWN)
+    return shown_text(str(found or "").removesuffix(".SAFE"))
 
 
-def _parse(record: object, collection: str, bucket: str) -> tuple[Product, dict[str, Any]]:
+def _parse(collection: str, bucket: str, record: object) -> tuple[Product, Json]:
     if not isinstance(record, dict):
         raise ItemRejected(f"it is {type(record).__name__}, not a product record")
-    try:
+    with malformed_rejected():
         return _product(record, collection, bucket)
-    except HostileInput as error:
-        raise ItemRejected(str(error)) from error
-    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
-        raise ItemRejected(f"it is malformed: {error}") from error
 
 
 def _product(record: Json, collection: str, bucket: str) -> tuple[Product, dict[str, Any]]:
@@ -93,11 +75,11 @@ def _product(record: Json, collection: str, bucket: str) -> tuple[Product, dict[
         sensed_at=parse_utc(record["ContentDate"]["Start"]),
         published_at=parse_utc(record["PublicationDate"]),
         generated_at=name.discriminator,
-        cloud_cover_percent=_number(known.get("cloudCover")),
-        size_bytes=_size_bytes(record.get("ContentLength")),
+        cloud_cover_percent=number(known.get("cloudCover")),
+        size_bytes=size_bytes(record.get("ContentLength")),
         s3_prefix=_s3_prefix(record, product_id, bucket),
-        datatake_id=storable_text(known.get("productGroupId") or "", _MAX_TEXT),
-        datastrip_id=storable_text(known.get("datastripId") or "", _MAX_TEXT),
+        datatake_id=storable_text(known.get("productGroupId") or "", MAX_TEXT),
+        datastrip_id=storable_text(known.get("datastripId") or "", MAX_TEXT),
         revision="",
         footprint_wkb=pack(footprint(record.get("GeoFootprint"))),
     )
@@ -135,7 +117,7 @@ def _checksums(record: Json) -> dict[str, str]:
     """Return the digests of the product's zip; empty within a minute of its publication."""
     found = record.get("Checksum") or []
     return {
-        storable_text(entry["Algorithm"], _MAX_TEXT): storable_text(entry["Value"], _MAX_TEXT)
+        storable_text(entry["Algorithm"], MAX_TEXT): storable_text(entry["Value"], MAX_TEXT)
         for entry in found[:_MAX_CHECKSUMS]
     }
 
@@ -146,16 +128,3 @@ def _s3_prefix(record: Json, product_id: str, bucket: str) -> str:
     if found_bucket.lower() != bucket.lower():
         raise ItemRejected(f"it is stored in bucket {found_bucket!r}, not in {bucket!r}")
     return check_product_path(product_id, check_remote_path(path)) + "/"
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if abs(value) <= _MAX_BYTES else None
-
-
-def _size_bytes(value: object) -> int | None:
-    """Return a size; None for 0, which old records have, and for what is no size."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if 0 < value <= _MAX_BYTES else None

@@ -11,7 +11,7 @@ from pystac_client import ItemSearch
 from pystac_client.exceptions import APIError
 from requests import RequestException
 
-from s2mirror.adapters.stac_catalog.items import SAFE, Json, parse_page
+from s2mirror.adapters.stac_catalog.items import SAFE, parse_page
 from s2mirror.adapters.stac_catalog.transport import (
     BUSY,
     SHOWN_CHARACTERS,
@@ -19,6 +19,7 @@ from s2mirror.adapters.stac_catalog.transport import (
     StrictStacIO,
 )
 from s2mirror.bounded_http import BadResponse, response_date
+from s2mirror.catalog_values import Json
 from s2mirror.errors import CatalogError, CatalogUnavailable
 from s2mirror.model import CatalogQuery, Page
 

@@ -6,15 +6,24 @@ have neither. Where a property is missing, the product's name contains the same 
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
+from s2mirror.catalog_values import (
+    MAX_TEXT,
+    Json,
+    malformed_rejected,
+    number,
+    page_of,
+    shown_text,
+    size_bytes,
+)
 from s2mirror.clean_text import storable_text
-from s2mirror.errors import HostileInput, ItemRejected, ItemSkipped
+from s2mirror.errors import ItemRejected, ItemSkipped
 from s2mirror.geometry import footprint, pack
 from s2mirror.layout import check_product_path
-from s2mirror.model import Page, Product, Rejected
+from s2mirror.model import Page, Product
 from s2mirror.naming import (
     ProductName,
     check_product_id,
@@ -28,42 +37,22 @@ from s2mirror.times import parse_utc
 
 _BASELINE: Final = re.compile(r"\d{2}\.\d{2}")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt][\d:.]{8,20}([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_MAX_ID_SHOWN: Final = 120
-_MAX_REASON_SHOWN: Final = 500
-_MAX_TEXT: Final = 200
-"""Datatake, datastrip and checksum of CDSE have at most 81 characters."""
 _MAX_PROPERTIES: Final = 64 * 1024
 """The ledger stores the properties of every product. CDSE's have about 1 kB."""
-_MAX_BYTES: Final = 10**15
-"""A larger size or count is a mistake, and the ledger's integers end at 9 * 10**18."""
 _MAX_ORBIT: Final = 999
 
 SAFE: Final = ".SAFE"
 """CDSE's present catalog names items without this suffix; its older one had it."""
 
-Json = Mapping[str, Any]
-
 
 def parse_page(page: Json, *, collection: str, bucket: str) -> Page:
     """Return the products of a search response, and the unusable items with reasons."""
-    products, rejected, properties = [], [], {}
-    for item in page["features"]:
-        try:
-            product = parse_item(item, collection=collection, bucket=bucket)
-        except ItemRejected as error:
-            reason = storable_text(error, _MAX_REASON_SHOWN)
-            rejected.append(
-                Rejected(
-                    id=_shown_id(item),
-                    collection=collection,
-                    reason=reason,
-                    skipped=isinstance(error, ItemSkipped),
-                )
-            )
-        else:
-            products.append(product)
-            properties[product.id] = _respelled(item["properties"], product)
-    return Page(products=tuple(products), rejected=tuple(rejected), properties=properties)
+
+    def parse(item: Any) -> tuple[Product, Json]:  # noqa: ANN401 - parsed JSON
+        product = parse_item(item, collection=collection, bucket=bucket)
+        return product, _respelled(item["properties"], product)
+
+    return page_of(page["features"], parse, _shown_id, collection)
 
 
 def _respelled(properties: Json, product: Product) -> Json:
@@ -85,12 +74,8 @@ def parse_item(item: object, *, collection: str, bucket: str) -> Product:
     """
     if not isinstance(item, dict):
         raise ItemRejected(f"it is {type(item).__name__}, not a STAC item")
-    try:
+    with malformed_rejected():
         return _product(item, collection, bucket)
-    except HostileInput as error:
-        raise ItemRejected(str(error)) from error
-    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
-        raise ItemRejected(f"it is malformed: {error}") from error
 
 
 def _product(item: Json, collection: str, bucket: str) -> Product:
@@ -114,11 +99,11 @@ def _product(item: Json, collection: str, bucket: str) -> Product:
         sensed_at=_sensed_at(properties),
         published_at=published_at,
         generated_at=_generated_at(properties, name, published_at),
-        cloud_cover_percent=_number(properties.get("eo:cloud_cover")),
+        cloud_cover_percent=number(properties.get("eo:cloud_cover")),
         size_bytes=_size_bytes(item, properties),
         s3_prefix=_s3_prefix(item, product_id, bucket),
-        datatake_id=storable_text(properties.get("eopf:datatake_id") or "", _MAX_TEXT),
-        datastrip_id=storable_text(properties.get("eopf:datastrip_id") or "", _MAX_TEXT),
+        datatake_id=storable_text(properties.get("eopf:datatake_id") or "", MAX_TEXT),
+        datastrip_id=storable_text(properties.get("eopf:datastrip_id") or "", MAX_TEXT),
         revision=_revision(item),
         footprint_wkb=pack(footprint(item.get("geometry"))),
     )
@@ -176,26 +161,17 @@ def _generated_at(properties: Json, name: ProductName | None, default: datetime)
     return name.discriminator if name else default
 
 
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if abs(value) <= _MAX_BYTES else None
-
-
 def _size_bytes(item: Json, properties: Json) -> int | None:
     """Return the unpacked size if the item has it, else the zip's, which is a little larger."""
     private = properties.get("_private")
     known = private.get("product_size") if isinstance(private, dict) else None
     zipped = (item.get("assets") or {}).get("Product") or {}
-    for value in (known, zipped.get("file:size")):
-        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MAX_BYTES:
-            return value
-    return None
+    return size_bytes(known) or size_bytes(zipped.get("file:size"))
 
 
 def _revision(item: Json) -> str:
     manifest = (item.get("assets") or {}).get("safe_manifest") or {}
-    return storable_text(manifest.get("file:checksum") or "", _MAX_TEXT).lower()
+    return storable_text(manifest.get("file:checksum") or "", MAX_TEXT).lower()
 
 
 def _s3_prefix(item: Json, product_id: str, bucket: str) -> str:
@@ -221,4 +197,4 @@ def _hrefs(item: Json) -> Iterator[str]:
 
 def _shown_id(item: object) -> str:
     found = item.get("id") if isinstance(item, dict) else None
-    return storable_text(found or "(no id)", _MAX_ID_SHOWN)
+    return shown_text(found)
