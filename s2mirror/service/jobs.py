@@ -3,12 +3,14 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
 from apscheduler.executors.pool import ThreadPoolExecutor as JobExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -25,7 +27,7 @@ from s2mirror.service.health import Problems
 from s2mirror.service.judgement import judge_cycle
 from s2mirror.service.ledger_file import archive_problem
 from s2mirror.service.local_catalog import complete_local_catalog
-from s2mirror.service.logs import LOG_OUTPUT, Losses, log
+from s2mirror.service.logs import LOG_OUTPUT, log
 from s2mirror.service.metrics import write_textfile
 from s2mirror.service.polling import poll_search
 from s2mirror.service.previews import PreviewJob
@@ -42,6 +44,10 @@ _LOCAL_CATALOG_EVERY: Final = timedelta(minutes=1)
 """Changes are written at once; this job writes what a full disk or a crash has delayed."""
 _DELETIONS_RETRY: Final = timedelta(minutes=1)
 """After the deletion feed could not be read, which makes health red."""
+_RETRY: Final = timedelta(minutes=1)
+"""After a failed run, so that what ends by itself does not stay a problem for the interval."""
+_RETRY_SHARE: Final = 20
+"""Failing runs take at most this fraction (1/20) of the time."""
 _LEAST_OF_INTERVAL: Final = 0.5
 """The part of its interval that must have passed, by the monotonic clock."""
 _LEDGER_CHECK_EVERY: Final = timedelta(days=1)
@@ -177,12 +183,15 @@ class Jobs:
             timezone="UTC",
         )
         first = utc_now() + job.delay
-        self._scheduler.add_job(self._run_guarded, trigger, args=[job], next_run_time=first)
+        self._scheduler.add_job(
+            self._run_guarded, trigger, args=[job], id=job.name, next_run_time=first
+        )
 
     def _run_guarded(self, job: _Job) -> None:
         """Run a job; its errors are logged and reported, and the schedule continues."""
         if self._is_early(job):
             return
+        begun = time.monotonic()
         try:
             with resources_explained():
                 job.run()
@@ -191,6 +200,7 @@ class Jobs:
         except MirrorError as error:
             self._problems.set(job.name, str(error))
             log.warning("job.failed", job=job.name, reason=str(error))
+            self._retry_soon(job, timedelta(seconds=time.monotonic() - begun))
         except Exception as error:  # noqa: BLE001 - a bug in one job must not end the others
             self._problems.set_unexpected(job.name, error)
             log.exception("job.crashed", job=job.name)
@@ -199,6 +209,13 @@ class Jobs:
             self._succeeded[job.name.partition(" ")[0]] = self._mirror.now()
         finally:
             self._mirror.ledger.close()
+
+    def _retry_soon(self, job: _Job, took: timedelta) -> None:
+        """Run a job again before its interval has passed, for example when a disk was away."""
+        self._began_at.pop(job.name, None)
+        at = utc_now() + min(job.every, max(_RETRY, _RETRY_SHARE * took))
+        with suppress(JobLookupError):  # the scheduler ends
+            self._scheduler.modify_job(job.name, next_run_time=at)
 
     def _is_early(self, job: _Job) -> bool:
         """Return whether a job that removes is due only because the clock has jumped."""
@@ -270,7 +287,7 @@ class Jobs:
         self._problems.update(_STALLED, self._stall_problem())
         self._problems.update(_ARCHIVE, archive_problem(self._mirror.ledger, self._mirror.archive))
         self._problems.update(_CLOCK, clock_doubt(self._mirror))
-        self._problems.update(_LOG, _log_problem(LOG_OUTPUT.losses))
+        self._problems.update(_LOG, LOG_OUTPUT.losses.problem)
         self._problems.write()
 
     def _stall_problem(self) -> str:
@@ -278,12 +295,3 @@ class Jobs:
             return f"{ended} worker threads have ended without a stop; restart s2mirror"
         minutes = self._workers.stalled_seconds / 60
         return f"no download has made progress for {minutes:.0f} min" if self.stalled else ""
-
-
-def _log_problem(losses: Losses) -> str:
-    if not losses.reason:
-        return ""
-    return (
-        f"the log cannot be written ({losses.reason}; {losses.lines} lines lost): "
-        "check the reader of the daemon's stderr, then restart s2mirror if it has ended"
-    )

@@ -136,6 +136,16 @@ class Losses:
     reason: str = ""
     """Why the last line was lost; empty if it was written."""
 
+    @property
+    def problem(self) -> str:
+        """What to do about a log that cannot be written; empty if the last line was written."""
+        if not self.reason:
+            return ""
+        return (
+            f"the log cannot be written ({self.reason}; {self.lines} lines lost): "
+            "check the reader of the daemon's stderr, then restart s2mirror if it has ended"
+        )
+
 
 class LogOutput:
     """The log's output: the current ``sys.stderr``, which a progress bar may have replaced."""

@@ -39,7 +39,7 @@ SECTIONS: Final = {
     "store": 'connect_timeout = "2 s"\nread_timeout = "2 s"\nmin_rate_period = "2 s"',
     "download": 'backoff = "1 s"\nbackoff_cap = "1 s"\ntries_per_file = 2',
     "tokens": 'timeout = "2 s"\ntries = 2',
-    "preview": 'source = "process"\nwidth = 16\ntimeout = "2 s"',
+    "preview": 'source = "process"\nwidth = 128\ntimeout = "2 s"',
     "deleted": 'policy = "trash"\ninterval = "1 s"',
     "log": 'format = "json"',
 }
