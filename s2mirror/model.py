@@ -23,8 +23,8 @@ class _Timed:
                 raise ValueError(f"{name} must be UTC-aware, got {value!r}")
 
 
-ASKED_FOR: Final = "(asked for)"
-"""The area of products that a person requested by id, and that are kept until a person drops them.
+PINNED: Final = "(pinned)"
+"""The area of products that a person pinned: they are kept whatever areas and retention say.
 No configured area can have this name."""
 DROPPED: Final = "(dropped)"
 """The area of held products that a person dropped, until they are removed."""

@@ -67,7 +67,7 @@ PANELS: Final = MappingProxyType(
             Command(
                 "complete", "Download the missing files of partial products.", "complete:complete"
             ),
-            Command("drop", "Remove products that were requested by id.", "fetch:drop"),
+            Command("drop", "Remove pinned products.", "fetch:drop"),
             Command(
                 "prune", "Move products released by the retention rules to the trash.", "sync:prune"
             ),

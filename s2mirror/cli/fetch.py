@@ -59,7 +59,7 @@ def fetch(
 ) -> int:
     """Download products by id or STAC item, outside any area.
 
-    They are kept until `s2mirror drop`. Beside a running daemon, the daemon downloads them.
+    They are pinned: kept until `s2mirror drop`. Beside a running daemon, the daemon downloads them.
     """
     wanted = _wanted(ids or [], source, read_settings(config).store.bucket)
     if dry_run:
@@ -153,7 +153,7 @@ def _print(done: Requested, result: CycleResult | None, *, dry_run: bool) -> Non
 
 
 def drop(ids: IdsArgument, config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
-    """Remove products that were requested by id.
+    """Remove pinned products.
 
     A product that an area wants stays. The others are moved to the trash.
     """

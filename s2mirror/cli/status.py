@@ -21,7 +21,7 @@ from s2mirror.cli.output import (
 )
 from s2mirror.config.units import duration_text
 from s2mirror.lifecycle import HELD
-from s2mirror.model import ASKED_FOR
+from s2mirror.model import PINNED
 from s2mirror.planning.bandwidth import Allowance
 from s2mirror.planning.findings import Finding
 from s2mirror.service.account import QuotaStatus, failover_text
@@ -236,7 +236,7 @@ def _median(lag: LagHistogram | None) -> str:
 def _certified(area: AreaStatus) -> str:
     """Return the result of the area's last online audit."""
     if not area.configured:
-        return "kept until dropped" if area.name == ASKED_FOR else "removed from the configuration"
+        return "kept until unpinned" if area.name == PINNED else "removed from the configuration"
     if area.certified is None:
         return "never"
     missing = area.certified.missing

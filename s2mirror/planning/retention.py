@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from s2mirror.area import WatchArea
 from s2mirror.lifecycle import HELD, Event, State
-from s2mirror.model import ASKED_FOR, BY_REQUEST, DROPPED, DeletedPolicy, Deletion, LedgerEntry
+from s2mirror.model import BY_REQUEST, DROPPED, PINNED, DeletedPolicy, Deletion, LedgerEntry
 from s2mirror.planning.checked_time import CheckedTime
 from s2mirror.planning.supersede import Supersession
 
@@ -74,14 +74,14 @@ def plan_prune(
     *leaving* are products, by id, that a newer version replaces or that were deleted upstream. An
     area releases a product that is not among its ``keep_newest`` newest and was processed longer
     than ``prune_after`` ago. An area with neither rule keeps everything, and so does an area that
-    is no longer configured. A product that was requested by id is kept in any case.
+    is no longer configured. A pinned product is kept in any case.
     """
     rules = {area.name: area for area in areas}
     newest = _newest(held, rules)
     kept: dict[str, str] = {}
     removals: list[Removal] = []
     for entry in held:
-        if why := _why_requested(entry, rules):
+        if why := _why_pinned(entry, rules):
             kept[entry.product.id] = why
         elif entry.product.id in leaving:
             removals.append(leaving[entry.product.id])
@@ -132,7 +132,7 @@ def dropped_removals(
     dropped: Iterable[LedgerEntry], areas: Iterable[WatchArea]
 ) -> tuple[Removal, ...]:
     """Return the held products that a person dropped, and that no configured area wants."""
-    wanting = {ASKED_FOR, *(area.name for area in areas)}
+    wanting = {PINNED, *(area.name for area in areas)}
     return tuple(
         Removal(entry=entry, event=Event.PRUNE, reason=BY_REQUEST)
         for entry in dropped
@@ -164,10 +164,10 @@ def _newest(
     return {name: frozenset(found for _, found in heap) for name, heap in heaps.items()}
 
 
-def _why_requested(entry: LedgerEntry, rules: Mapping[str, WatchArea]) -> str:
+def _why_pinned(entry: LedgerEntry, rules: Mapping[str, WatchArea]) -> str:
     """Return why rules and policies do not remove a product, or "" if they may."""
-    if ASKED_FOR in entry.areas:
-        return f"requested by id; `s2mirror drop {entry.product.id}` removes it"
+    if PINNED in entry.areas:
+        return f"pinned; `s2mirror drop {entry.product.id}` removes it"
     if DROPPED in entry.areas and not rules.keys() & set(entry.areas):
         return "dropped by request; the next prune removes it"
     return ""

@@ -14,7 +14,7 @@ from typing import Final
 
 from s2mirror.geometry import unpack
 from s2mirror.lifecycle import HELD, PENDING, WAITING, State
-from s2mirror.model import ASKED_FOR, LedgerEntry, Product, SupersedePolicy
+from s2mirror.model import PINNED, LedgerEntry, Product, SupersedePolicy
 from s2mirror.naming import baseline_number
 
 _STRIP_START: Final = re.compile(r"_S(\d{8}T\d{6})_N")
@@ -121,8 +121,8 @@ def _rivals(entries: Iterable[LedgerEntry]) -> Iterator[tuple[LedgerEntry, list[
 
 
 def _replaces(new: LedgerEntry, old: LedgerEntry) -> bool:
-    # A product that was requested by id is kept until a person drops it.
-    claimed = set(old.areas) <= set(new.areas) and ASKED_FOR not in old.areas
+    # A pinned product is kept, also beside its newer version.
+    claimed = set(old.areas) <= set(new.areas) and PINNED not in old.areas
     return claimed and _is_better(new.product, old.product)
 
 

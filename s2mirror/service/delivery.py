@@ -39,7 +39,7 @@ class DownloadWorker:
     busy_seconds: Callable[[], float]
     """How long no product should be started, as the store asks for fewer requests."""
     areas: tuple[str, ...] = ()
-    """Deliver only products of these areas, or requested by id; empty: of all areas."""
+    """Deliver only products of these areas, or pinned; empty: of all areas."""
     on_progress: Callable[[], None] = lambda: None
     """Called after each product that was published or delayed."""
     archived: list[str] = field(default_factory=list)

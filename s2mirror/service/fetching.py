@@ -7,7 +7,7 @@ from typing import Final
 
 from s2mirror.errors import MirrorError, OutsideError, UsageError
 from s2mirror.lifecycle import State
-from s2mirror.model import ASKED_FOR, Page
+from s2mirror.model import PINNED, Page
 from s2mirror.ports import Progress
 from s2mirror.service.cycle import deliver
 from s2mirror.service.cycle_result import CycleResult
@@ -54,11 +54,11 @@ def request(mirror: Mirror, wanted: FetchList, *, dry_run: bool = False) -> Requ
         done.states |= {name: entry.state for name, entry in known.items()}
         return done
     now = mirror.now()
-    areas = {product.id: (ASKED_FOR,) for product in found.products}
+    areas = {product.id: (PINNED,) for product in found.products}
     mirror.ledger.products.record(found.products, areas, priorities={}, now=now)
     for name in (*known, *areas):
         try:
-            done.states[name] = requests.keep(mirror.ledger, name, now=now)
+            done.states[name] = requests.pin(mirror.ledger, name, now=now)
         except MirrorError as error:
             done.refuse(name, error)
     mirror.ledger.items.keep(found.properties)
@@ -68,7 +68,7 @@ def request(mirror: Mirror, wanted: FetchList, *, dry_run: bool = False) -> Requ
 def bring(mirror: Mirror, progress: Progress, stop: StopFlag) -> CycleResult:
     """Download the requested products that are queued."""
     result = CycleResult()
-    deliver(mirror, [ASKED_FOR], progress, stop, result)
+    deliver(mirror, [PINNED], progress, stop, result)
     finish_local_catalog(mirror, stop)
     return result
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.lifecycle import State
-from s2mirror.model import ASKED_FOR, LedgerEntry, Product, SupersedePolicy
+from s2mirror.model import PINNED, LedgerEntry, Product, SupersedePolicy
 from s2mirror.planning.downloads import DownloadPlan
 from s2mirror.planning.retention import PrunePlan
 from s2mirror.planning.scope import Scope, diff_page
@@ -72,7 +72,7 @@ def plan_sync(mirror: Mirror, searches: Sequence[Search]) -> SyncPlan:
         replaced=plan_supersede(products.rivals(), asked, mirror.settings.supersede.grace),
         policy=policy,
         incomplete=tuple(incomplete(products.held(), mirror.selection_policy)),
-        unclaimed=tuple(products.unclaimed([*mirror.area_names, ASKED_FOR])),
+        unclaimed=tuple(products.unclaimed([*mirror.area_names, PINNED])),
     )
 
 

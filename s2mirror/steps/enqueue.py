@@ -11,7 +11,7 @@ from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.ledger.state_values import VIRTUAL_CLOCKS
 from s2mirror.lifecycle import HELD, Event, State
-from s2mirror.model import ASKED_FOR, LedgerEntry, SupersedePolicy, Transition
+from s2mirror.model import PINNED, LedgerEntry, SupersedePolicy, Transition
 from s2mirror.planning.account import WINDOW, QuotaPolicy, backfill_at, spent_bytes
 from s2mirror.planning.bandwidth import rate_at
 from s2mirror.planning.downloads import (
@@ -175,7 +175,7 @@ class Enqueuer:
         """Queue products of *areas*, or requested ones, whose time in quarantine is over."""
         for entry in self.ledger.products.in_state(State.QUARANTINED):
             transition = after_quarantine(entry, self.retry_policy, now=now)
-            if transition and {*entry.areas} & {*areas, ASKED_FOR}:
+            if transition and {*entry.areas} & {*areas, PINNED}:
                 self.ledger.products.advance(entry, transition, now=now)
 
     def _supersede_waiting(self, versions: list[LedgerEntry], now: datetime) -> set[str]:

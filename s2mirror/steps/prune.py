@@ -13,8 +13,8 @@ from s2mirror.area import WatchArea
 from s2mirror.errors import HostileInput, PathRefused
 from s2mirror.lifecycle import Event
 from s2mirror.model import (
-    ASKED_FOR,
     DROPPED,
+    PINNED,
     DeletedPolicy,
     LedgerEntry,
     SupersedePolicy,
@@ -71,7 +71,7 @@ class Pruner:
         released = withdrawn_removals(gone_upstream, deletions, self.deleted)
         if unclaimed:
             names = [area.name for area in self.areas]
-            released = unclaimed_removals(products.unclaimed([*names, ASKED_FOR])) | released
+            released = unclaimed_removals(products.unclaimed([*names, PINNED])) | released
         plan = plan_prune(
             products.held(),
             self.areas,

@@ -1,4 +1,4 @@
-"""Requests of a person or a consumer: mark as processed, requeue, complete, keep, drop."""
+"""Requests of a person or a consumer: mark as processed, requeue, complete, pin, drop."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -16,7 +16,7 @@ from s2mirror.lifecycle import (
     advance,
     sources,
 )
-from s2mirror.model import ASKED_FOR, BY_REQUEST, DROPPED, LedgerEntry, Transition
+from s2mirror.model import BY_REQUEST, DROPPED, PINNED, LedgerEntry, Transition
 from s2mirror.selection import WHOLE, Selection
 from s2mirror.steps.file_selection import SelectionPolicy
 
@@ -38,28 +38,27 @@ def requeue(
     """Queue a failed, quarantined or pruned product again; return its state.
 
     A product that is queued already stays as it is. A product of none of *area_names*, the
-    configured areas, and one that was superseded, is kept until a person drops it, because it was
-    requested by id. Raises UsageError for a product that the ledger does not know, or whose state
-    does not permit it.
+    configured areas, and one that was superseded, is pinned. Raises UsageError for a product that
+    the ledger does not know, or whose state does not permit it.
     """
     entry = ledger.products.get(product_id)
     with ledger.connection.atomic():
         state = _apply(ledger, entry, Event.REQUEUE, reason=reason, now=now)
         unwanted = entry.state is State.SUPERSEDED or not set(entry.areas) & set(area_names)
         if state is not entry.state and unwanted:
-            ledger.products.add_request(product_id)
+            ledger.products.join(PINNED, product_id)
     return state
 
 
-def keep(ledger: Ledger, product_id: str, *, now: datetime) -> State:
-    """Have a known product as a whole until a person drops it; return its state.
+def pin(ledger: Ledger, product_id: str, *, now: datetime) -> State:
+    """Keep a known product as a whole, whatever areas and retention say; return its state.
 
     What is missing of it is queued. Raises UsageError if its state does not permit that.
     """
     entry = ledger.products.get(product_id)
-    reason = "requested by id"
+    reason = "pinned"
     with ledger.connection.atomic():
-        ledger.products.add_request(product_id)
+        ledger.products.join(PINNED, product_id)
         ledger.products.release(DROPPED, [product_id])
         if entry.state is State.DISCOVERED:
             ledger.products.advance(entry, Transition(event=Event.ENQUEUE, reason=reason), now=now)
@@ -71,26 +70,26 @@ def keep(ledger: Ledger, product_id: str, *, now: datetime) -> State:
 
 
 def drop(ledger: Ledger, product_id: str, area_names: Collection[str], *, now: datetime) -> str:
-    """No longer keep a product because it was requested by id; return what happens to it.
+    """Unpin a product, and have it removed unless an area wants it; return what happens to it.
 
     A product that an area of *area_names* wants stays. A waiting or failed one is no longer
     downloaded. A held one is removed by :meth:`~s2mirror.steps.prune.Pruner.remove_dropped`.
-    Raises UsageError for a product that was not requested, or that is being downloaded.
+    Raises UsageError for a product that is not pinned, or that is being downloaded.
     """
     entry = ledger.products.get(product_id)
     wanting = [name for name in entry.areas if name in area_names]
-    if ASKED_FOR not in entry.areas:
-        raise UsageError(f"{product_id} was not requested by id; `s2mirror show` lists its areas")
+    if PINNED not in entry.areas:
+        raise UsageError(f"{product_id} is not pinned; `s2mirror show` lists its areas")
     if entry.state in IN_PROGRESS and not wanting:
         raise UsageError(
             f"{product_id} is being downloaded; run `s2mirror drop` again when it is archived"
         )
     with ledger.connection.atomic():
-        ledger.products.release(ASKED_FOR, [product_id])
+        ledger.products.release(PINNED, [product_id])
         if wanting:
             return f"kept for {', '.join(wanting)}"
         if entry.path is not None:
-            ledger.products.add_request(product_id, area=DROPPED)
+            ledger.products.join(DROPPED, product_id)
             return TO_TRASH
         if (entry.state, Event.PRUNE) in TRANSITIONS:
             transition = Transition(event=Event.PRUNE, reason=BY_REQUEST)

@@ -11,7 +11,7 @@ from s2mirror.adapters.ledger import ProductQuery
 from s2mirror.adapters.ledger.lags import LagHistogram
 from s2mirror.area import WatchArea, check_area_names
 from s2mirror.lifecycle import IN_PROGRESS, TROUBLED, State
-from s2mirror.model import ASKED_FOR, HistoryEntry, LedgerEntry, VerifiedFile
+from s2mirror.model import PINNED, HistoryEntry, LedgerEntry, VerifiedFile
 from s2mirror.preview_model import Preview
 from s2mirror.service.forecast import ForecastReport, forecast_report
 from s2mirror.service.report import AreaStatus, Status, status
@@ -89,9 +89,9 @@ class AreaPage:
         return self.area.lags
 
     @property
-    def requested(self) -> bool:
-        """Whether these are the products that were requested by id."""
-        return self.area.name == ASKED_FOR
+    def pinned(self) -> bool:
+        """Whether these are the pinned products."""
+        return self.area.name == PINNED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

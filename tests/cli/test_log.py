@@ -10,7 +10,7 @@ from cli_kit import Cli, Terminal
 from kit import Kit, tiny
 
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.model import ASKED_FOR
+from s2mirror.model import PINNED
 
 NOW: Final = datetime.now(UTC).replace(microsecond=0)
 DAY: Final = timedelta(days=1)
@@ -120,9 +120,7 @@ def test_log_fits_terminal_and_survives_head(kit: Kit) -> None:
     ledger = kit.mirror().ledger
     with ledger.connection.atomic():
         for number in range(3000):
-            ledger.events.add(
-                "n", at=NOW, area=ASKED_FOR, product_id=f"p{number}", detail="a " * 80
-            )
+            ledger.events.add("n", at=NOW, area=PINNED, product_id=f"p{number}", detail="a " * 80)
     terminal = Terminal(kit.command("log", "--limit", "5"), kit.environment(), columns=60)
     assert terminal.read_to_end() == 0
     shown = terminal.shown.splitlines()

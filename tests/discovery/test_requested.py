@@ -1,4 +1,4 @@
-"""Products that a person requests by id or item: kept until dropped, whatever areas want."""
+"""Products that a person requests by id or item: pinned, whatever areas want."""
 
 import io
 import json
@@ -126,7 +126,7 @@ def test_dropped_waiting_product_is_not_downloaded(kit: Kit) -> None:
     assert drop(kit, product) == "pruned"
     bring(mirror, Quiet(), StopFlag())
     assert kit.downloaded() == []
-    with pytest.raises(requests.UsageError, match="was not requested by id"):
+    with pytest.raises(requests.UsageError, match="is not pinned"):
         drop(kit, product)
 
 

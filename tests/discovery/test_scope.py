@@ -286,7 +286,7 @@ def test_requested_product_is_downloaded_without_an_area(kit: Kit) -> None:
     kit.areas = NARROW
     kit.cycle(kit.later(days=4))
     assert kit.run("requeue", cloudy.id).returncode == 0
-    assert kit.entry(cloudy).areas == ("(asked for)",)
+    assert kit.entry(cloudy).areas == ("(pinned)",)
     assert kit.cycle(kit.later(days=4)).archived == [cloudy.id]
     kit.assert_current(cloudy)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from builders import ID, NOW, overwrite, product
 from web_kit import make_mirror, page_of
 
-from s2mirror.model import ASKED_FOR
+from s2mirror.model import PINNED
 from s2mirror.service.health import Problems
 
 
@@ -49,6 +49,6 @@ def test_area_page_names_mixed_baselines(tmp_path: Path) -> None:
 
 def test_area_page_explains_requested_products(tmp_path: Path) -> None:
     mirror = make_mirror(tmp_path)
-    mirror.ledger.products.record([product()], {ID: [ASKED_FOR]}, priorities={}, now=NOW)
+    mirror.ledger.products.record([product()], {ID: [PINNED]}, priorities={}, now=NOW)
     with page_of(mirror) as browser:
-        assert "s2mirror drop" in browser.get(f"/areas/{ASKED_FOR}").text
+        assert "s2mirror drop" in browser.get(f"/areas/{PINNED}").text

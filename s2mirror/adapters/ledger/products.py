@@ -13,7 +13,7 @@ from s2mirror.adapters.ledger.rows import PRODUCT_FIELDS, TIMES, check_path
 from s2mirror.adapters.ledger.schema import sql_states
 from s2mirror.errors import IllegalTransition
 from s2mirror.lifecycle import WAITING, Event, State
-from s2mirror.model import ASKED_FOR, LedgerEntry, Product, Transition
+from s2mirror.model import LedgerEntry, Product, Transition
 from s2mirror.times import format_utc
 
 _NEW: Final = {
@@ -142,7 +142,7 @@ class Products(ProductReader):
     ) -> LedgerEntry | None:
         """Move a due product to ``downloading`` and return it: by priority, then newest sensing.
 
-        Claims only products of *areas*, or requested ones; without *areas*, any. With *only*,
+        Claims only products of *areas*, or pinned ones; without *areas*, any. With *only*,
         claims that product or none. Returns None if none is due.
         """
         with self._connection.atomic():
@@ -214,8 +214,8 @@ class Products(ProductReader):
         """Make products due that were queued while the clock was ahead; return their number."""
         return self._connection.execute(MAKE_DUE, {"now": format_utc(now)})
 
-    def add_request(self, product_id: str, *, area: str = ASKED_FOR) -> None:
-        """Record that a person requested a product, or dropped it, whether or not areas want it."""
+    def join(self, area: str, product_id: str) -> None:
+        """Add a product to an area, such as that of the pinned or the dropped ones."""
         self._connection.execute(JOIN_AREA, {"area": area, "product_id": product_id})
 
     def release(self, area: str, ids: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from s2mirror.adapters.ledger.row_checksums import checked, damaged
 from s2mirror.adapters.ledger.rows import ENTRY_ROWS, decoded, entry_of, path_of
 from s2mirror.errors import UsageError
 from s2mirror.lifecycle import HELD, State
-from s2mirror.model import ASKED_FOR, CatalogQuery, HistoryEntry, LedgerEntry, Product
+from s2mirror.model import PINNED, CatalogQuery, HistoryEntry, LedgerEntry, Product
 from s2mirror.times import format_utc, parse_utc
 
 _ONE: Final = f"{ENTRY_ROWS} WHERE p.id = :id"
@@ -129,7 +129,7 @@ class ProductReader:
         return self._entries(_WAITING, params)
 
     def due(self, areas: Collection[str], *, now: datetime) -> list[LedgerEntry]:
-        """Return the due queued products of *areas*, or requested by id; without *areas*, all."""
+        """Return the due queued products of *areas*, or pinned; without *areas*, all."""
         params = {"areas": claimants(areas), "now": format_utc(now)}
         return self._entries(_DUE, params)
 
@@ -241,7 +241,7 @@ class ProductReader:
         return int(self._connection.query(_EXPECTED, params)[0]["products"])
 
     def remaining(self, areas: Collection[str], states: Collection[State]) -> int:
-        """Return the number of products in *states* of *areas*, or requested by id."""
+        """Return the number of products in *states* of *areas*, or pinned."""
         params = {"areas": claimants(areas), "states": json.dumps(list(states))}
         return int(self._connection.query(_REMAINING, params)[0]["products"])
 
@@ -275,5 +275,5 @@ def _paged(connection: Connection, sql: str, key: str, **params: str) -> Iterato
 
 
 def claimants(areas: Collection[str]) -> str:
-    """Return, as JSON, the names that select products: *areas* and ``ASKED_FOR``; empty for all."""
-    return json.dumps([*areas, ASKED_FOR] if areas else [])
+    """Return, as JSON, the names that select products: *areas* and ``PINNED``; empty for all."""
+    return json.dumps([*areas, PINNED] if areas else [])
