@@ -45,6 +45,7 @@ class Event(StrEnum):
     CORRUPT = "corrupt"
     GIVE_UP = "give-up"
     PUBLISH = "publish"
+    ADOPT = "adopt"
     MARK = "mark"
     PRUNE = "prune"
     REQUEUE = "requeue"
@@ -62,10 +63,12 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
         (S.DISCOVERED, E.SUPERSEDE): S.SUPERSEDED,
         (S.DISCOVERED, E.WITHDRAW): S.WITHDRAWN,
         (S.DISCOVERED, E.PRUNE): S.PRUNED,
+        (S.DISCOVERED, E.ADOPT): S.ARCHIVED,
         (S.QUEUED, E.CLAIM): S.DOWNLOADING,
         (S.QUEUED, E.SUPERSEDE): S.SUPERSEDED,
         (S.QUEUED, E.WITHDRAW): S.WITHDRAWN,
         (S.QUEUED, E.PRUNE): S.PRUNED,
+        (S.QUEUED, E.ADOPT): S.ARCHIVED,
         (S.DOWNLOADING, E.INTERRUPT): S.QUEUED,
         (S.DOWNLOADING, E.VERIFY): S.VERIFIED,
         (S.DOWNLOADING, E.CORRUPT): S.QUARANTINED,
@@ -89,12 +92,17 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
         (S.FAILED, E.REVISE): S.QUEUED,
         (S.FAILED, E.WITHDRAW): S.WITHDRAWN,
         (S.FAILED, E.PRUNE): S.PRUNED,
+        (S.FAILED, E.ADOPT): S.ARCHIVED,
         (S.QUARANTINED, E.REQUEUE): S.QUEUED,
         (S.QUARANTINED, E.REVISE): S.QUEUED,
         (S.QUARANTINED, E.WITHDRAW): S.WITHDRAWN,
+        (S.QUARANTINED, E.ADOPT): S.ARCHIVED,
         (S.PRUNED, E.REQUEUE): S.QUEUED,
+        (S.PRUNED, E.ADOPT): S.ARCHIVED,
         (S.SUPERSEDED, E.REQUEUE): S.QUEUED,
+        (S.SUPERSEDED, E.ADOPT): S.ARCHIVED,
         (S.WITHDRAWN, E.REVISE): S.QUEUED,
+        (S.WITHDRAWN, E.ADOPT): S.ARCHIVED,
     }
 )
 

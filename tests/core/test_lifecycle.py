@@ -45,9 +45,11 @@ def test_held_products_are_those_in_the_archive_tree() -> None:
     assert {State.ARCHIVED, State.PROCESSED} == HELD
 
 
-def test_only_publishing_enters_the_archive_tree() -> None:
+def test_only_publishing_and_adopting_enter_the_archive_tree() -> None:
     ways_in = {pair for pair, target in TRANSITIONS.items() if target in HELD}
-    assert ways_in == {(State.VERIFIED, Event.PUBLISH), (State.ARCHIVED, Event.MARK)}
+    adopted = {pair for pair in ways_in if pair[1] is Event.ADOPT}
+    assert ways_in - adopted == {(State.VERIFIED, Event.PUBLISH), (State.ARCHIVED, Event.MARK)}
+    assert {state for state, _ in adopted} == {*WAITING, *TROUBLED, *GONE}
 
 
 def test_every_state_can_be_reached_from_discovered() -> None:
@@ -63,7 +65,7 @@ def test_no_state_is_final() -> None:
 
 @pytest.mark.parametrize("gone", [State.PRUNED, State.SUPERSEDED])
 def test_removed_products_come_back_only_when_requested(gone: State) -> None:
-    assert [event for state, event in TRANSITIONS if state is gone] == [Event.REQUEUE]
+    assert [e for state, e in TRANSITIONS if state is gone] == [Event.REQUEUE, Event.ADOPT]
 
 
 def test_sources_of_an_event_follow_the_table() -> None:

@@ -26,6 +26,7 @@ PRODUCT_EVENTS: Final = MappingProxyType(
         Event.INTERRUPT.value: "product.interrupted",
         Event.VERIFY.value: "product.verified",
         Event.PUBLISH.value: "product.published",
+        Event.ADOPT.value: "product.adopted",
         Event.GIVE_UP.value: "product.failed",
         Event.CORRUPT.value: "product.quarantined",
         Event.MARK.value: "product.processed",

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from s2mirror.adapters.ledger.adoption import Adoption
 from s2mirror.adapters.ledger.archived_products import ArchivedProducts, Changes, Removals
 from s2mirror.adapters.ledger.connection import Connection
 from s2mirror.adapters.ledger.deletions import Deletions
@@ -89,6 +90,7 @@ class Ledger:
         self.items = Items(connection)
         self.lags = Lags(connection)
         self.passes = Passes(connection)
+        self.adoption = Adoption(connection)
         self.archived_products = ArchivedProducts(connection)
         self.changes = Changes(connection)
         self.removals = Removals(connection)
