@@ -30,6 +30,7 @@ MirrorError
 ├── ItemRejected             a catalog item that cannot become a product
 │   └── ItemSkipped          a catalog item of a kind that is not mirrored; no fault
 ├── ResourceError            the machine lacks memory, threads or files; pauses everything
+├── QueueError               transient: FORCE's queue file cannot be read or written
 ├── UnexpectedError          probably a bug in s2mirror; transient; no product is to blame
 ├── RepeatedError            exit 70: the same with several products; pauses everything
 ├── Stopped                  the operator or the system stopped the mirror; pauses everything
@@ -241,6 +242,12 @@ class ResourceError(MirrorError):
 
     pauses_everything = True
     counts_as_attempt = False
+
+
+class QueueError(MirrorError):
+    """FORCE's queue file cannot be read or written; all other work continues."""
+
+    transient = True
 
 
 class UnexpectedError(MirrorError):
