@@ -14,7 +14,7 @@ from s2mirror.lifecycle import State
 from s2mirror.planning.downloads import expected_bytes
 from s2mirror.service.alerting import reported_cycle
 from s2mirror.service.cycle import prepare, run_cycle
-from s2mirror.service.pruning import asked_time
+from s2mirror.service.pruning import asked_time, pruner
 from s2mirror.service.pruning import prune as prune_archive
 from s2mirror.service.results import Values, prune_values, sync_values
 from s2mirror.service.sync_plan import SyncPlan, plan_sync
@@ -50,6 +50,7 @@ def _plan_values(found: SyncPlan) -> dict[str, object]:
         "deferred": found.downloads.deferred,
         "prune": [gone.entry.product.id for gone in found.prune.removals],
         "prune_bytes": prune_values(found.prune)["prune_bytes"],
+        "removals": prune_values(found.prune)["removals"],
         "brake": found.prune.brake,
         "clock_doubt": found.prune.clock_doubt,
         "replaced": {each.old.product.id: each.due_at for each in found.replaced},
@@ -97,8 +98,9 @@ def _print_prune(found: Values, verb: str) -> None:
     gone = format_count(len(found["prune"]), "product")
     size = format_size(found["prune_bytes"])
     print_line(f"{verb} {gone}, about {size}; {len(found['kept'])} kept")
-    for product_id, reason in found["reasons"].items():
-        print_line(f"  {product_id}  {reason}")
+    for gone in found["removals"]:
+        size = format_size(gone["size_bytes"])
+        print_line(f"  {gone['id']}  {size}  {gone['rule']}: {gone['reason']}")
     _print_stopped(found)
 
 
@@ -194,7 +196,7 @@ def prune(
     """
     if dry_run:
         with shared_mirror(config) as mirror:
-            plan = mirror.pruner().plan(asked_time(mirror), unclaimed=unclaimed)
+            plan = pruner(mirror).plan(asked_time(mirror), unclaimed=unclaimed)
             done = prune_values(plan, confirmed=yes, dry_run=True)
     else:
 

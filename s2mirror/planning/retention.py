@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from heapq import heappush, heappushpop
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,6 @@ from s2mirror.planning.supersede import Supersession
 if TYPE_CHECKING:
     from datetime import datetime
 
-_NOT_NEEDED: Final = "its areas no longer need it"
 BRAKE_FLOOR: Final = 10
 """The percent brake does not apply to so few products within a day, nor to half of a smaller
 archive: it would stop every removal there."""
@@ -30,13 +30,25 @@ class Brake:
     """Products that were removed within the last day already."""
 
 
+class Rule(StrEnum):
+    """Why a product is removed: the option that releases it, or a person."""
+
+    AFTER = "prune.after"
+    KEEP_NEWEST = "prune.keep_newest"
+    SUPERSEDED = "supersede.policy"
+    WITHDRAWN = "deleted.policy"
+    UNCLAIMED = "--unclaimed"
+    DROPPED = "drop"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """One held product to be removed, the event, and the reason."""
+    """One held product to be removed, the event, the rule and the reason."""
 
     entry: LedgerEntry
     event: Event
     """PRUNE, SUPERSEDE or WITHDRAW."""
+    rule: Rule
     reason: str
 
 
@@ -90,7 +102,7 @@ def plan_prune(
         elif why := _why_kept(entry, rules, newest, time):
             kept[entry.product.id] = why
         else:
-            removals.append(Removal(entry=entry, event=Event.PRUNE, reason=_NOT_NEEDED))
+            removals.append(_released(entry, rules))
     return PrunePlan(
         removals=tuple(removals),
         kept=kept,
@@ -104,7 +116,9 @@ def superseded_removals(
 ) -> dict[str, Removal]:
     """Return, by product id, held versions whose newer one is held and whose grace is over."""
     return {
-        found.old.product.id: Removal(entry=found.old, event=Event.SUPERSEDE, reason=found.reason)
+        found.old.product.id: Removal(
+            entry=found.old, event=Event.SUPERSEDE, rule=Rule.SUPERSEDED, reason=found.reason
+        )
         for found in supersessions
         if found.old.state in HELD
         and time.is_past(found.new.changed_at, found.due_at - found.new.changed_at)
@@ -121,6 +135,7 @@ def withdrawn_removals(
         entry.product.id: Removal(
             entry=entry,
             event=Event.WITHDRAW,
+            rule=Rule.WITHDRAWN,
             reason=f"deleted upstream: {deletions[entry.product.id].cause}",
         )
         for entry in entries
@@ -134,7 +149,7 @@ def dropped_removals(
     """Return the held products that a person dropped, and that no configured area wants."""
     wanting = {PINNED, *(area.name for area in areas)}
     return tuple(
-        Removal(entry=entry, event=Event.PRUNE, reason=BY_REQUEST)
+        Removal(entry=entry, event=Event.PRUNE, rule=Rule.DROPPED, reason=BY_REQUEST)
         for entry in dropped
         if entry.state in HELD and not wanting & set(entry.areas)
     )
@@ -144,11 +159,24 @@ def unclaimed_removals(unclaimed: Iterable[LedgerEntry]) -> dict[str, Removal]:
     """Return, by product id, held products that no configured area claims."""
     return {
         entry.product.id: Removal(
-            entry=entry, event=Event.PRUNE, reason="no configured area wants it"
+            entry=entry,
+            event=Event.PRUNE,
+            rule=Rule.UNCLAIMED,
+            reason="no configured area wants it",
         )
         for entry in unclaimed
         if entry.state in HELD
     }
+
+
+def _released(entry: LedgerEntry, rules: Mapping[str, WatchArea]) -> Removal:
+    """Return the removal of a product that every area releases."""
+    areas = [rules[name] for name in entry.areas if name in rules]
+    if any(area.prune_after is not None for area in areas):
+        rule, why = Rule.AFTER, f"processed on {entry.changed_at:%Y-%m-%d}, and its time is over"
+    else:
+        rule, why = Rule.KEEP_NEWEST, "no longer among the newest"
+    return Removal(entry=entry, event=Event.PRUNE, rule=rule, reason=why)
 
 
 def _newest(

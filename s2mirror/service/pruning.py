@@ -23,15 +23,32 @@ from s2mirror.planning.checked_time import (
     ClockWitnesses,
     check_time,
 )
-from s2mirror.planning.retention import PrunePlan
+from s2mirror.planning.retention import Brake, PrunePlan
 from s2mirror.service.health import record_trouble
 from s2mirror.service.local_catalog import update_whole_local_catalog
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
-from s2mirror.steps.prune import DAY
+from s2mirror.steps.prune import DAY, Pruner
 from s2mirror.steps.recover import clear_leftovers
 
 _NO_FAULT: Final = ClockFaultRecord(ahead=False, behind_seconds=0)
+
+
+def pruner(mirror: Mirror) -> Pruner:
+    """Return the prune step."""
+    settings, options = mirror.settings, mirror.settings.prune
+    return Pruner(
+        ledger=mirror.ledger,
+        archive=mirror.archive,
+        areas=mirror.areas,
+        require_processed=options.require_processed,
+        brake=Brake(max_products=options.max_products, max_percent=options.max_percent),
+        trash_keep=options.trash_keep,
+        marker_suffix=settings.process.marker_suffix,
+        supersede=settings.supersede.policy,
+        grace=settings.supersede.grace,
+        deleted=settings.deleted.policy,
+    )
 
 
 def prune(mirror: Mirror, *, confirmed: bool = False, unclaimed: bool = False) -> PrunePlan:
@@ -42,7 +59,7 @@ def prune(mirror: Mirror, *, confirmed: bool = False, unclaimed: bool = False) -
     mirror.require_archive()
     time = record_time(mirror, asked_time(mirror))
     with mirror.locks("prune"):
-        plan = mirror.pruner().prune(time, confirmed=confirmed, unclaimed=unclaimed)
+        plan = pruner(mirror).prune(time, confirmed=confirmed, unclaimed=unclaimed)
     record_doubt(mirror, plan.clock_doubt)
     _record_brake(mirror, "" if confirmed else plan.brake, now=time.now)
     for product_id, why in plan.refused.items():
@@ -70,7 +87,7 @@ def remove_dropped(mirror: Mirror) -> PrunePlan:
     """Move products that a person dropped to the trash, and update the local catalog."""
     mirror.require_archive()
     time = record_time(mirror, asked_time(mirror))
-    plan = mirror.pruner().remove_dropped(time)
+    plan = pruner(mirror).remove_dropped(time)
     update_whole_local_catalog(mirror)
     return plan
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from s2mirror.planning.downloads import expected_bytes
 from s2mirror.planning.findings import Severity
-from s2mirror.planning.retention import PrunePlan
+from s2mirror.planning.retention import PrunePlan, Removal
 from s2mirror.service.cycle_result import CycleResult
 
 Values = Mapping[str, Any]
@@ -42,10 +42,20 @@ def prune_values(plan: PrunePlan, *, confirmed: bool = False, dry_run: bool = Fa
     return {
         "prune": [gone.entry.product.id for gone in plan.removals],
         "prune_bytes": sum(expected_bytes(gone.entry) for gone in plan.removals),
+        "removals": [_removal_values(gone) for gone in plan.removals],
         "reasons": {gone.entry.product.id: gone.reason for gone in plan.removals},
         "kept": dict(plan.kept),
         "brake": plan.brake,
         "clock_doubt": plan.clock_doubt,
         "stopped": bool(plan.clock_doubt or (plan.brake and not confirmed)),
         "dry_run": dry_run,
+    }
+
+
+def _removal_values(gone: Removal) -> Values:
+    return {
+        "id": gone.entry.product.id,
+        "rule": gone.rule,
+        "reason": gone.reason,
+        "size_bytes": expected_bytes(gone.entry),
     }

@@ -11,7 +11,7 @@ from s2mirror.planning.retention import PrunePlan
 from s2mirror.planning.scope import Scope, diff_page
 from s2mirror.planning.searches import Search, plan_query
 from s2mirror.planning.supersede import Supersession, plan_supersede
-from s2mirror.service.pruning import known_time
+from s2mirror.service.pruning import known_time, pruner
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.listing import list_in_windows
 from s2mirror.steps.requests import incomplete
@@ -63,7 +63,7 @@ def plan_sync(mirror: Mirror, searches: Sequence[Search]) -> SyncPlan:
     policy = mirror.settings.supersede.policy
     versions = [*products.versions(waiting), *new]
     downloads = enqueuer.plan(queued, waiting, versions, now=mirror.now())
-    prune = mirror.pruner().plan(known_time(mirror))
+    prune = pruner(mirror).plan(known_time(mirror))
     asked = SupersedePolicy.NEWEST if policy is SupersedePolicy.ALL else policy
     return SyncPlan(
         new=new,

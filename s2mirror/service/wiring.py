@@ -15,7 +15,6 @@ from s2mirror.area import WatchArea, check_area_names
 from s2mirror.clock import ServiceDates
 from s2mirror.config import Settings
 from s2mirror.model import Rejected
-from s2mirror.planning.retention import Brake
 from s2mirror.planning.retry import RetryPolicy
 from s2mirror.planning.searches import Search, SweepPolicy
 from s2mirror.ports import ObjectStore, Progress
@@ -31,7 +30,6 @@ from s2mirror.steps.file_selection import SelectionPolicy
 from s2mirror.steps.local_catalog import LocalCatalogUpdater
 from s2mirror.steps.poll import Poller
 from s2mirror.steps.process import Processor
-from s2mirror.steps.prune import Pruner
 from s2mirror.steps.rescope import searches_for
 from s2mirror.steps.withdraw import Withdrawer
 from s2mirror.stop import StopFlag
@@ -189,22 +187,6 @@ class Mirror:
             marker_suffix=process.marker_suffix,
             now=self.now,
             jitter=self.jitter,
-        )
-
-    def pruner(self) -> Pruner:
-        """Return the prune step."""
-        prune = self.settings.prune
-        return Pruner(
-            ledger=self.ledger,
-            archive=self.archive,
-            areas=self.areas,
-            require_processed=prune.require_processed,
-            brake=Brake(max_products=prune.max_products, max_percent=prune.max_percent),
-            trash_keep=prune.trash_keep,
-            marker_suffix=self.settings.process.marker_suffix,
-            supersede=self.settings.supersede.policy,
-            grace=self.settings.supersede.grace,
-            deleted=self.settings.deleted.policy,
         )
 
     def withdrawer(self) -> Withdrawer:

@@ -1,7 +1,7 @@
 """Move products that the rules release to the trash, and empty the trash after its delay."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -11,7 +11,7 @@ from s2mirror.adapters.ledger import Ledger, ProductQuery
 from s2mirror.adapters.ledger.state_values import PRUNE_CONFIRMED_AT
 from s2mirror.area import WatchArea
 from s2mirror.errors import HostileInput, PathRefused
-from s2mirror.lifecycle import Event
+from s2mirror.lifecycle import Event, State
 from s2mirror.model import (
     DROPPED,
     PINNED,
@@ -36,6 +36,22 @@ from s2mirror.planning.supersede import plan_supersede
 _MOST_DROPPED: Final = 10_000
 """Dropped products that one prune removes."""
 DAY: Final = timedelta(days=1)
+MARKED: Final = "its processed marker exists"
+
+
+class HeldProducts:
+    """The held products; those with a processed marker are processed since now."""
+
+    def __init__(self, held: Iterable[LedgerEntry], marked: frozenset[str], now: datetime) -> None:
+        self._held, self._marked, self._now = held, marked, now
+
+    def __iter__(self) -> Iterator[LedgerEntry]:
+        """Yield each product as it is once its marker is read."""
+        for entry in self._held:
+            if entry.state is State.ARCHIVED and entry.product.id in self._marked:
+                yield replace(entry, state=State.PROCESSED, changed_at=self._now)
+            else:
+                yield entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +89,7 @@ class Pruner:
             names = [area.name for area in self.areas]
             released = unclaimed_removals(products.unclaimed([*names, PINNED])) | released
         plan = plan_prune(
-            products.held(),
+            HeldProducts(products.held(), self._marked(), time.now),
             self.areas,
             superseded_removals(supersessions, time) | released,
             require_processed=self.require_processed,
@@ -84,6 +100,14 @@ class Pruner:
         if not time.doubt or time.contradicted or due:
             return plan
         return replace(plan, clock_doubt="")
+
+    def _marked(self) -> frozenset[str]:
+        """Return the archived products whose processed marker no step has read yet."""
+        return frozenset(
+            product_id
+            for product_id, path in self.ledger.products.archived()
+            if self.archive.has_processed_marker(path, self.marker_suffix)
+        )
 
     def _dropped(self) -> tuple[Removal, ...]:
         entries = self.ledger.products.listed(ProductQuery(area=DROPPED, limit=_MOST_DROPPED))
@@ -160,6 +184,7 @@ class Pruner:
         entry = removal.entry
         path = entry.path or ""
         self.archive.check_movable(entry.product.id, path)
+        self._mark(entry, now)
         transition = Transition(event=removal.event, reason=removal.reason)
         self.ledger.removals.begin(entry.product.id, transition)
         if removal.event is Event.WITHDRAW and self.deleted is DeletedPolicy.TOMBSTONE:
@@ -168,3 +193,10 @@ class Pruner:
         self.archive.drop_processed_marker(path, self.marker_suffix)
         self.archive.discard(entry.product.id, path, now=now)
         self.ledger.record_removal(entry, transition, now=now)
+
+    def _mark(self, entry: LedgerEntry, now: datetime) -> None:
+        """Record that a product is processed if the plan has read its marker before the ledger."""
+        known = self.ledger.products.get(entry.product.id)
+        if entry.state is State.PROCESSED and known.state is State.ARCHIVED:
+            transition = Transition(event=Event.MARK, reason=MARKED, attempts=0)
+            self.ledger.products.advance(known, transition, now=now)

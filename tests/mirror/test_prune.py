@@ -7,8 +7,9 @@ from kit import Kit, tiny
 
 from s2mirror.errors import ArchiveError
 from s2mirror.planning.checked_time import CheckedTime
+from s2mirror.planning.retention import Rule
 from s2mirror.sandbox import SandboxProduct
-from s2mirror.service.pruning import prune
+from s2mirror.service.pruning import prune, pruner
 from s2mirror.stop import StopFlag
 
 
@@ -145,6 +146,24 @@ def test_dry_run_reports_and_removes_nothing(kit: Kit) -> None:
     assert kit.states() == {product.id: "processed"}
     kit.sections = {}
     kit.assert_invariants()
+
+
+def test_dry_run_sees_unread_processed_markers(kit: Kit) -> None:
+    kit.sections["prune"] = 'after = "0 s"'
+    product = tiny()
+    kit.sandbox.publish(product)
+    kit.cycle()
+    marker_of(kit, product).touch()
+    step, time = pruner(kit.mirror()), CheckedTime(now=kit.mirror().now())
+    (planned,) = step.plan(time).removals
+    assert (planned.entry.product.id, planned.rule) == (product.id, Rule.AFTER)
+    assert kit.states() == {product.id: "archived"}, "a plan writes nothing"
+    assert [gone.rule for gone in step.prune(time).removals] == [Rule.AFTER]
+    assert [step.event for step in kit.mirror().ledger.products.history(product.id)][-2:] == [
+        "mark",
+        "prune",
+    ]
+    assert kit.states() == {product.id: "pruned"}
 
 
 @pytest.mark.long
@@ -289,7 +308,7 @@ def test_audit_names_catalog_item_without_product(kit: Kit) -> None:
     hold_processed(kit, gone)
     mirror = kit.mirror()
     item = next(kit.archive.joinpath("catalog").rglob(f"{gone.id}.json")).read_bytes()
-    mirror.pruner().prune(
+    pruner(mirror).prune(
         CheckedTime(now=mirror.now())
     )  # the change is noted, the catalog not yet updated
     assert f"catalog: {gone.id}" in kit.faults()[0]

@@ -12,7 +12,14 @@ from s2mirror.area import WatchArea
 from s2mirror.lifecycle import Event, State
 from s2mirror.model import LedgerEntry
 from s2mirror.planning.checked_time import CheckedTime
-from s2mirror.planning.retention import Brake, PrunePlan, Removal, plan_prune, superseded_removals
+from s2mirror.planning.retention import (
+    Brake,
+    PrunePlan,
+    Removal,
+    Rule,
+    plan_prune,
+    superseded_removals,
+)
 from s2mirror.planning.supersede import Supersession
 
 NO_BRAKE = Brake(max_products=10**6, max_percent=100)
@@ -108,19 +115,28 @@ def test_each_area_counts_its_own_newest() -> None:
 
 def test_leaving_product_keeps_its_event_and_reason() -> None:
     old = held("old", state=State.ARCHIVED)
-    leaving = Removal(entry=old, event=Event.WITHDRAW, reason="deleted upstream")
+    leaving = Removal(
+        entry=old, event=Event.WITHDRAW, rule=Rule.WITHDRAWN, reason="deleted upstream"
+    )
     found = plan([old], area("alps"), leaving=[leaving])
     assert found == PrunePlan(removals=(leaving,), kept={}, brake="")
 
 
 def test_leaving_product_must_be_held_to_be_removed() -> None:
-    leaving = Removal(entry=held("gone"), event=Event.SUPERSEDE, reason="superseded by newer")
+    leaving = Removal(
+        entry=held("gone"),
+        event=Event.SUPERSEDE,
+        rule=Rule.SUPERSEDED,
+        reason="superseded by newer",
+    )
     assert plan([], SHORT, leaving=[leaving]).removals == ()
 
 
 def test_brake_counts_leaving_products() -> None:
     old = held("old")
-    leaving = Removal(entry=old, event=Event.SUPERSEDE, reason="superseded by newer")
+    leaving = Removal(
+        entry=old, event=Event.SUPERSEDE, rule=Rule.SUPERSEDED, reason="superseded by newer"
+    )
     strict = Brake(max_products=0, max_percent=0)
     found = plan([old], area("alps"), leaving=[leaving], brake=strict)
     assert found.brake == "1 products are due, more than prune.max_products = 0"
@@ -134,7 +150,9 @@ def superseded(old: LedgerEntry, *, due_in: timedelta) -> dict[str, Removal]:
 def test_replaced_version_is_removed_after_its_grace() -> None:
     old = held("old", state=State.ARCHIVED)
     assert superseded(old, due_in=hours(0)) == {
-        "old": Removal(entry=old, event=Event.SUPERSEDE, reason="superseded by newer")
+        "old": Removal(
+            entry=old, event=Event.SUPERSEDE, rule=Rule.SUPERSEDED, reason="superseded by newer"
+        )
     }
     assert superseded(old, due_in=timedelta(seconds=1)) == {}
 
