@@ -20,6 +20,7 @@ from s2mirror import Mirror
 from s2mirror.adapters.archive import Archive, ItemPath, StaticCatalog, item_path_of
 from s2mirror.adapters.geoparquet import write_geoparquet
 from s2mirror.adapters.ledger import ArchiveQuery, Ledger, open_ledger
+from s2mirror.adapters.ledger.changes import LOCAL_CATALOG, ChangeKind
 from s2mirror.adapters.ledger.row_checksums import reseal
 from s2mirror.adapters.stac_catalog import parse_page
 from s2mirror.lifecycle import Event
@@ -198,7 +199,7 @@ def publish(folder: Path, size: int) -> None:
         bucket="eodata",
         catalog_url="https://x/v1/",
     )
-    ledger.changes.forget()
+    ledger.changes.subscribe(LOCAL_CATALOG, frozenset(ChangeKind))
     walls, cpus, bare = [], [], []
     for number in range(PUBLICATIONS):
         sensed_at = NOW - timedelta(days=3 * number, minutes=number)

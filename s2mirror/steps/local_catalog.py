@@ -20,6 +20,7 @@ from s2mirror.adapters.archive import (
     joined,
 )
 from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.ledger.changes import LOCAL_CATALOG, ChangeKind
 from s2mirror.adapters.ledger.state_values import LOCAL_CATALOG_FOLDER
 from s2mirror.errors import ArchiveError
 from s2mirror.geometry import bounding_box, unpack
@@ -30,6 +31,17 @@ from s2mirror.steps.audit import Fault
 from s2mirror.stop import StopFlag
 
 AT_ONCE: Final = 50
+_KINDS: Final = frozenset(
+    {
+        ChangeKind.PUBLISHED,
+        ChangeKind.REPLACED,
+        ChangeKind.REPAIRED,
+        ChangeKind.MOVED,
+        ChangeKind.REMOVED,
+        ChangeKind.PREVIEWED,
+    }
+)
+"""The changes that an item shows."""
 _MARK: Final = "s2mirror:source"
 """A property that only the mirror's items have: no other file is ever removed."""
 
@@ -50,11 +62,18 @@ class LocalCatalogUpdater:
 
     def begin(self) -> None:
         """Note every product as changed if the notes belong to another catalog."""
+        self._subscribe()
         if self.static_catalog is not None and not (self._is_known and self.static_catalog.exists):
-            self.ledger.changes.note_all()
+            self.ledger.changes.note_all(LOCAL_CATALOG)
             self.static_catalog.rewrite_lists()
         if not self._is_known:
             self.ledger.state.set(LOCAL_CATALOG_FOLDER, self._wanted)
+
+    def _subscribe(self) -> None:
+        if self.static_catalog is None:
+            self.ledger.changes.unsubscribe(LOCAL_CATALOG)
+        elif self.ledger.changes.subscribe(LOCAL_CATALOG, _KINDS) and self._is_known:
+            self.ledger.changes.note_all(LOCAL_CATALOG)
 
     @property
     def _wanted(self) -> str:
@@ -68,14 +87,15 @@ class LocalCatalogUpdater:
     def catch_up(self, limit: int = AT_ONCE) -> int:
         """Process the newest notes, at most *limit*; return the number of products."""
         if self.static_catalog is None:
-            self.ledger.changes.forget()
+            self.ledger.changes.unsubscribe(LOCAL_CATALOG)
             return 0
         with self.static_catalog.lock:
-            batch = self.ledger.changes.pending(limit)
-            if batch.ids:
-                self._write(batch.ids)
-                self.ledger.changes.settle(batch)
-        return len(batch.ids)
+            changes = self.ledger.changes.pending(LOCAL_CATALOG, limit, newest_first=True)
+            ids = frozenset(change.product_id for change in changes)
+            if changes:
+                self._write(ids)
+                self.ledger.changes.settle(LOCAL_CATALOG, changes)
+        return len(ids)
 
     def catch_up_all(self, stop: StopFlag) -> int:
         """Process all notes; return the number of products."""
@@ -89,7 +109,7 @@ class LocalCatalogUpdater:
         if self.static_catalog is None:
             return 0
         self.begin()
-        self.ledger.changes.note_all()
+        self.ledger.changes.note_all(LOCAL_CATALOG)
         done = self.catch_up_all(stop)
         stop.raise_if_set()
         with self.static_catalog.lock:
@@ -124,7 +144,7 @@ class LocalCatalogUpdater:
     def _differences(self, mirror_runs: Callable[[], bool]) -> Iterator[Fault]:
         if self.static_catalog is None or not self._is_known:
             return
-        pending = self.ledger.changes.pending_ids()
+        pending = self.ledger.changes.pending_ids(LOCAL_CATALOG)
         there, known = set(self.static_catalog.item_paths()), self._known_places()
         for item_path in sorted(there - known):
             if item_path.name not in pending or not mirror_runs():

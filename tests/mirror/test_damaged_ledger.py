@@ -40,7 +40,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory, running_sandbox: Sandbox) ->
     [
         *("product", "membership", "history", "cursor", "sweep", "coverage", "rejected"),
         *("file_list", "selection", "transfer", "deletion", "removal", "state_value", "item"),
-        *("change", "preview", "preview_due", "preview_spending", "tally", "event"),
+        *(
+            "change",
+            "change_subscription",
+            "preview",
+            "preview_due",
+            "preview_spending",
+            "tally",
+            "event",
+        ),
         *("lag", "lag_due", "satellite_pass", "baseline_tally", "counter", "request", "in_flight"),
     ],
 )

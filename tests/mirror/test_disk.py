@@ -14,6 +14,7 @@ from mirror_kit import claiming
 from volumes import honest
 
 from s2mirror import api
+from s2mirror.adapters.ledger.changes import LOCAL_CATALOG
 from s2mirror.errors import ArchiveError, LedgerError
 from s2mirror.sandbox import Answer, Fault
 from s2mirror.service.local_catalog import complete_local_catalog, rebuild_local_catalog
@@ -269,7 +270,7 @@ def test_missing_disk_prunes_and_starts_nothing(kit: Kit) -> None:
         kit.sandbox.publish(later)
         kit.sections["prune"] = 'after = "0 d"\nrequire_processed = false\nmax_percent = 100'
         mirror, path = kit.mirror(), product.prefix.rstrip("/")
-        mirror.ledger.changes.note_all()
+        mirror.ledger.changes.note_all(LOCAL_CATALOG)
         disk.go_away()
         for act in (
             lambda: prune(mirror),

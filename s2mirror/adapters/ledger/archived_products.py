@@ -1,4 +1,4 @@
-"""Held products with their metadata, recent changes, and removals that have begun."""
+"""Held products with their metadata, and removals that have begun."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -63,10 +63,6 @@ SELECT other.id FROM product AS this JOIN product AS other
  WHERE this.id IN (SELECT value FROM json_each(:ids))
    AND other.path IS NOT NULL AND other.id NOT IN (SELECT value FROM json_each(:ids))
 """
-_PENDING: Final = "SELECT number, product_id FROM change ORDER BY number DESC LIMIT :limit"
-# Numbers increase in the order of commits: no later change has one within these bounds.
-SETTLE: Final = "DELETE FROM change WHERE number BETWEEN :first AND :last"
-NOTE_ALL: Final = "INSERT INTO change (product_id) SELECT id FROM product WHERE path IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,47 +175,6 @@ class ArchivedProducts:
 
     def _document(self, row: Row) -> bytes | None:
         return held_document(self._connection.path, row["id"], row["files"])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """Changes that are processed together."""
-
-    ids: frozenset[str]
-    """Products that changed."""
-    first: int
-    last: int
-
-
-class Changes:
-    """The products that were added to the archive, removed from it, or replaced in it."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def pending(self, limit: int) -> Batch:
-        """Return the *limit* newest changes."""
-        rows = self._connection.query(_PENDING, {"limit": limit})
-        numbers = [row["number"] for row in rows] or [0]
-        ids = frozenset(row["product_id"] for row in rows)
-        return Batch(ids=ids, first=numbers[-1], last=numbers[0])
-
-    def settle(self, batch: Batch) -> None:
-        """Delete processed changes; a product that changed since then stays pending."""
-        self._connection.execute(SETTLE, {"first": batch.first, "last": batch.last})
-
-    def pending_ids(self) -> frozenset[str]:
-        """Return the ids of all products with a pending change."""
-        rows = self._connection.query("SELECT DISTINCT product_id FROM change")
-        return frozenset(row["product_id"] for row in rows)
-
-    def note_all(self) -> int:
-        """Note a change of every held product; return the number of products."""
-        return self._connection.execute(NOTE_ALL)
-
-    def forget(self) -> None:
-        """Delete all changes, if no local catalog is configured."""
-        self._connection.execute("DELETE FROM change")
 
 
 BEGIN: Final = f"""

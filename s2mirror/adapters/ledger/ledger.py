@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from s2mirror.adapters.ledger.adoption import Adoption
-from s2mirror.adapters.ledger.archived_products import ArchivedProducts, Changes, Removals
+from s2mirror.adapters.ledger.archived_products import ArchivedProducts, Removals
+from s2mirror.adapters.ledger.changes import Changes
 from s2mirror.adapters.ledger.connection import Connection
 from s2mirror.adapters.ledger.deletions import Deletions
 from s2mirror.adapters.ledger.events import Events

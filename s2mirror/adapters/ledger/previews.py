@@ -35,8 +35,9 @@ VALUES (:subject, :name, :outcome, :paths, :reason, :made_at, :units)
 """
 # Items of the local catalog show rendered previews; the quicklook is an asset in any case.
 _NOTE: Final = """
-INSERT INTO change (product_id)
-SELECT id FROM product WHERE id = :subject AND path IS NOT NULL AND :name <> 'quicklook'
+INSERT INTO change (consumer, product_id, kind, at)
+SELECT consumer, id, kind, :made_at FROM change_subscription JOIN product ON id = :subject
+ WHERE path IS NOT NULL AND :name <> 'quicklook' AND kind = 'previewed'
 """
 _OPEN_MONTH: Final = """
 INSERT INTO preview_spending (month, requests, units) VALUES (:month, 0, 0)
@@ -99,7 +100,7 @@ class Previews:
         }
         with self._connection.atomic():
             self._connection.execute(_RECORD, subject | result)
-            self._connection.execute(_NOTE, subject)
+            self._connection.execute(_NOTE, subject | result)
 
     def of(self, subject: str) -> dict[str, Preview]:
         """Return the previews of a subject, by name."""

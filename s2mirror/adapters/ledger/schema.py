@@ -9,11 +9,12 @@ row.
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
+from s2mirror.adapters.ledger.changes import change_tables
 from s2mirror.adapters.ledger.lags import lag_tables
 from s2mirror.adapters.ledger.passes import TABLES as PASS_TABLES
 from s2mirror.adapters.ledger.tally import tally
 from s2mirror.adapters.ledger.totals import COUNTER_TABLES
-from s2mirror.lifecycle import GONE, State
+from s2mirror.lifecycle import GONE, HELD, State
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -206,18 +207,6 @@ _LOCAL_CATALOG: Final = (
       WHEN new.state IN {sql_states(GONE)}
       BEGIN DELETE FROM item WHERE product_id = new.id; END
     """,
-    """
-    CREATE TABLE change (
-      number INTEGER PRIMARY KEY AUTOINCREMENT,
-      product_id TEXT NOT NULL
-    ) STRICT
-    """,
-    # A change is noted in the transaction that makes it, so that none is missed.
-    """
-    CREATE TRIGGER change_noted AFTER UPDATE OF path, state ON product
-      WHEN new.path IS NOT old.path OR (old.state = 'verified' AND new.state = 'archived')
-      BEGIN INSERT INTO change (product_id) VALUES (new.id); END
-    """,
 )
 _EVENTS: Final = (
     """
@@ -277,7 +266,8 @@ def m001_all_tables(db: "Database") -> None:
     """Create every table of the first release."""
     groups = (_PRODUCTS, _SEARCHES, _FILES, _REMOVALS, _REQUESTS, _LOCAL_CATALOG, _PREVIEWS)
     more = (_EVENTS, tally(), lag_tables(sql_states(GONE)), PASS_TABLES, COUNTER_TABLES)
-    for group in (*groups, *more):
+    changes = change_tables(sql_states(HELD), sql_states(GONE))
+    for group in (*groups, *more, changes):
         for statement in group:
             db.execute(statement)
 
