@@ -22,7 +22,8 @@ CONFIG = """
 [archive]
 root = "archive"
 reserve = "1 MB"
-[process]
+[[process]]
+name = "chain"
 command = ["true"]
 [ledger]
 path = "ledger.sqlite"

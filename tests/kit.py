@@ -192,7 +192,10 @@ class Kit:
         }
         for name, text in self.sections.items():
             lines[name] = f"{lines.get(name, '')}\n{text}"
-        return "\n".join(f"[{name}]\n{text}\n" for name, text in lines.items()) + self.areas
+        process = lines.pop("process", "").strip()
+        entry = f'[[process]]\nname = "chain"\n{process}\n' if process else ""
+        tables = (f"[{name}]\n{text}\n" for name, text in lines.items())
+        return "\n".join(tables) + entry + self.areas
 
     @property
     def secrets(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ from s2mirror.config.areas import Area
 from s2mirror.config.credentials import Secrets
 from s2mirror.config.load import Loaded, example_text, load_settings, parse_settings
 from s2mirror.config.previews import PreviewSettings, TokenSettings, crs_named, script_named
+from s2mirror.config.processing import ProcessEntry
 from s2mirror.config.schema import (
     ArchiveSettings,
     CatalogSettings,
@@ -12,7 +13,6 @@ from s2mirror.config.schema import (
     LedgerSettings,
     LogSettings,
     NetworkSettings,
-    ProcessSettings,
     PruneSettings,
     Settings,
     StoreSettings,
@@ -30,7 +30,7 @@ __all__ = [
     "LogSettings",
     "NetworkSettings",
     "PreviewSettings",
-    "ProcessSettings",
+    "ProcessEntry",
     "PruneSettings",
     "Secrets",
     "Settings",

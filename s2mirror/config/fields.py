@@ -216,8 +216,8 @@ def _layout(value: object) -> str:
 def _argument(value: object) -> str:
     text = _text(value)
     for placeholder in re.findall(r"\{([a-z_]+)\}", text):
-        if placeholder not in ("path", "id", "area"):
-            raise unexpected("only {path}, {id} or {area} as placeholders", value)
+        if placeholder not in ("path", "id", "area", "name"):
+            raise unexpected("only {path}, {id}, {area} or {name} as placeholders", value)
     return text
 
 

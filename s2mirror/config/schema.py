@@ -13,6 +13,7 @@ from s2mirror.config.areas import Area
 from s2mirror.config.credentials import Secrets
 from s2mirror.config.fields import Section
 from s2mirror.config.previews import PreviewSettings, TokenSettings
+from s2mirror.config.processing import Entries, Processing
 from s2mirror.config.timetable import TimetableHours, Zone
 from s2mirror.config.units import GIB, duration_text
 from s2mirror.config.web import WebSettings
@@ -188,18 +189,6 @@ class QuotaSettings(Section):
     fresh: fields.PositiveDuration = timedelta(days=7)
 
 
-class ProcessSettings(Section):
-    """The user's own processing of each archived product."""
-
-    command: tuple[fields.Argument, ...] = ()
-    """An argument list, run without a shell; empty for none."""
-    timeout: fields.PositiveDuration = timedelta(hours=1)
-    max_attempts: Annotated[int, fields.whole(1, 1000)] = 5
-    marker_suffix: Annotated[
-        str, fields.pattern(r"\.(?!SAFE$)[A-Za-z0-9._-]{1,32}", 'a suffix such as ".processed"')
-    ] = ".processed"
-
-
 class SupersedeSettings(Section):
     """What happens to an older version when a newer one of the same image is held."""
 
@@ -262,7 +251,8 @@ class Settings(Section):
     network: NetworkSettings = _section()
     download: DownloadSettings = _section()
     quota: QuotaSettings = _section()
-    process: ProcessSettings = _section()
+    process: Entries = ()
+    processing: Processing = _section()
     supersede: SupersedeSettings = _section()
     deleted: DeletedSettings = _section()
     prune: PruneSettings = _section()

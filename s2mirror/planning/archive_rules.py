@@ -117,7 +117,7 @@ def hook_succeeds(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         code="hook.failing",
         severity=Severity.NOTICE if once else Severity.WARNING,
-        text=f"process.command failed for {products}{up}; one: {hook.reason}",
+        text=f"the processing command failed for {products}{up}; one: {hook.reason}",
         remedy="run the command by hand for one product, and correct it",
         since=hook.since,
     )

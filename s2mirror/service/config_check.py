@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
@@ -53,8 +53,9 @@ def questions(settings: Settings, *, now: datetime) -> Iterator[Check]:
         yield _question(f"area {name}", text)
     for place, text in questions_on_percents(dict(_percents(settings))):
         yield _question(place, text)
-    if text := _odd_hook(settings.process.command):
-        yield _question("process.command", text)
+    for entry in settings.process:
+        if text := _odd_program(entry.command[0]):
+            yield _question(f"process {entry.name}.command", text)
     if settings.ledger.path.is_relative_to(settings.archive.root):
         yield _question(
             "ledger.path",
@@ -121,14 +122,13 @@ def _percents_in(place: str, section: object) -> Iterator[tuple[str, float | Non
             yield f"{place}.{name}", getattr(section, name)
 
 
-def _odd_hook(command: Sequence[str]) -> str:
-    """Return a question about the program of the hook; empty if it can be run."""
-    if not command or shutil.which(command[0]):
+def _odd_program(program: str) -> str:
+    """Return a question about the program of a command; empty if it can be run."""
+    if shutil.which(program):
         return ""
-    program = Path(command[0])
-    if program.is_dir() or not os.access(program, os.F_OK):
-        return f"there is no program {command[0]!r}: is its path right?"
-    return f"this user may not run {command[0]!r}: is it executable?"
+    if Path(program).is_dir() or not os.access(program, os.F_OK):
+        return f"there is no program {program!r}: is its path right?"
+    return f"this user may not run {program!r}: is it executable?"
 
 
 def _size_text(size: AreaSize) -> str:

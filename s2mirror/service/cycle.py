@@ -37,6 +37,7 @@ from s2mirror.service.local_catalog import (
 from s2mirror.service.logs import log
 from s2mirror.service.polling import poll_search
 from s2mirror.service.previews import make_all_due
+from s2mirror.service.processing import processor
 from s2mirror.service.pruning import known_time, prune, record_time
 from s2mirror.service.unexpected import resources_explained
 from s2mirror.service.wiring import Mirror
@@ -122,7 +123,7 @@ def _cycle(mirror: Mirror, areas: Sequence[str], progress: Progress, stop: StopF
         deliver(mirror, names, progress, stop, result)
         more = bool(result.downloads.new) and not stop.is_set() and not result.store_error
     stop.raise_if_set()
-    result.processed = mirror.processor().process(stop)
+    result.processed = processor(mirror).process(stop)
     stop.raise_if_set()
     conclude(mirror, result, stop, previews=True)
     if not areas:

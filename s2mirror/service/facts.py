@@ -230,9 +230,9 @@ def _is_short_of_disk(disk: DiskFacts | None) -> bool:
 
 
 def _hook(settings: Settings, ledger: Ledger) -> HookFacts:
-    if not settings.process.command:
+    if not settings.process:
         return HookFacts()
-    found = ledger.work_facts.failed_hooks(settings.process.max_attempts)
+    found = ledger.work_facts.failed_hooks(settings.process[0].max_attempts)
     counts = ledger.products.counts()
     done = (State.PROCESSED, State.PRUNED, State.SUPERSEDED)
     return HookFacts(

@@ -238,7 +238,7 @@ def _counters(source: Source) -> Iterator[Metric]:
     runs = totals.counted(HOOK_RUNS)
     yield counter(
         "s2mirror_hook_runs",
-        "Runs of process.command by outcome, since the ledger was created.",
+        "Runs of the processing command by outcome, since the ledger was created.",
         ((outcome, runs.get(outcome, 0)) for outcome in ("succeeded", "failed")),
         "outcome",
     )

@@ -44,7 +44,7 @@ def pruner(mirror: Mirror) -> Pruner:
         require_processed=options.require_processed,
         brake=Brake(max_products=options.max_products, max_percent=options.max_percent),
         trash_keep=options.trash_keep,
-        marker_suffix=settings.process.marker_suffix,
+        marker_suffix=settings.processing.marker_suffix,
         supersede=settings.supersede.policy,
         grace=settings.supersede.grace,
         deleted=settings.deleted.policy,

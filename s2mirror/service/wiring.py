@@ -29,7 +29,6 @@ from s2mirror.steps.fetch import Fetcher
 from s2mirror.steps.file_selection import SelectionPolicy
 from s2mirror.steps.local_catalog import LocalCatalogUpdater
 from s2mirror.steps.poll import Poller
-from s2mirror.steps.process import Processor
 from s2mirror.steps.rescope import searches_for
 from s2mirror.steps.withdraw import Withdrawer
 from s2mirror.stop import StopFlag
@@ -169,24 +168,6 @@ class Mirror:
             template=self.template,
             tries_per_file=self.settings.download.tries_per_file,
             now=self.now,
-        )
-
-    def processor(self) -> Processor:
-        """Return the process step."""
-        process, download = self.settings.process, self.settings.download
-        return Processor(
-            ledger=self.ledger,
-            archive=self.archive,
-            command=process.command,
-            timeout=process.timeout,
-            policy=RetryPolicy(
-                max_attempts=process.max_attempts,
-                first_wait=download.backoff,
-                longest_wait=download.backoff_cap,
-            ),
-            marker_suffix=process.marker_suffix,
-            now=self.now,
-            jitter=self.jitter,
         )
 
     def withdrawer(self) -> Withdrawer:

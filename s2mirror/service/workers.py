@@ -11,6 +11,7 @@ from s2mirror.errors import MirrorError, Stopped
 from s2mirror.service.delivery import DownloadWorker
 from s2mirror.service.health import Problems
 from s2mirror.service.logs import log
+from s2mirror.service.processing import processor
 from s2mirror.service.store_backoff import BackoffStore
 from s2mirror.service.unexpected import resources_explained
 from s2mirror.service.wiring import Mirror
@@ -206,10 +207,10 @@ class Workers:
 
     def _process(self) -> None:
         """Run the hook for published products, scan for processed markers, then wait."""
-        processor, looked_at = self._mirror.processor(), time.monotonic()
-        done = processor.run_hook(self._stop)
+        step, looked_at = processor(self._mirror), time.monotonic()
+        done = step.run_hook(self._stop)
         if (begun := time.monotonic()) >= self._next_scan_at:
-            done += processor.read_processed_markers(self._stop)
+            done += step.read_processed_markers(self._stop)
             # The scan of a very large archive must not take all the time.
             took_seconds = time.monotonic() - begun
             self._next_scan_at = begun + max(

@@ -21,8 +21,10 @@ class Processor:
 
     ledger: Ledger
     archive: Archive
+    name: str
+    """The name of the processing entry."""
     command: Sequence[str]
-    """Argument list; ``{path}``, ``{id}`` and ``{area}`` are replaced. Empty: no hook."""
+    """Argument list with placeholders, which are replaced. Empty: no hook."""
     timeout: timedelta
     policy: RetryPolicy
     marker_suffix: str
@@ -98,6 +100,7 @@ class Processor:
             "{path}": str(self.archive.folder(entry.path or "")),
             "{id}": entry.product.id,
             "{area}": ",".join(entry.areas),
+            "{name}": self.name,
         }
         return [_filled(part, values) for part in self.command]
 

@@ -52,7 +52,7 @@ def test_odd_options_are_questions_and_no_failure(cli: Cli, kit: Kit) -> None:
     assert cli("check", "--config-only").code == 0
     checks = cli.json("check", "--config-only")["checks"]
     assert [found["name"] for found in checks if found["severity"] == "notice"] == [
-        "area sea", "area sea", "area sea.max_cloud_cover_percent", "process.command",
+        "area sea", "area sea", "area sea.max_cloud_cover_percent", "process chain.command",
         "ledger.path",
     ]  # fmt: skip
     assert {found["severity"] for found in checks} == {"ok", "notice"}
@@ -62,9 +62,9 @@ def test_hook_that_cannot_run_is_asked_about(cli: Cli, kit: Kit) -> None:
     hook = kit.folder / "hook.sh"
     hook.write_text("#!/bin/sh\n")
     kit.sections["process"] = f'command = ["{hook}"]'
-    assert details(cli, "--config-only")["process.command"].endswith("is it executable?")
+    assert details(cli, "--config-only")["process chain.command"].endswith("is it executable?")
     hook.chmod(0o755)
-    assert "process.command" not in details(cli, "--config-only")
+    assert "process chain.command" not in details(cli, "--config-only")
 
 
 def test_month_is_counted_without_an_account(

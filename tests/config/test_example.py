@@ -8,19 +8,26 @@ from types import NoneType
 import pytest
 from config_builders import ARCHIVE, AREA, load
 
-from s2mirror.config import Area, Settings, example_text, load_settings
+from s2mirror.config import Area, ProcessEntry, Settings, example_text, load_settings
 from s2mirror.config.errors import keys_of
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config/s2mirror.example.toml"
 TABLE = re.compile(r"\[+(?P<name>\w+)\]+")
+PROCESS = re.compile(r"(?ms)^#\[\[process\]\]$.*?^$")
+LINE_OFF = re.compile(r"(?m)^#(?=\w+ = |\[\[)")
 OPTION = re.compile(r"(?P<off>#?)(?P<key>\w+) = (?P<value>.+)")
+
+
+def example_with_process() -> str:
+    """Return the example with its processing entry, which is off, on."""
+    return PROCESS.sub(lambda block: LINE_OFF.sub("", block[0]), EXAMPLE.read_text(), count=1)
 
 
 def options() -> dict[tuple[str, str], tuple[bool, str, int]]:
     """Return every option of the example: whether it is off, its line, and the line's number."""
     found, table = {}, ""
-    for number, line in enumerate(EXAMPLE.read_text().splitlines()):
+    for number, line in enumerate(example_with_process().splitlines()):
         if head := TABLE.fullmatch(line):
             table = head["name"]
         elif option := OPTION.fullmatch(line):
@@ -31,7 +38,7 @@ def options() -> dict[tuple[str, str], tuple[bool, str, int]]:
 def fields() -> dict[tuple[str, str], object]:
     """Return every option of the settings."""
     tables = {key: field.annotation for key, field in keys_of(Settings).items()}
-    tables = tables | {"area": Area}
+    tables = tables | {"area": Area, "process": ProcessEntry}
     del tables["secrets"]
     return {
         (name, key): field
@@ -44,11 +51,14 @@ OPTIONS = options()
 FIELDS = fields()
 OTHER_OUTLINES = {("area", "geojson"), ("area", "wkt"), ("area", "tiles")}
 AREAS = sorted((ROOT / "config/areas").glob("*.geojson"))
+ENTRY = '[[process]]\nname = "my-chain"\ncommand = ["my-chain"]\n'
 REQUIRED = {("archive", "root"), ("area", "name"), ("area", "start"), ("area", "bbox")}
+REQUIRED |= {("process", "name"), ("process", "command")}
 
 
 def value_in(settings: Settings, table: str, key: str) -> object:
-    section = settings.area[0] if table == "area" else getattr(settings, table)
+    section = getattr(settings, table)
+    section = section[0] if isinstance(section, tuple) else section
     names = {field.alias or name: name for name, field in type(section).model_fields.items()}
     return getattr(section, names[key])
 
@@ -66,11 +76,11 @@ def test_the_example_loads_as_it_stands() -> None:
 @pytest.mark.parametrize("option", sorted(set(OPTIONS) - REQUIRED), ids=".".join)
 def test_option_shows_its_default_or_is_off(tmp_path: Path, option: tuple[str, str]) -> None:
     off, line, _ = OPTIONS[option]
-    minimal = load(tmp_path, ARCHIVE + AREA).settings
+    minimal = load(tmp_path, ARCHIVE + AREA + ENTRY).settings
     default = value_in(minimal, *option)
     assert off is isinstance(default, NoneType) or '= "never"' in line
     if not off:
-        (tmp_path / "s2mirror.toml").write_text(EXAMPLE.read_text())
+        (tmp_path / "s2mirror.toml").write_text(example_with_process())
         shown = load_settings(tmp_path / "s2mirror.toml", environment={}).settings
         assert value_in(shown, *option) == default
 

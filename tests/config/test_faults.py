@@ -7,6 +7,7 @@ from config_builders import ARCHIVE, AREA, area, faults, load
 
 from s2mirror.errors import ConfigError
 
+PROCESS = '[[process]]\nname = "chain"\n'
 DURATION = 'a duration with its unit, such as "15 min" or "24 h"'
 SECRETS = (
     "secrets do not belong in this file; give them by S2MIRROR_S3_ACCESS_KEY, "
@@ -108,16 +109,38 @@ BROKEN = {
         'network.ca_file: expected a file that exists; got "/nowhere/ca.pem" (/nowhere/ca.pem)',
     ),
     "a command as one text": (
-        ARCHIVE + AREA + '[process]\ncommand = "process {path}"',
-        'process.command: expected a list, in [ ]; got "process {path}"',
+        ARCHIVE + AREA + PROCESS + 'command = "process {path}"',
+        'process[0].command: expected a list, in [ ]; got "process {path}"',
     ),
     "a placeholder that nothing fills": (
-        ARCHIVE + AREA + '[process]\ncommand = ["process", "{tile}"]',
-        'process.command[1]: expected only {path}, {id} or {area} as placeholders; got "{tile}"',
+        ARCHIVE + AREA + PROCESS + 'command = ["process", "{tile}"]',
+        (
+            "process[0].command[1]: expected only {path}, {id}, {area} or {name} as placeholders; "
+            'got "{tile}"'
+        ),
+    ),
+    "a processing entry without a command": (
+        ARCHIVE + AREA + PROCESS,
+        (
+            "process[0].command: required; expected an argument list, such as "
+            '["/usr/local/bin/my-chain", "{path}"]; got nothing'
+        ),
+    ),
+    "an empty command": (
+        ARCHIVE + AREA + PROCESS + "command = []",
+        "process[0].command: expected at least one; got []",
+    ),
+    "a single table of processing": (
+        ARCHIVE + AREA + '[process]\ncommand = ["process", "{path}"]',
+        (
+            "process: expected [[process]] tables; got the single table [process]. Write "
+            '[[process]] and name = "my-chain" above command, timeout and max_attempts, and put '
+            "marker_suffix into a table [processing]"
+        ),
     ),
     "a marker that could be a product": (
-        ARCHIVE + AREA + '[process]\nmarker_suffix = ".SAFE"',
-        'process.marker_suffix: expected a suffix such as ".processed"; got ".SAFE"',
+        ARCHIVE + AREA + '[processing]\nmarker_suffix = ".SAFE"',
+        'processing.marker_suffix: expected a suffix such as ".processed"; got ".SAFE"',
     ),
     "a back-off that shrinks": (
         ARCHIVE + AREA + '[download]\nbackoff = "1 h"\nbackoff_cap = "60 s"',

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from s2mirror.config import Area, Settings, load_settings, parse_settings
 from s2mirror.config.errors import keys_of
+from s2mirror.config.processing import ProcessEntry
 from s2mirror.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,10 +68,11 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
 SECTIONS = {
     key: field.annotation
     for key, field in keys_of(Settings).items()
-    if key not in ("area", "secrets")
+    if key not in ("area", "process", "secrets")
 }
 OPTIONS = [
     *(("area", key) for key in Area.model_fields),
+    *(("process", key) for key in ProcessEntry.model_fields),
     *((section, key) for section, table in SECTIONS.items() for key in keys_of(table)),
 ]
 VALUES = st.recursive(
@@ -84,9 +86,10 @@ VALUES = st.recursive(
 def test_no_value_crashes_or_shows_library_texts(option: tuple[str, str], value: object) -> None:
     section, key = option
     whole = {"name": "lake", "bbox": [9, 47, 10, 48], "start": "2026-01-01"}
-    document = {"archive": {"root": "archive"}, "area": [whole]}
-    if section == "area":
-        whole[key] = value
+    entry = {"name": "chain", "command": ["true"]}
+    document = {"archive": {"root": "archive"}, "area": [whole], "process": [entry]}
+    if section in ("area", "process"):
+        document[section][0][key] = value
     else:
         document.setdefault(section, {})[key] = value
     try:
@@ -101,5 +104,5 @@ def test_no_value_crashes_or_shows_library_texts(option: tuple[str, str], value:
 
 
 def test_every_section_refuses_unknown_keys() -> None:
-    tables: list[type[BaseModel]] = [*SECTIONS.values(), Area, Settings]
+    tables: list[type[BaseModel]] = [*SECTIONS.values(), Area, ProcessEntry, Settings]
     assert [table for table in tables if table.model_config.get("extra") != "forbid"] == []

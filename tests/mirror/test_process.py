@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from kit import Kit, tiny
 
+from s2mirror.service.processing import processor
 from s2mirror.stop import StopFlag
 
 ENOUGH_TO_BEGIN = '"10 s"'
@@ -188,7 +189,7 @@ def test_stop_ends_a_hook_and_counts_no_attempt(kit: Kit) -> None:
     mirror = kit.mirror()
     kit.sections["process"] = ""
     kit.cycle()
-    assert mirror.processor().process(stop) == []
+    assert processor(mirror).process(stop) == []
     assert stop.is_set()
     assert (kit.entry(product).state, kit.entry(product).attempts) == ("archived", 0)
     assert_ended(notes)
@@ -197,7 +198,7 @@ def test_stop_ends_a_hook_and_counts_no_attempt(kit: Kit) -> None:
 
 @pytest.mark.long
 def test_processed_marker_marks_product_processed(kit: Kit) -> None:
-    kit.sections["process"] = 'marker_suffix = ".done"'
+    kit.sections["processing"] = 'marker_suffix = ".done"'
     product, other = tiny(27), tiny(20)
     kit.sandbox.publish([product, other])
     kit.cycle()

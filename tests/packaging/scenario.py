@@ -27,7 +27,8 @@ root = "/var/lib/s2mirror/archive"
 reserve = "1 MB"
 [ledger]
 path = "/var/lib/s2mirror/s2mirror.sqlite"
-[process]
+[[process]]
+name = "chain"
 command = ["/usr/bin/python3", "/hook.py", "{path}"]
 [[area]]
 name = "tile"

@@ -24,7 +24,8 @@ CONFIG = """
 [archive]
 root = "archive"
 reserve = "1 MB"
-[process]
+[[process]]
+name = "chain"
 command = ["true"]
 [[area]]
 name = "lake"
