@@ -171,6 +171,8 @@ class LedgerEntry(_Timed):
     areas: tuple[str, ...]
     selection: Selection = WHOLE
     """Which files the folder has: all, or the selected ones."""
+    verified_at: datetime | None = None
+    """When every byte in the folder was last verified; None without a folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

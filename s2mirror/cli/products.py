@@ -66,7 +66,7 @@ def show(
 PRODUCT_KEYS: Final = (
     *(field.name for field in fields(Product) if field.name != "footprint_wkb"),
     *("state", "reason", "attempts", "next_attempt_at", "changed_at", "path", "areas"),
-    *("partial", "files"),
+    *("partial", "files", "verified_at"),
 )
 """The keys of :func:`product_values`, which are also the names of columns."""
 
@@ -84,6 +84,7 @@ def product_values(entry: LedgerEntry) -> dict[str, object]:
         "areas": entry.areas,
         "partial": not entry.selection.whole,
         "files": str(entry.selection),
+        "verified_at": entry.verified_at,
     }
 
 
@@ -100,6 +101,7 @@ def _lines(entry: LedgerEntry, archive_root: str) -> Iterator[tuple[str, str]]:
     yield "size", f"{format_size(product.size_bytes)} ({product.size_bytes or 0:,} B)"
     if entry.path:
         yield "files", files_text(entry)
+        yield "verified", f"{format_time(entry.verified_at)} UTC, every byte"
     yield "sensed", f"{format_time(product.sensed_at)} UTC"
     yield "generated", f"{format_time(product.generated_at)} UTC, baseline {product.baseline}"
     yield "published", f"{format_time(product.published_at)} UTC"

@@ -12,38 +12,16 @@ from s2mirror.config.alerts import AlertSettings
 from s2mirror.config.areas import Area
 from s2mirror.config.credentials import Secrets
 from s2mirror.config.fields import Section
+from s2mirror.config.local_catalog import LocalCatalogSettings
 from s2mirror.config.previews import PreviewSettings, TokenSettings
 from s2mirror.config.processing import Entries, Processing
+from s2mirror.config.scrub import ScrubSettings
 from s2mirror.config.timetable import TimetableHours, Zone
 from s2mirror.config.units import GIB, duration_text
 from s2mirror.config.web import WebSettings
-from s2mirror.layout import CATALOG_FOLDER, check_template
+from s2mirror.layout import check_template
 from s2mirror.model import DeletedPolicy, SupersedePolicy
 from s2mirror.timetable import Timetable
-
-
-class LocalCatalogSettings(fields.Section):
-    """Options of the STAC catalog of the archive."""
-
-    enabled: fields.Flag = True
-    folder: fields.AnyPath | None = None
-    """None for the folder ``catalog`` in the archive."""
-    geoparquet_every: fields.DurationOrNever = None
-    """Time between exports of all items, to one GeoParquet file per collection; None for never."""
-
-    def folder_in(self, root: Path) -> Path:
-        """Return the folder of the catalog.
-
-        Raises ValueError if it contains the folder of the products, or is within it.
-        """
-        own = root / CATALOG_FOLDER
-        folder = self.folder or own
-        if folder != own and (folder.is_relative_to(root) or root.is_relative_to(folder)):
-            raise ValueError(
-                f"expected a folder apart from the archive {root}, or {own}; got {folder}"
-            )
-        return folder
-
 
 _CDSE = "dataspace.copernicus.eu"
 _SECOND_CLOUDS = {f"https://eodata.{_CDSE}": (f"https://eodata.ams.{_CDSE}",)}
@@ -256,6 +234,7 @@ class Settings(Section):
     supersede: SupersedeSettings = _section()
     deleted: DeletedSettings = _section()
     prune: PruneSettings = _section()
+    scrub: ScrubSettings = _section()
     local_catalog: LocalCatalogSettings = _section()
     preview: PreviewSettings = _section()
     tokens: TokenSettings = _section()

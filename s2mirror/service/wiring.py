@@ -200,6 +200,7 @@ class Mirror:
             workers=workers,
             mirror_runs=mirror_runs,
             report_foreign=self.settings.archive.foreign == "report",
+            now=self.now,
             also=partial(self.local_catalog_updater().faults, mirror_runs=mirror_runs),
         )
 

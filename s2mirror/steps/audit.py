@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePath
 
 from s2mirror import manifest
 from s2mirror.adapters.archive import Archive, ForeignEntry, Tree
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
-from s2mirror.errors import FileLost, HostileInput, MirrorError, PathRefused
+from s2mirror.errors import FileLost, HostileInput, LedgerError, MirrorError, PathRefused
 from s2mirror.layout import product_path
 from s2mirror.lifecycle import IN_PROGRESS, TROUBLED, WAITING, State
 from s2mirror.manifest import parse_manifest, required_folders
@@ -50,7 +51,7 @@ class AuditReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Auditor:
-    """Checks the invariants. It only reads."""
+    """Checks the invariants. It changes nothing but the times of verification in the ledger."""
 
     ledger: Ledger
     archive: Archive
@@ -61,6 +62,7 @@ class Auditor:
     """Whether a mirror runs: it may be moving products meanwhile."""
     report_foreign: bool
     """Whether foreign products in the tree are reported."""
+    now: Callable[[], datetime]
     also: Callable[[], Iterable[Fault]] = tuple
     """Further checks."""
 
@@ -79,7 +81,10 @@ class Auditor:
         for entry in self.ledger.products.in_tree():
             products += 1
             verified = self.ledger.file_lists.held(entry.product.id) or ()
-            faults += self._faults_of(entry, verified, read_bytes=read_bytes, on_file=on_file)
+            found = self._faults_of(entry, verified, read_bytes=read_bytes, on_file=on_file)
+            faults += found
+            if read_bytes and not found:
+                self._record_verified(entry.product.id)
             files += len(verified)
             size_bytes += sum(file.size_bytes for file in verified)
         unknown, foreign = self._unknown_folders()
@@ -93,6 +98,10 @@ class Auditor:
             faults=tuple(faults),
             foreign=tuple(foreign),
         )
+
+    def _record_verified(self, product_id: str) -> None:
+        with suppress(LedgerError):  # a user who may only read can audit as well
+            self.ledger.verifications.record([product_id], at=self.now())
 
     def _faults_of(
         self,

@@ -36,6 +36,7 @@ _KINDS: Final = frozenset(
         ChangeKind.PUBLISHED,
         ChangeKind.REPLACED,
         ChangeKind.REPAIRED,
+        ChangeKind.VERIFIED,
         ChangeKind.MOVED,
         ChangeKind.REMOVED,
         ChangeKind.PREVIEWED,

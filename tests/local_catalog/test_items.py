@@ -104,7 +104,7 @@ def test_item_has_source_and_verification_time(kit: Kit) -> None:
     history = {step.event: step.at for step in kit.mirror().ledger.products.history(product.id)}
     properties = items_of(kit)[product.id].properties
     assert properties["s2mirror:source"] == f"s3://eodata/{product.prefix}"
-    for name, event in (("fetched_at", "claim"), ("verified_at", "verify")):
+    for name, event in (("fetched_at", "claim"), ("verified_at", "publish")):
         assert properties[f"s2mirror:{name}"] == history[event].isoformat().replace("+00:00", "Z")
 
 

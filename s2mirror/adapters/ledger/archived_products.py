@@ -25,7 +25,7 @@ _AT_ONCE: Final = 500
 _ROW: Final = f"""
 SELECT p.*, {checked("product", "p")}, item.properties, {HELD_DOCUMENT} AS files,
        (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'claim') AS fetched_at,
-       (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'verify') AS verified_at,
+       (SELECT verified_at FROM verification WHERE product_id = p.id) AS verified_at,
        (SELECT json_group_array(json_array(preview.name, image.value))
           FROM preview,
                json_each(CASE WHEN json_valid(preview.paths) THEN preview.paths ELSE '[]' END)
@@ -40,7 +40,7 @@ _SUMMARY: Final = f"""
 SELECT p.id, p.path, p.s3_prefix, p.footprint_wkb, {checked("product", "p")}, item.properties,
        {HELD_DOCUMENT} AS files,
        (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'claim') AS fetched_at,
-       (SELECT max(at) FROM history WHERE product_id = p.id AND event = 'verify') AS verified_at
+       (SELECT verified_at FROM verification WHERE product_id = p.id) AS verified_at
   FROM product AS p
   LEFT JOIN item ON item.product_id = p.id
   LEFT JOIN file_list ON file_list.product_id = p.id AND file_list.kind = 'held'
@@ -148,8 +148,8 @@ class ArchivedProducts:
             properties=properties,
             product=None if properties else self.find([row["id"]])[row["id"]].product,
             paths=paths_in(document) if (document := self._document(row)) else (),
-            fetched_at=self._time(row, "fetched_at"),
-            verified_at=self._time(row, "verified_at"),
+            fetched_at=self._time(row, "history", "fetched_at"),
+            verified_at=self._time(row, "verification", "verified_at"),
         )
 
     def _product(self, row: Row) -> ArchivedProduct:
@@ -162,15 +162,16 @@ class ArchivedProducts:
             properties=unpacked(row["properties"]),
             files=files,
             radiometry=radiometry,
-            fetched_at=self._time(row, "fetched_at"),
-            verified_at=self._time(row, "verified_at"),
+            fetched_at=self._time(row, "history", "fetched_at"),
+            verified_at=self._time(row, "verification", "verified_at"),
             previews=tuple((name, path) for name, path in json.loads(row["previews"])),
         )
 
-    def _time(self, row: Row, name: str) -> datetime | None:
+    def _time(self, row: Row, table: str, name: str) -> datetime | None:
         if not row[name]:
             return None
-        at: datetime = decoded(self._connection.path, "history", "at", row[name], key=row["id"])
+        column = "at" if table == "history" else name
+        at: datetime = decoded(self._connection.path, table, column, row[name], key=row["id"])
         return at
 
     def _document(self, row: Row) -> bytes | None:

@@ -30,6 +30,8 @@ class ChangeKind(StrEnum):
     """Its folder was replaced by another version, or by one with more files."""
     REPAIRED = "repaired"
     """Files in its folder were replaced by good ones."""
+    VERIFIED = "verified"
+    """Every byte in its folder was verified again."""
     MOVED = "moved"
     """Its folder has another path in the tree."""
     REMOVED = "removed"
@@ -76,19 +78,19 @@ def change_tables(held: str, gone: str) -> tuple[str, ...]:
         CREATE TRIGGER change_of_state AFTER UPDATE OF path, state ON product
           WHEN new.path IS NOT old.path OR (new.state <> old.state AND (
                new.state IN {gone} OR old.state IN {gone} OR new.state IN {held}))
-          BEGIN {_noted("new.id", _KIND_OF_UPDATE.format(gone=gone), "new.changed_at")}; END
+          BEGIN {noted("new.id", _KIND_OF_UPDATE.format(gone=gone), "new.changed_at")}; END
         """,
         f"""
         CREATE TRIGGER change_added AFTER INSERT ON product
           WHEN new.path IS NOT NULL OR new.state IN {gone}
-          BEGIN {_noted("new.id", _KIND_OF_INSERT, "new.changed_at")}; END
+          BEGIN {noted("new.id", _KIND_OF_INSERT, "new.changed_at")}; END
         """,
         *(_trigger_of_membership(*each) for each in _MEMBERSHIPS),
         *(
             f"""
             CREATE TRIGGER change_of_selection_{verb} AFTER {verb} ON selection
               WHEN new.kind = 'asked'
-              BEGIN {_noted("new.product_id", "'selected'", _NOW)}; END
+              BEGIN {noted("new.product_id", "'selected'", _NOW)}; END
             """
             for verb in ("insert", "update")
         ),
@@ -115,7 +117,7 @@ def _trigger_of_membership(verb: str, row: str, kind: str) -> str:
       WHEN {row}.area = '{PINNED}' OR EXISTS (
         SELECT 1 FROM product WHERE id = {row}.product_id AND path IS NOT NULL)
       BEGIN
-        {_noted(f"{row}.product_id", _kind_of_area(row, kind), _NOW)};
+        {noted(f"{row}.product_id", _kind_of_area(row, kind), _NOW)};
       END
     """
 
@@ -124,7 +126,7 @@ def _kind_of_area(row: str, kind: str) -> str:
     return f"CASE WHEN {row}.area = '{PINNED}' THEN '{kind}' ELSE 'areas' END"
 
 
-def _noted(product_id: str, kind: str, at: str) -> str:
+def noted(product_id: str, kind: str, at: str) -> str:
     """Return the statement that notes a change for every consumer that subscribes to its kind."""
     return f"""
     INSERT INTO change (consumer, product_id, kind, at)
@@ -148,7 +150,7 @@ _PENDING_IDS: Final = "SELECT DISTINCT product_id FROM change WHERE consumer = :
 _DONE: Final = """
 DELETE FROM change WHERE number BETWEEN :first AND :last AND consumer = :consumer
 """
-_NOTE: Final = _noted(":product_id", ":kind", ":at")
+_NOTE: Final = noted(":product_id", ":kind", ":at")
 _NOTE_HELD: Final = f"""
 INSERT INTO change (consumer, product_id, kind, at)
 SELECT :consumer, id, 'published', {_NOW} FROM product WHERE path IS NOT NULL

@@ -29,6 +29,7 @@ from s2mirror.adapters.ledger.schema import sql_states
 from s2mirror.adapters.ledger.searches import Coverage, Cursors, Sweeps
 from s2mirror.adapters.ledger.state_values import StateValues
 from s2mirror.adapters.ledger.totals import Totals
+from s2mirror.adapters.ledger.verifications import Verifications
 from s2mirror.adapters.ledger.work_facts import WorkFacts
 from s2mirror.lifecycle import GONE, HELD, State
 from s2mirror.model import LedgerEntry, Transition
@@ -101,6 +102,7 @@ class Ledger:
         self.overview = Overview(connection)
         self.state = StateValues(connection)
         self.totals = Totals(connection)
+        self.verifications = Verifications(connection)
         self.work_facts = WorkFacts(connection)
 
     def record_removal(self, entry: LedgerEntry, transition: Transition, *, now: datetime) -> None:

@@ -25,6 +25,7 @@ from s2mirror.adapters.ledger.row_checksums import (
 from s2mirror.adapters.ledger.rows import DECODERS, UNDECODABLE
 from s2mirror.adapters.ledger.schema import sql_states
 from s2mirror.adapters.ledger.tally import RECOUNT
+from s2mirror.adapters.ledger.verifications import UNKNOWN
 from s2mirror.lifecycle import GONE
 
 _SEARCHED_BYTES: Final = 32 * 1024
@@ -32,7 +33,10 @@ _SEARCHED_BYTES: Final = 32 * 1024
 _FORGET_PRODUCT: Final = (
     *(
         f"DELETE FROM {table} WHERE product_id = :key"
-        for table in ("membership", "file_list", "selection", "removal", "preview_due", "item")
+        for table in (
+            *("membership", "file_list", "selection", "removal", "preview_due", "item"),
+            *("verification", "damage"),
+        )
     ),
     "DELETE FROM product WHERE rowid = :number",
 )
@@ -43,6 +47,7 @@ _FIND_AGAIN: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         # The feed of deletions is read again from its beginning.
         "deletion": ("DELETE FROM state_value WHERE name = 'deletions.read_until'",),
         "membership": _FORGET_SEARCHES,
+        "verification": (UNKNOWN,),
     }
 )
 # The last state in the history, if the product was removed on purpose: it stays removed.

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -26,7 +27,8 @@ ENTRY_ROWS: Final = f"""
 SELECT p.rowid AS number, p.*, {checked("product", "p")},
        (SELECT json_group_array(CASE WHEN {is_intact("membership")} THEN area END)
           FROM membership WHERE product_id = p.id) AS areas,
-       {HELD_SELECTION} AS selection
+       {HELD_SELECTION} AS selection,
+       (SELECT verified_at FROM verification WHERE product_id = p.id) AS verified_at
   FROM product AS p
 """
 """Every row of the product table, for :func:`entry_of`."""
@@ -39,6 +41,8 @@ DECODERS: Final[Mapping[tuple[str, str], tuple[str, Callable[[Any], Any]]]] = Ma
         ("preview", "outcome"): ("subject", Outcome),
         ("preview", "paths"): ("subject", json.loads),
         ("preview", "made_at"): ("subject", parse_utc),
+        ("verification", "verified_at"): ("product_id", parse_utc),
+        ("damage", "found_at"): ("product_id", parse_utc),
     }
 )
 """By table and column without checksums: the column that names the row, and the decoder."""
@@ -73,7 +77,15 @@ def entry_of(path: Path, row: Mapping[str, Any]) -> LedgerEntry:
         path=path_of(path, row),
         areas=tuple(sorted(areas)),
         selection=from_text(row["selection"] or "[]"),
+        verified_at=_verified_at(path, row),
     )
+
+
+def _verified_at(path: Path, row: Mapping[str, Any]) -> datetime | None:
+    if row["verified_at"] is None:
+        return None
+    at: datetime = decoded(path, "verification", "verified_at", row["verified_at"], key=row["id"])
+    return at
 
 
 def product_of(path: Path, row: Mapping[str, Any]) -> Product:

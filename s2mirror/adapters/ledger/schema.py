@@ -14,6 +14,7 @@ from s2mirror.adapters.ledger.lags import lag_tables
 from s2mirror.adapters.ledger.passes import TABLES as PASS_TABLES
 from s2mirror.adapters.ledger.tally import tally
 from s2mirror.adapters.ledger.totals import COUNTER_TABLES
+from s2mirror.adapters.ledger.verifications import TABLES as VERIFICATION_TABLES
 from s2mirror.lifecycle import GONE, HELD, State
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ def m001_all_tables(db: "Database") -> None:
     groups = (_PRODUCTS, _SEARCHES, _FILES, _REMOVALS, _REQUESTS, _LOCAL_CATALOG, _PREVIEWS)
     more = (_EVENTS, tally(), lag_tables(sql_states(GONE)), PASS_TABLES, COUNTER_TABLES)
     changes = change_tables(sql_states(HELD), sql_states(GONE))
-    for group in (*groups, *more, changes):
+    for group in (*groups, *more, changes, VERIFICATION_TABLES):
         for statement in group:
             db.execute(statement)
 
