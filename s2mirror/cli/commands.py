@@ -67,7 +67,9 @@ PANELS: Final = MappingProxyType(
             Command(
                 "complete", "Download the missing files of partial products.", "complete:complete"
             ),
-            Command("drop", "Remove pinned products.", "fetch:drop"),
+            Command("pin", "Keep products whatever areas and retention say.", "pin:pin"),
+            Command("unpin", "Let the retention rules apply to pinned products.", "pin:unpin"),
+            Command("drop", "Remove products now, whatever the rules say.", "drop:drop"),
             Command(
                 "prune", "Move products released by the retention rules to the trash.", "sync:prune"
             ),

@@ -1,4 +1,4 @@
-"""``fetch``, ``drop``: products that a person requests by id, and no longer needs."""
+"""``fetch``: products that a person requests by id or item, outside any area."""
 
 import sys
 from collections.abc import Iterator
@@ -15,25 +15,18 @@ from s2mirror.cli.context import (
     VerboseOption,
     complete_product,
 )
-from s2mirror.cli.handover import Request, run_or_request
 from s2mirror.cli.ledgers import read_settings
-from s2mirror.cli.mark import IdsArgument
 from s2mirror.cli.mirrors import exclusive_mirror, planning_mirror, shared_mirror
 from s2mirror.cli.output import format_count, format_size, print_error, print_json, print_line
 from s2mirror.cli.progress import progress_for
 from s2mirror.cli.signals import stopped_by_signals
 from s2mirror.cli.sync import unfinished
-from s2mirror.errors import AlreadyRunning, MirrorError, UsageError
+from s2mirror.errors import AlreadyRunning, UsageError
 from s2mirror.lifecycle import HELD
-from s2mirror.naming import plain_id
 from s2mirror.service.cycle import prepare
 from s2mirror.service.cycle_result import CycleResult
 from s2mirror.service.fetch_list import FetchList, read_list
 from s2mirror.service.fetching import Requested, bring, request
-from s2mirror.service.pruning import remove_dropped
-from s2mirror.service.results import Values, prune_values
-from s2mirror.service.wiring import Mirror
-from s2mirror.steps import requests
 
 _STDIN = Path("-")
 
@@ -59,7 +52,7 @@ def fetch(
 ) -> int:
     """Download products by id or STAC item, outside any area.
 
-    They are pinned: kept until `s2mirror drop`. Beside a running daemon, the daemon downloads them.
+    They are pinned: kept until `s2mirror unpin`. If a daemon runs, it downloads them.
     """
     wanted = _wanted(ids or [], source, read_settings(config).store.bucket)
     if dry_run:
@@ -150,46 +143,3 @@ def _print(done: Requested, result: CycleResult | None, *, dry_run: bool) -> Non
         f"{format_count(len(done.states), 'product')} requested, {len(result.archived)} archived "
         f"({format_size(result.received_bytes)}), {result.remaining} missing or failed"
     )
-
-
-def drop(ids: IdsArgument, config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
-    """Remove pinned products.
-
-    A product that an area wants stays. The others are moved to the trash.
-    """
-    done: dict[str, str] = {}
-    refused: dict[str, MirrorError] = {}
-    with shared_mirror(config) as mirror:
-        for product_id in dict.fromkeys(map(plain_id, ids)):
-            try:
-                done[product_id] = requests.drop(
-                    mirror.ledger, product_id, mirror.area_names, now=mirror.now()
-                )
-            except MirrorError as error:
-                refused[product_id] = error
-    note = _removed(config, done) if requests.TO_TRASH in done.values() else ""
-    if as_json:
-        errors = {name: str(error) for name, error in refused.items()}
-        print_json({"dropped": done, "refused": errors, "note": note})
-    else:
-        for name, outcome in done.items():
-            print_line(f"{name}  {outcome}")
-        for text in (*map(str, refused.values()), *([note] if note else [])):
-            print_error(text)
-    return max((error.exit_code for error in refused.values()), default=0)
-
-
-def _removed(config: Path | None, done: dict[str, str]) -> str:
-    """Remove dropped products, and change their outcome; return why some are not removed now."""
-
-    def run(mirror: Mirror) -> Values:
-        """Remove them in this process."""
-        prepare(mirror)
-        return prune_values(remove_dropped(mirror))
-
-    try:
-        plan = run_or_request(config, Request("drop", {}), run)
-    except AlreadyRunning:
-        return "another command is working; the next prune moves them to the trash"
-    done |= dict.fromkeys(plan["prune"], "moved to the trash")
-    return str(plan["clock_doubt"]) or "; ".join(map(str, plan["kept"].values()))

@@ -82,6 +82,7 @@ class Arguments:
     tile: Annotated[
         str, typer.Option(metavar="TILE", help="Only products of this MGRS tile, such as 32TMT.")
     ] = ""
+    pinned: Annotated[bool, typer.Option("--pinned", help="Only pinned products.")] = False
     collection: Annotated[
         str,
         typer.Option(
@@ -144,6 +145,7 @@ class Arguments:
             tile=self.tile.upper().removeprefix("T"),
             collection=self.collection,
             area=self.area,
+            pinned=self.pinned,
             published_from=time_option("--since", self.since, FIRST, now=now),
             sensed_from=time_option("--sensed-from", self.sensed_from, FIRST, now=now),
             sensed_until=time_option("--sensed-to", self.sensed_to, LAST, now=now),

@@ -18,7 +18,7 @@ from s2mirror.cli.output import (
     print_table,
 )
 from s2mirror.config import Settings
-from s2mirror.model import LedgerEntry, Product
+from s2mirror.model import PINNED, LedgerEntry, Product
 from s2mirror.naming import plain_id
 
 
@@ -47,14 +47,16 @@ def show(
     name = plain_id(product_id)
     with shared_ledger(config) as (settings, ledger):
         entry = ledger.products.get(name)
-        history = ledger.products.history(name)
+        history, pin = ledger.products.history(name), ledger.pins.of(name)
         archive_root = settings.archive.root
     if as_json:
-        print_json(product_values(entry) | {"history": history})
+        print_json(product_values(entry) | {"pin": pin, "history": history})
         return 0
     print_line(entry.product.id)
     for key, value in _lines(entry, str(archive_root)):
         print_line(f"  {key:10}  {value}")
+    if pin:
+        print_line(f"  {'pinned':10}  since {format_time(pin.at)} UTC, by `{pin.command}`")
     print_line("")
     print_table(
         ("at (UTC)", "event", "from", "to", "reason"),
@@ -66,7 +68,7 @@ def show(
 PRODUCT_KEYS: Final = (
     *(field.name for field in fields(Product) if field.name != "footprint_wkb"),
     *("state", "reason", "attempts", "next_attempt_at", "changed_at", "path", "areas"),
-    *("partial", "files", "verified_at"),
+    *("pinned", "partial", "files", "verified_at"),
 )
 """The keys of :func:`product_values`, which are also the names of columns."""
 
@@ -82,6 +84,7 @@ def product_values(entry: LedgerEntry) -> dict[str, object]:
         "changed_at": entry.changed_at,
         "path": entry.path,
         "areas": entry.areas,
+        "pinned": PINNED in entry.areas,
         "partial": not entry.selection.whole,
         "files": str(entry.selection),
         "verified_at": entry.verified_at,

@@ -93,7 +93,7 @@ def plan_prune(
     kept: dict[str, str] = {}
     removals: list[Removal] = []
     for entry in held:
-        if why := _why_pinned(entry, rules):
+        if why := _why_pinned(entry):
             kept[entry.product.id] = why
         elif entry.product.id in leaving:
             removals.append(leaving[entry.product.id])
@@ -143,15 +143,12 @@ def withdrawn_removals(
     }
 
 
-def dropped_removals(
-    dropped: Iterable[LedgerEntry], areas: Iterable[WatchArea]
-) -> tuple[Removal, ...]:
-    """Return the held products that a person dropped, and that no configured area wants."""
-    wanting = {PINNED, *(area.name for area in areas)}
+def dropped_removals(dropped: Iterable[LedgerEntry]) -> tuple[Removal, ...]:
+    """Return the held products that a person dropped, and that are not pinned."""
     return tuple(
         Removal(entry=entry, event=Event.PRUNE, rule=Rule.DROPPED, reason=BY_REQUEST)
         for entry in dropped
-        if entry.state in HELD and not wanting & set(entry.areas)
+        if entry.state in HELD and PINNED not in entry.areas
     )
 
 
@@ -192,11 +189,11 @@ def _newest(
     return {name: frozenset(found for _, found in heap) for name, heap in heaps.items()}
 
 
-def _why_pinned(entry: LedgerEntry, rules: Mapping[str, WatchArea]) -> str:
+def _why_pinned(entry: LedgerEntry) -> str:
     """Return why rules and policies do not remove a product, or "" if they may."""
     if PINNED in entry.areas:
-        return f"pinned; `s2mirror drop {entry.product.id}` removes it"
-    if DROPPED in entry.areas and not rules.keys() & set(entry.areas):
+        return f"pinned; `s2mirror unpin {entry.product.id}` lets the rules apply"
+    if DROPPED in entry.areas:
         return "dropped by request; the next prune removes it"
     return ""
 

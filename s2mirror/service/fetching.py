@@ -58,7 +58,7 @@ def request(mirror: Mirror, wanted: FetchList, *, dry_run: bool = False) -> Requ
     mirror.ledger.products.record(found.products, areas, priorities={}, now=now)
     for name in (*known, *areas):
         try:
-            done.states[name] = requests.pin(mirror.ledger, name, now=now)
+            done.states[name] = requests.fetch(mirror.ledger, name, now=now)
         except MirrorError as error:
             done.refuse(name, error)
     mirror.ledger.items.keep(found.properties)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from s2mirror.area import WatchArea
 from s2mirror.manifest import ManifestObject
-from s2mirror.model import PINNED, LedgerEntry, Listing
+from s2mirror.model import LedgerEntry, Listing
 from s2mirror.selection import WHOLE, Selection
 
 
@@ -17,8 +17,8 @@ class SelectionPolicy:
 
     @classmethod
     def of_areas(cls, areas: Iterable[WatchArea]) -> "SelectionPolicy":
-        """Return the policy of *areas*; pinned products are wanted whole."""
-        return cls({area.name: area.selection for area in areas} | {PINNED: WHOLE})
+        """Return the policy of *areas*."""
+        return cls({area.name: area.selection for area in areas})
 
     def wanted_by_areas(self, entry: LedgerEntry) -> Selection:
         """Return the files that the areas of a product want; all files if it has no area."""

@@ -111,7 +111,7 @@ class Pruner:
 
     def _dropped(self) -> tuple[Removal, ...]:
         entries = self.ledger.products.listed(ProductQuery(area=DROPPED, limit=_MOST_DROPPED))
-        return dropped_removals(entries, self.areas)
+        return dropped_removals(entries)
 
     def remove_dropped(self, time: CheckedTime) -> PrunePlan:
         """Move held products that a person dropped to the trash, unless the clock is in doubt.

@@ -1,4 +1,4 @@
-"""Requests of a person or a consumer: mark as processed, requeue, complete, pin, drop."""
+"""Requests of a person or a consumer: mark as processed, requeue, complete, fetch, drop."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -46,20 +46,21 @@ def requeue(
         state = _apply(ledger, entry, Event.REQUEUE, reason=reason, now=now)
         unwanted = entry.state is State.SUPERSEDED or not set(entry.areas) & set(area_names)
         if state is not entry.state and unwanted:
-            ledger.products.join(PINNED, product_id)
+            ledger.pins.add([product_id], command="requeue", now=now)
+        ledger.products.release(DROPPED, [product_id])
     return state
 
 
-def pin(ledger: Ledger, product_id: str, *, now: datetime) -> State:
-    """Keep a known product as a whole, whatever areas and retention say; return its state.
+def fetch(ledger: Ledger, product_id: str, *, now: datetime) -> State:
+    """Pin a known product, and have all its files; return its state.
 
     What is missing of it is queued. Raises UsageError if its state does not permit that.
     """
     entry = ledger.products.get(product_id)
-    reason = "pinned"
+    reason = "requested by id"
     with ledger.connection.atomic():
-        ledger.products.join(PINNED, product_id)
-        ledger.products.release(DROPPED, [product_id])
+        ledger.pins.add([product_id], command="fetch", now=now)
+        ledger.selections.ask(product_id, WHOLE)
         if entry.state is State.DISCOVERED:
             ledger.products.advance(entry, Transition(event=Event.ENQUEUE, reason=reason), now=now)
         elif entry.state in HELD and not entry.selection.whole:
@@ -69,25 +70,16 @@ def pin(ledger: Ledger, product_id: str, *, now: datetime) -> State:
     return ledger.products.get(product_id).state
 
 
-def drop(ledger: Ledger, product_id: str, area_names: Collection[str], *, now: datetime) -> str:
-    """Unpin a product, and have it removed unless an area wants it; return what happens to it.
+def drop(ledger: Ledger, product_id: str, *, with_pinned: bool, now: datetime) -> str:
+    """Have a product removed, whatever areas and retention say; return what happens to it.
 
-    A product that an area of *area_names* wants stays. A waiting or failed one is no longer
-    downloaded. A held one is removed by :meth:`~s2mirror.steps.prune.Pruner.remove_dropped`.
-    Raises UsageError for a product that is not pinned, or that is being downloaded.
+    A waiting or failed one is no longer downloaded. A held one is removed by
+    :meth:`~s2mirror.steps.prune.Pruner.remove_dropped`. Raises UsageError for a product that is
+    pinned, unless *with_pinned*, or that is being downloaded.
     """
-    entry = ledger.products.get(product_id)
-    wanting = [name for name in entry.areas if name in area_names]
-    if PINNED not in entry.areas:
-        raise UsageError(f"{product_id} is not pinned; `s2mirror show` lists its areas")
-    if entry.state in IN_PROGRESS and not wanting:
-        raise UsageError(
-            f"{product_id} is being downloaded; run `s2mirror drop` again when it is archived"
-        )
+    entry = _droppable(ledger, product_id, with_pinned=with_pinned)
     with ledger.connection.atomic():
-        ledger.products.release(PINNED, [product_id])
-        if wanting:
-            return f"kept for {', '.join(wanting)}"
+        ledger.pins.remove([product_id], command="drop", now=now)
         if entry.path is not None:
             ledger.products.join(DROPPED, product_id)
             return TO_TRASH
@@ -95,6 +87,32 @@ def drop(ledger: Ledger, product_id: str, area_names: Collection[str], *, now: d
             transition = Transition(event=Event.PRUNE, reason=BY_REQUEST)
             ledger.products.advance(entry, transition, now=now)
     return ledger.products.get(product_id).state
+
+
+def planned_drop(ledger: Ledger, product_id: str, *, with_pinned: bool, now: datetime) -> str:
+    """Return what :func:`drop` would do at *now*, and change nothing. Raises the same errors."""
+    entry = _droppable(ledger, product_id, with_pinned=with_pinned)
+    if entry.path is not None:
+        return TO_TRASH
+    prunes = (entry.state, Event.PRUNE) in TRANSITIONS
+    return f"would be {State.PRUNED} from {now:%Y-%m-%d %H:%M} UTC on" if prunes else entry.state
+
+
+def _droppable(ledger: Ledger, product_id: str, *, with_pinned: bool) -> LedgerEntry:
+    """Return a product that may be dropped. Raises UsageError for any other."""
+    entry = ledger.products.get(product_id)
+    if PINNED in entry.areas and not with_pinned:
+        raise UsageError(
+            f"{product_id} is pinned; run `s2mirror unpin {product_id}` first, or drop it with "
+            "--pinned"
+        )
+    if entry.state in IN_PROGRESS:
+        raise UsageError(
+            f"{product_id} is being downloaded; run `s2mirror drop` again when it is archived"
+        )
+    if entry.state is State.QUARANTINED:
+        raise UsageError(f"{product_id} is quarantined, and therefore not in the archive")
+    return entry
 
 
 def complete(entry: LedgerEntry, selected: Selection, ledger: Ledger, *, now: datetime) -> bool:

@@ -50,7 +50,7 @@ def fetched(kit: Kit, *lines: object) -> Requested:
 
 def drop(kit: Kit, product: SandboxProduct) -> str:
     mirror = kit.mirror()
-    return requests.drop(mirror.ledger, product.id, mirror.area_names, now=mirror.now())
+    return requests.drop(mirror.ledger, product.id, with_pinned=True, now=mirror.now())
 
 
 def test_requested_products_are_kept_until_dropped(kit: Kit) -> None:
@@ -75,17 +75,6 @@ def test_requested_products_are_kept_until_dropped(kit: Kit) -> None:
     fetched(kit, by_id.id)
     assert prune(kit.mirror()).removals == ()
     kit.assert_invariants()
-
-
-@pytest.mark.long
-def test_dropped_product_stays_for_an_area(kit: Kit) -> None:
-    wanted = tiny(27)
-    kit.sandbox.publish(wanted)
-    kit.cycle()
-    fetched(kit, wanted.id)
-    assert drop(kit, wanted) == "kept for zurich"
-    assert prune(kit.mirror()).removals == ()
-    kit.assert_current(wanted)
 
 
 @pytest.mark.long
@@ -126,8 +115,7 @@ def test_dropped_waiting_product_is_not_downloaded(kit: Kit) -> None:
     assert drop(kit, product) == "pruned"
     bring(mirror, Quiet(), StopFlag())
     assert kit.downloaded() == []
-    with pytest.raises(requests.UsageError, match="is not pinned"):
-        drop(kit, product)
+    assert drop(kit, product) == "pruned"
 
 
 ZARR = "S2B_MSIL2A_20260527T102031_N0512_R065_T32TMT_20260527T132031.zarr"
@@ -237,11 +225,11 @@ def test_piped_items_are_fetched_beside_a_daemon(kit: Kit) -> None:
         wait_until(
             lambda: list(kit.states().values()) == ["archived"] * 3, "the daemon downloads them"
         )
-        assert kit.run("drop", second.id).returncode == 0
+        assert kit.run("drop", second.id, "--pinned").returncode == 0
         assert kit.states()[second.id] == "pruned", "by the daemon"
     finally:
         daemon.terminate()
         daemon.wait(PATIENCE_SECONDS)
-    assert kit.run("drop", third.id).returncode == 0
+    assert kit.run("drop", third.id, "--pinned").returncode == 0
     assert kit.states()[third.id] == "pruned"
     kit.assert_invariants()

@@ -51,4 +51,4 @@ def test_area_page_explains_requested_products(tmp_path: Path) -> None:
     mirror = make_mirror(tmp_path)
     mirror.ledger.products.record([product()], {ID: [PINNED]}, priorities={}, now=NOW)
     with page_of(mirror) as browser:
-        assert "s2mirror drop" in browser.get(f"/areas/{PINNED}").text
+        assert "s2mirror unpin" in browser.get(f"/areas/{PINNED}").text

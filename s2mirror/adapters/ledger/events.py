@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from s2mirror.adapters.ledger.connection import Connection, Row
+from s2mirror.adapters.ledger.pins import PIN_EVENTS
 from s2mirror.adapters.ledger.row_checksums import damaged, is_intact
 from s2mirror.adapters.ledger.rows import decoded
 from s2mirror.lifecycle import Event
@@ -36,6 +37,7 @@ PRODUCT_EVENTS: Final = MappingProxyType(
         Event.COMPLETE.value: "product.completed",
         Event.SUPERSEDE.value: "product.superseded",
         Event.WITHDRAW.value: "product.withdrawn",
+        **PIN_EVENTS,
     }
 )
 """The name, as an event, of each entry in a product's history."""

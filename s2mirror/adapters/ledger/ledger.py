@@ -20,6 +20,7 @@ from s2mirror.adapters.ledger.mending import DamagedRow, Mended, damaged_rows, m
 from s2mirror.adapters.ledger.opening import check_whole, connect
 from s2mirror.adapters.ledger.overview import Overview
 from s2mirror.adapters.ledger.passes import Passes
+from s2mirror.adapters.ledger.pins import Pins
 from s2mirror.adapters.ledger.previews import Previews
 from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.requests import Requests
@@ -93,6 +94,7 @@ class Ledger:
         self.lags = Lags(connection)
         self.passes = Passes(connection)
         self.adoption = Adoption(connection)
+        self.pins = Pins(connection)
         self.archived_products = ArchivedProducts(connection)
         self.changes = Changes(connection)
         self.removals = Removals(connection)

@@ -9,7 +9,7 @@ from typing import Final
 
 from s2mirror.adapters.ledger.connection import Connection, Row
 from s2mirror.adapters.ledger.rows import ENTRY_ROWS, entry_of
-from s2mirror.model import LedgerEntry
+from s2mirror.model import PINNED, LedgerEntry
 from s2mirror.times import format_utc
 
 _DOWN: Final = ("sensed_at", "published_at", "generated_at", "changed_at", "size_bytes")
@@ -23,6 +23,7 @@ _FILTERS: Final = MappingProxyType(
         "tile": "p.tile = :tile",
         "collection": "p.collection = :collection",
         "area": "p.id IN (SELECT product_id FROM membership WHERE area = :area)",
+        "pinned": f"p.id IN (SELECT product_id FROM membership WHERE area = '{PINNED}')",
         "published_from": "p.published_at >= :published_from",
         "sensed_from": "p.sensed_at >= :sensed_from",
         "sensed_until": "p.sensed_at <= :sensed_until",
@@ -38,6 +39,7 @@ class ProductQuery:
     tile: str = ""
     collection: str = ""
     area: str = ""
+    pinned: bool = False
     published_from: datetime | None = None
     sensed_from: datetime | None = None
     sensed_until: datetime | None = None
