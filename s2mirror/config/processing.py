@@ -1,12 +1,17 @@
 """The user's own processing: one table per command, and how consumers mark products."""
 
+import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field
 
 from s2mirror.config import fields
 from s2mirror.config.areas import Name
+
+_NOT_FOR_FORCE: Final = re.compile(r"[^\w./:,=@~-]")
+"""FORCE splits its queue at spaces, and uses each path as a pattern of ``sed``."""
 
 
 class ProcessEntry(fields.Section):
@@ -27,6 +32,16 @@ class Processing(fields.Section):
     marker_suffix: Annotated[
         str, fields.pattern(r"\.(?!SAFE$)[A-Za-z0-9._-]{1,32}", 'a suffix such as ".processed"')
     ] = ".processed"
+    force_queue: fields.AnyPath | None = None
+    """FORCE's queue, to which archived products of level 1C are added; None for none."""
+
+    def check_root(self, root: Path) -> None:
+        """Raise ValueError if FORCE could not use or update queue lines of the archive *root*."""
+        if self.force_queue is not None and (bad := _NOT_FOR_FORCE.search(str(root))):
+            raise ValueError(
+                f"expected no force_queue, or an archive whose path has only letters, digits and "
+                f"./_-:,=@~; FORCE cannot use {bad[0]!r} in {root}"
+            )
 
 
 _SINGLE_TABLE: Final = (

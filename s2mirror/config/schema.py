@@ -245,6 +245,13 @@ class Settings(Section):
     area: Annotated[tuple[Area, ...], Field(min_length=1, validate_default=True)] = ()
     secrets: Secrets = Secrets()
 
+    @field_validator("processing")
+    @classmethod
+    def _with_usable_paths(cls, found: Processing, info: ValidationInfo) -> Processing:
+        if archive := info.data.get("archive"):
+            found.check_root(archive.root)
+        return found
+
     @field_validator("local_catalog")
     @classmethod
     def _apart_from_products(

@@ -84,6 +84,21 @@ class HookFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForceFacts:
+    """What FORCE's queue says."""
+
+    trouble: Trouble | None = None
+    """Why the queue cannot be used."""
+    failed: int = 0
+    failed_id: str = ""
+    """The product that has failed for the longest time."""
+    failed_since: datetime | None = None
+    bad_lines: int = 0
+    first_bad: int = 0
+    """The number of the first bad line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProductFacts:
     """The products of one state that a person must look at."""
 
@@ -155,6 +170,7 @@ class Facts:
     progress_at: datetime | None = None
     """When bytes were last received from the store; None if never."""
     hook: HookFacts = HookFacts()
+    force: ForceFacts = ForceFacts()
     previews: Trouble | None = None
     failed_previews: ProductFacts = ProductFacts()
     """Those of the last week."""

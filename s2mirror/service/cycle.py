@@ -28,6 +28,7 @@ from s2mirror.ports import Progress
 from s2mirror.service.account import new_key_warnings
 from s2mirror.service.cycle_result import CycleResult
 from s2mirror.service.delivery import DownloadWorker
+from s2mirror.service.force_queue import exchange_with_force
 from s2mirror.service.health import record_trouble
 from s2mirror.service.judgement import judge, judge_cycle
 from s2mirror.service.local_catalog import (
@@ -123,7 +124,7 @@ def _cycle(mirror: Mirror, areas: Sequence[str], progress: Progress, stop: StopF
         deliver(mirror, names, progress, stop, result)
         more = bool(result.downloads.new) and not stop.is_set() and not result.store_error
     stop.raise_if_set()
-    result.processed = processor(mirror).process(stop)
+    result.processed = [*processor(mirror).process(stop), *exchange_with_force(mirror)]
     stop.raise_if_set()
     conclude(mirror, result, stop, previews=True)
     if not areas:

@@ -57,6 +57,7 @@ from s2mirror.service.account import (
     read_backoff,
 )
 from s2mirror.service.alert_memory import undelivered
+from s2mirror.service.force_queue import force_facts
 from s2mirror.service.ledger_file import archive_problem
 from s2mirror.service.silence import silence_facts
 
@@ -84,7 +85,6 @@ def read_facts(
     archive = Archive(settings.archive.root)
     areas = [area.name for area in settings.area]
     problem = archive_problem(ledger, archive)
-    failover = failover_status(settings, ledger)
     work = ledger.work_facts
     disk = None if problem else _disk(settings, ledger, areas)
     return Facts(
@@ -105,18 +105,14 @@ def read_facts(
         queue=None if _is_short_of_disk(disk) else _queue(settings, ledger, areas, now),
         progress_at=work.received_at(),
         hook=_hook(settings, ledger),
+        force=force_facts(settings, ledger),
         previews=_trouble(ledger, PREVIEWS_TROUBLE),
         failed_previews=_facts_of(work.failed_previews(now - _PREVIEWS_FOR)),
         failed=_products(ledger, State.FAILED, areas),
         quarantined=_products(ledger, State.QUARANTINED, areas),
         unusable=_unusable(settings, ledger, now),
         certificates=dict(_certificates(ledger, areas)),
-        failover=None
-        if failover.preferred
-        else Trouble(
-            text=f"the store is {failover.endpoint}{failover_text(failover)}",
-            since=failover.since,
-        ),
+        failover=_failover(settings, ledger),
         throttled=_throttled(ledger, now),
         silence=silence_facts(settings, ledger),
         backoff=read_backoff(ledger),
@@ -185,6 +181,12 @@ def _searches(ledger: Ledger) -> Iterator[SearchFacts]:
 def _trouble(ledger: Ledger, key: StateValue[TroubleRecord]) -> Trouble | None:
     found = ledger.state.get(key)
     return Trouble(text=found.text, since=found.since) if found and found.text else None
+
+
+def _failover(settings: Settings, ledger: Ledger) -> Trouble | None:
+    found = failover_status(settings, ledger)
+    text = f"the store is {found.endpoint}{failover_text(found)}"
+    return None if found.preferred else Trouble(text=text, since=found.since)
 
 
 def _refused(ledger: Ledger) -> Trouble | None:

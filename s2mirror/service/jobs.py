@@ -14,6 +14,7 @@ from s2mirror.service.account import new_key_warnings
 from s2mirror.service.alerting import Alerter
 from s2mirror.service.certificates import certify_at_night
 from s2mirror.service.cycle import read_deletions
+from s2mirror.service.force_queue import exchange_with_force
 from s2mirror.service.health import Problems
 from s2mirror.service.judgement import judge_cycle
 from s2mirror.service.ledger_file import archive_problem
@@ -43,6 +44,7 @@ _KEYS_EVERY: Final = timedelta(hours=1)
 _ALERTS_EVERY: Final = timedelta(minutes=1)
 _METRICS_EVERY: Final = timedelta(minutes=1)
 _FINDINGS_EVERY: Final = timedelta(minutes=1)
+_FORCE_EVERY: Final = timedelta(minutes=1)
 _PREVIEW_EVERY: Final = timedelta(seconds=15)
 _REQUESTS_BETWEEN_POLLS: Final = 4
 """After a start, the searches begin one after the other, with time for this many requests."""
@@ -106,6 +108,7 @@ class Jobs:
             Job(self.enqueue, "enqueue", _ENQUEUE_EVERY),
             Job(self._prune, "prune", settings.prune.interval, jitter, removes=True),
             Job(self._read_deletions, "deletions", deletions_every, jitter),
+            Job(self._exchange_with_force, "force queue", _FORCE_EVERY),
             Job(self._certify, "completeness", _CERTIFY_EVERY, jitter),
             Job(self._log_key_expiry, "keys", _KEYS_EVERY, jitter),
             Job(self._write_local_catalog, "local catalog", _LOCAL_CATALOG_EVERY),
@@ -149,6 +152,10 @@ class Jobs:
     def _read_deletions(self) -> None:
         if withdrawn := read_deletions(self._mirror):
             log.info("products.withdrawn", products=len(withdrawn))
+
+    def _exchange_with_force(self) -> None:
+        for product_id in exchange_with_force(self._mirror):
+            log.info("product.processed", product=product_id)
 
     def _certify(self) -> None:
         try:

@@ -14,6 +14,7 @@ from s2mirror.adapters.ledger.records import (
     ClockBehindRecord,
     ClockFaultRecord,
     CycleRecord,
+    ForceQueueRecord,
     HealthRecord,
     ProblemRecord,
     RunRecord,
@@ -74,6 +75,10 @@ VALUES: dict[StateValue[Any], Any] = {
     state_values.DELETIONS_READ_UNTIL: NOW,
     state_values.DELETIONS_TROUBLE: TroubleRecord(text="", since=NOW),
     state_values.FINDINGS: {"disk.full": "no space", "area.late alps": ""},
+    state_values.FORCE_FAILED: {"S2A": "2026-05-27T10:20:31Z"},
+    state_values.FORCE_QUEUE: ForceQueueRecord(
+        seen="1:2", trouble="", since=NOW, bad_lines=2, first_bad=7
+    ),
     state_values.GEOPARQUET_WRITTEN_AT: NOW,
     state_values.GOOD_CYCLE_AT: NOW,
     state_values.HEALTH: HealthRecord(

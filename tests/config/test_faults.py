@@ -39,6 +39,13 @@ BROKEN = {
             '"/srv/sentinel-2"; got nothing'
         ),
     ),
+    "an archive whose paths FORCE would split": (
+        ARCHIVE.replace('"\n', ' and more"\n') + AREA + '[processing]\nforce_queue = "queue.txt"',
+        (
+            "processing: expected no force_queue, or an archive whose path has only letters, "
+            "digits and ./_-:,=@~; FORCE cannot use ' ' in archive and more"
+        ),
+    ),
     "the whole disk as the archive": (
         '[archive]\nroot = "/"' + AREA,
         'archive.root: expected a folder of its own for the archive; got "/"',

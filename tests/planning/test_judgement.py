@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from builders import NOW
 
-from s2mirror.planning import archive_rules, facts, silence, store_backoff, work_rules
+from s2mirror.planning import facts
 from s2mirror.planning.facts import (
     CertificateFacts,
     CycleFacts,
     DaemonFacts,
     DiskFacts,
     Facts,
+    ForceFacts,
     HookFacts,
     KeyFacts,
     ProductFacts,
@@ -87,6 +88,13 @@ CASES: tuple[tuple[str, Severity, Facts], ...] = (
             certificates={"alps": CertificateFacts(checked_at=NOW, missing=1, complete=False)},
         ),
     ),
+    (
+        "force_queue.unusable",
+        W,
+        replace(GOOD, force=ForceFacts(trouble=Trouble(text="x", since=NOW))),
+    ),
+    ("force_queue.failed", W, replace(GOOD, force=ForceFacts(failed=2, failed_id="S2A"))),
+    ("force_queue.bad_lines", N, replace(GOOD, force=ForceFacts(bad_lines=2, first_bad=1))),
     ("hook.failing", W, replace(GOOD, hook=HookFacts(failed=2, most_attempts=1))),
     ("hook.failing", W, replace(GOOD, hook=HookFacts(failed=1, most_attempts=2))),
     (
@@ -230,10 +238,7 @@ def test_trouble_of_two_jobs_is_one_failure() -> None:
 
 def test_every_code_has_case_and_row() -> None:
     """The table of docs/findings.md, the rules and the cases here have the same codes."""
-    sources = [
-        Path(module.__file__ or "")
-        for module in (archive_rules, work_rules, silence, store_backoff)
-    ]
+    sources = Path(facts.__file__ or "").parent.glob("*.py")
     text = "".join(source.read_text(encoding="utf-8") for source in sources)
     in_code = set(re.findall(r'code="([a-z_.]+)"', text))
     table = (Path(__file__).parents[2] / "docs" / "findings.md").read_text(encoding="utf-8")

@@ -47,6 +47,20 @@ class CycleRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForceQueueRecord:
+    """The last exchange by FORCE's queue."""
+
+    seen: str
+    """The fingerprints of the queue and of the products that were awaited from it."""
+    trouble: str
+    """Why the queue could not be used; empty if it could."""
+    since: datetime
+    """The begin of that trouble, or its end."""
+    bad_lines: int
+    first_bad: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackoffRecord:
     """How a store refuses requests because there are too many."""
 

@@ -16,6 +16,7 @@ from s2mirror.adapters.ledger.records import (
     ClockBehindRecord,
     ClockFaultRecord,
     CycleRecord,
+    ForceQueueRecord,
     HealthRecord,
     ProblemRecord,
     RunRecord,
@@ -233,6 +234,10 @@ DELETIONS_TROUBLE: Final = _record("deletions.trouble", TroubleRecord)
 """Why the feed of deleted products could not be read the last time."""
 FINDINGS: Final = _by_name("findings", _exactly(str))
 """The text of each finding when findings were last recorded, by its code and subject."""
+FORCE_FAILED: Final = _by_name("force_queue.failed", _exactly(str))
+"""Since when FORCE's queue says that a product failed, by its id."""
+FORCE_QUEUE: Final = _record("force_queue.last", ForceQueueRecord)
+"""The last exchange by FORCE's queue."""
 GEOPARQUET_WRITTEN_AT: Final = _time("local_catalog.geoparquet_written_at")
 """When the local catalog's GeoParquet files were last written."""
 GOOD_CYCLE_AT: Final = _time("cycle.good_at")

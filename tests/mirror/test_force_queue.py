@@ -1,0 +1,104 @@
+"""Products are handed over to FORCE by its queue file, and come back from there as processed."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from kit import Kit, tiny
+
+from s2mirror.sandbox import SandboxProduct
+from s2mirror.service.judgement import judge
+
+
+def l1c(day: int = 27) -> SandboxProduct:
+    """Make a product of the level that FORCE reads."""
+    return tiny(day, level="L1C")
+
+
+@pytest.fixture
+def queue(kit: Kit) -> Path:
+    """Return the path of the queue that the mirror is configured for."""
+    path = kit.folder / "queue.txt"
+    kit.sections["processing"] = f'force_queue = "{path}"'
+    return path
+
+
+def force_level2(queue: Path, status: str) -> None:
+    """End every queued image with a status, as force-level2 writes it."""
+    subprocess.run(["sed", "-i", "-E", f"s+(.*) QUEUED$+\\1 {status}+", queue], check=True)
+
+
+def findings(kit: Kit) -> dict[str, str]:
+    """Return the findings about the queue."""
+    mirror = kit.mirror()
+    judged = judge(mirror.settings, mirror.ledger, now=mirror.now())
+    return {found.code: found.text for found in judged.findings if "force" in found.code}
+
+
+@pytest.mark.long
+def test_force_processes_what_the_mirror_queues(kit: Kit, queue: Path) -> None:
+    product, other, level_2 = l1c(27), l1c(20), tiny(21)
+    kit.sandbox.publish([product, other, level_2])
+    kit.cycle()
+    folders = [kit.archive / each.prefix.rstrip("/") for each in (product, other)]
+    assert sorted(queue.read_text().splitlines()) == sorted(f"{each} QUEUED" for each in folders)
+    force_level2(queue, "DONE")
+    assert sorted(kit.cycle().processed) == sorted([product.id, other.id])
+    assert kit.states() == {
+        product.id: "processed",
+        other.id: "processed",
+        level_2.id: "archived",
+    }
+    before = queue.stat()
+    assert kit.cycle().processed == []
+    assert queue.stat() == before, "an exchange without a change writes nothing"
+    kit.assert_invariants()
+
+
+@pytest.mark.long
+def test_failure_is_a_finding_until_force_succeeds(kit: Kit, queue: Path) -> None:
+    product = l1c()
+    kit.sandbox.publish(product)
+    kit.cycle()
+    force_level2(queue, "FAIL")
+    for _ in range(2):
+        assert kit.cycle().processed == []
+    assert kit.states() == {product.id: "archived"}
+    assert findings(kit) == {
+        "force_queue.failed": f"FORCE failed to process 1 product; one: {product.id}"
+    }
+    assert kit.events("force") == ["force.failed"]
+    queue.write_text(queue.read_text().replace("FAIL", "QUEUED"))
+    kit.cycle()
+    assert findings(kit) == {}
+    force_level2(queue, "DONE")
+    assert kit.cycle().processed == [product.id]
+    kit.assert_invariants()
+
+
+@pytest.mark.long
+def test_unusable_queue_is_a_finding_and_delays_nothing(kit: Kit, queue: Path) -> None:
+    queue.mkdir()
+    product, other = l1c(27), l1c(26)
+    kit.sandbox.publish(product)
+    kit.cycle()
+    assert kit.states() == {product.id: "archived"}
+    assert findings(kit) == {
+        "force_queue.unusable": "no product is handed over to FORCE: cannot read the queue "
+        f"{queue}: Is a directory; check processing.force_queue, and that this user may write the "
+        "file and its folder"
+    }
+    queue.rmdir()
+    queue.write_text("Sentinel-2 images:\r\n/pool/LC08.tar DONE\r\n")
+    kit.sandbox.publish(other)
+    kit.cycle()
+    assert queue.read_bytes().startswith(b"Sentinel-2 images:\r\n/pool/LC08.tar DONE\r\n/")
+    assert len(queue.read_text().splitlines()) == 4
+    assert findings(kit) == {
+        "force_queue.bad_lines": "1 lines of FORCE's queue are not a full path and a status; the "
+        "first one is line 1"
+    }
+    queue.unlink()
+    kit.cycle()
+    assert len(queue.read_text().splitlines()) == 2, "a lost queue is written again"
+    kit.assert_invariants()
