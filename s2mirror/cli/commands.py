@@ -84,6 +84,7 @@ PANELS: Final = MappingProxyType(
                     ),
                 ),
             ),
+            Command("relayout", "Move held products to a changed layout.", "relayout:relayout"),
             Command(
                 "catalog",
                 "Maintain the local STAC catalog.",

@@ -41,6 +41,17 @@ def archive_is_usable(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def layout_is_followed(facts: Facts) -> Iterator[Finding]:
+    """Yield that products are at paths of an earlier layout, which is no fault."""
+    if facts.elsewhere:
+        yield Finding(
+            code="archive.layout",
+            severity=Severity.NOTICE,
+            text=f"{facts.elsewhere} products are at paths of another layout than archive.layout",
+            remedy="none is needed; to move them, stop the daemon and run `s2mirror relayout`",
+        )
+
+
 def _full(disk: DiskFacts) -> str:
     """Return why the disk delays downloads; empty if it does not."""
     if disk.free_bytes < disk.reserve_bytes:
@@ -182,6 +193,7 @@ def keys_are_valid(facts: Facts) -> Iterator[Finding]:
 RULES: Final = (
     ledger_is_usable,
     archive_is_usable,
+    layout_is_followed,
     clock_is_right,
     products_are_well,
     areas_are_complete,

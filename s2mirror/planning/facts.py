@@ -147,6 +147,8 @@ class Facts:
     now: datetime
     ledger_problem: str = ""
     archive_problem: str = ""
+    elsewhere: int = 0
+    """How many held products are at paths of an earlier layout."""
     disk: DiskFacts | None = None
     clock_doubt: str = ""
     running_pid: int | None = None

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -36,6 +37,7 @@ from s2mirror.service.config_check import Check, area_checks, watch_areas
 from s2mirror.service.deadline import Deadline
 from s2mirror.service.ledger_file import refuse_network_file_system, require_identity
 from s2mirror.service.previews import preview_rules
+from s2mirror.service.relayout import relocator_of
 from s2mirror.service.sync_plan import existing
 from s2mirror.service.wiring import utc_now
 from s2mirror.stop import StopFlag
@@ -113,16 +115,23 @@ def _archive(settings: Settings) -> str:
             f"{archive.root}: this user has no permission to write in {folder}; "
             "grant it, or set archive.root to another folder"
         )
-    _check_identity(settings.ledger.path, archive)
+    elsewhere = _check_products(settings, archive)
     state = "is an archive" if archive.archive_id() else "will be created at the first sync"
-    return f"{archive.root} (on {filesystem_kind(archive.root)}) {state}; {space}"
+    return f"{archive.root} (on {filesystem_kind(archive.root)}) {state}; {space}{elsewhere}"
 
 
-def _check_identity(ledger_path: Path, archive: Archive) -> None:
-    if ledger_path.exists():
-        ledger = open_ledger(ledger_path, create=False)
+def _check_products(settings: Settings, archive: Archive) -> str:
+    """Raise ArchiveError for another archive; return a note on products of another layout."""
+    if not settings.ledger.path.exists():
+        return ""
+    with closing(open_ledger(settings.ledger.path, create=False)) as ledger:
         require_identity(ledger, archive)
-        ledger.close()
+        if elsewhere := relocator_of(ledger, archive, settings).count():
+            return (
+                f"; {elsewhere} products are at paths of another layout, where they may stay: "
+                "`s2mirror relayout` moves them"
+            )
+    return ""
 
 
 def _nearest(folder: Path) -> Path:

@@ -40,6 +40,7 @@ from s2mirror.service.polling import poll_search
 from s2mirror.service.previews import make_all_due
 from s2mirror.service.processing import processor
 from s2mirror.service.pruning import known_time, prune, record_time
+from s2mirror.service.relayout import settle_layout
 from s2mirror.service.unexpected import resources_explained
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.connections import Connections
@@ -67,7 +68,8 @@ def prepare(mirror: Mirror) -> None:
     mirror.ledger.end_transfers()
     if set_back := mirror.ledger.products.set_back(now):
         log.warning("clock.was_ahead", products=set_back)
-    recovered = recover(mirror.ledger, mirror.archive, mirror.template, now=now)
+    recovered = settle_layout(mirror)
+    recovered += recover(mirror.ledger, mirror.archive, mirror.template, now=now)
     cleared = clear_leftovers(mirror.ledger, mirror.archive)
     if recovered or cleared:
         log.info("mirror.recovered", products=recovered, leftovers=cleared)

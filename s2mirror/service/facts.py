@@ -58,7 +58,7 @@ from s2mirror.service.account import (
 )
 from s2mirror.service.alert_memory import undelivered
 from s2mirror.service.force_queue import force_facts
-from s2mirror.service.ledger_file import archive_problem
+from s2mirror.service.ledger_file import archive_problem, products_elsewhere
 from s2mirror.service.silence import silence_facts
 
 _PREVIEWS_FOR: Final = timedelta(days=7)
@@ -91,6 +91,7 @@ def read_facts(
         now=now,
         max_age=max_age,
         archive_problem=problem,
+        elsewhere=products_elsewhere(ledger, settings),
         disk=disk,
         clock_doubt=ledger.state.get(CLOCK_DOUBT) or "",
         running_pid=holder_pid(settings.ledger.path),

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from s2mirror.adapters.archive import NETWORK_KINDS, Archive, filesystem_kind
 from s2mirror.adapters.ledger import Ledger, open_ledger
-from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
+from s2mirror.adapters.ledger.state_values import ARCHIVE_ID, LAYOUT
+from s2mirror.config import Settings
 from s2mirror.errors import ArchiveError, LedgerError
 
 
@@ -45,3 +46,9 @@ def archive_problem(ledger: Ledger, archive: Archive) -> str:
     except ArchiveError as error:
         return str(error)
     return ""
+
+
+def products_elsewhere(ledger: Ledger, settings: Settings) -> int:
+    """Return how many products an earlier layout has placed, by the last count; 0 without one."""
+    last = ledger.state.get(LAYOUT)
+    return last.elsewhere if last and last.template == settings.archive.template else 0

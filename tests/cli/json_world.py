@@ -102,6 +102,9 @@ def documents(cli: Cli, kit: Kit) -> dict[str, list[Any]]:
     run("export", "geoparquet", "--out", "parquet", name="export geoparquet")
     run("catalog", "rebuild", name="catalog rebuild")
     run("alerts", "test", name="alerts test")
+    kit.sections["archive"] = 'layout = "force"'
+    for words in (("relayout", "--dry-run"), ("relayout",)):
+        run(*words)
     run(*PREVIEW, "--dry-run", name="preview")
     run(*PREVIEW, name="preview")
     world.documents["version"] = [json.loads(cli.bare("version", "--json").out)]

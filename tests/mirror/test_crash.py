@@ -248,8 +248,8 @@ class Killed:
         shutil.rmtree(self.mirror.folder)
 
 
-def killed_at_every_step(kit: Kit, server: CrashServer) -> list[Killed]:
-    """Sync the mirror; return a copy for each new state on disk before a step.
+def killed_at_every_step(kit: Kit, server: CrashServer, command: str = "sync") -> list[Killed]:
+    """Run a command on the mirror; return a copy for each new state on disk before a step.
 
     A state is new if a step of another kind than all earlier steps has changed the disk.
     """
@@ -258,7 +258,7 @@ def killed_at_every_step(kit: Kit, server: CrashServer) -> list[Killed]:
     disk: dict[str, int] = {}
     kinds: set[str] = set()
     looked_at = 0
-    for before, steps in server.stops(["sync", *config(kit)], kit.secrets):
+    for before, steps in server.stops([command, *config(kit)], kit.secrets):
         if (now := on_disk(kit)) == disk:
             continue
         new = {kind_of(step, kit) for step in steps[looked_at:] if step.kind != "fsync"}

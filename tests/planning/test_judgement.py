@@ -64,6 +64,7 @@ N, W, F = Severity.NOTICE, Severity.WARNING, Severity.FAILURE
 CASES: tuple[tuple[str, Severity, Facts], ...] = (
     ("ledger.unusable", F, Facts(now=NOW, ledger_problem="malformed")),
     ("archive.unavailable", F, replace(GOOD, archive_problem="is its disk mounted?")),
+    ("archive.layout", N, replace(GOOD, elsewhere=2)),
     (
         "archive.read_only",
         F,

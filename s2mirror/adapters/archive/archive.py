@@ -256,8 +256,7 @@ class Archive:
         """Move a product from the tree to the trash, which :meth:`empty_trash` empties."""
         folder = self.own_folder(product_id, path)
         self._move(folder, self._trash / trash_name(product_id, now))
-        with explained(f"removing empty folders above {folder}"), self._tree_lock:
-            self._remove_empty(folder.parent)
+        self.remove_empty_folders(folder.parent)
 
     def trash(self) -> dict[str, datetime]:
         """Return the products in the trash: folder name to the time of their removal."""
@@ -270,16 +269,18 @@ class Archive:
             for name in self.trash().keys() & set(names):
                 self.tree.remove_tree(self._trash / name)
 
+    def move_in_tree(self, source: Path, target: Path) -> None:
+        """Move a folder or file durably. Raises PathRefused if something is at *target*."""
+        with explained(f"moving {source} to {target}"), self._tree_lock:
+            self._require_disk()
+            self.tree.rename_durably(source, target)
+
     def _move(self, source: Path, target: Path) -> None:
         with explained(f"moving {source} to {target}"), self._tree_lock:
             self._require_disk()
-            if not self.tree.exists(source):
-                return
-            self.tree.make_folder(target.parent)
-            self.tree.remove_tree(target)
-            self.tree.rename(source, target)
-            self.tree.sync_folder(target.parent)
-            self.tree.sync_folder(source.parent)
+            if self.tree.exists(source):
+                self.tree.remove_tree(target)
+                self.tree.rename_durably(source, target)
 
     def _require_disk(self) -> None:
         """Raise ArchiveError if the disk is not mounted: then products only seem to be missing."""
@@ -289,7 +290,8 @@ class Archive:
                 "Nothing is written or removed until it is mounted"
             )
 
-    def _remove_empty(self, folder: Path) -> None:
+    def remove_empty_folders(self, folder: Path) -> None:
         """Remove *folder* and its parents up to the root, while they are empty."""
-        while folder != self.root and self.tree.remove_empty_folder(folder):
-            folder = folder.parent
+        with explained(f"removing empty folders from {folder} on"), self._tree_lock:
+            while folder != self.root and self.tree.remove_empty_folder(folder):
+                folder = folder.parent

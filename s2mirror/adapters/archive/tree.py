@@ -129,6 +129,13 @@ class Tree:
             )
         self.replace(source, target)
 
+    def rename_durably(self, source: Path, target: Path) -> None:
+        """Move *source* to *target*, which must not exist, durably; create its folder."""
+        self.make_folder(target.parent)
+        self.rename(source, target)
+        self.sync_folder(target.parent)
+        self.sync_folder(source.parent)
+
     def replace(self, source: Path, target: Path) -> None:
         """Move *source* to *target*, in place of a file there."""
         with self._needed(source.parent) as here, self._needed(target.parent) as there:

@@ -38,6 +38,7 @@ PRODUCT_EVENTS: Final = MappingProxyType(
         Event.SUPERSEDE.value: "product.superseded",
         Event.WITHDRAW.value: "product.withdrawn",
         **PIN_EVENTS,
+        "move": "product.moved",
     }
 )
 """The name, as an event, of each entry in a product's history."""

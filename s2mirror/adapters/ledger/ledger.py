@@ -17,6 +17,7 @@ from s2mirror.adapters.ledger.forecast import ForecastInputs
 from s2mirror.adapters.ledger.items import Items
 from s2mirror.adapters.ledger.lags import Lags
 from s2mirror.adapters.ledger.mending import DamagedRow, Mended, damaged_rows, mend
+from s2mirror.adapters.ledger.moves import Moves
 from s2mirror.adapters.ledger.opening import check_whole, connect
 from s2mirror.adapters.ledger.overview import Overview
 from s2mirror.adapters.ledger.passes import Passes
@@ -98,6 +99,7 @@ class Ledger:
         self.archived_products = ArchivedProducts(connection)
         self.changes = Changes(connection)
         self.removals = Removals(connection)
+        self.moves = Moves(connection)
         self.events = Events(connection)
         self.previews = Previews(connection)
         self.requests = Requests(connection)

@@ -87,3 +87,12 @@ class ClockBehindRecord:
 
     seconds: int
     until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayoutRecord:
+    """How many held products are elsewhere than a layout says."""
+
+    template: str
+    elsewhere: int
+    counted_at: datetime

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from s2mirror.adapters.ledger.changes import change_tables
 from s2mirror.adapters.ledger.lags import lag_tables
+from s2mirror.adapters.ledger.moves import TABLES as MOVE_TABLES
 from s2mirror.adapters.ledger.passes import TABLES as PASS_TABLES
 from s2mirror.adapters.ledger.tally import tally
 from s2mirror.adapters.ledger.totals import COUNTER_TABLES
@@ -268,7 +269,7 @@ def m001_all_tables(db: "Database") -> None:
     groups = (_PRODUCTS, _SEARCHES, _FILES, _REMOVALS, _REQUESTS, _LOCAL_CATALOG, _PREVIEWS)
     more = (_EVENTS, tally(), lag_tables(sql_states(GONE)), PASS_TABLES, COUNTER_TABLES)
     changes = change_tables(sql_states(HELD), sql_states(GONE))
-    for group in (*groups, *more, changes, VERIFICATION_TABLES):
+    for group in (*groups, *more, changes, VERIFICATION_TABLES, MOVE_TABLES):
         for statement in group:
             db.execute(statement)
 

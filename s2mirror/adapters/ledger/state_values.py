@@ -18,6 +18,7 @@ from s2mirror.adapters.ledger.records import (
     CycleRecord,
     ForceQueueRecord,
     HealthRecord,
+    LayoutRecord,
     ProblemRecord,
     RunRecord,
     TroubleRecord,
@@ -248,6 +249,8 @@ KEY_WARNINGS: Final = _by_name("store.key_warnings", _exactly(str))
 """The last warning logged of each key pair, by its number."""
 LAST_CYCLE: Final = _record("cycle.last", CycleRecord)
 """The last cycle of all areas that a ``sync`` command has completed."""
+LAYOUT: Final = _record("archive.layout", LayoutRecord)
+"""How many held products were at paths of another layout than the configured one."""
 LOCAL_CATALOG_FOLDER: Final = _text("local_catalog.folder")
 """The local catalog to which the pending changes belong, relative to the archive; empty: none."""
 PREVIEWS_BACKOFF_UNTIL: Final = _time("preview.backoff_until")
