@@ -187,6 +187,7 @@ def _product(
         cloud_cover_percent=cloud_cover_percent,
         processed_at=processed_at,
         scale=_SCALE,
+        imagery=True,
     )
     return make_product(spec)
 

@@ -73,6 +73,25 @@ def geotiff(pixels: Any, bbox: tuple[float, ...], crs: str) -> bytes:  # noqa: A
     return _tiff(tags, strip)
 
 
+def geo_tags(west: float, north: float, pixel_metres: float, crs: str) -> bytes:
+    """Return a GeoTIFF of one pixel, which states the place and the pixel size of another image."""
+    place: list[_Tag] = [
+        (256, "I", (1,)),
+        (257, "I", (1,)),
+        (258, "H", (8,)),
+        (259, "H", (1,)),
+        (262, "H", (1,)),
+        (273, "I", (0,)),
+        (277, "H", (1,)),
+        (278, "I", (1,)),
+        (279, "I", (1,)),
+        (33550, "d", (pixel_metres, pixel_metres, 0)),
+        (33922, "d", (0, 0, 0, west, north, 0)),
+        (34735, "H", _geo_keys(crs)),
+    ]
+    return _tiff(place, b"\0")
+
+
 def _extra_samples(bands: int) -> list[_Tag]:
     """Return the tag of the bands after grey or colours; a single one is alpha."""
     extra = bands - (_COLOURS if bands >= _COLOURS else 1)

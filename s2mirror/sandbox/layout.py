@@ -243,6 +243,16 @@ def _band_masks(folder: str, *, upper: bool) -> Iterator[Member]:
             )
 
 
+def image_name(path: str) -> tuple[str, int]:
+    """Return what an image shows, such as ``B04`` or ``MSK_CLDPRB``, and its pixels in metres."""
+    *names, last = path.rpartition("/")[2].removesuffix(".jp2").split("_")
+    is_mask = names[0] == "MSK"
+    if last in ("10m", "20m", "60m"):
+        return "_".join(names) if is_mask else names[-1], int(last[:2])
+    name = "_".join(names) if is_mask else last
+    return name, 60 if last == "B00" else int(_resolution(last)[:2])
+
+
 def _resolution(band: str) -> str:
     if band in (*_BANDS_10M, "TCI"):
         return "10m"

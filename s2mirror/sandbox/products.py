@@ -11,6 +11,7 @@ from shapely.geometry.base import BaseGeometry
 
 from s2mirror import manifest
 from s2mirror.sandbox.content import file_content
+from s2mirror.sandbox.imagery import Imagery
 from s2mirror.sandbox.item import write_item, write_light_item
 from s2mirror.sandbox.layout import Member, Paths, loose_members, manifest_members
 from s2mirror.sandbox.manifest_xml import write_manifest
@@ -73,11 +74,14 @@ def make_item(spec: ProductSpec) -> SandboxProduct:
 
 
 def make_files(members: list[Member], spec: ProductSpec) -> dict[str, bytes]:
-    """Return the contents of *members* at the scale of *spec*."""
-    return {member.path: _content(member, spec) for member in members}
+    """Return the contents of *members*: images to look at, or noise at the scale of *spec*."""
+    imagery = Imagery(spec, footprint_of(spec)) if spec.imagery else None
+    return {member.path: _content(member, spec, imagery) for member in members}
 
 
-def _content(member: Member, spec: ProductSpec) -> bytes:
+def _content(member: Member, spec: ProductSpec, imagery: Imagery | None) -> bytes:
+    if imagery and (image := imagery.content(member.path)):
+        return image
     size_bytes = round(member.real_bytes * spec.scale)
     if member.path == f"MTD_MSI{spec.level}.xml":
         return write_product_metadata(spec, size_bytes)

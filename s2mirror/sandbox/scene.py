@@ -85,7 +85,9 @@ def _land(longitude: Grid, latitude: Grid) -> dict[str, Grid]:
 
 def _clouds(record: Record, longitude: Grid, latitude: Grid) -> Grid:
     """Return the share of cloud in each pixel, on average about the item's cloud cover."""
-    seed = int.from_bytes(hashlib.sha256(record.id.encode()).digest()[:4])
+    # Of the image, so that its levels and versions show the same clouds.
+    sensing = "_".join(record.id.split("_")[2:3] + record.id.split("_")[5:6])
+    seed = int.from_bytes(hashlib.sha256(sensing.encode()).digest()[:4])
     percent = float(record.item["properties"].get("eo:cloud_cover") or 0)
     waves = _waves(longitude, latitude, seed=seed, degrees=0.15)
     return np.asarray(np.clip(4 * (waves + (percent - _CLOUDY_PERCENT) / 35), 0, 1))

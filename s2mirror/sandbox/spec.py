@@ -45,6 +45,8 @@ class ProductSpec:
     checksum: str = "SHA3-256"
     """``SHA3-256`` with mixed hex case, or ``MD5`` as in products before summer 2021."""
     scale: float = DEFAULT_SCALE
+    imagery: bool = False
+    """Whether its images can be opened, with coarse pixels; else they are noise."""
     seed: int = 0
     orbit: int | None = None
     """Absolute orbit number; by default computed from the launch date."""

@@ -19,13 +19,13 @@ pytestmark = [
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "local-catalog.md"
 BEFORE, AFTER = "03.01", "05.12"
-BBOX = "[8.9, 47.4, 9.9, 47.9]"
+BBOX = "[8.45, 47.2, 8.85, 47.4]"
 
 
 @pytest.fixture
 def numbers(kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Mirror the same scene before and after the change; return the numbers by baseline."""
-    kit.areas = ZURICH.replace("zurich", "lake-constance")
+    kit.areas = ZURICH.replace("zurich", "lake-zurich")
     made = {
         baseline: with_pixels(tmp_path, day, scene=1, baseline=baseline)
         for day, baseline in ((20, BEFORE), (22, AFTER))
