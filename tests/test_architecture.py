@@ -30,6 +30,7 @@ WORDS: Final = frozenset(
     | {"manifest", "radiometry"}
     | {"geometry", "projection", "crs", "tiles", "area", "layout", "ports", "times"}
     | {"timetable", "selection", "rate_limit", "host_limiter"}
+    | {"product_record"}
     | {"preview_model", "json_parser", "bounded_stream", "bounded_http"}
 )
 # A unit is a module, a package, or one adapter. Its row contains the units that it may import.
@@ -60,6 +61,7 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "radiometry": frozenset({"errors"}),
     "layout": frozenset({"errors", "model", "naming"}),
     "preview_model": frozenset({"model"}),
+    "product_record": frozenset({"errors", "naming"}),
     "ports": frozenset({"model", "stop", "preview_model"}),
     "stac": WORDS - {"ports"},
     "planning": WORDS - {"ports"},

@@ -92,6 +92,15 @@ PANELS: Final = MappingProxyType(
                     Command("rebuild", "Write the local STAC catalog again.", "catalog:rebuild"),
                 ),
             ),
+            Command(
+                "ledger",
+                "Make the ledger again, back it up, restore and check it.",
+                members=(
+                    Command(
+                        "rebuild", "Make a lost ledger again from the archive.", "ledger:rebuild"
+                    ),
+                ),
+            ),
         ),
         "Set up": (
             Command("init", "Write a commented configuration file.", "init:init"),

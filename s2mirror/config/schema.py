@@ -52,6 +52,8 @@ class LedgerSettings(Section):
     path: fields.AnyPath = Field(default=Path("s2mirror.sqlite"), validate_default=True)
     history_keep: fields.PositiveDuration = timedelta(days=365)
     """How long the history of removed products is kept; the products themselves stay known."""
+    product_records: bool = True
+    """Whether each product has a record in the archive, from which a lost ledger is made again."""
 
 
 class CatalogSettings(Section):

@@ -39,6 +39,7 @@ from s2mirror.service.logs import log
 from s2mirror.service.polling import poll_search
 from s2mirror.service.previews import make_all_due
 from s2mirror.service.processing import processor
+from s2mirror.service.product_records import begin_product_records, update_product_records
 from s2mirror.service.pruning import known_time, prune, record_time
 from s2mirror.service.relayout import settle_layout
 from s2mirror.service.unexpected import resources_explained
@@ -78,6 +79,7 @@ def prepare(mirror: Mirror) -> None:
             log.warning("archive.foreign", path=found.path, reason=found.detail)
     for entry in mirror.ledger.products.in_state(State.VERIFIED):
         _publish_verified(mirror, entry, now)
+    begin_product_records(mirror)
     begin_local_catalog(mirror)
 
 
@@ -142,6 +144,7 @@ def conclude(
     result.pruned = prune(mirror)
     if previews:
         result.previews = make_all_due(mirror, stop)
+    update_product_records(mirror, stop)
     finish_local_catalog(mirror, stop)
     result.remaining = mirror.ledger.products.remaining(mirror.area_names, PENDING | TROUBLED)
     result.unusable, result.skipped = mirror.unusable(), mirror.skipped()

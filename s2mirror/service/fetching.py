@@ -13,6 +13,7 @@ from s2mirror.service.cycle import deliver
 from s2mirror.service.cycle_result import CycleResult
 from s2mirror.service.fetch_list import FetchList, ListedProduct
 from s2mirror.service.local_catalog import finish_local_catalog
+from s2mirror.service.product_records import update_product_records
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps import requests
 from s2mirror.stop import StopFlag
@@ -69,6 +70,7 @@ def bring(mirror: Mirror, progress: Progress, stop: StopFlag) -> CycleResult:
     """Download the requested products that are queued."""
     result = CycleResult()
     deliver(mirror, [PINNED], progress, stop, result)
+    update_product_records(mirror, stop)
     finish_local_catalog(mirror, stop)
     return result
 

@@ -23,6 +23,7 @@ from s2mirror.service.logs import LOG_OUTPUT, log
 from s2mirror.service.metrics import write_textfile
 from s2mirror.service.polling import poll_search
 from s2mirror.service.previews import PreviewJob
+from s2mirror.service.product_records import update_product_records
 from s2mirror.service.pruning import clock_doubt, prune
 from s2mirror.service.scheduler import Job, Scheduler
 from s2mirror.service.wiring import Mirror
@@ -34,6 +35,8 @@ _ENQUEUE_EVERY: Final = timedelta(minutes=1)
 """Between two polls the queue empties, and disk space and quota become available again."""
 _LOCAL_CATALOG_EVERY: Final = timedelta(minutes=1)
 """Changes are written at once; this job writes what a full disk or a crash has delayed."""
+_PRODUCT_RECORDS_EVERY: Final = timedelta(seconds=30)
+"""Records are written together, as each write to a disk takes milliseconds."""
 _DELETIONS_RETRY: Final = timedelta(minutes=1)
 """After the deletion feed could not be read, which makes health red."""
 _LEDGER_CHECK_EVERY: Final = timedelta(days=1)
@@ -111,6 +114,7 @@ class Jobs:
             Job(self._exchange_with_force, "force queue", _FORCE_EVERY),
             Job(self._certify, "completeness", _CERTIFY_EVERY, jitter),
             Job(self._log_key_expiry, "keys", _KEYS_EVERY, jitter),
+            Job(self._write_product_records, "product records", _PRODUCT_RECORDS_EVERY),
             Job(self._write_local_catalog, "local catalog", _LOCAL_CATALOG_EVERY),
             Job(self._previews.run, "previews", _PREVIEW_EVERY),
             Job(self._mirror.ledger.check_whole, "ledger check", _LEDGER_CHECK_EVERY),
@@ -170,6 +174,9 @@ class Jobs:
 
     def _write_local_catalog(self) -> None:
         complete_local_catalog(self._mirror, self._stop)
+
+    def _write_product_records(self) -> None:
+        update_product_records(self._mirror, self._stop)
 
     def _alert(self) -> None:
         self._alerter.run(self._stop)

@@ -39,6 +39,20 @@ def ensure_identity(ledger: Ledger, archive: Archive) -> None:
         ledger.state.set(ARCHIVE_ID, archive.archive_id() or archive.create())
 
 
+def refuse_to_forget(path: Path, archive: Archive) -> None:
+    """Raise LedgerError if there is no ledger, and the archive has records from which to make it.
+
+    An empty ledger beside a full archive would not know what was processed and what was removed.
+    """
+    if path.exists() or archive.archive_id() is None or not archive.records.any():
+        return
+    raise LedgerError(
+        f"there is no ledger at {path}, and {archive.root} has the records of its products; mount "
+        "the disk of the ledger, or run `s2mirror ledger restore latest` or `s2mirror ledger "
+        f"rebuild`. To forget what was processed and removed, remove {archive.records.folder}"
+    )
+
+
 def archive_problem(ledger: Ledger, archive: Archive) -> str:
     """Return why the archive of this ledger cannot be used, or an empty text."""
     try:

@@ -27,9 +27,11 @@ from s2mirror.planning.retention import Brake, PrunePlan
 from s2mirror.service.health import record_trouble
 from s2mirror.service.local_catalog import update_whole_local_catalog
 from s2mirror.service.logs import log
+from s2mirror.service.product_records import update_product_records
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.prune import DAY, Pruner
 from s2mirror.steps.recover import clear_leftovers
+from s2mirror.stop import StopFlag
 
 _NO_FAULT: Final = ClockFaultRecord(ahead=False, behind_seconds=0)
 
@@ -64,6 +66,7 @@ def prune(mirror: Mirror, *, confirmed: bool = False, unclaimed: bool = False) -
     _record_brake(mirror, "" if confirmed else plan.brake, now=time.now)
     for product_id, why in plan.refused.items():
         log.warning("product.not_pruned", product=product_id, reason=why)
+    update_product_records(mirror, StopFlag())
     update_whole_local_catalog(mirror)
     if not time.doubt:
         _remove_old_records(mirror, time)
@@ -88,6 +91,7 @@ def remove_dropped(mirror: Mirror) -> PrunePlan:
     mirror.require_archive()
     time = record_time(mirror, asked_time(mirror))
     plan = pruner(mirror).remove_dropped(time)
+    update_product_records(mirror, StopFlag())
     update_whole_local_catalog(mirror)
     return plan
 

@@ -140,9 +140,8 @@ def test_earlier_layout_is_refused_untouched(path: Path, applied: list[str]) -> 
     before = database.table_names()
     assert refusal(path) == (
         f"ledger {path} has the tables of an earlier layout, which this version cannot read; "
-        "move the file aside and run `s2mirror sync`, which creates a new ledger from the STAC "
-        "catalog and the files in the archive (products marked as processed must be marked again, "
-        "and pruned ones in scope are downloaded again)"
+        "run `s2mirror ledger rebuild`, which keeps it aside and makes a new one from the product "
+        "records and the files in the archive"
     )
     assert database.table_names() == before
     database.close()
@@ -159,7 +158,8 @@ def test_reopened_ledger_has_everything(path: Path) -> None:
 
 def test_reader_never_creates_ledger(path: Path) -> None:
     assert refusal(path, create=False) == (
-        f"there is no ledger at {path} yet; `s2mirror sync` or `s2mirror run` creates it"
+        f"there is no ledger at {path} yet; `s2mirror sync` or `s2mirror run` creates it. If it "
+        "was lost, run `s2mirror ledger restore latest` or `s2mirror ledger rebuild`"
     )
     assert not path.exists()
 
@@ -206,8 +206,8 @@ def test_empty_file_is_not_a_new_ledger(path: Path) -> None:
     for create in (True, False):
         assert refusal(path, create=create) == (
             f"ledger {path} is empty (0 bytes), which a full disk or an interrupted copy can "
-            "cause; restore a copy of it, or remove the file and run `s2mirror sync`, which makes "
-            "a new one from the archive"
+            "cause; run `s2mirror ledger restore latest` or `s2mirror ledger rebuild`, which make "
+            "it again"
         )
     assert path.read_bytes() == b""
 
@@ -369,8 +369,8 @@ def test_damaged_ledger_is_refused_with_advice(
     message = refusal(path)
     assert message.startswith(f"ledger {path}: ")
     assert message.endswith(
-        ": the file is damaged; move it aside, and restore a copy of it or run `s2mirror sync`, "
-        "which creates a new one from the archive"
+        ": the file is damaged; run `s2mirror ledger restore latest` or `s2mirror ledger rebuild`, "
+        "which keep it aside and make it again"
     )
 
 

@@ -101,6 +101,7 @@ def documents(cli: Cli, kit: Kit) -> dict[str, list[Any]]:
     run("export", "stac", "--out", "out", name="export stac")
     run("export", "geoparquet", "--out", "parquet", name="export geoparquet")
     run("catalog", "rebuild", name="catalog rebuild")
+    run("ledger", "rebuild", "--dry-run", name="ledger rebuild")
     run("alerts", "test", name="alerts test")
     kit.sections["archive"] = 'layout = "force"'
     for words in (("relayout", "--dry-run"), ("relayout",)):

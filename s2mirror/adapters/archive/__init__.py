@@ -3,6 +3,7 @@
 from s2mirror.adapters.archive.archive import Archive
 from s2mirror.adapters.archive.catalog_files import GEOPARQUET, CollectionExtent, joined
 from s2mirror.adapters.archive.filesystem import NETWORK_KINDS, explained, filesystem_kind
+from s2mirror.adapters.archive.record_files import RecordFiles
 from s2mirror.adapters.archive.stage import Part, Stage
 from s2mirror.adapters.archive.static_catalog import (
     ItemDocument,
@@ -23,6 +24,7 @@ __all__ = [
     "ItemPath",
     "Part",
     "ProductFolder",
+    "RecordFiles",
     "Stage",
     "StaticCatalog",
     "Tree",

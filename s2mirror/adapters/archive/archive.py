@@ -12,6 +12,7 @@ from typing import Final
 from uuid import uuid4
 
 from s2mirror.adapters.archive.filesystem import explained, make_folder
+from s2mirror.adapters.archive.record_files import RecordFiles
 from s2mirror.adapters.archive.stage import Stage
 from s2mirror.adapters.archive.tree import ProductFolder, Tree
 from s2mirror.adapters.archive.work_folder import (
@@ -41,6 +42,7 @@ class Archive:
         self.root = root
         self.work = root / WORK_FOLDER
         self.tree = Tree(root)
+        self.records = RecordFiles(self.tree, self.work)
         self._staging = self.work / STAGING
         self._quarantine = self.work / QUARANTINE
         self._trash = self.work / TRASH

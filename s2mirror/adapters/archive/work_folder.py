@@ -18,7 +18,11 @@ ARCHIVE_ID_FILE: Final = "archive.json"
 STAGING: Final = "staging"
 QUARANTINE: Final = "quarantine"
 TRASH: Final = "trash"
+RECORDS: Final = "records"
+BACKUPS: Final = "backups"
 STAGE_SUFFIXES: Final = (".SAFE", ".part")
+_OTHER_FOLDERS: Final = frozenset({RECORDS, BACKUPS})
+"""Folders whose readers skip what the mirror did not make."""
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 
 
@@ -38,6 +42,8 @@ def foreign_entries(tree: Tree, work: Path) -> Iterator[ForeignEntry]:
         if entry.name in tests:
             if not entry.is_dir(follow_symlinks=False):
                 yield _foreign(tree, work, entry)
+        elif entry.name in _OTHER_FOLDERS and entry.is_dir(follow_symlinks=False):
+            continue
         elif entry.name != ARCHIVE_ID_FILE and not entry.name.endswith(DRAFT_SUFFIX):
             yield _foreign(tree, work, entry)
     for name, is_own in tests.items():

@@ -17,8 +17,8 @@ from s2mirror.errors import LedgerError
 BUSY_SECONDS: Final = 30
 _AGAIN_SECONDS: Final = 0.02
 DAMAGED_ADVICE: Final = (
-    "the file is damaged; move it aside, and restore a copy of it or run `s2mirror sync`, which "
-    "creates a new one from the archive"
+    "the file is damaged; run `s2mirror ledger restore latest` or `s2mirror ledger rebuild`, which "
+    "keep it aside and make it again"
 )
 Row = dict[str, Any]
 

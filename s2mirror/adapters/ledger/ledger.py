@@ -23,6 +23,7 @@ from s2mirror.adapters.ledger.overview import Overview
 from s2mirror.adapters.ledger.passes import Passes
 from s2mirror.adapters.ledger.pins import Pins
 from s2mirror.adapters.ledger.previews import Previews
+from s2mirror.adapters.ledger.product_records import ProductRecords
 from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.requests import Requests
 from s2mirror.adapters.ledger.row_checksums import damaged
@@ -84,6 +85,7 @@ class Ledger:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.products = Products(connection)
+        self.product_records = ProductRecords(connection)
         self.cursors = Cursors(connection)
         self.coverage = Coverage(connection)
         self.file_lists = FileLists(connection)

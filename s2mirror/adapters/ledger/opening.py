@@ -20,7 +20,7 @@ SELECT name FROM _sqlite_migrations WHERE migration_set = 's2mirror' ORDER BY ro
 """
 _HAS_MIGRATIONS: Final = "SELECT name FROM sqlite_master WHERE name = '_sqlite_migrations'"
 CHECKED_BYTES: Final = 64 * 1024**2
-_SIDE_FILES: Final = ("-journal", "-wal", "-shm")
+SIDE_FILES: Final = ("-journal", "-wal", "-shm")
 """Suffixes of the files that SQLite keeps beside a database."""
 
 
@@ -33,15 +33,16 @@ def connect(path: Path, *, create: bool, read_only: bool) -> Connection:
     size_bytes = _size_bytes(path)
     if size_bytes is None and (read_only or not create):
         raise LedgerError(
-            f"there is no ledger at {path} yet; `s2mirror sync` or `s2mirror run` creates it"
+            f"there is no ledger at {path} yet; `s2mirror sync` or `s2mirror run` creates it. If "
+            "it was lost, run `s2mirror ledger restore latest` or `s2mirror ledger rebuild`"
         )
     if size_bytes is None:
         _create(path)
     if size_bytes == 0:
         raise LedgerError(
             f"ledger {path} is empty (0 bytes), which a full disk or an interrupted copy can "
-            "cause; restore a copy of it, or remove the file and run `s2mirror sync`, which makes "
-            "a new one from the archive"
+            "cause; run `s2mirror ledger restore latest` or `s2mirror ledger rebuild`, which make "
+            "it again"
         )
     connection = Connection(path, read_only=read_only or not (create or _may_write(path)))
     prepare(connection)
@@ -72,11 +73,11 @@ def _create(path: Path) -> None:
             if path.exists():  # another program was faster
                 return
             draft = path.with_name(path.name + ".new")
-            _remove(draft, "", *_SIDE_FILES)  # left by a program that was killed at this point
+            _remove(draft, "", *SIDE_FILES)  # left by a program that was killed at this point
             connection = Connection(draft)
             _migrate(connection)
             connection.close()
-            _remove(path, *_SIDE_FILES)  # SQLite would replay a lost ledger's log into this one
+            _remove(path, *SIDE_FILES)  # SQLite would replay a lost ledger's log into this one
             draft.rename(path)
             os.fsync(folder)
     except OSError as error:
@@ -155,9 +156,8 @@ def _refuse_other_layouts(path: Path, applied: Sequence[str], known: Sequence[st
         )
     raise LedgerError(
         f"ledger {path} has the tables of an earlier layout, which this version cannot read; "
-        "move the file aside and run `s2mirror sync`, which creates a new ledger from the STAC "
-        "catalog and the files in the archive (products marked as processed must be marked again, "
-        "and pruned ones in scope are downloaded again)"
+        "run `s2mirror ledger rebuild`, which keeps it aside and makes a new one from the product "
+        "records and the files in the archive"
     )
 
 

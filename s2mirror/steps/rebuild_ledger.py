@@ -1,0 +1,116 @@
+"""Make a lost ledger again from the product records and the archive tree.
+
+The records win over the rows of the ledger that is completed, as they are at least as new: it is
+empty, or a backup. The tree only tells which folders exist. Nothing in the archive is changed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from s2mirror.adapters.archive import Archive, RecordFiles
+from s2mirror.adapters.ledger import Ledger
+from s2mirror.adapters.ledger.product_records import KINDS, RECORDS
+from s2mirror.errors import HostileInput
+from s2mirror.lifecycle import HELD, Event
+from s2mirror.model import Transition
+from s2mirror.product_record import MAX_RECORD_BYTES, ProductRecord, unpack
+from s2mirror.stop import StopFlag
+
+_AT_ONCE: Final = 500
+IN_TRASH: Final = "its folder was found in the trash when the ledger was rebuilt"
+
+
+@dataclass(slots=True, kw_only=True)
+class Rebuilt:
+    """What was found."""
+
+    records: int = 0
+    """Products whose record was used."""
+    same: int = 0
+    """Products whose record has the rows that the ledger has already."""
+    held: int = 0
+    """Products with a folder in the tree, as their record says."""
+    removed: int = 0
+    """Held products, by their record, whose folder is in the trash."""
+    damaged: dict[str, str] = field(default_factory=dict)
+    """Records that were not used, with the reason."""
+    missing: list[str] = field(default_factory=list)
+    """Held products, by their record, whose folder does not exist."""
+    unrecorded: list[str] = field(default_factory=list)
+    """Folders of products in the tree that no record has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilder:
+    """Completes a ledger that nothing else uses."""
+
+    ledger: Ledger
+    archive: Archive
+    files: RecordFiles
+    stop: StopFlag
+
+    def rebuild(self, *, now: datetime) -> Rebuilt:
+        """Take over every record, and compare with the tree. Raises Stopped."""
+        done = Rebuilt()
+        self.ledger.changes.unsubscribe(RECORDS)
+        for batch in _batches(self._records(done)):
+            self.stop.raise_if_set()
+            with self.ledger.connection.atomic():
+                for record in batch:
+                    self._take(record, done)
+        self.ledger.product_records.recount()
+        self._compare_with_tree(done, now)
+        self.ledger.changes.subscribe(RECORDS, KINDS)
+        self.ledger.product_records.note_all()
+        return done
+
+    def _records(self, done: Rebuilt) -> Iterator[ProductRecord]:
+        for product_id in self.files.ids():
+            try:
+                data = self.files.read(product_id, at_most_bytes=MAX_RECORD_BYTES + 1)
+                yield unpack(data, product_id)
+            except HostileInput as error:
+                done.damaged[product_id] = str(error)
+
+    def _take(self, record: ProductRecord, done: Rebuilt) -> None:
+        try:
+            replaced = self.ledger.product_records.put(record)
+        except HostileInput as error:
+            done.damaged[record.product_id] = str(error)
+        else:
+            done.records += replaced
+            done.same += not replaced
+
+    def _compare_with_tree(self, done: Rebuilt, now: datetime) -> None:
+        trashed = {_product_in_trash(name) for name in self.archive.trash()}
+        for entry in self.ledger.products.in_tree():
+            self.stop.raise_if_set()
+            product_id = entry.product.id
+            if not self.archive.lacks(entry.path or ""):
+                done.held += 1
+            elif product_id in trashed and entry.state in HELD:
+                prune = Transition(event=Event.PRUNE, reason=IN_TRASH)
+                self.ledger.record_removal(entry, prune, now=now)
+                done.removed += 1
+            else:
+                done.missing.append(product_id)
+        for path in self.archive.product_paths():
+            if not self.ledger.products.has_folder(path):
+                done.unrecorded.append(path)
+
+
+def _product_in_trash(name: str) -> str:
+    return name.partition("_")[2].removesuffix(".SAFE")
+
+
+def _batches(records: Iterator[ProductRecord]) -> Iterator[list[ProductRecord]]:
+    batch: list[ProductRecord] = []
+    for record in records:
+        batch.append(record)
+        if len(batch) == _AT_ONCE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
