@@ -1,0 +1,160 @@
+"""A year of one mirror in fast time, as chapters on one archive: what operators go through.
+
+The sandbox, the ledger, the files and the commands are real; only the clock is ahead. After each
+chapter, the five invariants hold, and no product byte has been requested twice.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import pytest
+from kit import Kit, ShiftedDates, tiny
+
+from s2mirror.sandbox import SandboxProduct
+from s2mirror.service.cycle import prepare
+from s2mirror.service.cycle_result import CycleResult
+from s2mirror.service.judgement import judge
+from s2mirror.service.relayout import relayout
+from s2mirror.service.wiring import Mirror, utc_now
+from s2mirror.stop import StopFlag
+
+pytestmark = pytest.mark.long
+
+AREA = """
+[[area]]
+name = "zurich"
+tiles = ["32TMT"]
+collections = ["sentinel-2-l1c", "sentinel-2-l2a"]
+start = 2020-01-01
+"""
+EVERY = timedelta(days=10)
+"""Between two passes of the year."""
+
+
+@dataclass
+class Year(Kit):
+    """A mirror whose clock, and whose services' clock, is ahead by the days of the story."""
+
+    areas: str = AREA
+    began_at: datetime = field(default_factory=utc_now)
+    ahead: timedelta = timedelta()
+    published: list[SandboxProduct] = field(default_factory=list)
+    downloaded_again: set[str] = field(default_factory=set)
+    """The keys of files that were damaged on disk, so that a second request for them is right."""
+
+    def mirror(self) -> Mirror:
+        """Open the mirror at the story's time."""
+        ahead = self.ahead
+        return replace(
+            super().mirror(), now=lambda: utc_now() + ahead, service_dates=ShiftedDates(ahead)
+        )
+
+    def image(self, level: str = "L2A", *, age: timedelta = timedelta(hours=6)) -> SandboxProduct:
+        """Make a product whose image was taken at this age."""
+        sensed_at = (self.began_at + self.ahead - age).replace(microsecond=0)
+        return tiny(sensed_at=sensed_at, level=level)
+
+    def publish(self, *products: SandboxProduct) -> None:
+        """Have CDSE publish products."""
+        self.published += products
+        self.sandbox.publish(products)
+
+    def wait(self, time: timedelta) -> CycleResult:
+        """Let time pass, and run a cycle."""
+        self.ahead += time
+        return self.cycle()
+
+    def passes(self, count: int) -> list[SandboxProduct]:
+        """Let the satellite pass over the area this often; mirror each image of both levels."""
+        made: list[SandboxProduct] = []
+        for _ in range(count):
+            self.ahead += EVERY
+            images = [self.image("L1C"), self.image("L2A")]
+            self.publish(*images)
+            self.cycle()
+            made += images
+        return made
+
+    def in_state(self, *states: str) -> set[str]:
+        """Return the ids of the products in any of these states."""
+        return {product_id for product_id, state in self.states().items() if state in states}
+
+    def findings(self) -> set[str]:
+        """Return the codes of the findings on which somebody should act."""
+        mirror = self.mirror()
+        judged = judge(mirror.settings, mirror.ledger, now=mirror.now())
+        return {found.code for found in judged.findings if str(found.severity) != "notice"}
+
+    def end_chapter(self) -> None:
+        """Assert the five invariants, and that no byte of a product was requested twice."""
+        self.assert_invariants()
+        requests = Counter(self.downloaded())
+        again = {key for key, times in requests.items() if times > 1}
+        assert again <= self.downloaded_again
+        assert self.in_state("failed", "quarantined") == set()
+
+
+def backfill(year: Year) -> None:
+    """Half a year of images exists already; all of it is mirrored, whatever its order."""
+    old = [year.image(age=timedelta(days=18 * n)) for n in range(1, 11)]
+    year.publish(*reversed(old))
+    year.cycle()
+    assert year.in_state("archived") == ids(old)
+    year.assert_same_bytes(*old)
+
+
+def arrivals(year: Year) -> None:
+    """Each pass brings two products; the silence between the passes is no fault."""
+    before = year.in_state("archived")
+    new = year.passes(4)
+    assert year.in_state("archived") == before | ids(new)
+    assert year.findings() == set()
+
+
+def pins(year: Year) -> None:
+    """Everything is processed and old enough to go, but for what is pinned."""
+    year.sections["prune"] = 'after = "20 d"\nmax_percent = 100'
+    pinned = [year.published[0], year.published[-1]]
+    assert year.call("pin", *sorted(ids(pinned))) == 0
+    held = year.in_state("archived")
+    assert year.call("mark", "processed", *sorted(held)) == 0
+    year.wait(timedelta(days=30))
+    assert year.in_state("processed") == ids(pinned)
+    assert year.in_state("pruned") == held - ids(pinned)
+    year.assert_same_bytes(*pinned)
+    assert year.call("unpin", pinned[0].id) == 0
+    year.wait(timedelta(days=1))
+    assert year.in_state("processed") == {pinned[1].id}
+    year.wait(timedelta(days=8))
+    assert list(year.archive.glob(".s2mirror/trash/*")) == [], "the trash is emptied in time"
+
+
+def changed_layout(year: Year) -> None:
+    """Another layout moves the products; nothing is downloaded."""
+    new = year.passes(2)
+    held = year.in_state("archived", "processed")
+    year.sections["archive"] = 'layout = "tile"'
+    mirror = year.mirror()
+    prepare(mirror)
+    done = relayout(mirror, StopFlag())
+    assert (set(done["moved"]), done["refused"]) == (held, {})
+    for product in new:
+        (folder,) = year.archive.glob(f"T32TMT/*/*/*/{product.id}.SAFE")
+        assert (folder / "manifest.safe").read_bytes() == product.files["manifest.safe"]
+    assert not (year.archive / "Sentinel-2").exists()
+
+
+CHAPTERS = (backfill, arrivals, pins, changed_layout)
+
+
+def ids(products: Iterable[SandboxProduct]) -> set[str]:
+    return {product.id for product in products}
+
+
+def test_year_of_a_mirror_keeps_every_promise(kit: Kit) -> None:
+    year = Year(kit.folder, kit.sandbox)
+    for chapter in CHAPTERS:
+        chapter(year)
+        year.end_chapter()
