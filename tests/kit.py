@@ -111,6 +111,21 @@ def tiny(day: int = 27, *, band_bytes: int = 2000, **changes: Any) -> SandboxPro
     )
 
 
+def lay_out(product: SandboxProduct, folder: Path, *, without: str = "") -> Path:
+    """Write a product's files below *folder*; return its own folder."""
+    safe = folder / f"{product.id}.SAFE"
+    for path, content in product.files.items():
+        if without and path.endswith(without):
+            continue
+        target = safe / path
+        if path.endswith("/"):
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+    return safe
+
+
 class Started(subprocess.Popen[str]):
     """A running command; its output is written to a file, which is searched for secrets too."""
 

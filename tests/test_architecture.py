@@ -27,7 +27,7 @@ WORDS: Final = frozenset(
         "naming",
         "checksum",
     }
-    | {"manifest", "radiometry"}
+    | {"manifest", "radiometry", "safe_metadata"}
     | {"geometry", "projection", "crs", "tiles", "area", "layout", "ports", "times"}
     | {"timetable", "selection", "rate_limit", "host_limiter"}
     | {"product_record"}
@@ -59,6 +59,9 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "checksum": frozenset({"errors", "model"}),
     "manifest": frozenset({"errors", "model", "naming", "checksum"}),
     "radiometry": frozenset({"errors"}),
+    "safe_metadata": frozenset(
+        {"errors", "model", "naming", "checksum", "manifest", "geometry", "times"}
+    ),
     "layout": frozenset({"errors", "model", "naming"}),
     "preview_model": frozenset({"model"}),
     "product_record": frozenset({"errors", "naming"}),
@@ -105,6 +108,7 @@ MAY_IMPORT |= {
 # the pairs below are the only imports of one step by another.
 STEP_HELPERS: Final = frozenset(
     {"compare_catalogs", "connections", "file_selection", "listing", "preview_files", "receive"}
+    | {"adopted_files", "source_contents"}
 )
 STEP_IMPORTS: Final = frozenset(
     {
@@ -142,7 +146,9 @@ HOMES: Final[dict[str, frozenset[str]]] = {
     "uvicorn": frozenset({"sandbox", "web"}),
     "jinja2": frozenset({"web"}),
     "markupsafe": frozenset({"web"}),
-    "defusedxml": frozenset({"manifest", "radiometry", "adapters.objectstore", "sandbox"}),
+    "defusedxml": frozenset(
+        {"manifest", "radiometry", "safe_metadata", "adapters.objectstore", "sandbox"}
+    ),
     "antimeridian": frozenset({"geometry"}),
     "mgrs": frozenset({"tiles"}),
     "utm": frozenset({"tiles", "projection"}),

@@ -30,6 +30,7 @@ PANELS: Final = MappingProxyType(
             Command(
                 "fetch", "Download products by id or STAC item, outside any area.", "fetch:fetch"
             ),
+            Command("adopt", "Take products that are on disk into the archive.", "adopt:command"),
             Command("run", "Run the daemon until SIGTERM.", "run:run"),
             Command("status", "Show whether the mirror is current, and why not.", "status:status"),
         ),

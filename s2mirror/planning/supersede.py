@@ -56,7 +56,9 @@ def plan_supersede(
         if held and (old.state in HELD or old.state in WAITING):
             new = max(held, key=rank)
             waits = policy is SupersedePolicy.REPLACE_AFTER_GRACE and old.state in HELD
-            due_at = new.changed_at + grace if waits else new.changed_at
+            # The grace of an old version that was adopted begins with its adoption.
+            since = max(old.changed_at, new.changed_at)
+            due_at = since + grace if waits else new.changed_at
             found.append(Supersession(old=old, new=new, due_at=due_at))
     return tuple(found)
 

@@ -11,7 +11,7 @@ from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
 from s2mirror.sandbox.assets import ProductLocation, assets_of
-from s2mirror.sandbox.spec import ProductSpec, name_time
+from s2mirror.sandbox.spec import ProductSpec
 
 _DESIGNATORS: Final = {
     "sentinel-2a": "2015-028A",
@@ -76,7 +76,6 @@ def _utm_code(tile: str) -> int:
 def _properties(spec: ProductSpec) -> dict[str, Any]:
     sensed = _time(spec.sensed_at.replace(microsecond=25000))
     created = _time(spec.listed_at.replace(microsecond=0))
-    version = f"N{spec.baseline}"
     return {
         "datetime": sensed,
         "start_datetime": sensed,
@@ -90,10 +89,8 @@ def _properties(spec: ProductSpec) -> dict[str, Any]:
         **_processing(spec),
         **_clouds(spec),
         "grid:code": f"MGRS-{spec.tile}",
-        "eopf:datatake_id": f"G{spec.unit}_{name_time(spec.sensed_at)}"
-        f"_{spec.absolute_orbit:06d}_{version}",
-        "eopf:datastrip_id": f"{spec.unit}_OPER_MSI_{spec.level}_DS_{spec.centre}"
-        f"_{name_time(spec.generated_at)}_S{name_time(spec.strip_at)}_{version}",
+        "eopf:datatake_id": spec.datatake_id,
+        "eopf:datastrip_id": spec.datastrip_id,
         "eopf:instrument_mode": "INS-NOBS",
         **_l2a_only(spec),
         **_schemes(spec.item_style),

@@ -95,7 +95,7 @@ def _metadata_section(spec: ProductSpec, footprint: BaseGeometry) -> str:
 
 
 def _period(spec: ProductSpec) -> MetadataObject:
-    start = f"{spec.sensed_at:%Y-%m-%dT%H:%M:%S}.024Z"
+    start = f"{spec.sensed_at:%Y-%m-%dT%H:%M:%S}.025Z"
     body = (
         f"<safe:acquisitionPeriod><safe:startTime>{start}</safe:startTime></safe:acquisitionPeriod>"
     )

@@ -16,6 +16,11 @@ _DOCUMENT: Final = """<?xml version="1.0" encoding="UTF-8" standalone="no"?>
             <PRODUCT_URI>{product_id}.SAFE</PRODUCT_URI>
             <PROCESSING_LEVEL>Level-{level}</PROCESSING_LEVEL>
             <PROCESSING_BASELINE>{baseline}</PROCESSING_BASELINE>
+            <GENERATION_TIME>{generated_at}</GENERATION_TIME>
+            <Datatake datatakeIdentifier="{datatake}"/>
+            <Product_Organisation><Granule_List>
+                <Granule datastripIdentifier="{datastrip}"/>
+            </Granule_List></Product_Organisation>
         </Product_Info>
         <Product_Image_Characteristics>
             <Special_Values>
@@ -27,6 +32,7 @@ _DOCUMENT: Final = """<?xml version="1.0" encoding="UTF-8" standalone="no"?>
             <Spectral_Information_List>{bands}</Spectral_Information_List>
         </Product_Image_Characteristics>
     </n1:General_Info>
+    <n1:Quality_Indicators_Info>{clouds}</n1:Quality_Indicators_Info>
     <!--{filler}-->
 </n1:Level-{level}_User_Product>
 """
@@ -51,6 +57,10 @@ def write_product_metadata(spec: ProductSpec, size_bytes: int) -> bytes:
         schema=_SCHEMA.format(year=14 if spec.baseline < "05.00" else 15, level=spec.level[1:]),
         product_id=spec.id,
         baseline=spec.baseline,
+        generated_at=f"{spec.generated_at:%Y-%m-%dT%H:%M:%S}.000000Z",
+        datatake=spec.datatake_id,
+        datastrip=spec.datastrip_id,
+        clouds=_clouds(spec),
         values=_values(spec),
         offsets=_offsets(spec),
         bands="".join(
@@ -63,6 +73,11 @@ def write_product_metadata(spec: ProductSpec, size_bytes: int) -> bytes:
         for name, before in _PREFIXED.items():
             text = text.replace(name, before)
     return text.replace("{filler}", " " * max(0, size_bytes - len(text))).encode()
+
+
+def _clouds(spec: ProductSpec) -> str:
+    name, known = "Cloud_Coverage_Assessment", spec.cloud_cover_percent is not None
+    return f"<{name}>{spec.cloud_cover_percent}</{name}>" if known else ""
 
 
 def _values(spec: ProductSpec) -> str:

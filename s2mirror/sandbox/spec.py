@@ -115,6 +115,21 @@ class ProductSpec:
         return "VGS2" if self.checksum == "MD5" else f"{self.unit[1:]}PS"
 
     @property
+    def datatake_id(self) -> str:
+        """The id of its datatake."""
+        return (
+            f"G{self.unit}_{name_time(self.sensed_at)}_{self.absolute_orbit:06d}_N{self.baseline}"
+        )
+
+    @property
+    def datastrip_id(self) -> str:
+        """The id of its datastrip."""
+        return (
+            f"{self.unit}_OPER_MSI_{self.level}_DS_{self.centre}_{name_time(self.generated_at)}"
+            f"_S{name_time(self.strip_at)}_N{self.baseline}"
+        )
+
+    @property
     def prefix(self) -> str:
         """Key prefix in the store, ending in ``.SAFE/``."""
         return f"{folder_of(self.level, self.baseline, self.sensed_at)}/{self.id}.SAFE/"

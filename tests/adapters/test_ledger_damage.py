@@ -18,6 +18,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from s2mirror.adapters.ledger import ArchiveQuery, Ledger, ProductQuery, open_ledger
+from s2mirror.adapters.ledger.adoption import NOTE_SOURCE
 from s2mirror.adapters.ledger.mending import Mended
 from s2mirror.adapters.ledger.row_checksums import TABLES
 from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
@@ -68,6 +69,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger.cursors.fail("s", "no answer", now=NOW)
     ledger.sweeps.begin("s", SweepKind.FULL)
     ledger.sweeps.reach("s", SweepKind.FULL, NOW)
+    ledger.connection.execute(NOTE_SOURCE, {"id": HELD, "source": f"/old/{HELD}.SAFE"})
     ledger.requests.ask("prune", {"yes": True}, now=NOW)
     ledger.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     ledger.close()
@@ -95,7 +97,7 @@ def everything(ledger: Ledger) -> list[Any]:
         [lists.held(HELD), lists.newest(HELD), lists.staged_versions(DUE)],
         [ledger.selections.asked(HELD), ledger.selections.all_asked()],
         [ledger.deletions.doubtful(), ledger.removals.pending(), ledger.state.get(ARCHIVE_ID)],
-        [ledger.requests.waiting()],
+        [ledger.requests.waiting(), ledger.adoption.moved_sources()],
         [ledger.cursors.all(), ledger.cursors.watermark("s"), ledger.sweeps.states("s")],
         list(ledger.archived_products.selected(ArchiveQuery())),
         list(ledger.archived_products.summaries(ArchiveQuery())),

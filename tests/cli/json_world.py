@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from cli_kit import Cli
-from kit import Kit, tiny
+from kit import Kit, lay_out, tiny
 
 from s2mirror.sandbox import Answer, Fault
 from s2mirror.service.health import Problems
@@ -93,6 +93,11 @@ def documents(cli: Cli, kit: Kit) -> dict[str, list[Any]]:
         run(words)
     run("show", older.id)
     run("complete", last.id)
+    old = lay_out(tiny(25, tile="10SEG"), kit.folder / "old")
+    (old / "notes.txt").touch()
+    lay_out(tiny(26), kit.folder / "old", without="_B02_10m.jp2")
+    for _ in range(2):
+        run("adopt", str(old.parent), "--offline", "--processed")
     run("fetch", older.id)
     run("pin", older.id, newer.id, "S2A_unknown")
     run("show", older.id)

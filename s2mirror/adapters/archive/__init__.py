@@ -2,7 +2,24 @@
 
 from s2mirror.adapters.archive.archive import Archive
 from s2mirror.adapters.archive.catalog_files import GEOPARQUET, CollectionExtent, joined
-from s2mirror.adapters.archive.filesystem import NETWORK_KINDS, explained, filesystem_kind
+from s2mirror.adapters.archive.filesystem import (
+    NETWORK_KINDS,
+    NO_HARD_LINKS,
+    explained,
+    filesystem_kind,
+)
+from s2mirror.adapters.archive.found_products import (
+    FolderSource,
+    FoundProduct,
+    FoundQueue,
+    ProductFolder,
+    ProductSource,
+    Unadopted,
+    ZipSource,
+    find_products,
+    open_zip,
+    read_queue,
+)
 from s2mirror.adapters.archive.record_files import RecordFiles
 from s2mirror.adapters.archive.stage import Part, Stage
 from s2mirror.adapters.archive.static_catalog import (
@@ -11,26 +28,36 @@ from s2mirror.adapters.archive.static_catalog import (
     StaticCatalog,
     item_path_of,
 )
-from s2mirror.adapters.archive.tree import ProductFolder, Tree
+from s2mirror.adapters.archive.tree import Tree
 from s2mirror.adapters.archive.work_folder import ForeignEntry, work_changed_at
 
 __all__ = [
     "GEOPARQUET",
     "NETWORK_KINDS",
+    "NO_HARD_LINKS",
     "Archive",
     "CollectionExtent",
+    "FolderSource",
     "ForeignEntry",
+    "FoundProduct",
+    "FoundQueue",
     "ItemDocument",
     "ItemPath",
     "Part",
     "ProductFolder",
+    "ProductSource",
     "RecordFiles",
     "Stage",
     "StaticCatalog",
     "Tree",
+    "Unadopted",
+    "ZipSource",
     "explained",
     "filesystem_kind",
+    "find_products",
     "item_path_of",
     "joined",
+    "open_zip",
+    "read_queue",
     "work_changed_at",
 ]

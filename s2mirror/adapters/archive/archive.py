@@ -12,9 +12,10 @@ from typing import Final
 from uuid import uuid4
 
 from s2mirror.adapters.archive.filesystem import explained, make_folder
+from s2mirror.adapters.archive.found_products import ProductFolder
 from s2mirror.adapters.archive.record_files import RecordFiles
 from s2mirror.adapters.archive.stage import Stage
-from s2mirror.adapters.archive.tree import ProductFolder, Tree
+from s2mirror.adapters.archive.tree import Tree
 from s2mirror.adapters.archive.work_folder import (
     ARCHIVE_ID_FILE,
     QUARANTINE,

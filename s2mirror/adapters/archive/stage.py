@@ -98,6 +98,12 @@ class Stage:
                 )
             self._tree.replace(part, whole)
 
+    def link(self, path: str, source: IO[bytes]) -> None:
+        """Add a complete file as a hard link to an open one. Raises OSError where it cannot be."""
+        whole = self.folder / path
+        self._make_folder(whole.parent)
+        self._tree.link_open(source, whole)
+
     def drop(self, path: str) -> None:
         """Remove a file, complete or not."""
         with explained(f"dropping {path}"):

@@ -155,6 +155,11 @@ class Tree:
                 with self.open(source, "rb") as file, self.replacing(target) as copy:
                     shutil.copyfileobj(file, copy)
 
+    def link_open(self, file: IO[bytes], target: Path) -> None:
+        """Make *target* a hard link to an open file, wherever on this file system that is."""
+        with self._needed(target.parent) as there:
+            os.link(f"/proc/self/fd/{file.fileno()}", target.name, dst_dir_fd=there)
+
     def remove_file(self, path: Path) -> None:
         """Remove a file if it exists; of a link, only the link."""
         with self._folder(path.parent) as above:
@@ -275,24 +280,3 @@ class Tree:
                 "changes its target. Remove the link, or move the folder here in its place"
             )
         return found
-
-
-class ProductFolder:
-    """The files of one product, by path relative to its folder. Any thread may use it."""
-
-    def __init__(self, tree: Tree, folder: Path) -> None:
-        self._tree = tree
-        self._folder = folder
-
-    def paths(self) -> list[str]:
-        """Return the path of every file. Raises ArchiveError."""
-        found = self._tree.walk(self._folder)
-        return [
-            (folder / name).relative_to(self._folder).as_posix()
-            for folder, names in found
-            for name in names
-        ]
-
-    def open(self, path: str) -> IO[bytes]:
-        """Open a file for reading. Raises ArchiveError, or FileNotFoundError without one."""
-        return self._tree.open(self._folder / path, "rb")

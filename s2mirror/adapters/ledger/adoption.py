@@ -10,6 +10,7 @@ from s2mirror.adapters.ledger.connection import Connection
 from s2mirror.adapters.ledger.file_lists import FileLists
 from s2mirror.adapters.ledger.items import Items
 from s2mirror.adapters.ledger.products import Products
+from s2mirror.adapters.ledger.row_checksums import checked, insert, require_intact
 from s2mirror.lifecycle import IN_PROGRESS, Event
 from s2mirror.model import Product, Transition, VerifiedFile
 from s2mirror.radiometry import UNKNOWN_RADIOMETRY, Radiometry
@@ -17,6 +18,14 @@ from s2mirror.selection import WHOLE, Selection
 
 # An adopted product did not arrive, so that its delay is no lag.
 _AWAIT_NO_LAG: Final = "DELETE FROM lag_due WHERE product_id = :id"
+
+_SOURCE: Final = {"product_id": ":id", "source": ":source"}
+NOTE_SOURCE: Final = f"""
+{insert("moved_source", _SOURCE)}
+ON CONFLICT (product_id) DO UPDATE SET source = excluded.source, checksums = excluded.checksums
+"""
+_SOURCES: Final = f"SELECT product_id, source, {checked('moved_source')} FROM moved_source"
+_END_MOVE: Final = "DELETE FROM moved_source WHERE product_id = :id"
 
 
 class Taken(StrEnum):
@@ -53,6 +62,8 @@ class AdoptedProduct:
     """Whether a consumer is done with it."""
     reason: str = ""
     """Where it came from, for its history."""
+    moved_from: str = ""
+    """The folder whose files are to be removed now; empty if they stay."""
 
 
 class Adoption:
@@ -81,7 +92,21 @@ class Adoption:
             if adopted.properties:
                 self._items.keep({product_id: adopted.properties})
             self._connection.execute(_AWAIT_NO_LAG, {"id": product_id})
+            if adopted.moved_from:
+                params = {"id": product_id, "source": adopted.moved_from}
+                self._connection.execute(NOTE_SOURCE, params)
             return Taken.ADOPTED
+
+    def moved_sources(self) -> dict[str, str]:
+        """Return the folders of moved products that still exist, or may, by product id."""
+        rows = self._connection.query(_SOURCES)
+        for row in rows:
+            require_intact(self._connection.path, "moved_source", row)
+        return {row["product_id"]: row["source"] for row in rows}
+
+    def end_move(self, product_id: str) -> None:
+        """Forget where a product was moved from, once its files are removed there."""
+        self._connection.execute(_END_MOVE, {"id": product_id})
 
     def _obstacle(self, product_id: str, path: str) -> Taken | None:
         """Return why a product is not adopted; None if it can be."""

@@ -34,8 +34,8 @@ _FORGET_PRODUCT: Final = (
     *(
         f"DELETE FROM {table} WHERE product_id = :key"
         for table in (
-            *("membership", "file_list", "selection", "removal", "preview_due", "item"),
-            *("verification", "damage"),
+            *("membership", "file_list", "selection", "removal", "moved_source"),
+            *("preview_due", "item", "verification", "damage"),
         )
     ),
     "DELETE FROM product WHERE rowid = :number",

@@ -58,6 +58,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "listed": "INTEGER",
         },
         "removal": {"product_id": "TEXT", "event": "TEXT", "reason": "TEXT"},
+        "moved_source": {"product_id": "TEXT", "source": "TEXT"},
         "request": {
             "id": "TEXT",
             "kind": "TEXT",

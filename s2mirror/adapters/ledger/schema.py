@@ -180,6 +180,12 @@ _REMOVALS: Final = (
       checksums BLOB NOT NULL
     ) STRICT
     """,
+    # Where an adopted product was moved from, until its files are removed there.
+    """
+    CREATE TABLE moved_source (
+      product_id TEXT PRIMARY KEY, source TEXT NOT NULL, checksums BLOB NOT NULL
+    ) STRICT
+    """,
     """
     CREATE TABLE state_value (
       name TEXT PRIMARY KEY,

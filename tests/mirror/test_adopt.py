@@ -1,0 +1,136 @@
+"""Adoption of products that are on disk already: nothing is fetched, nothing unproven enters."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kit import Kit, lay_out, tiny
+
+from s2mirror.model import PINNED
+from s2mirror.sandbox import SandboxProduct
+from s2mirror.service.adopt_candidates import AdoptRequest, AdoptResult
+from s2mirror.service.adopting import adopt
+from s2mirror.steps.adopt import AdoptOptions, Mode
+from s2mirror.stop import StopFlag
+
+
+def zipped(product: SandboxProduct, path: Path) -> Path:
+    """Write a product as a zip file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in product.files.items():
+            file.writestr(f"{product.id}.SAFE/{name}", content)
+    return path
+
+
+def take(kit: Kit, *paths: Path, offline: bool = False, **options: Any) -> AdoptResult:  # noqa: ANN401 - AdoptOptions' fields
+    """Adopt what is at *paths*, within this process."""
+    request = AdoptRequest(paths=paths, options=AdoptOptions(**options), offline=offline)
+    mirror = kit.mirror()
+    try:
+        return adopt(mirror, request, StopFlag())
+    finally:
+        mirror.ledger.close()
+
+
+def tree_of(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
+
+
+@pytest.mark.parametrize("mode", [None, Mode.COPY, Mode.LINK, Mode.MOVE])
+def test_tree_of_any_layout_is_adopted_without_a_download(kit: Kit, mode: Mode | None) -> None:
+    old = kit.folder / "old"
+    products = [tiny(20), tiny(21, level="L1C"), tiny(22, checksum="MD5"), tiny(23)]
+    kit.sandbox.publish(products)
+    lay_out(products[0], old)
+    lay_out(products[1], old / "T32TMT" / "2026")
+    lay_out(products[2], old / "a" / "b" / "c")
+    zipped(products[3], old / "zips" / f"{products[3].id}.SAFE.zip")
+    before = tree_of(old)
+    result = take(kit, old, mode=mode)
+    assert (result.exit_code, sorted(result.adopted)) == (0, sorted(p.id for p in products))
+    kit.assert_same_bytes(*products)
+    kit.assert_current(*products)
+    assert kit.downloads() == []
+    left = [path for path in before if mode is not Mode.MOVE or path.endswith(".zip")]
+    assert sorted(tree_of(old)) == sorted(left)
+    again = take(kit, old, mode=mode)
+    assert (again.adopted, again.exit_code) == ({}, 0)
+
+
+def test_products_below_the_root_stay_where_they_are(kit: Kit) -> None:
+    here, elsewhere = tiny(20), tiny(21)
+    kit.sandbox.publish([here, elsewhere])
+    kit.mirror().ledger.close()
+    lay_out(here, kit.archive / Path(here.prefix).parent)
+    lay_out(elsewhere, kit.archive / "mine")
+    result = take(kit, kit.archive)
+    assert result.adopted[elsewhere.id] == f"mine/{elsewhere.id}.SAFE"
+    assert kit.entry(here).path == here.prefix.rstrip("/")
+    kit.assert_current(here, elsewhere)
+    assert kit.downloads() == []
+
+
+def test_processed_marks_come_along(kit: Kit) -> None:
+    pool = kit.folder / "pool"
+    done, queued, marked, plain = tiny(20), tiny(21), tiny(22), tiny(23)
+    kit.sandbox.publish([done, queued, marked, plain])
+    for product in (done, queued, marked, plain):
+        lay_out(product, pool / "T32TMT")
+    (pool / "T32TMT" / f"{marked.id}.SAFE.processed").touch()
+    (pool / "l1-queue.txt").write_text(
+        f"/data/T32TMT/{done.id}.SAFE DONE\n/data/T32TMT/{queued.id}.SAFE QUEUED\nnoise\n"
+    )
+    assert sorted(take(kit, pool).processed) == sorted([done.id, marked.id])
+    assert kit.states() == {
+        done.id: "processed",
+        queued.id: "archived",
+        marked.id: "processed",
+        plain.id: "archived",
+    }
+
+
+def test_unwanted_product_is_pinned_unless_told_otherwise(kit: Kit) -> None:
+    one, two = tiny(20, tile="10SEG"), tiny(21, tile="10SEG")
+    kit.sandbox.publish([one, two])
+    first = take(kit, lay_out(one, kit.folder / "old"))
+    second = take(kit, lay_out(two, kit.folder / "old"), pin=False)
+    assert (first.pinned, second.pinned) == ([one.id], [])
+    assert (kit.entry(one).areas, kit.entry(two).areas) == ((PINNED,), ())
+
+
+def test_damaged_and_odd_entries_are_left_alone(kit: Kit) -> None:
+    old = kit.folder / "old"
+    damaged, cut, bare, linked = tiny(20), tiny(21), tiny(22), tiny(23)
+    band = next(path for path in damaged.files if path.endswith("_B02_10m.jp2"))
+    flipped = lay_out(damaged, old) / band
+    flipped.write_bytes(bytes([flipped.read_bytes()[0] ^ 1]) + flipped.read_bytes()[1:])
+    lay_out(cut, old, without="_B02_10m.jp2")
+    lay_out(bare, old, without="manifest.safe")
+    inside = lay_out(linked, old) / band.replace(damaged.id, linked.id)
+    metadata = lay_out(linked, old) / "MTD_MSIL2A.xml"
+    metadata.unlink()
+    metadata.symlink_to("/etc/passwd")
+    assert not inside.exists()
+    (old / "S1A_IW_GRDH.SAFE").mkdir()
+    (old / "S2A_OPER_PRD_MSIL1C_PDMC_2016.SAFE").mkdir()
+    (old / "S2A_notes.zip").write_text("no zip")
+    before = tree_of(old)
+    result = take(kit, old, mode=Mode.MOVE)
+    assert result.exit_code == 1
+    assert result.adopted == {}
+    found = {Path(one.path).name: one.reason for one in result.refused}
+    assert "is damaged" in found[f"{damaged.id}.SAFE"]
+    assert "are missing or have another size" in found[f"{cut.id}.SAFE"]
+    assert "has no manifest.safe" in found[f"{bare.id}.SAFE"]
+    assert "follows no link" in found[f"{linked.id}.SAFE"]
+    assert "no Sentinel-2 product" in found["S1A_IW_GRDH.SAFE"]
+    assert "since December 2016" in found["S2A_OPER_PRD_MSIL1C_PDMC_2016.SAFE"]
+    assert tree_of(old) == before
+    assert kit.states() == {}
+    assert kit.faults() == []
