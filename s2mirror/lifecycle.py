@@ -53,6 +53,7 @@ class Event(StrEnum):
     COMPLETE = "complete"
     SUPERSEDE = "supersede"
     WITHDRAW = "withdraw"
+    RESTORE = "restore"
 
 
 S, E = State, Event
@@ -93,16 +94,21 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
         (S.FAILED, E.WITHDRAW): S.WITHDRAWN,
         (S.FAILED, E.PRUNE): S.PRUNED,
         (S.FAILED, E.ADOPT): S.ARCHIVED,
+        (S.FAILED, E.RESTORE): S.ARCHIVED,
         (S.QUARANTINED, E.REQUEUE): S.QUEUED,
         (S.QUARANTINED, E.REVISE): S.QUEUED,
         (S.QUARANTINED, E.WITHDRAW): S.WITHDRAWN,
         (S.QUARANTINED, E.ADOPT): S.ARCHIVED,
+        (S.QUARANTINED, E.RESTORE): S.ARCHIVED,
         (S.PRUNED, E.REQUEUE): S.QUEUED,
         (S.PRUNED, E.ADOPT): S.ARCHIVED,
+        (S.PRUNED, E.RESTORE): S.ARCHIVED,
         (S.SUPERSEDED, E.REQUEUE): S.QUEUED,
         (S.SUPERSEDED, E.ADOPT): S.ARCHIVED,
+        (S.SUPERSEDED, E.RESTORE): S.ARCHIVED,
         (S.WITHDRAWN, E.REVISE): S.QUEUED,
         (S.WITHDRAWN, E.ADOPT): S.ARCHIVED,
+        (S.WITHDRAWN, E.RESTORE): S.ARCHIVED,
     }
 )
 

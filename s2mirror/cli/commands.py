@@ -66,6 +66,11 @@ PANELS: Final = MappingProxyType(
                 "requeue", "Queue failed, quarantined or pruned products again.", "mark:requeue"
             ),
             Command(
+                "restore",
+                "Bring removed products back, from the trash if they are whole there.",
+                "restore:restore",
+            ),
+            Command(
                 "complete", "Download the missing files of partial products.", "complete:complete"
             ),
             Command("pin", "Keep products whatever areas and retention say.", "pin:pin"),

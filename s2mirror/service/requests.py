@@ -18,6 +18,7 @@ from s2mirror.service.jobs import Jobs
 from s2mirror.service.local_catalog import rebuild_local_catalog
 from s2mirror.service.logs import log
 from s2mirror.service.pruning import prune, remove_dropped
+from s2mirror.service.restoring import restore_products
 from s2mirror.service.results import Values, prune_values, sync_values
 from s2mirror.service.unexpected import resources_explained
 from s2mirror.service.wiring import Mirror
@@ -27,7 +28,13 @@ from s2mirror.stop import StopFlag
 _LOOK_SECONDS: Final = 1.0
 _SETTLE_SECONDS: Final = 0.2
 _ARGUMENTS: Final[Mapping[str, Mapping[str, type]]] = MappingProxyType(
-    {"sync": {"areas": list}, "prune": {"yes": bool, "unclaimed": bool}, "rebuild": {}, "drop": {}}
+    {
+        "sync": {"areas": list},
+        "prune": {"yes": bool, "unclaimed": bool},
+        "rebuild": {},
+        "drop": {},
+        "restore": {"ids": list, "pin": bool},
+    }
 )
 """The arguments of each kind of request, and their types."""
 _INTERRUPTED: Final = "the daemon ended or was reloaded before it had answered; run it again"
@@ -54,6 +61,7 @@ class RequestDesk:
             "prune": self._prune,
             "rebuild": self._rebuild,
             "drop": self._drop,
+            "restore": self._restore,
         }
 
     @property
@@ -117,6 +125,12 @@ class RequestDesk:
     def _drop(self) -> Values:
         """Move dropped products to the trash."""
         return prune_values(remove_dropped(self._mirror))
+
+    def _restore(self, *, ids: Sequence[str], pin: bool) -> Values:
+        """Restore removed products; the workers download what is not whole."""
+        done = restore_products(self._mirror, ids, pin=pin)
+        self._workers.wake()
+        return done
 
     def _rebuild(self) -> Values:
         return rebuild_local_catalog(self._mirror, self._stop)
@@ -182,9 +196,9 @@ def fits(request: OperatorRequest) -> bool:
     wanted = _ARGUMENTS.get(request.kind)
     if wanted is None or not isinstance(arguments, dict):
         return False
-    areas = arguments.get("areas", [])
     given = {name: type(value) for name, value in arguments.items()}
-    return given == wanted and all(isinstance(name, str) for name in areas)
+    lists = [value for value in arguments.values() if isinstance(value, list)]
+    return given == wanted and all(isinstance(name, str) for names in lists for name in names)
 
 
 def _error_answer(error: MirrorError) -> Values:

@@ -39,6 +39,7 @@ from s2mirror.steps.receive import (
     drop_unverifiable,
     wait_for_rate,
 )
+from s2mirror.steps.verified_files import drop_damaged
 from s2mirror.stop import StopFlag
 
 DISK_THREADS: Final = 4
@@ -126,7 +127,9 @@ class Fetcher:
             held = {path: version for path, version in verified.items() if path not in begun}
             lent = self.archive.stage_held_files(product_id, entry.path, held)
             return {**staged, **{path: held[path] for path in lent}}
-        self.archive.reuse(product_id, product_path(self.template, entry.product))
+        if self.archive.reuse(product_id, product_path(self.template, entry.product)):
+            held_files = self.ledger.file_lists.held(product_id) or ()
+            drop_damaged(self.archive.tree, self.archive.stage(product_id), held_files)
         return staged or self.ledger.file_lists.held_versions(product_id)
 
     def _receiver(self, product: Product, stage: Stage, stop_receiving: StopFlag) -> Receiver:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from s2mirror.adapters.archive import Archive
+from s2mirror.adapters.archive import Archive, trashed_id
 from s2mirror.adapters.ledger import Ledger, ProductQuery
 from s2mirror.adapters.ledger.state_values import PRUNE_CONFIRMED_AT
 from s2mirror.area import WatchArea
 from s2mirror.errors import HostileInput, PathRefused
-from s2mirror.lifecycle import Event, State
+from s2mirror.lifecycle import PENDING, Event, State
 from s2mirror.model import (
     DROPPED,
     PINNED,
@@ -130,8 +130,11 @@ class Pruner:
         return entry.path is not None and self.archive.holds(entry.path)
 
     def _trash_due(self, time: CheckedTime) -> list[str]:
-        """Return the folders of the trash whose delay is over."""
-        return [n for n, at in self.archive.trash().items() if time.is_past(at, self.trash_keep)]
+        """Return the folders of the trash whose delay is over, and that no download may use."""
+        due = [n for n, at in self.archive.trash().items() if time.is_past(at, self.trash_keep)]
+        known = self.ledger.products.find(map(trashed_id, due))
+        pending = {name for name, entry in known.items() if entry.state in PENDING}
+        return [name for name in due if trashed_id(name) not in pending]
 
     def _removed(self, now: datetime) -> int:
         """Return the number of products removed within a day, since the last confirmation."""
@@ -157,8 +160,14 @@ class Pruner:
             plan = replace(plan, removals=dropped.removals + plan.removals)
         if confirmed:
             self.ledger.state.set(PRUNE_CONFIRMED_AT, time.now)
-        self.archive.empty_trash(self._trash_due(time))
+        self._empty_trash(time)
         return plan
+
+    def _empty_trash(self, time: CheckedTime) -> None:
+        """Delete what is due in the trash, and what the ledger kept for its restoration."""
+        self.archive.empty_trash(self._trash_due(time))
+        kept = {trashed_id(name) for name in self.archive.trash()}
+        self.ledger.trashed.forget(self.ledger.trashed.ids() - kept)
 
     def _remove_all(self, plan: PrunePlan, now: datetime) -> PrunePlan:
         """Remove what the plan releases; return the plan with the refused moves."""

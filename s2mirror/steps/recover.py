@@ -1,16 +1,16 @@
 """After a start: resume every product that an interrupted process was working on."""
 
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.errors import FileLost, HostileInput, PathRefused
+from s2mirror.errors import HostileInput, PathRefused
 from s2mirror.layout import product_path
-from s2mirror.lifecycle import HELD, Event, State
-from s2mirror.model import LedgerEntry, Transition, VerifiedFile
+from s2mirror.lifecycle import HELD, TRANSITIONS, Event, State
+from s2mirror.model import LedgerEntry, Transition
+from s2mirror.steps.verified_files import is_whole
 
 _READ_BYTES: Final = 256 * 1024
 """What one connection may have read and not written."""
@@ -89,8 +89,8 @@ def _settle_verified(
     path = ""
     with suppress(HostileInput):
         path = product_path(template, entry.product)
-    files = ledger.file_lists.newest(entry.product.id)
-    if files and path and archive.holds(path) and _is_whole(archive, path, files):
+    files, tree = ledger.file_lists.newest(entry.product.id), archive.tree
+    if files and path and archive.holds(path) and is_whole(tree, archive.folder(path), files):
         ledger.file_lists.publish(entry.product.id)
         reason = "published just before a stop"
         transition = Transition(event=Event.PUBLISH, reason=reason, attempts=0, path=path)
@@ -99,23 +99,34 @@ def _settle_verified(
         ledger.products.advance(entry, _interrupt(), now=now)
 
 
-def _is_whole(archive: Archive, path: str, verified_files: Sequence[VerifiedFile]) -> bool:
-    tree, folder = archive.tree, archive.folder(path)
-    with suppress(FileLost, PathRefused):
-        return all(
-            tree.file_bytes(own := folder / file.path) == file.size_bytes
-            and tree.file_digest(own, file.digest.algorithm) == file.digest.hexdigest
-            for file in verified_files
-        )
-    return False
-
-
 def _settle_removal(
     entry: LedgerEntry, transition: Transition, ledger: Ledger, archive: Archive, now: datetime
 ) -> None:
-    """Record a removal if the folder is gone; otherwise the prune step decides again."""
-    if entry.state in HELD and archive.lacks(entry.path or ""):
+    """Record a removal if the folder is gone; otherwise the prune step decides again.
+
+    Likewise record a restoration if the folder is in the tree again.
+    """
+    if transition.event is Event.RESTORE:
+        _settle_restore(entry, transition.reason, ledger, archive, now)
+    elif entry.state in HELD and archive.lacks(entry.path or ""):
         ledger.record_removal(entry, transition, now=now)
+    else:
+        ledger.removals.end(entry.product.id)
+
+
+def _settle_restore(
+    entry: LedgerEntry, reason: str, ledger: Ledger, archive: Archive, now: datetime
+) -> None:
+    """Record a restoration if the product's folder is in the tree; else a person asks again."""
+    before = ledger.trashed.of(entry.product.id)
+    files = ledger.file_lists.held(entry.product.id)
+    if (
+        before is not None
+        and files
+        and (entry.state, Event.RESTORE) in TRANSITIONS
+        and is_whole(archive.tree, archive.folder(before.path), files)
+    ):
+        ledger.record_restore(entry, before, reason=reason, now=now)
     else:
         ledger.removals.end(entry.product.id)
 

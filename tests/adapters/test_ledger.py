@@ -381,7 +381,9 @@ def test_a_forgotten_proof_is_gone(ledger: Ledger) -> None:
     record(ledger, product("x"))
     ledger.file_lists.put_staged("x", [PROVEN])
     ledger.file_lists.publish("x")
-    ledger.file_lists.forget("x")
+    held = ledger.products.get("x")
+    ledger.products.advance(held, Transition(event=Event.PRUNE), now=NOW)
+    ledger.trashed.forget(["x"])
     assert ledger.file_lists.held("x") is None
     assert ledger.file_lists.held_versions("x") == {}
 

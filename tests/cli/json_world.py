@@ -103,6 +103,7 @@ def documents(cli: Cli, kit: Kit) -> dict[str, list[Any]]:
     run("show", older.id)
     run("drop", older.id, "S2A_unknown")
     run("unpin", older.id, newer.id)
+    run("restore", older.id, "S2A_unknown")
     run("export", "stac", "--out", "out", name="export stac")
     run("export", "geoparquet", "--out", "parquet", name="export geoparquet")
     run("catalog", "rebuild", name="catalog rebuild")

@@ -45,10 +45,13 @@ def test_held_products_are_those_in_the_archive_tree() -> None:
     assert {State.ARCHIVED, State.PROCESSED} == HELD
 
 
-def test_only_publishing_and_adopting_enter_the_archive_tree() -> None:
+def test_only_proven_products_enter_the_archive_tree() -> None:
     ways_in = {pair for pair, target in TRANSITIONS.items() if target in HELD}
     adopted = {pair for pair in ways_in if pair[1] is Event.ADOPT}
-    assert ways_in - adopted == {(State.VERIFIED, Event.PUBLISH), (State.ARCHIVED, Event.MARK)}
+    restored = {pair for pair in ways_in if pair[1] is Event.RESTORE}
+    others = {(State.VERIFIED, Event.PUBLISH), (State.ARCHIVED, Event.MARK)}
+    assert ways_in - adopted - restored == others
+    assert {state for state, _ in restored} == {*TROUBLED, *GONE}
     assert {state for state, _ in adopted} == {*WAITING, *TROUBLED, *GONE}
 
 
@@ -65,7 +68,11 @@ def test_no_state_is_final() -> None:
 
 @pytest.mark.parametrize("gone", [State.PRUNED, State.SUPERSEDED])
 def test_removed_products_come_back_only_when_requested(gone: State) -> None:
-    assert [e for state, e in TRANSITIONS if state is gone] == [Event.REQUEUE, Event.ADOPT]
+    assert [e for state, e in TRANSITIONS if state is gone] == [
+        Event.REQUEUE,
+        Event.ADOPT,
+        Event.RESTORE,
+    ]
 
 
 def test_sources_of_an_event_follow_the_table() -> None:

@@ -129,11 +129,14 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=2),
     max_leaves=3,
 )
-NAMES = st.sampled_from(["yes", "unclaimed", "areas", "self", "other"])
+KINDS = st.sampled_from(["sync", "prune", "rebuild", "drop", "restore", "other"])
+NAMES = st.sampled_from(["yes", "unclaimed", "areas", "ids", "pin", "self", "other"])
 
 
 @settings(max_examples=50)
-@given(kind=st.sampled_from(["sync", "prune", "rebuild", "drop", "other"]), data=st.data())
+@given(
+    kind=st.sampled_from(["sync", "prune", "rebuild", "drop", "restore", "other"]), data=st.data()
+)
 def test_only_exact_arguments_fit_a_request(kind: str, data: st.DataObject) -> None:
     arguments = data.draw(JSON | st.dictionaries(NAMES, JSON, max_size=3))
     request = OperatorRequest(id="1", kind=kind, arguments=arguments)
@@ -149,6 +152,12 @@ def test_only_exact_arguments_fit_a_request(kind: str, data: st.DataObject) -> N
         ),
         "rebuild": lambda a: a == {},
         "drop": lambda a: a == {},
+        "restore": lambda a: (
+            sorted(a) == ["ids", "pin"]
+            and isinstance(a["pin"], bool)
+            and isinstance(a["ids"], list)
+            and all(isinstance(name, str) for name in a["ids"])
+        ),
         "other": lambda _: False,
     }
     wanted = isinstance(arguments, dict) and exact[kind](arguments)

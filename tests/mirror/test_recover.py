@@ -21,12 +21,13 @@ def kill(kit: Kit, server: CrashServer, before: str) -> None:
 
 
 def assert_gone(kit: Kit, product: SandboxProduct, state: str, reason: str) -> None:
-    """Assert the record of a removed product, and that none of its files is left."""
+    """Assert the record of a removed product, whose file list stays with the trash."""
     entry = kit.entry(product)
     assert (entry.state, entry.path) == (state, None)
     assert reason in entry.reason
     ledger = kit.mirror().ledger
-    assert ledger.file_lists.held(product.id) is None
+    assert ledger.file_lists.held(product.id)
+    assert ledger.trashed.of(product.id)
     assert ledger.removals.pending() == {}
     kit.assert_invariants()
 
@@ -76,7 +77,7 @@ def test_kill_before_prune_row_keeps_the_reason(kit: Kit, server: CrashServer) -
     product = processed(kit)
     kill(kit, server, ROW.format("pruned"))
     assert kit.cycle().exit_code == 0
-    assert_gone(kit, product, "pruned", "its areas no longer need it")
+    assert_gone(kit, product, "pruned", "its time is over")
 
 
 @pytest.mark.long

@@ -29,7 +29,7 @@ from s2mirror.adapters.archive.static_catalog import (
     item_path_of,
 )
 from s2mirror.adapters.archive.tree import Tree
-from s2mirror.adapters.archive.work_folder import ForeignEntry, work_changed_at
+from s2mirror.adapters.archive.work_folder import ForeignEntry, trashed_id, work_changed_at
 
 __all__ = [
     "GEOPARQUET",
@@ -59,5 +59,6 @@ __all__ = [
     "joined",
     "open_zip",
     "read_queue",
+    "trashed_id",
     "work_changed_at",
 ]

@@ -26,8 +26,11 @@ from s2mirror.adapters.archive.work_folder import (
     ForeignEntry,
     foreign_entries,
     is_staged_product,
+    require_archive_id,
+    stored_archive_id,
     trash_name,
-    trashed_at,
+    trashed_folders,
+    trashed_id,
 )
 from s2mirror.errors import ArchiveError, HostileInput, PathRefused
 from s2mirror.layout import CATALOG_FOLDER, check_product_path
@@ -52,16 +55,7 @@ class Archive:
 
     def archive_id(self) -> str | None:
         """Return the archive's id; None if it has no archive_id file."""
-        path = self.work / ARCHIVE_ID_FILE
-        if not self.tree.exists(path):
-            return None
-        try:
-            return str(json.loads(self.tree.read_bytes(path))["archive_id"])
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise ArchiveError(
-                f"the archive_id file {path} cannot be read: {error}; "
-                "restore it from a backup, or remove it if this folder is not an archive"
-            ) from error
+        return stored_archive_id(self.tree, self.work / ARCHIVE_ID_FILE)
 
     def create(self) -> str:
         """Create the work folder and the archive_id file; return the new id."""
@@ -74,17 +68,7 @@ class Archive:
 
     def require(self, archive_id: str) -> None:
         """Raise ArchiveError unless the disk of the archive with this id is mounted."""
-        found = self.archive_id()
-        if found is None:
-            raise ArchiveError(
-                f"{self.root} has no archive_id file {WORK_FOLDER}/{ARCHIVE_ID_FILE}: is its disk "
-                "mounted? Nothing is written or removed until the file is there again"
-            )
-        if found != archive_id:
-            raise ArchiveError(
-                f"{self.root} is the archive {found}, but the ledger belongs to {archive_id}; "
-                "mount the right disk, or set ledger.path to the ledger of this archive"
-            )
+        require_archive_id(self.root, self.archive_id(), archive_id)
 
     def free_bytes(self) -> int:
         """Return how many bytes this user can still write."""
@@ -206,13 +190,18 @@ class Archive:
 
     def publish(self, product_id: str, path: str) -> None:
         """Move a complete product from staging into the tree: one durable rename."""
-        stage, target = self.stage(product_id), self.own_folder(product_id, path)
+        stage = self.stage(product_id)
         stage.sync()
+        self.put_into_tree(product_id, stage.folder, path)
+
+    def put_into_tree(self, product_id: str, source: Path, path: str) -> None:
+        """Move a complete product from another folder of the archive into the tree."""
+        target = self.own_folder(product_id, path)
         with explained(f"publishing {product_id}"), self._tree_lock:
             self._require_disk()
             self.tree.make_folder(target.parent)
             self.tree.remove_file(self._beside(path, TOMBSTONE_SUFFIX))
-            self.tree.rename(stage.folder, target)
+            self.tree.rename(source, target)
             self.tree.sync_folder(target.parent)
 
     def quarantine(self, product_id: str) -> None:
@@ -227,16 +216,20 @@ class Archive:
         self._move(folder, self._quarantine / f"{product_id}.SAFE")
 
     def reuse(self, product_id: str, path: str) -> bool:
-        """Move a product back to staging, where its files are verified one by one.
-
-        Searches quarantine, then the tree at *path*. Returns whether anything was found.
-        """
+        """Move a product from quarantine, its *path* or the trash to staging; return if found."""
         stage, own = self.stage(product_id), self.own_folder(product_id, path)
-        for found in (self._quarantine / f"{product_id}.SAFE", own):
+        quarantined, *trashed = self.removed_copies(product_id)
+        for found in (quarantined, own, *trashed):
             if self.tree.is_folder(found) and not self.tree.exists(stage.folder):
                 self._move(found, stage.folder)
                 return True
         return False
+
+    def removed_copies(self, product_id: str) -> list[Path]:
+        """Return where a product may be outside the tree: quarantine, then trash, newest first."""
+        names = sorted((n for n in self.trash() if trashed_id(n) == product_id), reverse=True)
+        name = check_product_id(product_id)
+        return [self._quarantine / f"{name}.SAFE", *(self._trash / n for n in names)]
 
     def stage_held_files(self, product_id: str, path: str, names: Iterable[str]) -> list[str]:
         """Stage these files of a product in the tree too, and return which are staged now.
@@ -263,8 +256,7 @@ class Archive:
 
     def trash(self) -> dict[str, datetime]:
         """Return the products in the trash: folder name to the time of their removal."""
-        found = {entry.name: trashed_at(entry) for entry in self.tree.entries(self._trash)}
-        return {name: at for name, at in found.items() if at is not None}
+        return trashed_folders(self.tree, self._trash)
 
     def empty_trash(self, names: Collection[str]) -> None:
         """Delete these folders of the trash; see :meth:`trash`."""

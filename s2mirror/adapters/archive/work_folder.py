@@ -1,5 +1,6 @@
 """The names in the archive's work folder, and which of them the mirror did not make."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,7 +11,7 @@ from typing import Final, Protocol
 
 from s2mirror.adapters.archive.filesystem import DRAFT_SUFFIX
 from s2mirror.adapters.archive.tree import Tree
-from s2mirror.errors import HostileInput, PathRefused
+from s2mirror.errors import ArchiveError, HostileInput, PathRefused
 from s2mirror.naming import check_product_id
 
 WORK_FOLDER: Final = ".s2mirror"
@@ -50,6 +51,33 @@ def foreign_entries(tree: Tree, work: Path) -> Iterator[ForeignEntry]:
         for entry in _entries(tree, work / name):
             if not is_own(entry):
                 yield _foreign(tree, work / name, entry)
+
+
+def stored_archive_id(tree: Tree, path: Path) -> str | None:
+    """Return the id in an archive_id file; None without a file. Raises ArchiveError."""
+    if not tree.exists(path):
+        return None
+    try:
+        return str(json.loads(tree.read_bytes(path))["archive_id"])
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise ArchiveError(
+            f"the archive_id file {path} cannot be read: {error}; "
+            "restore it from a backup, or remove it if this folder is not an archive"
+        ) from error
+
+
+def require_archive_id(root: Path, found: str | None, archive_id: str) -> None:
+    """Raise ArchiveError unless the id *found* in an archive is that of the ledger."""
+    if found is None:
+        raise ArchiveError(
+            f"{root} has no archive_id file {WORK_FOLDER}/{ARCHIVE_ID_FILE}: is its disk "
+            "mounted? Nothing is written or removed until the file is there again"
+        )
+    if found != archive_id:
+        raise ArchiveError(
+            f"{root} is the archive {found}, but the ledger belongs to {archive_id}; "
+            "mount the right disk, or set ledger.path to the ledger of this archive"
+        )
 
 
 class HasWorkFolder(Protocol):
@@ -94,6 +122,17 @@ def trashed_at(entry: os.DirEntry[str]) -> datetime | None:
         return datetime.strptime(time_text, _STAMP).replace(tzinfo=UTC)
     except ValueError:
         return None
+
+
+def trashed_folders(tree: Tree, folder: Path) -> dict[str, datetime]:
+    """Return the products in the trash *folder*: folder name to the time of their removal."""
+    found = {entry.name: trashed_at(entry) for entry in tree.entries(folder)}
+    return {name: at for name, at in found.items() if at is not None}
+
+
+def trashed_id(name: str) -> str:
+    """Return the id of the product in a folder of the trash."""
+    return name.partition("_")[2].removesuffix(".SAFE")
 
 
 def _is_trashed(entry: os.DirEntry[str]) -> bool:

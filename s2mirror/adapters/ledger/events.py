@@ -37,6 +37,7 @@ PRODUCT_EVENTS: Final = MappingProxyType(
         Event.COMPLETE.value: "product.completed",
         Event.SUPERSEDE.value: "product.superseded",
         Event.WITHDRAW.value: "product.withdrawn",
+        Event.RESTORE.value: "product.restored",
         **PIN_EVENTS,
         "move": "product.moved",
     }

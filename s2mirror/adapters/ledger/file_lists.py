@@ -121,10 +121,6 @@ class FileLists:
         document = self._get(product_id, "staged") or self._get(product_id, "held")
         return files_in(document) if document else None
 
-    def forget(self, product_id: str) -> None:
-        """Delete the file lists of a product of which no bytes are left."""
-        self._connection.execute("DELETE FROM file_list WHERE product_id = :id", {"id": product_id})
-
     def _put(self, product_id: str, kind: str, document: bytes) -> None:
         self._connection.execute(PUT, {"id": product_id, "kind": kind, "document": document})
 

@@ -32,9 +32,10 @@ from s2mirror.adapters.ledger.schema import sql_states
 from s2mirror.adapters.ledger.searches import Coverage, Cursors, Sweeps
 from s2mirror.adapters.ledger.state_values import StateValues
 from s2mirror.adapters.ledger.totals import Totals
+from s2mirror.adapters.ledger.trashed import Trashed, TrashedProduct
 from s2mirror.adapters.ledger.verifications import Verifications
 from s2mirror.adapters.ledger.work_facts import WorkFacts
-from s2mirror.lifecycle import GONE, HELD, State
+from s2mirror.lifecycle import GONE, HELD, Event, State
 from s2mirror.model import LedgerEntry, Transition
 from s2mirror.times import format_utc, parse_utc
 
@@ -108,14 +109,28 @@ class Ledger:
         self.overview = Overview(connection)
         self.state = StateValues(connection)
         self.totals = Totals(connection)
+        self.trashed = Trashed(connection)
         self.verifications = Verifications(connection)
         self.work_facts = WorkFacts(connection)
 
     def record_removal(self, entry: LedgerEntry, transition: Transition, *, now: datetime) -> None:
-        """Record that a product's folder left the tree, and delete its file lists."""
+        """Record that a product's folder left the tree. Its file list stays with the trash."""
         with self.connection.atomic():
             self.products.advance(entry, transition, now=now)
-            self.file_lists.forget(entry.product.id)
+            self.trashed.note(entry)
+            self.removals.end(entry.product.id)
+
+    def record_restore(
+        self, entry: LedgerEntry, before: TrashedProduct, *, reason: str, now: datetime
+    ) -> None:
+        """Record that a product's folder is in the tree again, in its state before the removal."""
+        restore = Transition(event=Event.RESTORE, reason=reason, attempts=0, path=before.path)
+        with self.connection.atomic():
+            self.products.advance(entry, restore, now=now)
+            if before.state is State.PROCESSED:
+                mark = Transition(event=Event.MARK, reason="as before the removal", attempts=0)
+                self.products.advance(self.products.get(entry.product.id), mark, now=now)
+            self.trashed.end(entry.product.id)
             self.removals.end(entry.product.id)
 
     def add_transfer(self, size_bytes: int, *, now: datetime) -> None:

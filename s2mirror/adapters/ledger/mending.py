@@ -34,7 +34,7 @@ _FORGET_PRODUCT: Final = (
     *(
         f"DELETE FROM {table} WHERE product_id = :key"
         for table in (
-            *("membership", "file_list", "selection", "removal", "moved_source"),
+            *("membership", "file_list", "selection", "removal", "moved_source", "trashed"),
             *("preview_due", "item", "verification", "damage"),
         )
     ),

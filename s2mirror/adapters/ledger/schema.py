@@ -194,6 +194,15 @@ _REMOVALS: Final = (
     ) STRICT
     """,
 )
+_TRASHED: Final = (
+    """
+    CREATE TABLE trashed (
+      product_id TEXT PRIMARY KEY REFERENCES product (id),
+      state TEXT NOT NULL,
+      path TEXT NOT NULL
+    ) STRICT
+    """,
+)
 _REQUESTS: Final = (
     """
     CREATE TABLE request (
@@ -209,10 +218,11 @@ _REQUESTS: Final = (
 )
 _LOCAL_CATALOG: Final = (
     "CREATE TABLE item (product_id TEXT PRIMARY KEY, properties BLOB NOT NULL) STRICT",
-    # A ledger of millions of products keeps the properties only of held and pending ones.
+    # A ledger of millions of products keeps the properties only of held and pending ones, and of
+    # those in the trash.
     f"""
     CREATE TRIGGER item_leave AFTER UPDATE OF state ON product
-      WHEN new.state IN {sql_states(GONE)}
+      WHEN new.state IN {sql_states(GONE)} AND old.path IS NULL
       BEGIN DELETE FROM item WHERE product_id = new.id; END
     """,
 )
@@ -275,7 +285,8 @@ def m001_all_tables(db: "Database") -> None:
     groups = (_PRODUCTS, _SEARCHES, _FILES, _REMOVALS, _REQUESTS, _LOCAL_CATALOG, _PREVIEWS)
     more = (_EVENTS, tally(), lag_tables(sql_states(GONE)), PASS_TABLES, COUNTER_TABLES)
     changes = change_tables(sql_states(HELD), sql_states(GONE))
-    for group in (*groups, *more, changes, VERIFICATION_TABLES, MOVE_TABLES):
+    tables = (VERIFICATION_TABLES, MOVE_TABLES, _TRASHED)
+    for group in (*groups, *more, changes, *tables):
         for statement in group:
             db.execute(statement)
 
