@@ -12,7 +12,7 @@ from s2mirror.config.alerts import AlertSettings
 from s2mirror.config.areas import Area
 from s2mirror.config.credentials import Secrets
 from s2mirror.config.fields import Section
-from s2mirror.config.local_catalog import LocalCatalogSettings
+from s2mirror.config.local_catalog import ChangeFeedSettings, LocalCatalogSettings
 from s2mirror.config.previews import PreviewSettings, TokenSettings
 from s2mirror.config.processing import Entries, Processing
 from s2mirror.config.scrub import ScrubSettings
@@ -238,6 +238,7 @@ class Settings(Section):
     prune: PruneSettings = _section()
     scrub: ScrubSettings = _section()
     local_catalog: LocalCatalogSettings = _section()
+    change_feed: ChangeFeedSettings = _section()
     preview: PreviewSettings = _section()
     tokens: TokenSettings = _section()
     web: WebSettings = _section()

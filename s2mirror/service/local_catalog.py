@@ -1,10 +1,14 @@
-"""Updates of the local catalog. Its errors are logged and delay nothing else."""
+"""Updates of the local catalog and, at the same times, of the change feed.
+
+Their errors are logged and delay nothing else.
+"""
 
 from functools import partial
 
 from s2mirror.adapters.ledger import ArchiveQuery
 from s2mirror.adapters.ledger.state_values import GEOPARQUET_WRITTEN_AT
 from s2mirror.errors import ArchiveError, MirrorError, UsageError
+from s2mirror.service.change_feed import begin_change_feed, update_change_feed
 from s2mirror.service.logs import log
 from s2mirror.service.results import Values
 from s2mirror.service.wiring import Mirror
@@ -16,6 +20,7 @@ def begin_local_catalog(mirror: Mirror) -> None:
     """Create the local catalog if it is missing, and repair what a crash left incomplete."""
     try:
         mirror.require_archive()
+        begin_change_feed(mirror)
         mirror.local_catalog_updater().begin()
         mirror.local_catalog_updater().catch_up()
     except MirrorError as error:
@@ -24,6 +29,7 @@ def begin_local_catalog(mirror: Mirror) -> None:
 
 def update_local_catalog(mirror: Mirror) -> None:
     """Write the latest changes."""
+    update_change_feed(mirror)
     try:
         mirror.require_archive()
         mirror.local_catalog_updater().catch_up()
@@ -33,6 +39,7 @@ def update_local_catalog(mirror: Mirror) -> None:
 
 def update_whole_local_catalog(mirror: Mirror) -> None:
     """Write all changes."""
+    update_change_feed(mirror)
     try:
         mirror.require_archive()
         mirror.local_catalog_updater().catch_up_all(StopFlag())
@@ -58,6 +65,7 @@ def complete_local_catalog(mirror: Mirror, stop: StopFlag) -> None:
     except ArchiveError as error:
         _log_delay(error)
         return
+    update_change_feed(mirror, stop)
     mirror.local_catalog_updater().catch_up_all(stop)
     write_tables(mirror, stop)
 

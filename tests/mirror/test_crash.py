@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from crashing import KILLED, CrashServer, Step
+from feed_kit import assert_feed_tells_the_archive
 from kit import SENSED_AT, Kit, key_of, tiny
 
 from s2mirror.sandbox import Fault, SandboxProduct
@@ -47,6 +48,10 @@ MOMENTS = {
     "with an item that no list has": r"^rename .*/catalog/.*/32TMT/catalog\.json[^/]*\.new$",
     "with a tile that no month has": r"^rename .*/catalog/.*/2026-05/catalog\.json[^/]*\.new$",
     "before the catalog's note goes": r"^sql DELETE FROM change WHERE number",
+    "before a line of the change feed is stored": r"^sql INSERT INTO feed_line",
+    "before a line of the change feed is written": r"^open .*/changes\.ndjson$",
+    "with a line of the change feed that is not synced": r"^fsync .*/changes\.ndjson$",
+    "with a line of the change feed that counts as waiting": r"^sql DELETE FROM feed_line",
 }
 """When to kill a sync: the step before which it is killed."""
 STAGING, QUARANTINE = ".s2mirror/staging", ".s2mirror/quarantine"
@@ -287,6 +292,7 @@ def assert_survives(mirror: Kit, products: list[SandboxProduct], ending: dict[st
     assert mirror.states() == ending
     mirror.assert_same_bytes(*[p for p in products if ending[p.id] == "archived"])
     mirror.assert_invariants()
+    assert_feed_tells_the_archive(mirror)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

@@ -2,6 +2,7 @@
 
 from s2mirror.adapters.archive.archive import Archive
 from s2mirror.adapters.archive.catalog_files import GEOPARQUET, CollectionExtent, joined
+from s2mirror.adapters.archive.change_feed import ChangeFeed
 from s2mirror.adapters.archive.filesystem import (
     NETWORK_KINDS,
     NO_HARD_LINKS,
@@ -36,6 +37,7 @@ __all__ = [
     "NETWORK_KINDS",
     "NO_HARD_LINKS",
     "Archive",
+    "ChangeFeed",
     "CollectionExtent",
     "FolderSource",
     "ForeignEntry",

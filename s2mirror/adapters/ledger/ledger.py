@@ -8,6 +8,7 @@ from typing import Final
 
 from s2mirror.adapters.ledger.adoption import Adoption
 from s2mirror.adapters.ledger.archived_products import ArchivedProducts, Removals
+from s2mirror.adapters.ledger.change_feed import FeedRows
 from s2mirror.adapters.ledger.changes import Changes
 from s2mirror.adapters.ledger.connection import Connection
 from s2mirror.adapters.ledger.deletions import Deletions
@@ -101,6 +102,7 @@ class Ledger:
         self.pins = Pins(connection)
         self.archived_products = ArchivedProducts(connection)
         self.changes = Changes(connection)
+        self.feed = FeedRows(connection)
         self.removals = Removals(connection)
         self.moves = Moves(connection)
         self.events = Events(connection)

@@ -9,6 +9,7 @@ row.
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
+from s2mirror.adapters.ledger.change_feed import TABLES as FEED_TABLES
 from s2mirror.adapters.ledger.changes import change_tables
 from s2mirror.adapters.ledger.lags import lag_tables
 from s2mirror.adapters.ledger.moves import TABLES as MOVE_TABLES
@@ -285,7 +286,7 @@ def m001_all_tables(db: "Database") -> None:
     groups = (_PRODUCTS, _SEARCHES, _FILES, _REMOVALS, _REQUESTS, _LOCAL_CATALOG, _PREVIEWS)
     more = (_EVENTS, tally(), lag_tables(sql_states(GONE)), PASS_TABLES, COUNTER_TABLES)
     changes = change_tables(sql_states(HELD), sql_states(GONE))
-    tables = (VERIFICATION_TABLES, MOVE_TABLES, _TRASHED)
+    tables = (VERIFICATION_TABLES, MOVE_TABLES, FEED_TABLES, _TRASHED)
     for group in (*groups, *more, changes, *tables):
         for statement in group:
             db.execute(statement)
