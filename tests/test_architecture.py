@@ -108,13 +108,11 @@ MAY_IMPORT |= {
 # the pairs below are the only imports of one step by another.
 STEP_HELPERS: Final = frozenset(
     {"compare_catalogs", "connections", "file_selection", "listing", "preview_files", "receive"}
-    | {"adopted_files", "source_contents", "verified_files"}
+    | {"adopted_files", "check_product", "source_contents", "verified_files"}
 )
 STEP_IMPORTS: Final = frozenset(
     {
         ("export", "local_catalog"),  # the item of a product in the local catalog
-        ("local_catalog", "audit"),  # the type of a fault
-        ("repair", "audit"),  # the type of a fault
     }
 )
 # Each library is imported in few places, so that it can be replaced there.

@@ -15,14 +15,13 @@ from s2mirror.cli.output import format_count, format_size, on_terminal, print_js
 from s2mirror.cli.progress import new_bars
 from s2mirror.lifecycle import HELD
 from s2mirror.model import VerifiedFile
+from s2mirror.planning.faults import Fault
 from s2mirror.service.certificates import certify, faults_of
+from s2mirror.service.scrubbing import HASH_THREADS, opened_repairer
 from s2mirror.service.wiring import Mirror
-from s2mirror.steps.audit import Auditor, AuditReport, Fault
+from s2mirror.steps.audit import Auditor, AuditReport
 from s2mirror.steps.certify import Certificate, Month
-from s2mirror.steps.repair import Repairer, Repairs
-from s2mirror.stop import StopFlag
-
-HASH_THREADS = 4
+from s2mirror.steps.repair import Repairs
 
 
 def audit(
@@ -99,13 +98,8 @@ def _audited(auditor: Auditor, mirror: Mirror, *, quick: bool, as_json: bool) ->
 def _repair(mirror: Mirror, faults: list[Fault]) -> Repairs:
     with InstanceLock(mirror.settings.ledger.path):
         mirror.require_archive()
-        repairer = Repairer(
-            ledger=mirror.ledger,
-            archive=mirror.archive,
-            open_store=lambda: mirror.store(StopFlag()),
-            now=mirror.now,
-        )
-        return repairer.repair(faults)
+        with opened_repairer(mirror) as repairer:
+            return repairer.repair(faults)
 
 
 def _values(
@@ -119,7 +113,9 @@ def _values(
         "bytes_read": not quick,
         "faults": faults,
         "foreign": report.foreign,
+        "repaired": repairs.repaired,
         "queued_for_repair": repairs.queued,
+        "copies_removed": repairs.removed,
         "kept_damaged": repairs.kept,
     }
 
@@ -165,6 +161,7 @@ def _print_mended(mended: Mended) -> None:
 def _print_audit(report: AuditReport, faults: list[Fault], repairs: Repairs) -> None:
     for fault in faults:
         print_line(f"FAULT {fault.invariant}: {fault.product}: {fault.detail}")
+        print_line(f"  to cure it, run `{fault.remedy}`")
     for entry in report.foreign:
         print_line(f"foreign: {entry.path}: {entry.detail}")
     products, files = format_count(report.products, "product"), format_count(report.files, "file")
@@ -173,17 +170,15 @@ def _print_audit(report: AuditReport, faults: list[Fault], repairs: Repairs) -> 
         print_line(f"{products}, {files}, {format_size(report.size_bytes)}: {found}")
     else:
         print_line("the archive holds no product: there was nothing to verify")
+    for product_id in repairs.repaired:
+        print_line(f"repaired in the archive: {product_id}")
+    for path in repairs.removed:
+        print_line(f"the second copy is in the trash: {path}")
     for product_id, why in repairs.kept.items():
         print_line(f"kept in the archive: {product_id}: {why}")
     if repairs.queued:
         products = format_count(len(repairs.queued), "product")
         print_line(f"{products} queued: run `s2mirror sync` to download the bad files")
-    elif not repairs.kept and any(f.invariant in {"proven", "ledger"} for f in faults):
-        print_line(
-            "to download the bad files again, run `s2mirror audit --repair`, then `s2mirror sync`"
-        )
-    if any("not in the ledger" in fault.detail for fault in faults):
-        print_line("to download what the ledger lacks, run `s2mirror sync`")
 
 
 def _conclusion(*, quick: bool, online: bool) -> str:

@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.ledger.state_values import CertificateRecord, certificate_key
 from s2mirror.errors import CatalogError, CatalogUnavailable
+from s2mirror.planning.faults import Fault, FaultKind
 from s2mirror.planning.searches import Search
 from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
-from s2mirror.steps.audit import Fault
 from s2mirror.steps.certify import Certificate, Certifier
 from s2mirror.stop import StopFlag
 
@@ -115,6 +115,6 @@ def faults_of(certificate: Certificate) -> list[Fault]:
     """Return the products in scope that are not accounted for."""
     unaccounted = certificate.missing | certificate.unreadable
     return [
-        Fault(invariant="accounted", product=product_id, detail=f"{certificate.area}: {why}")
+        Fault(kind=FaultKind.MISSING, product=product_id, detail=f"{certificate.area}: {why}")
         for product_id, why in unaccounted.items()
     ]

@@ -25,9 +25,9 @@ from s2mirror.adapters.ledger.state_values import LOCAL_CATALOG_FOLDER
 from s2mirror.errors import ArchiveError
 from s2mirror.geometry import bounding_box, unpack
 from s2mirror.model import ArchivedProduct
+from s2mirror.planning.faults import Fault, FaultKind
 from s2mirror.planning.supersede import superseded_by
 from s2mirror.stac import SUPERSEDED_BY, assets_of, item, month_extent
-from s2mirror.steps.audit import Fault
 from s2mirror.stop import StopFlag
 
 AT_ONCE: Final = 50
@@ -139,7 +139,7 @@ class LocalCatalogUpdater:
             found = list(self._differences(mirror_runs))
             again = set(self._differences(mirror_runs)) if found else set()
         except ArchiveError as error:
-            return [Fault(invariant="catalog", product="", detail=str(error))]
+            return [Fault(kind=FaultKind.CATALOG, product="", detail=str(error))]
         return [fault for fault in found if fault in again]
 
     def _differences(self, mirror_runs: Callable[[], bool]) -> Iterator[Fault]:
@@ -250,5 +250,4 @@ def _extent(archived: ArchivedProduct) -> CollectionExtent:
 
 
 def _fault(item_path: ItemPath, detail: str) -> Fault:
-    mend = "`s2mirror catalog rebuild` writes it again"
-    return Fault(invariant="catalog", product=item_path.name, detail=f"{detail}; {mend}")
+    return Fault(kind=FaultKind.CATALOG, product=item_path.name, detail=detail)

@@ -83,6 +83,7 @@ def documents(cli: Cli, kit: Kit) -> dict[str, list[Any]]:
     run("requeue", older.id, "S2A_unknown")
     run("audit", "--online")
     next((kit.archive / last.prefix.rstrip("/")).rglob("*.jp2")).write_bytes(b"damaged")
+    next((kit.archive / last.prefix.rstrip("/")).rglob("MTD_TL.xml")).unlink()
     run("audit")
     run("audit", "--repair")
     kit.sandbox.s3_proxy.inject(Fault(answer=Answer(status=503), times=None))

@@ -72,13 +72,15 @@ def test_audit_names_missing_file(cli: Cli, kit: Kit, product: SandboxProduct) -
 
 
 @pytest.mark.long
-def test_repair_and_sync_fetch_only_the_bad_file(
+def test_repair_fetches_only_bad_file_into_its_place(
     cli: Cli, kit: Kit, product: SandboxProduct
 ) -> None:
     flip_a_byte(band(kit))
-    assert cli.json("audit", "--repair")["queued_for_repair"] == [product.id]
     kit.sandbox.s3_proxy.traffic.forget()
-    assert cli("sync").code == 0
+    folder = (kit.archive / product.prefix).stat().st_ino
+    assert cli.json("audit", "--repair")["repaired"] == [product.id]
+    assert (kit.archive / product.prefix).stat().st_ino == folder
+    assert kit.events("product.repaired") == ["product.repaired"]
     fetched = kit.sandbox.s3_proxy.traffic.matching(r"\.jp2|\.xml|\.jpg")
     assert [exchange.path.rpartition("/")[2] for exchange in fetched] == [band(kit).name]
     kit.assert_current(product)
@@ -126,7 +128,7 @@ def test_repair_keeps_products_while_store_is_away(
     assert found["kept_damaged"][product.id].startswith("the store could not be asked whether ")
     assert band(kit).is_file()
     kit.sandbox.s3_proxy.faults.clear()
-    assert cli.json("audit", "--repair")["queued_for_repair"] == [product.id]
+    assert cli.json("audit", "--repair")["repaired"] == [product.id]
 
 
 @pytest.mark.long
@@ -165,7 +167,7 @@ def test_online_audit_names_product_missing_from_ledger(
     assert [(fault["invariant"], fault["product"]) for fault in found["faults"]] == [
         ("accounted", missed.id)
     ]
-    assert "to download what the ledger lacks, run `s2mirror sync`" in cli("audit", "--online").out
+    assert "to cure it, run `s2mirror sync`" in cli("audit", "--online").out
     assert product.id not in {fault["product"] for fault in found["faults"]}
 
 

@@ -192,7 +192,6 @@ def test_the_audit_says_where_the_catalog_disagrees(kit: Kit, damage: str, words
     found = faults_after(kit, damage)
     assert found
     assert all(fault.startswith("catalog: ") for fault in found)
-    assert all("`s2mirror catalog rebuild` writes it again" in fault for fault in found)
     assert any(words in fault for fault in found)
     rebuilt(kit)
     assert kit.faults() == []

@@ -21,6 +21,8 @@ from s2mirror.adapters.archive.found_products import (
     open_zip,
     read_queue,
 )
+from s2mirror.adapters.archive.mending import Mender
+from s2mirror.adapters.archive.product_files import FolderContent, hash_files, read_content
 from s2mirror.adapters.archive.record_files import RecordFiles
 from s2mirror.adapters.archive.stage import Part, Stage
 from s2mirror.adapters.archive.static_catalog import (
@@ -39,12 +41,14 @@ __all__ = [
     "Archive",
     "ChangeFeed",
     "CollectionExtent",
+    "FolderContent",
     "FolderSource",
     "ForeignEntry",
     "FoundProduct",
     "FoundQueue",
     "ItemDocument",
     "ItemPath",
+    "Mender",
     "Part",
     "ProductFolder",
     "ProductSource",
@@ -57,9 +61,11 @@ __all__ = [
     "explained",
     "filesystem_kind",
     "find_products",
+    "hash_files",
     "item_path_of",
     "joined",
     "open_zip",
+    "read_content",
     "read_queue",
     "trashed_id",
     "work_changed_at",

@@ -51,7 +51,7 @@ class Archive:
         self._quarantine = self.work / QUARANTINE
         self._trash = self.work / TRASH
         # Removing an emptied month folder must not race with publishing into it.
-        self._tree_lock = threading.Lock()
+        self.tree_lock = threading.Lock()
 
     def archive_id(self) -> str | None:
         """Return the archive's id; None if it has no archive_id file."""
@@ -142,7 +142,7 @@ class Archive:
     def put_tombstone(self, path: str, text: str) -> None:
         """Write a small file in place of a product: its name plus ``.deleted``."""
         with explained(f"writing the tombstone of {path}"):
-            self._require_disk()
+            self.require_disk()
             self.tree.write_durably(self._beside(path, TOMBSTONE_SUFFIX), text.encode())
 
     def _beside(self, path: str, suffix: str) -> Path:
@@ -197,8 +197,8 @@ class Archive:
     def put_into_tree(self, product_id: str, source: Path, path: str) -> None:
         """Move a complete product from another folder of the archive into the tree."""
         target = self.own_folder(product_id, path)
-        with explained(f"publishing {product_id}"), self._tree_lock:
-            self._require_disk()
+        with explained(f"publishing {product_id}"), self.tree_lock:
+            self.require_disk()
             self.tree.make_folder(target.parent)
             self.tree.remove_file(self._beside(path, TOMBSTONE_SUFFIX))
             self.tree.rename(source, target)
@@ -266,18 +266,18 @@ class Archive:
 
     def move_in_tree(self, source: Path, target: Path) -> None:
         """Move a folder or file durably. Raises PathRefused if something is at *target*."""
-        with explained(f"moving {source} to {target}"), self._tree_lock:
-            self._require_disk()
+        with explained(f"moving {source} to {target}"), self.tree_lock:
+            self.require_disk()
             self.tree.rename_durably(source, target)
 
     def _move(self, source: Path, target: Path) -> None:
-        with explained(f"moving {source} to {target}"), self._tree_lock:
-            self._require_disk()
+        with explained(f"moving {source} to {target}"), self.tree_lock:
+            self.require_disk()
             if self.tree.exists(source):
                 self.tree.remove_tree(target)
                 self.tree.rename_durably(source, target)
 
-    def _require_disk(self) -> None:
+    def require_disk(self) -> None:
         """Raise ArchiveError if the disk is not mounted: then products only seem to be missing."""
         if not self.tree.is_folder(self.work):
             raise ArchiveError(
@@ -287,6 +287,6 @@ class Archive:
 
     def remove_empty_folders(self, folder: Path) -> None:
         """Remove *folder* and its parents up to the root, while they are empty."""
-        with explained(f"removing empty folders from {folder} on"), self._tree_lock:
+        with explained(f"removing empty folders from {folder} on"), self.tree_lock:
             while folder != self.root and self.tree.remove_empty_folder(folder):
                 folder = folder.parent

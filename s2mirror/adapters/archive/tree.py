@@ -111,7 +111,7 @@ class Tree:
         if folder == self.root or self.is_folder(folder):
             return
         self.make_folder(folder.parent, durable=durable)
-        with self._needed(folder.parent) as above:
+        with self.opened(folder.parent) as above:
             with suppress(FileExistsError):  # perhaps by another thread
                 os.mkdir(folder.name, dir_fd=above)
             if durable:
@@ -138,14 +138,27 @@ class Tree:
 
     def replace(self, source: Path, target: Path) -> None:
         """Move *source* to *target*, in place of a file there."""
-        with self._needed(source.parent) as here, self._needed(target.parent) as there:
+        with self.opened(source.parent) as here, self.opened(target.parent) as there:
             self._status_in(here, source)
             self._status_in(there, target)
             os.replace(source.name, target.name, src_dir_fd=here, dst_dir_fd=there)
 
+    def move_entry(self, source: Path, target: Path) -> bool:
+        """Move what is at *source*, also a link, to *target*; return whether anything was there."""
+        with self._folder(source.parent) as here, suppress(FileNotFoundError):
+            if here is not None:
+                os.stat(source.name, dir_fd=here, follow_symlinks=False)
+                self.make_folder(target.parent)
+                with self.opened(target.parent) as there:
+                    os.replace(source.name, target.name, src_dir_fd=here, dst_dir_fd=there)
+                self.sync_folder(target.parent)
+                sync(here)
+                return True
+        return False
+
     def link_or_copy(self, source: Path, target: Path) -> None:
         """Make *target* a hard link to the file *source*, or its durable copy."""
-        with self._needed(source.parent) as here, self._needed(target.parent) as there:
+        with self.opened(source.parent) as here, self.opened(target.parent) as there:
             ends = (source.name, target.name)
             try:
                 os.link(*ends, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
@@ -157,7 +170,7 @@ class Tree:
 
     def link_open(self, file: IO[bytes], target: Path) -> None:
         """Make *target* a hard link to an open file, wherever on this file system that is."""
-        with self._needed(target.parent) as there:
+        with self.opened(target.parent) as there:
             os.link(f"/proc/self/fd/{file.fileno()}", target.name, dst_dir_fd=there)
 
     def remove_file(self, path: Path) -> None:
@@ -172,19 +185,19 @@ class Tree:
         if self.is_folder(folder):
             if self.entries(folder):
                 return False
-            with self._needed(folder.parent) as above:
+            with self.opened(folder.parent) as above:
                 os.rmdir(folder.name, dir_fd=above)
         return True
 
     def remove_tree(self, folder: Path) -> None:
         """Remove *folder* with its contents, if it exists; of links in it, only the links."""
         if self.is_folder(folder):
-            with self._needed(folder.parent) as above:
+            with self.opened(folder.parent) as above:
                 shutil.rmtree(folder.name, dir_fd=above)
 
     def sync_folder(self, folder: Path) -> None:
         """Make the names in *folder* survive a power cut."""
-        with self._needed(folder) as here:
+        with self.opened(folder) as here:
             sync(here)
 
     def read_bytes(self, path: Path) -> bytes:
@@ -201,7 +214,7 @@ class Tree:
 
     def open(self, path: Path, mode: str) -> FileIO:
         """Open a regular file without a buffer."""
-        with self._needed(path.parent) as above:
+        with self.opened(path.parent) as above:
             found = self._status_in(above, path)
             if found is not None and not stat.S_ISREG(found.st_mode):
                 raise refused(f"{path} is not a regular file; move it elsewhere")
@@ -243,7 +256,7 @@ class Tree:
         self.sync_folder(path.parent)
 
     @contextmanager
-    def _needed(self, folder: Path) -> Iterator[int]:
+    def opened(self, folder: Path) -> Iterator[int]:
         """Yield a descriptor of *folder*; raise FileNotFoundError if it does not exist."""
         with self._folder(folder) as found:
             if found is None:

@@ -21,6 +21,10 @@ QUARANTINE: Final = "quarantine"
 TRASH: Final = "trash"
 RECORDS: Final = "records"
 BACKUPS: Final = "backups"
+REPAIR: Final = "repair"
+"""Files that will replace damaged ones."""
+STRAYS: Final = "strays"
+"""What did not belong to the products in which it was; it is for a person to look through."""
 STAGE_SUFFIXES: Final = (".SAFE", ".part")
 _OTHER_FOLDERS: Final = frozenset({RECORDS, BACKUPS})
 """Folders whose readers skip what the mirror did not make."""
@@ -38,7 +42,13 @@ class ForeignEntry:
 
 def foreign_entries(tree: Tree, work: Path) -> Iterator[ForeignEntry]:
     """Yield every entry of the work folder that the mirror did not make."""
-    tests = {STAGING: is_staged_product, QUARANTINE: _is_quarantined, TRASH: _is_trashed}
+    tests = {
+        STAGING: is_staged_product,
+        QUARANTINE: _is_quarantined,
+        TRASH: _is_trashed,
+        REPAIR: is_staged_product,
+        STRAYS: _is_trashed,
+    }
     for entry in _entries(tree, work):
         if entry.name in tests:
             if not entry.is_dir(follow_symlinks=False):
