@@ -90,7 +90,11 @@ PANELS: Final = MappingProxyType(
                     ),
                 ),
             ),
-            Command("relayout", "Move held products to a changed layout.", "relayout:relayout"),
+            Command(
+                "relayout",
+                "Move held products to the paths of `archive.layout`.",
+                "relayout:relayout",
+            ),
             Command(
                 "catalog",
                 "Maintain the local STAC catalog.",

@@ -18,7 +18,7 @@ def relayout(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> int:
-    """Move held products to the paths of `archive.layout`.
+    """Move held products to a changed layout.
 
     After a change of the layout, products stay where they are until this command moves them. It
     downloads nothing. A stop or crash leaves each product at its old or its new path; run the

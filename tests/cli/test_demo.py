@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,30 @@ DOCUMENTS = Path(__file__).parents[2] / "docs"
 PAGES = ("how-it-works.md", "local-catalog.md")
 
 
+class Kept:
+    """A demo that keeps running and publishing."""
+
+    def __init__(self, folder: Path, process: "subprocess.Popen[str]") -> None:
+        self.folder = folder
+        self.process = process
+        assert process.stdout
+        self.lines = iter(process.stdout.readline, "")
+
+    def line_with(self, text: str) -> str:
+        """Return the next line that has *text*."""
+        return next(line for line in self.lines if text in line)
+
+
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run the demo; return its folder."""
-    folder = tmp_path_factory.mktemp("demo") / "demo"
-    s2mirror(folder.parent, "demo")
-    s2mirror(folder, "export", "geoparquet", "--out", "tables")
-    return folder
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    """Run the demo; keep it running."""
+    folder = tmp_path_factory.mktemp("demo")
+    command = [sys.executable, "-m", "s2mirror", "demo", "--publish-every", "1 s"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        kept = Kept(folder / "demo", process)
+        kept.line_with("s2mirror demo publish")
+        yield kept
+        process.kill()
 
 
 def s2mirror(folder: Path, *arguments: str) -> str:
@@ -60,8 +79,9 @@ def examples() -> list[str]:
     return [code for text in texts for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
 
 
-def test_every_example_runs_on_the_demo(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(demo)
+def test_every_example_runs_on_the_demo(demo: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(demo.folder)
+    s2mirror(demo.folder, "export", "geoparquet", "--out", "tables")
     results: dict[str, Any] = {}
     interface = Interface()
     for code in examples():
@@ -82,3 +102,13 @@ def test_every_example_runs_on_the_demo(demo: Path, monkeypatch: pytest.MonkeyPa
     for cube in (results["odc.stac"].B04_10m, results["stackstac"]):
         values = cube.compute().values
         assert np.nanstd(values) > 0.02, "a scene, not one number"
+
+
+def test_kept_demo_publishes_by_request_and_interval(demo: Kept) -> None:
+    requested = s2mirror(demo.folder.parent, "demo", "publish").strip()
+    published = [demo.line_with("published ") for _ in range(3)]
+    assert len(set(published)) == 3, "each a new product"
+    demo.process.send_signal(signal.SIGINT)
+    assert requested in "".join([*published, *demo.lines])
+    assert demo.process.wait() == 0
+    assert not (demo.folder / ".publish").exists()
