@@ -155,6 +155,8 @@ class _Adoption:
                     self._take(one)
         for one in ready:
             self._note(one)
+            if one.stage_folder and not self._request.options.dry_run:
+                self._mirror.archive.reuse(one.adopted.product.id, one.adopted.path)
             if one.adopted.moved_from and not (self._request.options.dry_run or one.incomplete):
                 _end_move(self._mirror, one.adopted.product.id, one.source, self._result)
 

@@ -91,7 +91,10 @@ class Prepared:
     republished: bool
     """Whether the catalog lists it with another manifest."""
     incomplete: str = ""
-    """Why the rest must be downloaded; the good files are staged. Empty if it is published."""
+    """Why the rest must be downloaded; empty if the product is published."""
+    stage_folder: bool = False
+    """Whether its folder in the archive becomes the staged one, once the ledger has it queued;
+    otherwise its good files are staged already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,43 +131,48 @@ class ProductAdopter:
             # Published by an adoption that was interrupted, or by a person.
             mode, source = Mode.IN_PLACE, FolderSource(self.archive.folder(path))
             contents = examine(source, found.product_id)
-        areas = self._areas(candidate, product)
-        selection = self._selection(areas, contents)
-        incomplete = "" if selection is not None else _lacking(contents.lacking, contents)
-        if incomplete and not self.options.complete:
-            raise IntegrityError(f"{incomplete}; add --complete to download the rest")
-        place = self._place(mode, found)
-        verified = self.verifier.verify(source, contents.wanted, place)
-        if verified.damaged:
-            damage = f"it is damaged: {_shown(verified.damaged)}"
-            if not self.options.complete:
-                raise IntegrityError(f"{damage}; add --complete to download these files")
-            incomplete = incomplete or damage
-        if not self.options.dry_run and incomplete:
-            self._stage(mode, product, path, verified.files)
-        elif not self.options.dry_run:
+        draft = self._draft(candidate, contents, product, path)
+        selection = self._selection(draft.areas, contents)
+        lacking = "" if selection is not None else _lacking(contents.lacking, contents)
+        if lacking and not self.options.complete:
+            raise IntegrityError(f"{lacking}; add --complete to download the rest")
+        verified = self.verifier.verify(source, contents.wanted, self._place(mode, found))
+        damage = f"it is damaged: {_shown(verified.damaged)}" if verified.damaged else ""
+        if damage and not self.options.complete:
+            raise IntegrityError(f"{damage}; add --complete to download these files")
+        incomplete = lacking or damage
+        at_hand = mode is Mode.IN_PLACE and not contents.strays
+        if not (incomplete or self.options.dry_run):
             self._publish(mode, found.product_id, path, verified.files)
-        own = revision_of(contents.document)
-        moves = self.options.mode is Mode.MOVE and not found.zipped and not self._is_at(found, path)
-        adopted = AdoptedProduct(
-            product=replace(product, revision=own),
+        elif mode is Mode.IN_PLACE and not (at_hand or self.options.dry_run):
+            good = [file.path for file in verified.files]
+            self.archive.stage_held_files(found.product_id, path, good)
+        return Prepared(
+            adopted=replace(draft, files=verified.files, selection=selection or WHOLE),
+            source=found.path,
+            strays=contents.strays,
+            republished=_differs(product.revision, draft.product.revision),
+            incomplete=incomplete,
+            stage_folder=bool(incomplete) and at_hand,
+        )
+
+    def _draft(
+        self, candidate: Candidate, contents: Contents, product: Product, path: str
+    ) -> AdoptedProduct:
+        """Return what the ledger is to have of a product, except its verified files."""
+        found = candidate.found
+        moves = self.options.mode is Mode.MOVE and not found.zipped
+        return AdoptedProduct(
+            product=replace(product, revision=revision_of(contents.document)),
             path=path,
-            files=verified.files,
-            areas=areas,
-            selection=selection or WHOLE,
+            files=(),
+            areas=self._areas(candidate, product),
             whole_bytes=sum(found.size_bytes for found in contents.promised.values()),
             radiometry=_radiometry(contents),
             properties=candidate.properties,
             processed=candidate.processed,
             reason=f"adopted from {found.path}",
-            moved_from=str(found.path) if moves else "",
-        )
-        return Prepared(
-            adopted=adopted,
-            source=found.path,
-            strays=contents.strays,
-            republished=_differs(product.revision, own),
-            incomplete=incomplete,
+            moved_from=str(found.path) if moves and not self._is_at(found, path) else "",
         )
 
     def _target(self, found: FoundProduct, product: Product) -> tuple[Mode, str]:
@@ -215,16 +223,6 @@ class ProductAdopter:
         if mode is Mode.COPY:
             return copying_into(stage)
         return linking_into(stage, or_copy=mode is not Mode.LINK)
-
-    def _stage(
-        self, mode: Mode, product: Product, path: str, files: Iterable[VerifiedFile]
-    ) -> None:
-        """Stage the good files of a product, for a download of the others.
-
-        The download itself takes those of a folder that is where the layout wants it.
-        """
-        if mode is Mode.IN_PLACE and path != product_path(self.template, product):
-            self.archive.stage_held_files(product.id, path, [file.path for file in files])
 
     def _publish(
         self, mode: Mode, product_id: str, path: str, files: Iterable[VerifiedFile]

@@ -6,13 +6,13 @@ daily, the whole period weekly; the first sweep is the backfill. Both are compar
 by id.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.errors import CatalogError
-from s2mirror.lifecycle import TRANSITIONS, WAITING, Event
+from s2mirror.lifecycle import HELD, TRANSITIONS, WAITING, Event
 from s2mirror.model import CatalogQuery, Page, Product, SweepKind, SweepState, Transition
 from s2mirror.planning.scope import Diff, Scope, diff_page
 from s2mirror.planning.searches import Search, SweepPolicy, due_sweep, plan_query, sweep_query
@@ -206,8 +206,23 @@ class _Poll:
     def _keep_properties(self, page: Page, diff: Diff) -> None:
         """Keep the item properties of new and republished products, and of those without."""
         wanted = self._ledger.items.lacking(product.id for product in page.products)
+        self._replace_own_values([product for product in page.products if product.id in wanted])
         wanted.update(product.id for product in diff.revised)
         self._ledger.items.keep({i: page.properties[i] for i in wanted if i in page.properties})
+
+    def _replace_own_values(self, products: Sequence[Product]) -> None:
+        """Store the catalog's values of held products that were adopted by their own metadata."""
+        entries = self._ledger.products.find(product.id for product in products)
+        for product in products:
+            held = entries[product.id]
+            if held.state in HELD:
+                own = held.product
+                listed = replace(
+                    product,
+                    size_bytes=own.size_bytes,
+                    revision=product.revision or own.revision,
+                )
+                self._ledger.products.revise(listed, held.state)
 
     def _requeue_relisted(self, page: Page, diff: Diff) -> None:
         """Queue products that were withdrawn as deleted upstream and are listed again."""

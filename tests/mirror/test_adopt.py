@@ -1,16 +1,21 @@
 """Adoption of products that are on disk already: nothing is fetched, nothing unproven enters."""
 
+import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kit import Kit, lay_out, tiny
+from kit import SENSED_AT, ZURICH, Kit, lay_out, tiny
 
-from s2mirror.model import PINNED
-from s2mirror.sandbox import SandboxProduct
+from s2mirror.lifecycle import Event
+from s2mirror.model import PINNED, Transition
+from s2mirror.sandbox import Answer, Fault, SandboxProduct
 from s2mirror.service.adopt_candidates import AdoptRequest, AdoptResult
 from s2mirror.service.adopting import adopt
+from s2mirror.service.pruning import prune
+from s2mirror.service.wiring import utc_now
 from s2mirror.steps.adopt import AdoptOptions, Mode
 from s2mirror.stop import StopFlag
 
@@ -22,6 +27,13 @@ def zipped(product: SandboxProduct, path: Path) -> Path:
         for name, content in product.files.items():
             file.writestr(f"{product.id}.SAFE/{name}", content)
     return path
+
+
+def with_prefix(product: SandboxProduct, folder: str) -> SandboxProduct:
+    """Return a product in another folder of the store than usual."""
+    prefix = f"{folder}/{product.id}.SAFE/"
+    item = json.loads(json.dumps(product.item).replace(product.prefix, prefix))
+    return replace(product, prefix=prefix, item=item)
 
 
 def take(kit: Kit, *paths: Path, offline: bool = False, **options: Any) -> AdoptResult:  # noqa: ANN401 - AdoptOptions' fields
@@ -134,3 +146,127 @@ def test_damaged_and_odd_entries_are_left_alone(kit: Kit) -> None:
     assert tree_of(old) == before
     assert kit.states() == {}
     assert kit.faults() == []
+
+
+def test_sweep_replaces_values_of_own_metadata(kit: Kit) -> None:
+    product = tiny(20, baseline="05.00")
+    moved = with_prefix(product, "Sentinel-2/MSI/OTHER")
+    kit.sandbox.publish([moved])
+    assert take(kit, lay_out(product, kit.folder / "old"), offline=True).notes == []
+    own = kit.entry(product)
+    kit.cycle()
+    listed = kit.entry(product)
+    assert own.product.s3_prefix != listed.product.s3_prefix == moved.prefix
+    assert own.product.published_at < listed.product.published_at
+    assert (listed.path, listed.product.size_bytes) == (own.path, own.product.size_bytes)
+    assert kit.mirror().ledger.items.properties(product.id)
+    assert kit.downloads() == []
+    assert kit.faults() == []
+
+
+def test_unreachable_catalog_is_replaced_by_own_metadata(kit: Kit) -> None:
+    products = [tiny(20), tiny(21, level="L1C")]
+    for product in products:
+        lay_out(product, kit.folder / "old")
+    kit.sandbox.stac_proxy.inject(Fault(answer=Answer(status=503), times=None))
+    result = take(kit, kit.folder / "old")
+    assert len(result.adopted) == 2
+    (note,) = result.notes
+    assert "answered 503" in note
+    assert "own metadata are used instead" in note
+
+
+def test_republished_product_gets_only_its_new_files(kit: Kit) -> None:
+    old, new = tiny(20), tiny(20, seed=1)
+    assert old.id == new.id
+    kit.sandbox.publish([new])
+    result = take(kit, lay_out(old, kit.folder / "old"))
+    assert "lists another manifest" in result.notes[0]
+    kit.assert_same_bytes(old)
+    kit.cycle()
+    kit.assert_current(new)
+    kit.assert_same_bytes(new)
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_incomplete_product_gets_only_its_missing_files(kit: Kit, *, below: bool) -> None:
+    cut, damaged, whole = tiny(20), tiny(21), tiny(22)
+    kit.sandbox.publish([cut, damaged, whole])
+    kit.mirror().ledger.close()
+    old = kit.archive / "mine" if below else kit.folder / "old"
+    lay_out(cut, old, without="_B02_10m.jp2")
+    band = next((lay_out(damaged, old)).rglob("*_B03_10m.jp2"))
+    band.write_bytes(b"x" * band.stat().st_size)
+    lay_out(whole, old)
+    refused = take(kit, old)
+    assert (sorted(refused.adopted), refused.exit_code) == ([whole.id], 1)
+    result = take(kit, old, complete=True)
+    assert (sorted(result.queued), result.exit_code) == (sorted([cut.id, damaged.id]), 0)
+    kit.cycle()
+    kit.assert_same_bytes(cut, damaged)
+    images = {key.rpartition("/")[2][-11:] for key in kit.downloaded(".jp2")}
+    assert images == {"B02_10m.jp2", "B03_10m.jp2"}
+    assert len(kit.downloaded(".jp2")) == 2
+    kit.assert_current(cut, damaged, whole)
+
+
+def test_selected_files_are_enough_for_their_area(kit: Kit) -> None:
+    kit.areas += 'bands = ["B03"]\n'
+    product = tiny(20)
+    kit.sandbox.publish([product])
+    result = take(kit, lay_out(product, kit.folder / "old", without="_B02_10m.jp2"))
+    assert list(result.adopted) == [product.id]
+    assert not kit.entry(product).selection.whole
+    kit.assert_current(product)
+    assert kit.downloads() == []
+
+
+def test_grace_of_old_baseline_begins_with_adoption(kit: Kit) -> None:
+    kit.areas = ZURICH.replace('"sentinel-2-l1c", ', "")
+    kit.sections["supersede"] = 'policy = "replace-after-grace"\ngrace = "7 d"'
+    older = tiny(20, baseline="05.10")
+    newer = tiny(20, baseline="05.11", processed_at=SENSED_AT.replace(day=25))
+    kit.sandbox.publish([newer])
+    kit.cycle()
+    late = kit.later(days=30)
+    request = AdoptRequest(paths=[lay_out(older, kit.folder / "old")])
+    adopt(late, request, StopFlag())
+    assert [*prune(late).removals] == []
+    (removal,) = prune(kit.later(days=38)).removals
+    assert (removal.entry.product.id, removal.event) == (older.id, Event.SUPERSEDE)
+
+
+def test_removed_products_come_back_by_adoption(kit: Kit) -> None:
+    product = tiny(20)
+    kit.sandbox.publish([product])
+    kit.cycle()
+    ledger = kit.mirror().ledger
+    kit.mirror().archive.discard(product.id, kit.entry(product).path or "", now=utc_now())
+    ledger.record_removal(kit.entry(product), Transition(event=Event.PRUNE), now=utc_now())
+    begun = len(kit.downloads())
+    assert list(take(kit, lay_out(product, kit.folder / "old")).adopted) == [product.id]
+    kit.assert_current(product)
+    assert len(kit.downloads()) == begun
+
+
+def test_dry_run_verifies_and_changes_nothing(kit: Kit) -> None:
+    product = tiny(20)
+    kit.sandbox.publish([product])
+    old = lay_out(product, kit.folder / "old")
+    before = tree_of(kit.folder / "old")
+    result = take(kit, old, dry_run=True, mode=Mode.MOVE)
+    assert result.adopted == {product.id: product.prefix.rstrip("/")}
+    assert tree_of(kit.folder / "old") == before
+    assert kit.states() == {}
+    assert not (kit.archive / ".s2mirror" / "staging").exists()
+
+
+def test_stray_files_stay_behind(kit: Kit) -> None:
+    product = tiny(20)
+    kit.sandbox.publish([product])
+    safe = lay_out(product, kit.folder / "old")
+    (safe / "notes.txt").write_text("mine")
+    result = take(kit, safe, mode=Mode.MOVE)
+    assert [p.name for p in safe.rglob("*") if p.is_file()] == ["notes.txt"]
+    assert any("1 files that no Sentinel-2 product has" in note for note in result.notes)
+    kit.assert_current(product)
