@@ -1,9 +1,12 @@
 """Products are handed over to FORCE by its queue file, and come back from there as processed."""
 
+import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
+from crashing import KILLED, CrashServer
 from kit import Kit, tiny
 
 from s2mirror.sandbox import SandboxProduct
@@ -102,3 +105,43 @@ def test_unusable_queue_is_a_finding_and_delays_nothing(kit: Kit, queue: Path) -
     kit.cycle()
     assert len(queue.read_text().splitlines()) == 2, "a lost queue is written again"
     kit.assert_invariants()
+
+
+KILLED_BEFORE = (
+    r"^open .*/queue\.txt$",
+    r"^fsync .*/queue\.txt$",
+    r"remove .*/queue\.txt\.lock",
+)
+"""Steps of a hand-over."""
+
+
+@pytest.mark.long
+def test_killed_exchange_is_completed_by_the_next(kit: Kit, queue: Path) -> None:
+    kit.sandbox.publish([l1c(day) for day in (27, 26)])
+    with CrashServer(kit.folder) as server:
+        for step in KILLED_BEFORE:
+            queue.unlink(missing_ok=True)
+            assert sync(kit, server, step) == KILLED, step
+            age_lock(queue)
+            assert sync(kit, server) == 0
+            lines = queue.read_text().splitlines()
+            assert len(lines) == len(set(lines)) == 2
+            assert findings(kit) == {}
+        force_level2(queue, "DONE")
+        assert sync(kit, server, r"^sql UPDATE product SET state = 'processed'") == KILLED
+        assert sync(kit, server) == 0
+    assert set(kit.states().values()) == {"processed"}
+    kit.assert_invariants()
+
+
+def sync(kit: Kit, server: CrashServer, kill_before: str = "") -> int:
+    """Run a sync, and kill it before a step; return its exit code."""
+    arguments = ["sync", "--config", str(kit.config)]
+    return server.run(arguments, kit.secrets, kill_before=kill_before)[0]
+
+
+def age_lock(queue: Path) -> None:
+    """Let the time pass after which a lock counts as abandoned."""
+    long_ago = time.time() - 301
+    for lock in queue.parent.glob("queue.txt.lock"):
+        os.utime(lock, (long_ago, long_ago))
