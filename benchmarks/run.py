@@ -11,6 +11,7 @@ PARTS = {
     "search": ["search.py"],
     "status": ["status.py"],
     "catalog": ["local_catalog.py"],
+    "retention": ["retention.py"],
     "download": ["download.py"],
 }
 

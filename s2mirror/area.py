@@ -41,6 +41,14 @@ class WatchArea:
     """The files to download of each product."""
     keep_newest: int | None = None
     """How many of the newest products are kept at any age."""
+    keep_newest_per_tile: int | None = None
+    """How many of the newest products of each tile are kept at any age."""
+    max_age: timedelta | None = None
+    """How long a product is kept after its arrival; None for no limit."""
+    max_age_sensed: timedelta | None = None
+    """How long a product is kept after its sensing; None for no limit."""
+    protected: bool = False
+    """Whether its products are also kept from a full disk, by its own ``prune_after = "never"``."""
 
 
 def check_area_names(names: Iterable[str], known: Collection[str]) -> None:

@@ -108,7 +108,7 @@ MAY_IMPORT |= {
 # the pairs below are the only imports of one step by another.
 STEP_HELPERS: Final = frozenset(
     {"compare_catalogs", "connections", "file_selection", "listing", "preview_files", "receive"}
-    | {"adopted_files", "check_product", "source_contents", "verified_files"}
+    | {"adopted_files", "plan_prune", "check_product", "source_contents", "verified_files"}
 )
 STEP_IMPORTS: Final = frozenset(
     {

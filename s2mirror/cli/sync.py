@@ -10,6 +10,7 @@ from s2mirror.cli.mirrors import planning_mirror, shared_mirror
 from s2mirror.cli.output import format_count, format_size, print_error, print_json, print_line
 from s2mirror.cli.progress import progress_for
 from s2mirror.cli.signals import stopped_by_signals
+from s2mirror.errors import UsageError
 from s2mirror.lifecycle import State
 from s2mirror.planning.downloads import expected_bytes
 from s2mirror.service.alerting import reported_cycle
@@ -97,11 +98,27 @@ def _print_plan(found: SyncPlan) -> None:
 def _print_prune(found: Values, verb: str) -> None:
     gone = format_count(len(found["prune"]), "product")
     size = format_size(found["prune_bytes"])
-    print_line(f"{verb} {gone}, about {size}; {len(found['kept'])} kept")
+    print_line(f"{verb} {gone}, about {size}; {found['kept_products']} kept{_kept(found)}")
+    for rule, of in found["rules"].items():
+        gone = format_count(of["products"], "product")
+        print_line(f"  by {rule}: {gone}, about {format_size(of['size_bytes'])}")
     for gone in found["removals"]:
         size = format_size(gone["size_bytes"])
         print_line(f"  {gone['id']}  {size}  {gone['rule']}: {gone['reason']}")
+    for product_id, reason in found["kept"].items():
+        print_line(f"  kept: {product_id}  {reason}")
+    for product_id, reason in found["refused"].items():
+        print_error(f"{product_id} was not moved: {reason}")
+    for rule, size_bytes in found["missing_bytes"].items():
+        print_line(
+            f"{rule} asks for {format_size(size_bytes)} more than all products that may go have"
+        )
     _print_stopped(found)
+
+
+def _kept(found: Values) -> str:
+    rules = ", ".join(f"{rule}: {count}" for rule, count in found["kept_rules"].items())
+    return f" ({rules})" if rules else ""
 
 
 def _print_stopped(found: Values) -> None:
@@ -188,15 +205,21 @@ def prune(
             "--unclaimed", help="Prune also held products that no configured area selects."
         ),
     ] = False,
+    kept: Annotated[
+        bool, typer.Option("--kept", help="List kept products too; with --dry-run.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Move products released by the retention rules to the trash.
 
-    Exit code 1: the brake stopped the prune, or the clock is in doubt.
+    Exit code 1: the brake held a removal, or the clock is in doubt.
     """
+    if kept and not dry_run:
+        raise UsageError("--kept lists what a dry run keeps; run `s2mirror prune --dry-run --kept`")
     if dry_run:
         with shared_mirror(config) as mirror:
-            plan = pruner(mirror).plan(asked_time(mirror), unclaimed=unclaimed)
+            time = asked_time(mirror)
+            plan = pruner(mirror).plan(time, unclaimed=unclaimed, list_kept=kept)
             done = prune_values(plan, confirmed=yes, dry_run=True)
     else:
 
@@ -211,4 +234,4 @@ def prune(
         print_json(done)
     else:
         _print_prune(done, "would prune" if dry_run or done["stopped"] else "pruned")
-    return 1 if done["stopped"] else 0
+    return 1 if done["stopped"] or (done["brake"] and not yes) else 0

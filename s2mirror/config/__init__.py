@@ -5,6 +5,7 @@ from s2mirror.config.credentials import Secrets
 from s2mirror.config.load import Loaded, example_text, load_settings, parse_settings
 from s2mirror.config.previews import PreviewSettings, TokenSettings, crs_named, script_named
 from s2mirror.config.processing import ProcessEntry
+from s2mirror.config.retention import PruneSettings
 from s2mirror.config.schema import (
     ArchiveSettings,
     CatalogSettings,
@@ -13,7 +14,6 @@ from s2mirror.config.schema import (
     LedgerSettings,
     LogSettings,
     NetworkSettings,
-    PruneSettings,
     Settings,
     StoreSettings,
 )

@@ -145,6 +145,12 @@ class Area(BaseModel):
     """A timedelta, ``"never"``, or None for ``prune.after``."""
     keep_newest: Annotated[int | None, fields.whole(1)] = None
     """None for ``prune.keep_newest``."""
+    keep_newest_per_tile: Annotated[int | None, fields.whole(1)] = None
+    """None for ``prune.keep_newest_per_tile``."""
+    max_age: fields.OverrideOrNever = None
+    """A timedelta, ``"never"``, or None for ``prune.max_age``."""
+    max_age_sensed: fields.OverrideOrNever = None
+    """A timedelta, ``"never"``, or None for ``prune.max_age_sensed``."""
     new_images: Annotated[bool | None, BeforeValidator(fields.flag)] = None
     """Whether new images are reported; None for ``alerts.new_images``."""
     preview: previews.OwnSource = None

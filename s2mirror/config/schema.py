@@ -15,6 +15,7 @@ from s2mirror.config.fields import Section
 from s2mirror.config.local_catalog import ChangeFeedSettings, LocalCatalogSettings
 from s2mirror.config.previews import PreviewSettings, TokenSettings
 from s2mirror.config.processing import Entries, Processing
+from s2mirror.config.retention import PruneSettings, Retention, retention_of
 from s2mirror.config.scrub import ScrubSettings
 from s2mirror.config.timetable import TimetableHours, Zone
 from s2mirror.config.units import GIB, duration_text
@@ -185,22 +186,6 @@ class DeletedSettings(Section):
     interval: fields.PositiveDuration = timedelta(days=1)
 
 
-class PruneSettings(Section):
-    """Which products may be removed, and how many at once."""
-
-    after: fields.DurationOrNever = None
-    """How long a processed product is kept; None for ever."""
-    keep_newest: Annotated[int | None, fields.whole(1)] = None
-    """Of each area, only this many of the newest processed products are kept; None for no limit."""
-    require_processed: fields.Flag = True
-    trash_keep: fields.Duration = timedelta(days=7)
-    staging_keep: fields.Duration = timedelta(days=7)
-    max_products: Annotated[int, fields.whole(1)] = 50
-    max_percent: fields.Percent = 20.0
-    max_clock_difference: fields.PositiveDuration = timedelta(hours=1)
-    interval: fields.PositiveDuration = timedelta(hours=1)
-
-
 class LogSettings(Section):
     """How the mirror logs."""
 
@@ -268,12 +253,6 @@ class Settings(Section):
         """Return how often *area* is polled."""
         return area.interval or self.catalog.interval
 
-    def prune_after(self, area: Area) -> timedelta | None:
-        """Return how long a processed product of *area* is kept; None for ever."""
-        if area.prune_after is None:
-            return self.prune.after
-        return area.prune_after if isinstance(area.prune_after, timedelta) else None
-
-    def keep_newest(self, area: Area) -> int | None:
-        """Return how many of the newest products of *area* are kept; None for no limit."""
-        return area.keep_newest or self.prune.keep_newest
+    def retention(self, area: Area) -> Retention:
+        """Return the retention rules of *area*: its own, else those of ``[prune]``."""
+        return retention_of(area, self.prune)

@@ -159,7 +159,7 @@ def previews_succeed(facts: Facts) -> Iterator[Finding]:
 
 
 def removals_go_on(facts: Facts) -> Iterator[Finding]:
-    """Yield the brake that holds a prune."""
+    """Yield the brake that holds a prune, and the limit of size that a prune could not reach."""
     if facts.brake is not None:
         yield Finding(
             code="prune.braked",
@@ -167,6 +167,15 @@ def removals_go_on(facts: Facts) -> Iterator[Finding]:
             text=f"the brake stopped the prune: {facts.brake.text}",
             remedy="see `s2mirror plan`; to prune nevertheless, run `s2mirror prune --yes`",
             since=facts.brake.since,
+        )
+    if facts.prune_short is not None:
+        yield Finding(
+            code="prune.not_enough",
+            severity=Severity.WARNING,
+            text=facts.prune_short.text,
+            remedy="`s2mirror prune --dry-run --kept` shows what keeps each product; have products "
+            "processed, unpin some, remove other files, or use a larger disk",
+            since=facts.prune_short.since,
         )
 
 

@@ -193,6 +193,8 @@ class Facts:
     key_pairs: int = 1
     refused_configuration: Trouble | None = None
     brake: Trouble | None = None
+    prune_short: Trouble | None = None
+    """Why a prune could not free enough for a limit of size."""
     alerts: tuple[Trouble, ...] = ()
     """Channels of alerts that deliver nothing, by name."""
 

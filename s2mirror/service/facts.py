@@ -19,6 +19,7 @@ from s2mirror.adapters.ledger.state_values import (
     HEALTH,
     LAST_CYCLE,
     PREVIEWS_TROUBLE,
+    PRUNE_SHORT,
     SEARCHES_IN_USE,
     THROTTLING,
     StateValue,
@@ -122,6 +123,7 @@ def read_facts(
         key_pairs=_key_pairs(settings),
         refused_configuration=_refused(ledger),
         brake=_trouble(ledger, BRAKE),
+        prune_short=_trouble(ledger, PRUNE_SHORT),
         alerts=undelivered(ledger),
     )
 

@@ -1,6 +1,7 @@
 """The options of each part of the mirror, made from the settings."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -34,9 +35,8 @@ def watch_area(area: Area, settings: Settings) -> WatchArea:
         priority=area.priority,
         share=area.share,
         interval=settings.poll_interval(area),
-        prune_after=settings.prune_after(area),
         selection=area.selection,
-        keep_newest=settings.keep_newest(area),
+        **asdict(settings.retention(area)),
     )
 
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
-from s2mirror.adapters.archive import work_changed_at
+from s2mirror.adapters.archive import disk_space, work_changed_at
 from s2mirror.adapters.ledger.records import ClockBehindRecord, ClockFaultRecord
 from s2mirror.adapters.ledger.state_values import (
     BRAKE,
@@ -14,6 +14,7 @@ from s2mirror.adapters.ledger.state_values import (
     CLOCK_CONFIRMED_AT,
     CLOCK_DOUBT,
     CLOCK_FAULT,
+    PRUNE_SHORT,
     StateValue,
 )
 from s2mirror.errors import MirrorError
@@ -24,11 +25,13 @@ from s2mirror.planning.checked_time import (
     check_time,
 )
 from s2mirror.planning.retention import Brake, PrunePlan
+from s2mirror.planning.watermarks import DiskSpace, Marks, shortage
 from s2mirror.service.health import record_trouble
 from s2mirror.service.local_catalog import update_whole_local_catalog
 from s2mirror.service.logs import log
 from s2mirror.service.product_records import update_product_records
 from s2mirror.service.wiring import Mirror
+from s2mirror.steps.plan_prune import PrunePlanner, ReleasePolicy
 from s2mirror.steps.prune import DAY, Pruner
 from s2mirror.steps.recover import clear_leftovers
 from s2mirror.stop import StopFlag
@@ -39,18 +42,37 @@ _NO_FAULT: Final = ClockFaultRecord(ahead=False, behind_seconds=0)
 def pruner(mirror: Mirror) -> Pruner:
     """Return the prune step."""
     settings, options = mirror.settings, mirror.settings.prune
-    return Pruner(
+    planner = PrunePlanner(
         ledger=mirror.ledger,
         archive=mirror.archive,
         areas=mirror.areas,
         require_processed=options.require_processed,
         brake=Brake(max_products=options.max_products, max_percent=options.max_percent),
-        trash_keep=options.trash_keep,
+        marks=Marks(
+            max_size_bytes=options.max_size,
+            high_percent=options.disk_high_percent,
+            low_percent=options.low_percent,
+        ),
+        disk=lambda: _disk_space(mirror),
         marker_suffix=settings.processing.marker_suffix,
-        supersede=settings.supersede.policy,
-        grace=settings.supersede.grace,
-        deleted=settings.deleted.policy,
+        policy=ReleasePolicy(
+            supersede=settings.supersede.policy,
+            grace=settings.supersede.grace,
+            deleted=settings.deleted.policy,
+        ),
     )
+    return Pruner(
+        ledger=mirror.ledger,
+        archive=mirror.archive,
+        planner=planner,
+        trash_keep=options.trash_keep,
+        trash_keep_min=options.trash_keep_min,
+    )
+
+
+def _disk_space(mirror: Mirror) -> DiskSpace:
+    total_bytes, used_bytes = disk_space(mirror.archive.root)
+    return DiskSpace(total_bytes=total_bytes, used_bytes=used_bytes)
 
 
 def prune(mirror: Mirror, *, confirmed: bool = False, unclaimed: bool = False) -> PrunePlan:
@@ -64,6 +86,8 @@ def prune(mirror: Mirror, *, confirmed: bool = False, unclaimed: bool = False) -
         plan = pruner(mirror).prune(time, confirmed=confirmed, unclaimed=unclaimed)
     record_doubt(mirror, plan.clock_doubt)
     _record_brake(mirror, "" if confirmed else plan.brake, now=time.now)
+    if not plan.clock_doubt:
+        record_trouble(mirror.ledger, PRUNE_SHORT, shortage(plan.missing_bytes), now=time.now)
     for product_id, why in plan.refused.items():
         log.warning("product.not_pruned", product=product_id, reason=why)
     update_product_records(mirror, StopFlag())

@@ -44,10 +44,19 @@ def prune_values(plan: PrunePlan, *, confirmed: bool = False, dry_run: bool = Fa
         "prune_bytes": sum(expected_bytes(gone.entry) for gone in plan.removals),
         "removals": [_removal_values(gone) for gone in plan.removals],
         "reasons": {gone.entry.product.id: gone.reason for gone in plan.removals},
+        "rules": {
+            rule: {"products": count, "size_bytes": size_bytes}
+            for rule, (count, size_bytes) in plan.by_rule.items()
+        },
+        "kept_products": plan.kept_count,
+        "kept_rules": dict(plan.kept_by_rule),
         "kept": dict(plan.kept),
+        "refused": dict(plan.refused),
+        "missing_bytes": dict(plan.missing_bytes),
         "brake": plan.brake,
         "clock_doubt": plan.clock_doubt,
-        "stopped": bool(plan.clock_doubt or (plan.brake and not confirmed)),
+        "unconfirmed": plan.unconfirmed,
+        "stopped": plan.stopped and not (confirmed and not plan.clock_doubt),
         "dry_run": dry_run,
     }
 

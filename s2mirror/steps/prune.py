@@ -1,7 +1,7 @@
 """Move products that the rules release to the trash, and empty the trash after its delay."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -9,49 +9,18 @@ from typing import Final
 from s2mirror.adapters.archive import Archive, trashed_id
 from s2mirror.adapters.ledger import Ledger, ProductQuery
 from s2mirror.adapters.ledger.state_values import PRUNE_CONFIRMED_AT
-from s2mirror.area import WatchArea
 from s2mirror.errors import HostileInput, PathRefused
 from s2mirror.lifecycle import PENDING, Event, State
-from s2mirror.model import (
-    DROPPED,
-    PINNED,
-    DeletedPolicy,
-    LedgerEntry,
-    SupersedePolicy,
-    Transition,
-)
+from s2mirror.model import DROPPED, DeletedPolicy, LedgerEntry, Transition
 from s2mirror.planning.checked_time import CheckedTime
-from s2mirror.planning.retention import (
-    Brake,
-    PrunePlan,
-    Removal,
-    dropped_removals,
-    plan_prune,
-    superseded_removals,
-    unclaimed_removals,
-    withdrawn_removals,
-)
-from s2mirror.planning.supersede import plan_supersede
+from s2mirror.planning.retention import PrunePlan, Removal, dropped_removals
+from s2mirror.planning.watermarks import trash_to_empty
+from s2mirror.steps.plan_prune import PrunePlanner, trashed
 
 _MOST_DROPPED: Final = 10_000
 """Dropped products that one prune removes."""
 DAY: Final = timedelta(days=1)
 MARKED: Final = "its processed marker exists"
-
-
-class HeldProducts:
-    """The held products; those with a processed marker are processed since now."""
-
-    def __init__(self, held: Iterable[LedgerEntry], marked: frozenset[str], now: datetime) -> None:
-        self._held, self._marked, self._now = held, marked, now
-
-    def __iter__(self) -> Iterator[LedgerEntry]:
-        """Yield each product as it is once its marker is read."""
-        for entry in self._held:
-            if entry.state is State.ARCHIVED and entry.product.id in self._marked:
-                yield replace(entry, state=State.PROCESSED, changed_at=self._now)
-            else:
-                yield entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,54 +29,24 @@ class Pruner:
 
     ledger: Ledger
     archive: Archive
-    areas: Sequence[WatchArea]
-    require_processed: bool
-    brake: Brake
+    planner: PrunePlanner
     trash_keep: timedelta
-    marker_suffix: str
-    supersede: SupersedePolicy
-    grace: timedelta
-    deleted: DeletedPolicy
+    trash_keep_min: timedelta
 
-    def plan(self, time: CheckedTime, *, unclaimed: bool = False) -> PrunePlan:
-        """Return which products may be removed now, and why the others are kept.
+    def plan(
+        self, time: CheckedTime, *, unclaimed: bool = False, list_kept: bool = False
+    ) -> PrunePlan:
+        """Return which products may be removed now, and which rules keep the others.
 
-        With *unclaimed*, products that no configured area wants are removed too. A clock that no
-        service has confirmed is mentioned only if something would be removed.
+        A clock that no service has confirmed is mentioned only if something would be removed.
         """
-        # A damaged membership is not found with its product, which then seems to be in no area.
-        self.ledger.require_intact("membership")
-        products, deletions = self.ledger.products, self.ledger.deletions.of_held()
-        supersessions = [
-            found
-            for found in plan_supersede(products.rivals(), self.supersede, self.grace)
-            if found.new.product.id not in deletions and self._stands(found.new)
-        ]
-        gone_upstream = products.find(deletions).values()
-        released = withdrawn_removals(gone_upstream, deletions, self.deleted)
-        if unclaimed:
-            names = [area.name for area in self.areas]
-            released = unclaimed_removals(products.unclaimed([*names, PINNED])) | released
-        plan = plan_prune(
-            HeldProducts(products.held(), self._marked(), time.now),
-            self.areas,
-            superseded_removals(supersessions, time) | released,
-            require_processed=self.require_processed,
-            brake=replace(self.brake, removed=self._removed(time.now)),
-            time=time,
-        )
+        brake = replace(self.planner.brake, removed=self._removed(time.now))
+        planner = replace(self.planner, brake=brake)
+        plan = planner.plan(time, unclaimed=unclaimed, list_kept=list_kept)
         due = plan.removals or self._dropped() or self._trash_due(time)
         if not time.doubt or time.contradicted or due:
             return plan
         return replace(plan, clock_doubt="")
-
-    def _marked(self) -> frozenset[str]:
-        """Return the archived products whose processed marker no step has read yet."""
-        return frozenset(
-            product_id
-            for product_id, path in self.ledger.products.archived()
-            if self.archive.has_processed_marker(path, self.marker_suffix)
-        )
 
     def _dropped(self) -> tuple[Removal, ...]:
         entries = self.ledger.products.listed(ProductQuery(area=DROPPED, limit=_MOST_DROPPED))
@@ -118,7 +57,7 @@ class Pruner:
 
         The brake does not apply, as the person has named every one of them.
         """
-        dropped = PrunePlan(removals=self._dropped(), kept={}, clock_doubt=time.doubt)
+        dropped = PrunePlan(removals=self._dropped(), clock_doubt=time.doubt)
         if time.doubt:
             return dropped
         done = self._remove_all(dropped, time.now)
@@ -126,15 +65,28 @@ class Pruner:
         self.ledger.products.release(DROPPED, ids)
         return done
 
-    def _stands(self, entry: LedgerEntry) -> bool:
-        return entry.path is not None and self.archive.holds(entry.path)
-
     def _trash_due(self, time: CheckedTime) -> list[str]:
-        """Return the folders of the trash whose delay is over, and that no download may use."""
-        due = [n for n, at in self.archive.trash().items() if time.is_past(at, self.trash_keep)]
+        """Return the folders of the trash whose delay is over, and that no download may use.
+
+        While the disk is above its high mark, the delay of the oldest ones is the least one.
+        """
+        excess_bytes = self.planner.marks.excess_bytes(self.planner.disk)
+        least = self.trash_keep_min if excess_bytes else self.trash_keep
+        due = [n for n, at in self.archive.trash().items() if time.is_past(at, least)]
         known = self.ledger.products.find(map(trashed_id, due))
         pending = {name for name, entry in known.items() if entry.state in PENDING}
-        return [name for name in due if trashed_id(name) not in pending]
+        free = [name for name in due if trashed_id(name) not in pending]
+        return self._until_freed(free, excess_bytes, time) if excess_bytes else free
+
+    def _until_freed(
+        self, names: Collection[str], excess_bytes: int, time: CheckedTime
+    ) -> list[str]:
+        """Return the names whose normal delay is over, and the oldest ones that are needed."""
+        trash = [each for each in trashed(self.archive) if each.name in names]
+        due = [each for each in trash if time.is_past(each.at, self.trash_keep)]
+        excess_bytes -= sum(each.size_bytes for each in due)
+        early = trash_to_empty((each for each in trash if each not in due), excess_bytes)
+        return [*(each.name for each in due), *early]
 
     def _removed(self, now: datetime) -> int:
         """Return the number of products removed within a day, since the last confirmation."""
@@ -148,15 +100,16 @@ class Pruner:
     ) -> PrunePlan:
         """Move released products to the trash, then delete what is due in the trash.
 
-        While the clock is in doubt, nothing is removed at all. While the brake applies, no product
+        While the clock is in doubt, nothing is removed at all. Of what the brake holds, no product
         is removed unless a person *confirmed* it.
         """
         plan = self.plan(time, unclaimed=unclaimed)
         if time.doubt:
             return plan
         dropped = self.remove_dropped(time)
-        if confirmed or not plan.brake:
-            plan = self._remove_all(plan, time.now)
+        if confirmed or not plan.stopped:
+            count = len(plan.removals) if confirmed else plan.unconfirmed
+            plan = self._remove_all(replace(plan, removals=plan.removals[:count]), time.now)
             plan = replace(plan, removals=dropped.removals + plan.removals)
         if confirmed:
             self.ledger.state.set(PRUNE_CONFIRMED_AT, time.now)
@@ -180,9 +133,8 @@ class Pruner:
                 refused[removal.entry.product.id] = str(error)
             else:
                 removed.append(removal)
-        return replace(
-            plan, removals=tuple(removed), refused=refused, kept={**plan.kept, **refused}
-        )
+        kept = plan.kept_count + len(refused)
+        return replace(plan, removals=tuple(removed), refused=refused, kept_count=kept)
 
     def _remove(self, removal: Removal, now: datetime) -> None:
         """Move one held product to the trash and record the reason.
@@ -196,10 +148,13 @@ class Pruner:
         self._mark(entry, now)
         transition = Transition(event=removal.event, reason=removal.reason)
         self.ledger.removals.begin(entry.product.id, transition)
-        if removal.event is Event.WITHDRAW and self.deleted is DeletedPolicy.TOMBSTONE:
+        if (
+            removal.event is Event.WITHDRAW
+            and self.planner.policy.deleted is DeletedPolicy.TOMBSTONE
+        ):
             tombstone = {"id": entry.product.id, "reason": removal.reason, "at": now.isoformat()}
             self.archive.put_tombstone(path, json.dumps(tombstone, indent=2))
-        self.archive.drop_processed_marker(path, self.marker_suffix)
+        self.archive.drop_processed_marker(path, self.planner.marker_suffix)
         self.archive.discard(entry.product.id, path, now=now)
         self.ledger.record_removal(entry, transition, now=now)
 

@@ -77,7 +77,7 @@ def documents(cli: Cli, kit: Kit) -> dict[str, list[Any]]:
     for words in ("check", "plan", "sync"):
         run(words)
     run("mark", "processed", older.id, newer.id, "S2A_unknown", name="mark processed")
-    for words in (("plan",), ("prune", "--dry-run"), ("prune",)):
+    for words in (("plan",), ("prune", "--dry-run", "--kept"), ("prune",)):
         run(*words)
     run("prune", "--yes")
     run("requeue", older.id, "S2A_unknown")

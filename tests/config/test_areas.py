@@ -280,8 +280,8 @@ def test_area_overrides_polling_and_pruning(tmp_path: Path) -> None:
     ways = {
         each.name: (
             settings.poll_interval(each),
-            settings.prune_after(each),
-            settings.keep_newest(each),
+            settings.retention(each).prune_after,
+            settings.retention(each).keep_newest,
         )
         for each in settings.area
     }

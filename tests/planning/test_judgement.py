@@ -108,6 +108,7 @@ CASES: tuple[tuple[str, Severity, Facts], ...] = (
     ("previews.failed", W, replace(GOOD, failed_previews=ProductFacts(products=3, reason="odd"))),
     ("previews.failing", W, replace(GOOD, previews=Trouble(text="answered 503"))),
     ("prune.braked", W, replace(GOOD, brake=Trouble(text="51 products"))),
+    ("prune.not_enough", W, replace(GOOD, prune_short=Trouble(text="9 GB more"))),
     ("quota.used", N, replace(GOOD, quota="used up")),
     ("keys.expired", F, replace(GOOD, keys=(KeyFacts(number=1, text="over", days=-1),))),
     (

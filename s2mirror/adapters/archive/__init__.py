@@ -32,7 +32,13 @@ from s2mirror.adapters.archive.static_catalog import (
     item_path_of,
 )
 from s2mirror.adapters.archive.tree import Tree
-from s2mirror.adapters.archive.work_folder import ForeignEntry, trashed_id, work_changed_at
+from s2mirror.adapters.archive.work_folder import (
+    ForeignEntry,
+    disk_space,
+    trashed_bytes,
+    trashed_id,
+    work_changed_at,
+)
 
 __all__ = [
     "GEOPARQUET",
@@ -58,6 +64,7 @@ __all__ = [
     "Tree",
     "Unadopted",
     "ZipSource",
+    "disk_space",
     "explained",
     "filesystem_kind",
     "find_products",
@@ -67,6 +74,7 @@ __all__ = [
     "open_zip",
     "read_content",
     "read_queue",
+    "trashed_bytes",
     "trashed_id",
     "work_changed_at",
 ]

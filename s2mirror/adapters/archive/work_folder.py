@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Final, Protocol
 
-from s2mirror.adapters.archive.filesystem import DRAFT_SUFFIX
+from s2mirror.adapters.archive.filesystem import DRAFT_SUFFIX, explained
 from s2mirror.adapters.archive.tree import Tree
 from s2mirror.errors import ArchiveError, HostileInput, PathRefused
 from s2mirror.naming import check_product_id
@@ -28,6 +28,8 @@ STRAYS: Final = "strays"
 STAGE_SUFFIXES: Final = (".SAFE", ".part")
 _OTHER_FOLDERS: Final = frozenset({RECORDS, BACKUPS})
 """Folders whose readers skip what the mirror did not make."""
+_BLOCK: Final = 512
+"""The unit of ``st_blocks`` in bytes."""
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 
 
@@ -106,6 +108,24 @@ def work_changed_at(archive: HasWorkFolder) -> datetime | None:
             if (status := archive.tree.status(folder)) is not None:
                 found.append(datetime.fromtimestamp(status.st_mtime, UTC))
     return max(found, default=None)
+
+
+def disk_space(root: Path) -> tuple[int, int]:
+    """Return the bytes of the file system of *root* that this user could use, and those in use."""
+    with explained(f"reading the free space of {root}"):
+        found = os.statvfs(root)
+    used_bytes = (found.f_blocks - found.f_bfree) * found.f_frsize
+    return used_bytes + found.f_bavail * found.f_frsize, used_bytes
+
+
+def trashed_bytes(archive: HasWorkFolder, name: str) -> int:
+    """Return what the deletion of a product in the trash frees; 0 if that cannot be seen."""
+    tree, folder, size_bytes = archive.tree, archive.work / TRASH / name, 0
+    with suppress(PathRefused, ArchiveError):
+        for above, names in tree.walk(folder):
+            found = (tree.status(above / each) for each in names)
+            size_bytes += sum(status.st_blocks * _BLOCK for status in found if status)
+    return size_bytes
 
 
 def is_staged_product(entry: os.DirEntry[str]) -> bool:

@@ -27,6 +27,7 @@ from s2mirror.adapters.ledger.previews import Previews
 from s2mirror.adapters.ledger.product_records import ProductRecords
 from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.requests import Requests
+from s2mirror.adapters.ledger.retention import Retention
 from s2mirror.adapters.ledger.row_checksums import damaged
 from s2mirror.adapters.ledger.rows import decoded
 from s2mirror.adapters.ledger.schema import sql_states
@@ -105,6 +106,7 @@ class Ledger:
         self.feed = FeedRows(connection)
         self.removals = Removals(connection)
         self.moves = Moves(connection)
+        self.retention = Retention(connection)
         self.events = Events(connection)
         self.previews = Previews(connection)
         self.requests = Requests(connection)

@@ -34,7 +34,7 @@ _TO_PROCESS: Final = f"""{ENTRY_ROWS}
 """
 _HELD_VERSIONS: Final = f"""{ENTRY_ROWS}
  WHERE p.path IS NOT NULL AND (p.tile, p.sensed_at, p.collection, p.platform) IN (
-   SELECT tile, sensed_at, collection, platform FROM product
+   SELECT tile, sensed_at, collection, platform FROM product INDEXED BY product_newest
     WHERE path IS NOT NULL GROUP BY 1, 2, 3, 4 HAVING count(*) > 1)
 """
 _CLAIMED_BY: Final = """EXISTS (

@@ -14,6 +14,7 @@ from s2mirror.adapters.ledger.changes import change_tables
 from s2mirror.adapters.ledger.lags import lag_tables
 from s2mirror.adapters.ledger.moves import TABLES as MOVE_TABLES
 from s2mirror.adapters.ledger.passes import TABLES as PASS_TABLES
+from s2mirror.adapters.ledger.retention import INDEXES as RETENTION_INDEXES
 from s2mirror.adapters.ledger.tally import tally
 from s2mirror.adapters.ledger.totals import COUNTER_TABLES
 from s2mirror.adapters.ledger.verifications import TABLES as VERIFICATION_TABLES
@@ -60,7 +61,10 @@ _PRODUCTS: Final = (
     "CREATE INDEX product_order ON product (state, priority DESC, sensed_at DESC)",
     "CREATE INDEX product_image ON product (tile, sensed_at, collection, platform)",
     "CREATE INDEX product_sensed ON product (sensed_at DESC, tile, state)",
-    "CREATE INDEX product_newest ON product (tile, sensed_at) WHERE path IS NOT NULL",
+    """
+    CREATE INDEX product_newest ON product (tile, sensed_at, collection, platform)
+     WHERE path IS NOT NULL
+    """,
     "CREATE INDEX product_path ON product (path) WHERE path IS NOT NULL",
     "CREATE INDEX product_in_archive ON product (sensed_at) WHERE path IS NOT NULL",
     "CREATE INDEX product_hook ON product (attempts) WHERE state = 'archived' AND attempts > 0",
@@ -286,7 +290,7 @@ def m001_all_tables(db: "Database") -> None:
     groups = (_PRODUCTS, _SEARCHES, _FILES, _REMOVALS, _REQUESTS, _LOCAL_CATALOG, _PREVIEWS)
     more = (_EVENTS, tally(), lag_tables(sql_states(GONE)), PASS_TABLES, COUNTER_TABLES)
     changes = change_tables(sql_states(HELD), sql_states(GONE))
-    tables = (VERIFICATION_TABLES, MOVE_TABLES, FEED_TABLES, _TRASHED)
+    tables = (VERIFICATION_TABLES, MOVE_TABLES, FEED_TABLES, _TRASHED, RETENTION_INDEXES)
     for group in (*groups, *more, changes, *tables):
         for statement in group:
             db.execute(statement)

@@ -1,8 +1,4 @@
-"""Single values that outlast the process: name, type and stored form of each.
-
-Each has a key, ``ledger.state.get(KEY)`` and ``ledger.state.set(KEY, value)``. A damaged value
-raises LedgerError with its name.
-"""
+"""Single values that outlast the process, by key: name, type and stored form of each."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -259,6 +255,8 @@ PREVIEWS_TROUBLE: Final = _record("preview.trouble", TroubleRecord)
 """Why no previews could be made the last time."""
 PREVIEW_RULES: Final = _text("preview.rules")
 """The preview rules by which held products were last queued."""
+PRUNE_SHORT: Final = _record("prune.short", TroubleRecord)
+"""Why the last prune could not free enough for a limit of size."""
 PRUNE_CONFIRMED_AT: Final = _time("prune.confirmed_at")
 """When a person last confirmed a prune: the brake does not count earlier removals."""
 SEARCHES_IN_USE: Final = _by_name("searches.in_use", _exactly(int))
