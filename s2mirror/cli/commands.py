@@ -67,7 +67,7 @@ PANELS: Final = MappingProxyType(
             ),
             Command(
                 "restore",
-                "Bring removed products back, from the trash if they are whole there.",
+                "Bring removed products back from the trash or the store.",
                 "restore:restore",
             ),
             Command(
@@ -79,6 +79,7 @@ PANELS: Final = MappingProxyType(
             Command(
                 "prune", "Move products released by the retention rules to the trash.", "sync:prune"
             ),
+            Command("relayout", "Move held products to a changed layout.", "relayout:relayout"),
             Command(
                 "mark",
                 "Record what a consumer has done with products.",
@@ -89,11 +90,6 @@ PANELS: Final = MappingProxyType(
                         "mark:processed",
                     ),
                 ),
-            ),
-            Command(
-                "relayout",
-                "Move held products to the paths of `archive.layout`.",
-                "relayout:relayout",
             ),
             Command(
                 "catalog",

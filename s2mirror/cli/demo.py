@@ -16,7 +16,7 @@ def demo(
     action: Annotated[
         Literal["publish"] | None,
         typer.Argument(
-            metavar="[publish]", help="Publish one more product on a demo that keeps running."
+            metavar="publish", help="Publish one more product on a demo that keeps running."
         ),
     ] = None,
     folder: Annotated[

@@ -51,7 +51,7 @@ def restore(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Bring removed products back, from the trash if they are whole there.
+    """Bring removed products back from the trash or the store.
 
     Every byte of a product in trash or quarantine is verified first. What is not whole there is
     queued for download; its intact files are not downloaded again.
