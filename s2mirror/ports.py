@@ -29,7 +29,14 @@ class CountingCatalog(ProductCatalog, Protocol):
         """Return how many products a query finds."""
 
 
-class StacCatalog(ProductCatalog, Protocol):
+class FindingCatalog(Protocol):
+    """Finds products by id. Raises only CatalogError and its subclasses."""
+
+    def find(self, collection: str, ids: Collection[str]) -> Page:
+        """Return the products among *ids* that the catalog lists, and the unusable items."""
+
+
+class StacCatalog(ProductCatalog, FindingCatalog, Protocol):
     """Lists products and collections."""
 
     def collections(self) -> frozenset[str]:
@@ -37,9 +44,6 @@ class StacCatalog(ProductCatalog, Protocol):
 
     def listed(self, collection: str, ids: Collection[str]) -> frozenset[str]:
         """Return those of *ids* that the catalog still lists."""
-
-    def find(self, collection: str, ids: Collection[str]) -> Page:
-        """Return the products among *ids* that the catalog lists, and the unusable items."""
 
 
 class ObjectStore(Protocol):

@@ -37,6 +37,11 @@ PANELS: Final = MappingProxyType(
         "Look": (
             Command("list", "List products, newest first.", "list:command"),
             Command("show", "Show one product with its history.", "products:show"),
+            Command(
+                "why",
+                "Explain why a product is here or not, by every rule.",
+                "why:why",
+            ),
             Command("log", "Show what happened to the mirror and its products.", "log:command"),
             Command("preview", "Make previews of products, an area or a box.", "preview:command"),
             Command("forecast", "Estimate when backfill, quota and disk end.", "forecast:forecast"),

@@ -1,18 +1,24 @@
 """Which areas want a product, and what is new in a page of a listing."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Final
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Final
 
-from shapely import STRtree
+from shapely import STRtree, shortest_line
+from shapely.affinity import translate
 
 from s2mirror.area import WatchArea
 from s2mirror.geometry import overlap_percents, unpack
 from s2mirror.model import Product
-from s2mirror.naming import baseline_number
+from s2mirror.planning.filters import Refusal, covers, passes, place_refusal, refusals
 
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+_EARTH_KM: Final = 6371.0
 _FOOTPRINTS: Final = 256
 """Cached footprints: more than a page has; with 500 overlapping areas, about ten megabytes."""
 
@@ -52,12 +58,24 @@ class Scope:
         """Return the names of the areas of which *product* passes every filter."""
         near = self._near(product.footprint_wkb)
         kinds = {self._kinds[place] for place, _ in near}
-        passed = {kind for kind in kinds if _passes(self._areas[kind], product)}
+        passed = {kind for kind in kinds if passes(self._areas[kind], product)}
         return tuple(
             self._areas[place].name
             for place, percent in near
-            if self._kinds[place] in passed and _covers(self._areas[place], percent, product)
+            if self._kinds[place] in passed and covers(self._areas[place], percent, product)
         )
+
+    def refusals(self, product: Product) -> dict[str, tuple[Refusal, ...]]:
+        """Return, by area, the filters that *product* does not pass; empty for a wanting area."""
+        near = dict(self._near(product.footprint_wkb))
+        footprint = unpack(product.footprint_wkb)
+        return {
+            area.name: refusals(area, product)
+            + place_refusal(
+                area, near.get(place), product, partial(distance_km, area.geometry, footprint)
+            )
+            for place, area in enumerate(self._areas)
+        }
 
     def _find_near(self, footprint_wkb: bytes) -> tuple[tuple[int, float], ...]:
         """Return the index of each area near a footprint, and the covered part in percent."""
@@ -67,6 +85,24 @@ class Scope:
         shapes = [self._areas[place].geometry for place in others]
         percents |= zip(others, overlap_percents(shapes, footprint), strict=True)
         return tuple(sorted(percents.items()))
+
+
+def distance_km(one: "BaseGeometry", other: "BaseGeometry") -> float:
+    """Return about how far apart two geometries are, also across the antimeridian.
+
+    Infinite for an empty geometry.
+    """
+    moved = (translate(other, degrees) for degrees in (-360, 0, 360))
+    lines = [shortest_line(one, geometry) for geometry in moved]
+    return min((_length_km(*line.coords) for line in lines if line is not None), default=math.inf)
+
+
+def _length_km(start: tuple[float, float], end: tuple[float, float]) -> float:
+    """Return the length of the great circle between two points of longitude and latitude."""
+    west, south, east, north = map(math.radians, (*start, *end))
+    chord = math.sin((north - south) / 2) ** 2
+    chord += math.cos(south) * math.cos(north) * math.sin((east - west) / 2) ** 2
+    return 2 * _EARTH_KM * math.asin(min(1.0, math.sqrt(chord)))
 
 
 def _filters(area: WatchArea) -> tuple[object, ...]:
@@ -80,37 +116,6 @@ def _filters(area: WatchArea) -> tuple[object, ...]:
         area.relative_orbits,
         area.min_baseline,
     )
-
-
-def _passes(area: WatchArea, product: Product) -> bool:
-    return (
-        product.collection in area.collections
-        and area.start_at <= product.sensed_at
-        and (area.end_at is None or product.sensed_at <= area.end_at)
-        and (not area.platforms or product.platform in area.platforms)
-        and (not area.relative_orbits or product.relative_orbit in area.relative_orbits)
-        and _clear_enough(area, product)
-        and _new_enough(area, product)
-    )
-
-
-def _clear_enough(area: WatchArea, product: Product) -> bool:
-    """Return whether the cloud cover is low enough; a product without a value passes."""
-    limit, found = area.max_cloud_cover_percent, product.cloud_cover_percent
-    return limit is None or found is None or found <= limit
-
-
-def _new_enough(area: WatchArea, product: Product) -> bool:
-    limit = area.min_baseline
-    return limit is None or baseline_number(product.baseline) >= baseline_number(limit)
-
-
-def _covers(area: WatchArea, percent: float, product: Product) -> bool:
-    if area.tiles and product.tile not in area.tiles:
-        return False
-    if area.tiles and area.min_overlap_percent == 0:
-        return True
-    return percent > 0 and percent >= area.min_overlap_percent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

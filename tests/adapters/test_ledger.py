@@ -161,7 +161,8 @@ def test_unknown_product_error_names_the_list_command(ledger: Ledger) -> None:
     with pytest.raises(UsageError) as caught:
         ledger.products.get("x")
     assert str(caught.value) == (
-        "the ledger knows no product 'x'; `s2mirror list` shows those it has"
+        "the ledger knows no product 'x'; `s2mirror list` shows those it has, and "
+        "`s2mirror why` says why one is not among them"
     )
 
 

@@ -15,6 +15,7 @@ from s2mirror.service.wiring import utc_now
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
+CLEAR: Final = ZURICH.replace('"zurich"', '"clear"') + "max_cloud_cover_percent = 0\n"
 PREVIEW: Final = (
     *("preview", "--bbox", "8.46,47.32,8.6,47.42", "--width", "64", "--height", "64"),
     *("--from", "2026-05-20", "--to", "2026-05-30"),
@@ -105,6 +106,12 @@ def documents(cli: Cli, kit: Kit) -> dict[str, list[Any]]:
     run("drop", older.id, "S2A_unknown")
     run("unpin", older.id, newer.id)
     run("restore", older.id, "S2A_unknown")
+    kit.areas += CLEAR
+    run("why", older.id)
+    run("why", tiny(25).id)
+    kit.sandbox.stac_proxy.inject(Fault(answer=Answer(status=503), times=None))
+    run("why", tiny(25).id)
+    kit.sandbox.stac_proxy.reset()
     run("export", "stac", "--out", "out", name="export stac")
     run("export", "geoparquet", "--out", "parquet", name="export geoparquet")
     run("catalog", "rebuild", name="catalog rebuild")

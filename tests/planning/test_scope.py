@@ -1,3 +1,5 @@
+import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -5,12 +7,13 @@ from builders import HERE, NOW, product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planning_builders import SMALL_BOXES, area, hours
+from shapely import Polygon
 from shapely.geometry import box
 
 from s2mirror.area import WatchArea
 from s2mirror.geometry import pack, unpack
 from s2mirror.model import Product
-from s2mirror.planning.scope import Scope
+from s2mirror.planning.scope import Scope, distance_km
 
 INSTANT = timedelta(microseconds=1)
 WEST_HALF, EAST_HALF = pack(box(8, 47, 8.5, 48)), pack(box(8.5, 47, 9, 48))
@@ -77,6 +80,31 @@ def test_each_filter_passes_and_rejects(
     wanted = area(**limits)
     assert wants(product(**passing), wanted)
     assert not wants(product(**stopped), wanted)
+    assert Scope([wanted]).refusals(product(**passing)) == {wanted.name: ()}
+    ((refusal,),) = Scope([wanted]).refusals(product(**stopped)).values()
+    assert wanted.name in refusal.text
+
+
+def test_refusals_say_what_is_found_and_wanted() -> None:
+    cloudy = product(cloud_cover_percent=97.04, footprint_wkb=pack(box(8.9, 47, 9, 48)))
+    areas = [
+        area("upper-valley", max_cloud_cover_percent=60, min_overlap_percent=50),
+        area("lake", geometry=box(12, 47, 13, 48), start_at=NOW + timedelta(days=9)),
+    ]
+    found = Scope(areas).refusals(cloudy)
+    assert [each.text for each in found["upper-valley"]] == [
+        "97.04 % clouds, upper-valley takes 60 %",
+        "covers 10 % of upper-valley, which takes at least 50 %",
+    ]
+    late, far = found["lake"]
+    assert "before lake starts on" in late.text
+    assert far.text == "223 km outside lake"
+
+
+def test_distance_is_short_across_the_antimeridian() -> None:
+    assert round(distance_km(box(179, 0, 179.5, 1), box(-179.5, 0, -179, 1))) == 111
+    assert distance_km(box(0, 0, 1, 1), box(1, 1, 2, 2)) == 0
+    assert distance_km(box(0, 0, 1, 1), Polygon()) == math.inf
 
 
 def test_product_without_cloud_cover_passes() -> None:
@@ -115,6 +143,11 @@ AREAS = st.builds(
     min_baseline=st.none() | st.sampled_from(["05.09", "05.10"]),
     min_overlap_percent=st.sampled_from([0.0, 25.0, 100.0]),
 )
+TILED_AREAS = st.builds(
+    replace,
+    AREAS,
+    tiles=st.sampled_from([frozenset(), frozenset({"32TMT"}), frozenset({"32TLT", "32TNT"})]),
+)
 PRODUCTS = st.builds(
     product,
     collection=st.sampled_from(["sentinel-2-l1c", "sentinel-2-l2a"]),
@@ -152,6 +185,18 @@ def test_area_wants_product_if_all_filters_pass(found: Product, wanted: WatchAre
 def test_areas_decide_independently(found: Product, areas: list[WatchArea]) -> None:
     alone = tuple(name for one in areas for name in Scope([one]).wanting(found))
     assert Scope(areas).wanting(found) == alone
+
+
+@pytest.mark.long
+@settings(max_examples=300)
+@given(PRODUCTS, st.lists(TILED_AREAS, max_size=6, unique_by=lambda one: one.name))
+def test_product_is_wanted_exactly_without_refusals(found: Product, areas: list[WatchArea]) -> None:
+    scope = Scope(areas)
+    refusals = scope.refusals(found)
+    assert list(refusals) == [one.name for one in areas]
+    assert scope.wanting(found) == tuple(name for name, why in refusals.items() if not why)
+    for name, why in refusals.items():
+        assert all(name in each.text and each.rule for each in why)
 
 
 def _percent_of_boxes(wanted: WatchArea, found: Product) -> float:

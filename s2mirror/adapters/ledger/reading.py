@@ -114,7 +114,8 @@ class ProductReader:
         rows = self._connection.query(_ONE, {"id": product_id})
         if not rows:
             raise UsageError(
-                f"the ledger knows no product {product_id!r}; `s2mirror list` shows those it has"
+                f"the ledger knows no product {product_id!r}; `s2mirror list` shows those it has, "
+                "and `s2mirror why` says why one is not among them"
             )
         return entry_of(self._connection.path, rows[0])
 

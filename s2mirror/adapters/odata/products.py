@@ -5,7 +5,7 @@ years, 25 of 27,726 products were in one of them only (measured by others in Sep
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -18,6 +18,7 @@ from s2mirror.adapters.odata.records import COLLECTIONS, parse_records, record_i
 from s2mirror.adapters.odata.transport import ODataClient, ODataOptions, time_text
 from s2mirror.errors import CatalogError
 from s2mirror.model import CatalogQuery, Page
+from s2mirror.naming import SAFE, check_product_id
 from s2mirror.times import parse_utc
 
 _MAX_VERTICES: Final = 150
@@ -44,6 +45,24 @@ class ODataCatalog:
         if _is_simple(area):
             return _total(self._client.page(_ENTITY_SET, _request(query, area, top=1)))
         return sum(page.item_count for page in self.search(query))
+
+    def find(self, collection: str, ids: Collection[str]) -> Page:
+        """Return the products among *ids* that OData has, and the unusable records.
+
+        One request for each. Raises CatalogError.
+        """
+        found = Page(products=(), rejected=())
+        for product_id in map(check_product_id, ids):
+            request: dict[str, str | int] = {
+                "$filter": f"Collection/Name eq 'SENTINEL-2' and Name eq '{product_id}{SAFE}'",
+                "$expand": "Attributes",
+                "$top": 1,
+            }
+            records = self._client.page(_ENTITY_SET, request)["value"]
+            named = [record for record in records if record_id(record) == product_id]
+            page = parse_records(named, collection=collection, bucket=self._options.bucket)
+            found = found.joined(page)
+        return found
 
     def search(self, query: CatalogQuery) -> Iterator[Page]:
         """Yield pages in the order of the STAC catalog's port, until the listing is complete.
