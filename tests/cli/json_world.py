@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from cli_kit import Cli
-from kit import Kit, lay_out, tiny
+from kit import ZURICH, Kit, lay_out, tiny
 
 from s2mirror.sandbox import Answer, Fault
 from s2mirror.service.health import Problems

@@ -30,14 +30,15 @@ def test_catalog_properties_are_kept_unchanged(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_properties_go_when_the_product_goes(kit: Kit) -> None:
+def test_properties_go_when_trash_is_emptied(kit: Kit) -> None:
     kit.sections["prune"] = PRUNED_AT_ONCE
     product = tiny(20)
     kit.sandbox.publish(product)
     kit.cycle()
     assert kit.states() == {product.id: "pruned"}
-    assert kept(kit, product) == {}
     kit.cycle(kit.later(days=2))
+    assert kept(kit, product) == product.item["properties"]
+    kit.cycle(kit.later(days=9))
     assert kept(kit, product) == {}
 
 
