@@ -6,19 +6,25 @@ chapter, the five invariants hold, and no product byte has been requested twice.
 
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from kit import Kit, ShiftedDates, tiny
 
 from s2mirror.errors import LedgerError
 from s2mirror.sandbox import SandboxProduct
+from s2mirror.service.adopt_candidates import AdoptRequest
+from s2mirror.service.adopting import adopt
 from s2mirror.service.cycle import prepare
 from s2mirror.service.cycle_result import CycleResult
 from s2mirror.service.judgement import judge
 from s2mirror.service.relayout import relayout
+from s2mirror.service.scrubbing import opened_repairer
 from s2mirror.service.wiring import Mirror, utc_now
+from s2mirror.steps.adopt import AdoptOptions, Mode
 from s2mirror.stop import StopFlag
 
 pytestmark = pytest.mark.long
@@ -30,6 +36,7 @@ tiles = ["32TMT"]
 collections = ["sentinel-2-l1c", "sentinel-2-l2a"]
 start = 2020-01-01
 """
+LEVELS = ("L1C", "L2A")
 EVERY = timedelta(days=10)
 """Between two passes of the year."""
 
@@ -72,7 +79,7 @@ class Year(Kit):
         made: list[SandboxProduct] = []
         for _ in range(count):
             self.ahead += EVERY
-            images = [self.image("L1C"), self.image("L2A")]
+            images = [self.image(level) for level in LEVELS]
             self.publish(*images)
             self.cycle()
             made += images
@@ -81,6 +88,21 @@ class Year(Kit):
     def in_state(self, *states: str) -> set[str]:
         """Return the ids of the products in any of these states."""
         return {product_id for product_id, state in self.states().items() if state in states}
+
+    def held(self) -> list[SandboxProduct]:
+        """Return the products in the archive, in the order of their publication."""
+        held = self.in_state("archived", "processed")
+        return [product for product in self.published if product.id in held]
+
+    def folder_of(self, product: SandboxProduct) -> Path:
+        """Return the folder of a product in the archive."""
+        return self.archive / str(self.entry(product).path)
+
+    def assert_bytes(self, product: SandboxProduct) -> None:
+        """Assert that the archive has every file of a product with the source's bytes."""
+        folder = self.folder_of(product)
+        for path, content in product.files.items():
+            assert path.endswith("/") or (folder / path).read_bytes() == content, path
 
     def findings(self) -> set[str]:
         """Return the codes of the findings on which somebody should act."""
@@ -162,7 +184,67 @@ def lost_ledger(year: Year) -> None:
     year.passes(1)
 
 
-CHAPTERS = (backfill, arrivals, pins, changed_layout, lost_ledger)
+def damaged_disk(year: Year) -> None:
+    """The disk damages two files and loses one; only these three are downloaded again."""
+    products = year.held()
+    band = [f"{product.prefix}{path_of(product, '_B02')}" for product in products[:3]]
+    folders = [year.folder_of(product) for product in products[:3]]
+    for folder, key in zip(folders, band, strict=True):
+        file = folder / key.partition(".SAFE/")[2]
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    (folders[2] / band[2].partition(".SAFE/")[2]).unlink()
+    before = Counter(year.downloaded())
+    mirror = year.mirror()
+    with ThreadPoolExecutor(2) as pool, opened_repairer(mirror) as repairer:
+        faults = mirror.auditor(pool, mirror_runs=lambda: False).audit().faults
+        assert {fault.product for fault in faults} == ids(products[:3])
+        assert set(repairer.repair(faults).repaired) == ids(products[:3])
+    assert Counter(year.downloaded()) - before == dict.fromkeys(band, 1)
+    year.downloaded_again |= set(band)
+    for product in products:
+        year.assert_bytes(product)
+
+
+def adopted_tree(year: Year) -> None:
+    """Years of products lie on an old disk: they are adopted, with their marks, and not fetched."""
+    old = [year.image(level, age=timedelta(days=300 + n)) for n in (1, 2) for level in LEVELS]
+    disk = year.folder / "old-disk"
+    for number, product in enumerate(old):
+        write_product(product, disk / f"pool-{number}" / f"{product.id}.SAFE")
+    done = f"{disk}/pool-0/{old[0].id}.SAFE DONE\n"
+    (disk / "queue.txt").write_text(f"{done}/elsewhere/LC08.tar DONE\n", encoding="utf-8")
+    year.publish(*old)
+    before, mirror = len(year.downloads()), year.mirror()
+    prepare(mirror)
+    request = AdoptRequest(paths=[disk], options=AdoptOptions(mode=Mode.MOVE))
+    result = adopt(mirror, request, StopFlag())
+    assert (set(result.adopted), result.processed) == (ids(old), [old[0].id])
+    assert (result.refused, list(disk.rglob("*.SAFE"))) == ([], [])
+    year.wait(timedelta(days=10))
+    assert len(year.downloads()) == before
+    for product in old[1:]:
+        year.assert_bytes(product)
+
+
+CHAPTERS = (backfill, arrivals, pins, changed_layout, lost_ledger, damaged_disk, adopted_tree)
+
+
+def path_of(product: SandboxProduct, part: str) -> str:
+    """Return the path of the first file whose path contains *part*."""
+    return next(path for path in product.files if part in path)
+
+
+def write_product(product: SandboxProduct, folder: Path) -> None:
+    """Write the files of a product, as another tool has downloaded them."""
+    for path, content in product.files.items():
+        target = folder / path
+        if path.endswith("/"):
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
 
 
 def ids(products: Iterable[SandboxProduct]) -> set[str]:
