@@ -40,6 +40,8 @@ class ArchiveSettings(Section):
     """Disk space to keep free; downloads that would need it wait."""
     foreign: Annotated[str, fields.choice("report", "ignore")] = "report"
     """Whether audits and the log name entries of the archive that the mirror did not make."""
+    group_readable: fields.Flag = False
+    """Whether new files are readable by the group, whatever the process's umask is."""
 
     @property
     def template(self) -> str:

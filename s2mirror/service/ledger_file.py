@@ -1,5 +1,7 @@
 """Open the ledger only on a local disk, and its archive only if it is the right one."""
 
+import os
+import stat
 from pathlib import Path
 
 from s2mirror.adapters.archive import NETWORK_KINDS, Archive, filesystem_kind
@@ -23,6 +25,12 @@ def refuse_network_file_system(path: Path) -> None:
             f"ledger {path} is on a network file system ({kind}), on which SQLite's locks fail and "
             "the file can be damaged; set ledger.path to a local disk. The archive may stay on it"
         )
+
+
+def share_new_files() -> None:
+    """Make new files of this process readable by their group, and not writable by it."""
+    umask = os.umask(0o027)
+    os.umask(umask & ~stat.S_IRWXG | stat.S_IWGRP)
 
 
 def require_identity(ledger: Ledger, archive: Archive) -> None:

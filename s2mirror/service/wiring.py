@@ -18,7 +18,12 @@ from s2mirror.model import Rejected
 from s2mirror.planning.retry import RetryPolicy
 from s2mirror.planning.searches import Search, SweepPolicy
 from s2mirror.ports import ObjectStore, Progress
-from s2mirror.service.ledger_file import ensure_identity, open_local_ledger, refuse_to_forget
+from s2mirror.service.ledger_file import (
+    ensure_identity,
+    open_local_ledger,
+    refuse_to_forget,
+    share_new_files,
+)
 from s2mirror.service.options import new_claimer, new_throttle, watch_area
 from s2mirror.service.unexpected import UnexpectedErrors
 from s2mirror.steps.audit import Auditor
@@ -235,6 +240,8 @@ def open_mirror(settings: Settings, *, create: bool) -> Mirror:
     """
     if create:
         refuse_to_forget(settings.ledger.path, Archive(settings.archive.root))
+    if create and settings.archive.group_readable:
+        share_new_files()
     mirror = mirror_on(open_local_ledger(settings.ledger.path, create=create), settings)
     if create:
         ensure_identity(mirror.ledger, mirror.archive)
