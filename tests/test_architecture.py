@@ -112,6 +112,7 @@ STEP_HELPERS: Final = frozenset(
 )
 STEP_IMPORTS: Final = frozenset(
     {
+        ("scrub", "repair"),  # a damaged product is repaired at once
         ("export", "local_catalog"),  # the item of a product in the local catalog
     }
 )

@@ -17,6 +17,7 @@ from s2mirror.lifecycle import HELD
 from s2mirror.model import VerifiedFile
 from s2mirror.planning.faults import Fault
 from s2mirror.service.certificates import certify, faults_of
+from s2mirror.service.scrub_facts import release_scrub
 from s2mirror.service.scrubbing import HASH_THREADS, opened_repairer
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.audit import Auditor, AuditReport
@@ -99,7 +100,9 @@ def _repair(mirror: Mirror, faults: list[Fault]) -> Repairs:
     with InstanceLock(mirror.settings.ledger.path):
         mirror.require_archive()
         with opened_repairer(mirror) as repairer:
-            return repairer.repair(faults)
+            done = repairer.repair(faults)
+        release_scrub(mirror.ledger)
+        return done
 
 
 def _values(

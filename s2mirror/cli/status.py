@@ -66,6 +66,14 @@ def status(
     return 0 if found.judgement.ok else 1
 
 
+def _verified(found: Status) -> str:
+    if found.verified_since is None:
+        return "nothing is held yet"
+    damaged = f", {format_count(found.damaged_products, 'product')} damaged"
+    oldest = f"every byte since {format_time(found.verified_since)} UTC, the oldest verification"
+    return oldest + (damaged if found.damaged_products else "")
+
+
 def _selected(found: Status, areas: Collection[str], *, trouble: bool) -> Status:
     """Return the status with the areas and searches that were asked for."""
     return replace(
@@ -109,6 +117,7 @@ def _print_status(found: Status) -> None:
         f"archive   {found.archive_root}: {format_count(held, 'product')}, "
         f"{format_size(found.held_bytes)}{partial}"
     )
+    print_line(f"verified  {_verified(found)}")
     print_line(f"disk      {format_size(found.free_bytes)} free")
     print_line(
         f"received  {format_size(found.received_24h_bytes)} in 24 h, "

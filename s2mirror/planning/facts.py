@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from s2mirror.planning.scrub import ScrubFacts
 from s2mirror.planning.silence import SilenceFacts
 from s2mirror.planning.store_backoff import Backoff
 
@@ -185,6 +186,7 @@ class Facts:
     failover: Trouble | None = None
     """Why the preferred endpoint and key pair are not in use."""
     throttled: str = ""
+    scrub: ScrubFacts = field(default_factory=ScrubFacts)
     silence: SilenceFacts = field(default_factory=SilenceFacts)
     backoff: Backoff | None = None
     """Whether the store asks for fewer requests; None if it never did."""

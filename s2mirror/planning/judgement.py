@@ -11,6 +11,7 @@ from s2mirror.planning import archive_rules, work_rules
 from s2mirror.planning.facts import Facts
 from s2mirror.planning.findings import Finding, Judgement, worst_first
 from s2mirror.planning.force_rules import force_queue_works
+from s2mirror.planning.scrub import archive_is_sound
 from s2mirror.planning.silence import areas_silent
 from s2mirror.planning.store_backoff import store_throttled
 
@@ -18,6 +19,7 @@ Rule = Callable[[Facts], Iterable[Finding]]
 RULES: Final[tuple[Rule, ...]] = (
     *archive_rules.RULES,
     *work_rules.RULES,
+    archive_is_sound,
     areas_silent,
     force_queue_works,
     store_throttled,

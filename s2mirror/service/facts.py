@@ -60,6 +60,7 @@ from s2mirror.service.account import (
 from s2mirror.service.alert_memory import undelivered
 from s2mirror.service.force_queue import force_facts
 from s2mirror.service.ledger_file import archive_problem, products_elsewhere
+from s2mirror.service.scrub_facts import scrub_facts
 from s2mirror.service.silence import silence_facts
 
 _PREVIEWS_FOR: Final = timedelta(days=7)
@@ -116,6 +117,7 @@ def read_facts(
         certificates=dict(_certificates(ledger, areas)),
         failover=_failover(settings, ledger),
         throttled=_throttled(ledger, now),
+        scrub=scrub_facts(settings, ledger),
         silence=silence_facts(settings, ledger),
         backoff=read_backoff(ledger),
         quota=quota_note(settings, ledger, now=now),

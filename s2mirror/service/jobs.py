@@ -26,6 +26,7 @@ from s2mirror.service.previews import PreviewJob
 from s2mirror.service.product_records import update_product_records
 from s2mirror.service.pruning import clock_doubt, prune
 from s2mirror.service.scheduler import Job, Scheduler
+from s2mirror.service.scrubbing import scrub
 from s2mirror.service.wiring import Mirror
 from s2mirror.service.workers import Workers
 from s2mirror.stop import StopFlag
@@ -51,6 +52,7 @@ _FORCE_EVERY: Final = timedelta(minutes=1)
 _PREVIEW_EVERY: Final = timedelta(seconds=15)
 _REQUESTS_BETWEEN_POLLS: Final = 4
 """After a start, the searches begin one after the other, with time for this many requests."""
+_SCRUB: Final = ("scrub", timedelta(minutes=5))
 _ARCHIVE: Final = "archive"
 _CLOCK: Final = "clock"
 _LOG: Final = "log"
@@ -116,6 +118,7 @@ class Jobs:
             Job(self._log_key_expiry, "keys", _KEYS_EVERY, jitter),
             Job(self._write_product_records, "product records", _PRODUCT_RECORDS_EVERY),
             Job(self._write_local_catalog, "local catalog", _LOCAL_CATALOG_EVERY),
+            Job(partial(scrub, self._mirror, self._workers.opened_store, self._stop), *_SCRUB),
             Job(self._previews.run, "previews", _PREVIEW_EVERY),
             Job(self._mirror.ledger.check_whole, "ledger check", _LEDGER_CHECK_EVERY),
             Job(self._record_findings, "findings", _FINDINGS_EVERY),

@@ -187,6 +187,13 @@ def _disk(source: Source) -> Iterator[Metric]:
     if mounted:
         text = "Disk space of the archive that the mirror's user can still write."
         yield gauge("s2mirror_disk_free_bytes", text, [((), archive.free_bytes())])
+    verifications = source.ledger.verifications
+    damaged = sum(1 for _ in verifications.damages())
+    yield gauge("s2mirror_damaged_products", "Held products with damage.", [((), damaged)])
+    if oldest := verifications.oldest_at():
+        text = "Since then every byte of each held product was verified."
+        name = "s2mirror_oldest_verification_timestamp_seconds"
+        yield gauge(name, text, [((), oldest.timestamp())])
 
 
 def _jobs(source: Source) -> Iterator[Metric]:

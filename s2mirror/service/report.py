@@ -82,6 +82,10 @@ class Status:
     clock_doubt: str
     """Why the clock releases nothing for removal, by the last check; empty if it does."""
     free_bytes: int
+    verified_since: datetime | None
+    """Since then every byte of each held product was verified; None without a product."""
+    damaged_products: int
+    """Held products with damage that is not repaired."""
     store: FailoverStatus
     key_expiry_notes: tuple[str, ...]
     """Warnings about key pairs that expire."""
@@ -142,6 +146,8 @@ def status(mirror: Mirror) -> Status:
         archive_problem=archive_problem(ledger, mirror.archive),
         clock_doubt=ledger.state.get(CLOCK_DOUBT) or "",
         free_bytes=existing(mirror.archive).free_bytes(),
+        verified_since=ledger.verifications.oldest_at(),
+        damaged_products=sum(1 for _ in ledger.verifications.damages()),
         store=failover_status(mirror.settings, ledger),
         key_expiry_notes=tuple(note.text for note in key_expiry_notes(mirror.settings, now=now)),
         received_24h_bytes=ledger.transferred_bytes(timedelta(days=1), now=now),

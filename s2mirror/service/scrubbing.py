@@ -1,19 +1,78 @@
 """Builds what verifies and repairs the archive: for audits, and for the daemon's scrub."""
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
+from s2mirror.service.ledger_file import archive_problem
+from s2mirror.service.logs import log
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.check_product import ProductChecker
 from s2mirror.steps.connections import Connections
 from s2mirror.steps.repair import OpenStore, Repairer
+from s2mirror.steps.scrub import Scrubbed, Scrubber
 from s2mirror.stop import StopFlag
 
 HASH_THREADS: Final = len(os.sched_getaffinity(0))
 """Hashing releases Python's global lock, so that each thread uses a core."""
+
+
+def scrub(mirror: Mirror, open_store: Callable[[], OpenStore], stop: StopFlag) -> None:
+    """Verify products while the configured hours last and something is due. Raises Stopped."""
+    options = mirror.settings.scrub
+    if options.every is None or archive_problem(mirror.ledger, mirror.archive):
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="scrub") as workers:
+        reader = SlowReader(options.rate, stop)
+        checker = ProductChecker(archive=mirror.archive, workers=workers, on_piece=reader.wait)
+        scrubber = Scrubber(
+            ledger=mirror.ledger,
+            archive=mirror.archive,
+            checker=checker,
+            repairer=_repairer(mirror, open_store, workers, stop),
+            every=options.every,
+            now=mirror.now,
+        )
+        while _is_time(mirror) and (found := scrubber.scrub_one()):
+            stop.raise_if_set()
+            _log(found)
+
+
+def _is_time(mirror: Mirror) -> bool:
+    hours, zone = mirror.settings.scrub.hours, mirror.settings.download.time_zone
+    return hours is None or hours.contains(mirror.now(), zone)
+
+
+def _log(found: Scrubbed) -> None:
+    product, faults = found.product_id, len(found.faults)
+    if not faults:
+        log.debug("product.scrubbed", product=product)
+    elif found.repaired:
+        reason = found.faults[0].detail
+        log.warning("product.repaired", product=product, faults=faults, reason=reason)
+    else:
+        reason = found.kept or found.faults[0].detail
+        log.error("product.damaged", product=product, faults=faults, reason=reason)
+
+
+class SlowReader:
+    """Limits the bytes that are read per second, and ends the read at a stop."""
+
+    def __init__(self, bytes_per_second: int, stop: StopFlag) -> None:
+        self._bytes_per_second = bytes_per_second
+        self._stop = stop
+        self._free_at = 0.0
+
+    def wait(self, size_bytes: int) -> None:
+        """Wait until *size_bytes* more may have been read. Raises Stopped."""
+        self._stop.raise_if_set()
+        now = time.monotonic()
+        self._free_at = max(self._free_at, now) + size_bytes / self._bytes_per_second
+        self._stop.wait(self._free_at - now)
+        self._stop.raise_if_set()
 
 
 @contextmanager
@@ -30,16 +89,22 @@ def opened_repairer(mirror: Mirror, stop: StopFlag | None = None) -> Iterator[Re
 
     with ThreadPoolExecutor(HASH_THREADS, thread_name_prefix="hash") as workers:
         try:
-            yield Repairer(
-                ledger=mirror.ledger,
-                archive=mirror.archive,
-                checker=ProductChecker(archive=mirror.archive, workers=workers),
-                open_store=open_store,
-                throttle=mirror.throttle,
-                tries_per_file=mirror.settings.download.tries_per_file,
-                now=mirror.now,
-                stop=stop,
-            )
+            yield _repairer(mirror, open_store, workers, stop)
         finally:
             for connections in opened:
                 connections.close()
+
+
+def _repairer(
+    mirror: Mirror, open_store: Callable[[], OpenStore], workers: Executor, stop: StopFlag
+) -> Repairer:
+    return Repairer(
+        ledger=mirror.ledger,
+        archive=mirror.archive,
+        checker=ProductChecker(archive=mirror.archive, workers=workers),
+        open_store=open_store,
+        throttle=mirror.throttle,
+        tries_per_file=mirror.settings.download.tries_per_file,
+        now=mirror.now,
+        stop=stop,
+    )

@@ -16,6 +16,7 @@ from s2mirror.service.store_backoff import BackoffStore
 from s2mirror.service.unexpected import resources_explained
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.connections import Connections
+from s2mirror.steps.repair import OpenStore
 from s2mirror.stop import StopFlag
 
 FETCH: Final = "fetch"
@@ -198,6 +199,10 @@ class Workers:
             areas=tuple(self._mirror.area_names),
             on_progress=self._activity.beat,
         )
+
+    def opened_store(self) -> OpenStore:
+        """Return the store, and the connections that all work shares. Raises CredentialError."""
+        return OpenStore(self._store(), self._connections)
 
     def _store(self) -> BackoffStore:
         with self._store_lock:

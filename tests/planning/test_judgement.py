@@ -25,6 +25,7 @@ from s2mirror.planning.facts import (
 )
 from s2mirror.planning.findings import Severity
 from s2mirror.planning.judgement import judge
+from s2mirror.planning.scrub import ScrubFacts
 from s2mirror.planning.silence import PassSeries, SilenceFacts
 from s2mirror.planning.store_backoff import Backoff
 
@@ -61,10 +62,14 @@ REFUSING = Backoff(
 )
 
 N, W, F = Severity.NOTICE, Severity.WARNING, Severity.FAILURE
+SCRUB = ScrubFacts(every=30 * DAY, works=True, oldest_at=NOW - 20 * DAY)
 CASES: tuple[tuple[str, Severity, Facts], ...] = (
     ("ledger.unusable", F, Facts(now=NOW, ledger_problem="malformed")),
     ("archive.unavailable", F, replace(GOOD, archive_problem="is its disk mounted?")),
     ("archive.layout", N, replace(GOOD, elsewhere=2)),
+    ("archive.damaged", W, replace(GOOD, scrub=replace(SCRUB, damaged=(("S2A", "bad"),)))),
+    ("scrub.stopped", F, replace(GOOD, scrub=replace(SCRUB, stopped="many are damaged"))),
+    ("scrub.behind", W, replace(GOOD, scrub=replace(SCRUB, oldest_at=NOW - 61 * DAY))),
     (
         "archive.read_only",
         F,

@@ -43,6 +43,8 @@ DECODERS: Final[Mapping[tuple[str, str], tuple[str, Callable[[Any], Any]]]] = Ma
         ("preview", "made_at"): ("subject", parse_utc),
         ("verification", "verified_at"): ("product_id", parse_utc),
         ("damage", "found_at"): ("product_id", parse_utc),
+        ("damage", "tried_at"): ("product_id", parse_utc),
+        ("scrub", "at"): ("id", parse_utc),
         ("trashed", "state"): ("product_id", State),
     }
 )

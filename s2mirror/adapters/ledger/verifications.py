@@ -6,15 +6,17 @@ clock was ahead: such a product counts as the one whose verification is the olde
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final
 
 from s2mirror.adapters.ledger.changes import noted
 from s2mirror.adapters.ledger.connection import Connection
 from s2mirror.adapters.ledger.rows import decoded
+from s2mirror.lifecycle import HELD, State
 from s2mirror.times import format_utc
 
+_HELD: Final = "(" + ", ".join(f"'{state}'" for state in State if state in HELD) + ")"
 _ENTERS: Final = """
 (old.path IS NULL AND new.path IS NOT NULL)
 OR (old.state = 'verified' AND new.state = 'archived')
@@ -31,7 +33,19 @@ TABLES: Final = (
     CREATE TABLE damage (
       product_id TEXT PRIMARY KEY,
       found_at TEXT NOT NULL,
+      tried_at TEXT NOT NULL,
       detail TEXT NOT NULL
+    ) STRICT
+    """,
+    # One row.
+    """
+    CREATE TABLE scrub (
+      id INTEGER PRIMARY KEY,
+      at TEXT NOT NULL,
+      owed_bytes INTEGER NOT NULL,
+      products INTEGER NOT NULL,
+      damaged INTEGER NOT NULL,
+      stopped TEXT NOT NULL
     ) STRICT
     """,
     # Every byte is verified before a product enters the tree.
@@ -76,18 +90,28 @@ SELECT id, '1970-01-01T00:00:00.000000+00:00' FROM product WHERE path IS NOT NUL
 """
 """Makes products without a time the ones whose verification is the oldest."""
 _CLEAR: Final = "DELETE FROM damage WHERE product_id IN (SELECT value FROM json_each(:ids))"
-_OLDEST: Final = """
-SELECT product_id FROM verification WHERE verified_at {bound} ORDER BY verified_at LIMIT :limit
+_OLDEST: Final = f"""
+SELECT product_id FROM verification
+ WHERE verified_at {{bound}}
+   AND EXISTS (SELECT 1 FROM product WHERE id = product_id AND state IN {_HELD})
+   AND NOT EXISTS (
+     SELECT 1 FROM damage WHERE product_id = verification.product_id
+        AND tried_at > :tried AND tried_at <= :now)
+ ORDER BY verified_at LIMIT 1
 """
-_AHEAD: Final = _OLDEST.format(bound="> :now")
-_PAST: Final = _OLDEST.format(bound="<= :before")
+_AHEAD: Final = _OLDEST.format(bound="> :bound")
+_PAST: Final = _OLDEST.format(bound="<= :bound")
 _SUMMARY: Final = """
 SELECT min(verified_at) AS oldest, max(verified_at) AS newest FROM verification
 """
 NOTE_DAMAGE: Final = """
-INSERT INTO damage (product_id, found_at, detail)
-SELECT id, :found_at, :detail FROM product WHERE id = :id AND path IS NOT NULL
-ON CONFLICT (product_id) DO UPDATE SET detail = excluded.detail
+INSERT INTO damage (product_id, found_at, tried_at, detail)
+SELECT id, :at, :at, :detail FROM product WHERE id = :id AND path IS NOT NULL
+ON CONFLICT (product_id) DO UPDATE SET detail = excluded.detail, tried_at = excluded.tried_at
+"""
+SET_PROGRESS: Final = """
+INSERT OR REPLACE INTO scrub (id, at, owed_bytes, products, damaged, stopped)
+VALUES (1, :at, :owed_bytes, :products, :damaged, :stopped)
 """
 _DAMAGES: Final = "SELECT product_id, found_at, detail FROM damage ORDER BY found_at, product_id"
 
@@ -100,6 +124,22 @@ class Damage:
     found_at: datetime
     detail: str
     """What is damaged, and why it is not repaired yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScrubProgress:
+    """How far the scrub is."""
+
+    at: datetime
+    """When it last read, or looked whether it should."""
+    owed_bytes: int = 0
+    """What it should have read by then and has not; below zero if it is ahead."""
+    products: int = 0
+    """Products that it has read in the present run, which lasts a night."""
+    damaged: int = 0
+    """How many of these were damaged."""
+    stopped: str = ""
+    """Why it reads nothing until a person has looked at the disk; empty if it works."""
 
 
 class Verifications:
@@ -121,15 +161,17 @@ class Verifications:
         rows = self._connection.query(sql, {"id": product_id})
         return self._time("verification", product_id, rows[0]["verified_at"]) if rows else None
 
-    def oldest(self, limit: int, *, before: datetime, now: datetime) -> list[str]:
-        """Return the ids of products verified before a time, the oldest verification first.
+    def oldest(self, *, before: datetime, now: datetime, tried_after: datetime) -> str | None:
+        """Return the id of the held product whose verification is the oldest; None for none.
 
-        Those whose time is later than *now* are first.
+        A product whose time is later than *now* comes first, then those verified before *before*.
+        One that was found damaged after *tried_after* is left out.
         """
-        params = {"limit": limit, "now": format_utc(now), "before": format_utc(before)}
-        ahead = self._connection.query(_AHEAD, {k: params[k] for k in ("limit", "now")})
-        past = self._connection.query(_PAST, {k: params[k] for k in ("limit", "before")})
-        return [row["product_id"] for row in (*ahead, *past)][:limit]
+        params = {"now": format_utc(now), "tried": format_utc(tried_after)}
+        for sql, bound in ((_AHEAD, now), (_PAST, before)):
+            if rows := self._connection.query(sql, params | {"bound": format_utc(bound)}):
+                return str(rows[0]["product_id"])
+        return None
 
     def oldest_at(self) -> datetime | None:
         """Return the time of the oldest verification; None without a product in the tree."""
@@ -138,7 +180,7 @@ class Verifications:
 
     def note_damage(self, product_id: str, detail: str, *, at: datetime) -> None:
         """Record what is damaged of a product in the tree."""
-        params = {"id": product_id, "detail": detail, "found_at": format_utc(at)}
+        params = {"id": product_id, "detail": detail, "at": format_utc(at)}
         self._connection.execute(NOTE_DAMAGE, params)
 
     def damages(self) -> Iterator[Damage]:
@@ -146,6 +188,19 @@ class Verifications:
         for row in self._connection.query(_DAMAGES):
             found_at = self._time("damage", row["product_id"], row["found_at"])
             yield Damage(product_id=row["product_id"], found_at=found_at, detail=row["detail"])
+
+    def progress(self) -> ScrubProgress | None:
+        """Return the progress of the scrub; None before its first run."""
+        rows = self._connection.query("SELECT * FROM scrub")
+        if not rows:
+            return None
+        values = {name: rows[0][name] for name in ("owed_bytes", "products", "damaged", "stopped")}
+        at = decoded(self._connection.path, "scrub", "at", rows[0]["at"], key="the scrub")
+        return ScrubProgress(at=at, **values)
+
+    def set_progress(self, progress: ScrubProgress) -> None:
+        """Record the progress of the scrub."""
+        self._connection.execute(SET_PROGRESS, asdict(progress) | {"at": format_utc(progress.at)})
 
     def _time(self, table: str, product_id: str, value: object) -> datetime:
         column = "verified_at" if table == "verification" else "found_at"
