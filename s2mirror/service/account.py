@@ -21,6 +21,7 @@ from s2mirror.planning.account import (
     spent_bytes,
 )
 from s2mirror.planning.downloads import ASSUMED_BYTES
+from s2mirror.planning.facts import KeyFacts
 from s2mirror.planning.store_backoff import Backoff
 
 
@@ -146,3 +147,14 @@ def read_backoff(ledger: Ledger) -> Backoff | None:
     """Return the back-off in the ledger; None before the first one."""
     found = ledger.state.get(STORE_BACKOFF)
     return Backoff(**asdict(found)) if found else None
+
+
+def key_facts(settings: Settings, now: datetime) -> tuple[KeyFacts, ...]:
+    """Return the key pairs that expire soon or have expired."""
+    days = {
+        expiry.number: (expiry.expires_on - now.date()).days for expiry in key_expiries(settings)
+    }
+    return tuple(
+        KeyFacts(number=note.number, text=note.text, days=days[note.number])
+        for note in key_expiry_notes(settings, now=now)
+    )

@@ -40,7 +40,6 @@ from s2mirror.planning.facts import (
     DiskFacts,
     Facts,
     HookFacts,
-    KeyFacts,
     ProductFacts,
     QueueFacts,
     SearchFacts,
@@ -50,8 +49,7 @@ from s2mirror.planning.work_rules import IDLE_AFTER
 from s2mirror.service.account import (
     failover_status,
     failover_text,
-    key_expiries,
-    key_expiry_notes,
+    key_facts,
     quota_note,
     quota_policy,
     quota_status,
@@ -75,7 +73,7 @@ def facts_without_ledger(settings: Settings, problem: str, *, now: datetime) -> 
         now=now,
         ledger_problem=problem,
         running_pid=holder_pid(settings.ledger.path),
-        keys=_keys(settings, now),
+        keys=key_facts(settings, now),
         key_pairs=_key_pairs(settings),
     )
 
@@ -121,7 +119,7 @@ def read_facts(
         silence=silence_facts(settings, ledger),
         backoff=read_backoff(ledger),
         quota=quota_note(settings, ledger, now=now),
-        keys=_keys(settings, now),
+        keys=key_facts(settings, now),
         key_pairs=_key_pairs(settings),
         refused_configuration=_refused(ledger),
         brake=_trouble(ledger, BRAKE),
@@ -286,16 +284,6 @@ def _certificates(ledger: Ledger, areas: list[str]) -> Iterator[tuple[str, Certi
 def _throttled(ledger: Ledger, now: datetime) -> str:
     last = ledger.state.get(THROTTLING)
     return last.note if last and now - last.at <= _THROTTLED_FOR else ""
-
-
-def _keys(settings: Settings, now: datetime) -> tuple[KeyFacts, ...]:
-    days = {
-        expiry.number: (expiry.expires_on - now.date()).days for expiry in key_expiries(settings)
-    }
-    return tuple(
-        KeyFacts(number=note.number, text=note.text, days=days[note.number])
-        for note in key_expiry_notes(settings, now=now)
-    )
 
 
 def _key_pairs(settings: Settings) -> int:
