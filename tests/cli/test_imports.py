@@ -28,6 +28,8 @@ MAY_IMPORT: Final = {
     "mark processed nothing": CONFIGURATION,
     "requeue nothing": CONFIGURATION,
     "show nothing": CONFIGURATION,
+    "pin nothing": CONFIGURATION,
+    "unpin --tile 32TMT": CONFIGURATION,
     "status": CONFIGURATION | GEOMETRY | LOGS,
     "forecast": CONFIGURATION | GEOMETRY | LOGS,
     "audit": CONFIGURATION | GEOMETRY | LOGS,

@@ -57,7 +57,9 @@ def hold_processed(cli: Cli) -> None:
 def test_commands_print_the_same_beside_a_daemon(
     cli: Cli, kit: Kit, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    kit.sandbox.publish([tiny(20), tiny(21), tiny(22)])
+    products = [tiny(20), tiny(21), tiny(22)]
+    ids = [product.id for product in products]
+    kit.sandbox.publish(products)
     hold_processed(cli)
     alone = Cli(Kit(tmp_path_factory.mktemp("alone"), kit.sandbox, sections=SELDOM), cli.capsys)
     hold_processed(alone)
@@ -69,6 +71,8 @@ def test_commands_print_the_same_beside_a_daemon(
             ["prune", "--yes"],
             ["prune"],
             ["sync"],
+            ["restore", *ids, "S2A_unknown"],
+            ["drop", ids[0], "--pinned"],
         ):
             expected, found = alone(*words), cli(*words)
             folders = (str(alone.kit.folder), str(kit.folder))
@@ -76,7 +80,8 @@ def test_commands_print_the_same_beside_a_daemon(
             assert found.code == expected.code, words
             assert "the daemon has begun" in found.err
             assert set(expected.err.splitlines()) <= set(found.err.splitlines())
-    assert set(kit.states().values()) == {"pruned"}
+    assert kit.states() == dict(zip(ids, ("pruned", "processed", "processed"), strict=True))
+    kit.assert_same_bytes(*products[1:])
     assert daemon_pid(kit.mirror().settings.ledger.path) is None
     kit.assert_invariants()
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from crashing import KILLED, CrashServer
-from kit import Kit, tiny
+from kit import ZURICH, Kit, tiny
 from test_crash import config, copy_of, on_disk
 
+from s2mirror.lifecycle import Event
+from s2mirror.model import Transition
 from s2mirror.sandbox import SandboxProduct
 from s2mirror.service.pruning import prune
 from s2mirror.service.restoring import restore_products
@@ -112,6 +114,31 @@ def test_requeued_product_takes_files_from_trash(kit: Kit) -> None:
     kit.cycle()
     assert kit.downloaded(start=start) == []
     kit.assert_same_bytes(product)
+    kit.assert_current(product)
+
+
+@pytest.mark.long
+def test_partial_product_is_restored_as_it_was(kit: Kit) -> None:
+    kit.areas = ZURICH.replace('"sentinel-2-l1c", ', "") + "bands = ['B02']"
+    product = tiny(20)
+    removed(kit, product)
+    assert restored(kit, product.id) == {product.id: "trash"}
+    assert not kit.entry(product).selection.whole
+    kit.assert_invariants()
+
+
+@pytest.mark.long
+def test_whole_product_in_quarantine_is_restored(kit: Kit) -> None:
+    product = tiny(20)
+    kit.sandbox.publish(product)
+    kit.cycle()
+    mirror, entry = kit.mirror(), kit.entry(product)
+    mirror.archive.quarantine_archived(product.id, entry.path or "")
+    corrupt = Transition(event=Event.CORRUPT, reason="a disk that could not be read for a while")
+    mirror.ledger.products.advance(entry, corrupt, now=mirror.now())
+    start = requests_so_far(kit)
+    assert restored(kit, product.id) == {product.id: "quarantine"}
+    assert requests_so_far(kit) == start
     kit.assert_current(product)
 
 
