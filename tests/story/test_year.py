@@ -4,6 +4,7 @@ The sandbox, the ledger, the files and the commands are real; only the clock is 
 chapter, the five invariants hold, and no product byte has been requested twice.
 """
 
+import shutil
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from disks import remount, small_disk
 from kit import Kit, ShiftedDates, tiny
 
 from s2mirror.errors import LedgerError
@@ -37,6 +39,8 @@ collections = ["sentinel-2-l1c", "sentinel-2-l2a"]
 start = 2020-01-01
 """
 LEVELS = ("L1C", "L2A")
+BAND_BYTES = 100_000
+DISK = "size=64m"
 EVERY = timedelta(days=10)
 """Between two passes of the year."""
 
@@ -62,7 +66,7 @@ class Year(Kit):
     def image(self, level: str = "L2A", *, age: timedelta = timedelta(hours=6)) -> SandboxProduct:
         """Make a product whose image was taken at this age."""
         sensed_at = (self.began_at + self.ahead - age).replace(microsecond=0)
-        return tiny(sensed_at=sensed_at, level=level)
+        return tiny(sensed_at=sensed_at, level=level, band_bytes=BAND_BYTES)
 
     def publish(self, *products: SandboxProduct) -> None:
         """Have CDSE publish products."""
@@ -228,7 +232,42 @@ def adopted_tree(year: Year) -> None:
         year.assert_bytes(product)
 
 
-CHAPTERS = (backfill, arrivals, pins, changed_layout, lost_ledger, damaged_disk, adopted_tree)
+def full_disk(year: Year) -> None:
+    """The disk fills up while most is processed: it recovers by itself, and new images arrive."""
+    year.sections["prune"] = (
+        'disk_high_percent = 85\ndisk_low_percent = 50\ntrash_keep_min = "6 h"\n'
+        "max_percent = 100\nmax_products = 1000"
+    )
+    *done, raw, _ = [one for one in year.held() if one.id in year.in_state("archived")]
+    assert year.call("mark", "processed", *sorted(ids(done))) == 0
+    kept = ids(year.held()) - ids(done)
+    used_bytes = shutil.disk_usage(year.archive).used
+    remount(year.archive, f"size={int(used_bytes / 0.9)}")
+    new = year.image()
+    year.publish(new)
+    year.cycle()
+    assert year.states()[new.id] in ("discovered", "queued")
+    assert "disk.full" in year.findings()
+    assert year.in_state("pruned") & ids(done), "the oldest processed ones go first"
+    year.wait(timedelta(hours=7))
+    year.wait(timedelta(hours=1))
+    assert year.states()[new.id] == "archived"
+    assert year.findings() == set()
+    assert kept <= ids(year.held())
+    assert raw.id in year.in_state("archived")
+    remount(year.archive, DISK)
+
+
+CHAPTERS = (
+    backfill,
+    arrivals,
+    pins,
+    changed_layout,
+    lost_ledger,
+    damaged_disk,
+    adopted_tree,
+    full_disk,
+)
 
 
 def path_of(product: SandboxProduct, part: str) -> str:
@@ -253,6 +292,7 @@ def ids(products: Iterable[SandboxProduct]) -> set[str]:
 
 def test_year_of_a_mirror_keeps_every_promise(kit: Kit) -> None:
     year = Year(kit.folder, kit.sandbox)
-    for chapter in CHAPTERS:
-        chapter(year)
-        year.end_chapter()
+    with small_disk(year.archive, DISK):
+        for chapter in CHAPTERS:
+            chapter(year)
+            year.end_chapter()
