@@ -22,16 +22,35 @@ def change_feed_writer(mirror: Mirror) -> ChangeFeedWriter:
 
 
 def begin_change_feed(mirror: Mirror) -> None:
-    """Have changes noted for the feed; the archive must be mounted. Raises MirrorError."""
-    with mirror.locks(_LOCK):
-        change_feed_writer(mirror).begin()
-
-
-def update_change_feed(mirror: Mirror, stop: StopFlag | None = None) -> None:
-    """Write the lines of all changes; while the archive is not mounted, none."""
+    """Have changes noted for the feed, which the archive must hold, and write what is left."""
     try:
         mirror.require_archive()
         with mirror.locks(_LOCK):
-            change_feed_writer(mirror).catch_up_all(stop or StopFlag())
+            change_feed_writer(mirror).begin()
+            change_feed_writer(mirror).catch_up()
     except MirrorError as error:
-        log.warning("change_feed.delayed", reason=str(error))
+        _log_delay(error)
+
+
+def update_change_feed(mirror: Mirror) -> None:
+    """Write the lines of the oldest changes, so many that no caller is delayed."""
+    try:
+        mirror.require_archive()
+        with mirror.locks(_LOCK):
+            change_feed_writer(mirror).catch_up()
+    except MirrorError as error:
+        _log_delay(error)
+
+
+def complete_change_feed(mirror: Mirror, stop: StopFlag) -> None:
+    """Write the lines of all changes. Raises MirrorError."""
+    try:
+        with mirror.locks(_LOCK):
+            change_feed_writer(mirror).catch_up_all(stop)
+    except MirrorError as error:
+        _log_delay(error)
+        raise
+
+
+def _log_delay(error: MirrorError) -> None:
+    log.warning("change_feed.delayed", reason=str(error))

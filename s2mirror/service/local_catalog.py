@@ -8,7 +8,11 @@ from functools import partial
 from s2mirror.adapters.ledger import ArchiveQuery
 from s2mirror.adapters.ledger.state_values import GEOPARQUET_WRITTEN_AT
 from s2mirror.errors import ArchiveError, MirrorError, UsageError
-from s2mirror.service.change_feed import begin_change_feed, update_change_feed
+from s2mirror.service.change_feed import (
+    begin_change_feed,
+    complete_change_feed,
+    update_change_feed,
+)
 from s2mirror.service.logs import log
 from s2mirror.service.results import Values
 from s2mirror.service.wiring import Mirror
@@ -18,9 +22,9 @@ from s2mirror.stop import StopFlag
 
 def begin_local_catalog(mirror: Mirror) -> None:
     """Create the local catalog if it is missing, and repair what a crash left incomplete."""
+    begin_change_feed(mirror)
     try:
         mirror.require_archive()
-        begin_change_feed(mirror)
         mirror.local_catalog_updater().begin()
         mirror.local_catalog_updater().catch_up()
     except MirrorError as error:
@@ -39,10 +43,10 @@ def update_local_catalog(mirror: Mirror) -> None:
 
 def update_whole_local_catalog(mirror: Mirror) -> None:
     """Write all changes."""
-    update_change_feed(mirror)
     try:
         mirror.require_archive()
         mirror.local_catalog_updater().catch_up_all(StopFlag())
+        complete_change_feed(mirror, StopFlag())
     except MirrorError as error:
         _log_delay(error)
 
@@ -65,9 +69,11 @@ def complete_local_catalog(mirror: Mirror, stop: StopFlag) -> None:
     except ArchiveError as error:
         _log_delay(error)
         return
-    update_change_feed(mirror, stop)
-    mirror.local_catalog_updater().catch_up_all(stop)
-    write_tables(mirror, stop)
+    try:
+        mirror.local_catalog_updater().catch_up_all(stop)
+        write_tables(mirror, stop)
+    finally:
+        complete_change_feed(mirror, stop)
 
 
 def rebuild_local_catalog(mirror: Mirror, stop: StopFlag) -> Values:

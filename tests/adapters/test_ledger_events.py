@@ -116,7 +116,7 @@ def test_old_and_surplus_events_are_compacted(ledger: Ledger) -> None:
 
 
 def test_every_history_entry_has_event_name() -> None:
-    verbs = {event.value for _, event in TRANSITIONS} | {"discover", "pin", "unpin"}
+    verbs = {event.value for _, event in TRANSITIONS} | {"discover", "pin", "unpin", "move"}
     assert set(PRODUCT_EVENTS) == verbs
     assert len(set(PRODUCT_EVENTS.values())) == len(verbs)
 

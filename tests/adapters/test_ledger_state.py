@@ -16,6 +16,7 @@ from s2mirror.adapters.ledger.records import (
     CycleRecord,
     ForceQueueRecord,
     HealthRecord,
+    LayoutRecord,
     ProblemRecord,
     RunRecord,
     TroubleRecord,
@@ -60,6 +61,7 @@ VALUES: dict[StateValue[Any], Any] = {
     state_values.ARCHIVE_ID: "one",
     state_values.SEARCH_GEOMETRIES: {"5f": "[]"},
     state_values.AREA_PRIORITIES: {"alps": 3, "rhine": -1},
+    state_values.LAYOUT: LayoutRecord(template="T{tile}", elsewhere=2, counted_at=NOW),
     state_values.BRAKE: TroubleRecord(text="51 products", since=NOW),
     state_values.CLOCK_AHEAD_UNTIL: NOW,
     state_values.CLOCK_BEHIND: ClockBehindRecord(seconds=3600, until=NOW),
@@ -98,6 +100,7 @@ VALUES: dict[StateValue[Any], Any] = {
     state_values.PREVIEWS_TROUBLE: TroubleRecord(text="answered 503", since=NOW),
     state_values.SEARCHES_IN_USE: {"sentinel-2-l2a:ab": 900},
     state_values.PRUNE_CONFIRMED_AT: NOW,
+    state_values.PRUNE_SHORT: TroubleRecord(text="2 GB", since=NOW),
     state_values.STORE_BACKOFF: BackoffRecord(
         refused_count=2, since=NOW, at=NOW, until=NOW, reason="SlowDown", logged_at=NOW
     ),

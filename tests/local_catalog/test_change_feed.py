@@ -90,6 +90,30 @@ def test_feed_continues_after_loss_of_ledger(kit: Kit) -> None:
 
 
 @pytest.mark.long
+def test_damaged_feed_delays_nothing_else(kit: Kit) -> None:
+    (first,) = held(kit, 20)
+    feed = kit.archive / "changes.ndjson"
+    whole = feed.read_bytes()
+    feed.write_bytes(b"damaged\n")
+    (second,) = held_in_spite(kit, 22)
+    assert kit.entry(second).state == "archived"
+    items = {path.stem for path in (kit.archive / "catalog").rglob("S2*.json")}
+    assert items == {first.id, second.id}
+    feed.write_bytes(whole)
+    kit.cycle()
+    assert changes_of(kit) == [("published", first.id), ("published", second.id)]
+    assert_feed_tells_the_archive(kit)
+
+
+def held_in_spite(kit: Kit, day: int) -> list[SandboxProduct]:
+    """Download a product, whatever else the cycle says."""
+    product = tiny(day, band_bytes=500)
+    kit.sandbox.publish(product)
+    kit.cycle()
+    return [product]
+
+
+@pytest.mark.long
 def test_feed_that_is_off_is_not_written(kit: Kit) -> None:
     kit.sections["change_feed"] = "enabled = false"
     (first,) = held(kit, 20)

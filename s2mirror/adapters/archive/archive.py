@@ -190,6 +190,7 @@ class Archive:
 
     def publish(self, product_id: str, path: str) -> None:
         """Move a complete product from staging into the tree: one durable rename."""
+        self.own_folder(product_id, path)
         stage = self.stage(product_id)
         stage.sync()
         self.put_into_tree(product_id, stage.folder, path)
