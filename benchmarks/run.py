@@ -12,6 +12,7 @@ PARTS = {
     "status": ["status.py"],
     "catalog": ["local_catalog.py"],
     "retention": ["retention.py"],
+    "adopt": ["adopt.py"],
     "download": ["download.py"],
 }
 

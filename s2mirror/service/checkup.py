@@ -43,6 +43,7 @@ from s2mirror.service.wiring import utc_now
 from s2mirror.stop import StopFlag
 
 _COUNTED_PAGES: Final = 20
+_COUNTED_PRODUCTS: Final = 1001
 MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
 """S3 refuses every signature from 15 minutes on; the check warns long before."""
 
@@ -115,7 +116,7 @@ def _archive(settings: Settings) -> str:
             f"{archive.root}: this user has no permission to write in {folder}; "
             "grant it, or set archive.root to another folder"
         )
-    elsewhere = _check_products(settings, archive)
+    elsewhere = _check_products(settings, archive) + _unknown_products(settings, archive)
     state = "is an archive" if archive.archive_id() else "will be created at the first sync"
     return f"{archive.root} (on {filesystem_kind(archive.root)}) {state}; {space}{elsewhere}"
 
@@ -132,6 +133,20 @@ def _check_products(settings: Settings, archive: Archive) -> str:
                 "`s2mirror relayout` moves them"
             )
     return ""
+
+
+def _unknown_products(settings: Settings, archive: Archive) -> str:
+    """Return a note on products of an archive that its new ledger does not know."""
+    if settings.ledger.path.exists() or not archive.root.is_dir():
+        return ""
+    found = [*islice(archive.product_paths(), _COUNTED_PRODUCTS)]
+    if not found:
+        return ""
+    count = f"more than {_COUNTED_PRODUCTS - 1}" if len(found) == _COUNTED_PRODUCTS else len(found)
+    return (
+        f"; it has {count} product folders already, such as {found[0]}: `s2mirror adopt "
+        f"{archive.root}` takes them into the ledger without a download"
+    )
 
 
 def _nearest(folder: Path) -> Path:

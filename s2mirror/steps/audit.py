@@ -200,7 +200,10 @@ class Auditor:
                 (entry,) = known.values()
                 faults.append(self._unknown_folder(path, held=entry.state in HELD))
             else:
-                detail = "the ledger knows no product of this name; the mirror does not change it"
+                detail = (
+                    "the ledger knows no product of this name; the mirror does not change it. "
+                    "`s2mirror adopt` takes it into the ledger, if it is one of CDSE's"
+                )
                 foreign.append(ForeignEntry(path=path, detail=detail))
         for error in unread:
             detail = f"it cannot be read: {error.strerror}; check its owner and mode"

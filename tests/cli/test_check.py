@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cli_kit import Cli
-from kit import PATIENCE_SECONDS, Kit, tiny, utc_now
+from kit import PATIENCE_SECONDS, Kit, lay_out, tiny, utc_now
 
 from s2mirror.adapters.tokens import ClientTokens
 from s2mirror.geometry import from_rings
@@ -83,6 +83,15 @@ def test_amounts_are_estimated_without_a_catalog(cli: Cli, kit: Kit) -> None:
         "671 km² at 47.3° N 8.6° E, 1 tile; 25 products and 25 GB per month (estimated, with all "
         "clouds)"
     )
+
+
+def test_products_in_a_new_root_are_named(cli: Cli, kit: Kit) -> None:
+    lay_out(tiny(20), kit.archive / "old")
+    kit.sandbox.stac_proxy.inject(Fault(answer=Answer(status=503), times=None))
+    assert f"1 product folders already, such as old/{tiny(20).id}.SAFE" in details(cli)["archive"]
+    assert f"`s2mirror adopt {kit.archive}`" in details(cli)["archive"]
+    assert cli("adopt", str(kit.archive), "--offline").code == 0
+    assert "adopt" not in details(cli)["archive"]
 
 
 def test_silent_service_ends_at_the_timeout(cli: Cli, kit: Kit) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from kit import SENSED_AT, ZURICH, Kit, lay_out, tiny
 
+from s2mirror.adapters.lock import InstanceLock
 from s2mirror.lifecycle import Event
 from s2mirror.model import PINNED, Transition
 from s2mirror.sandbox import Answer, Fault, SandboxProduct
@@ -259,6 +261,32 @@ def test_dry_run_verifies_and_changes_nothing(kit: Kit) -> None:
     assert tree_of(kit.folder / "old") == before
     assert kit.states() == {}
     assert not (kit.archive / ".s2mirror" / "staging").exists()
+
+
+def test_running_mirror_is_left_alone(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
+    product = tiny(20)
+    old = lay_out(product, kit.folder / "old")
+    kit.mirror().ledger.close()
+    with InstanceLock(kit.mirror().settings.ledger.path):
+        assert kit.call("adopt", str(old), "--offline") == 4
+        assert "stop it first" in capsys.readouterr().err
+        assert kit.call("adopt", str(old), "--offline", "--dry-run") == 0
+    assert kit.states() == {}
+    assert kit.call("adopt", str(old), "--offline", "--copy", "--move") == 2
+    assert kit.call("adopt", str(old), "--offline", "--in-place") == 1
+    assert "use --link, --copy or --move" in capsys.readouterr().err
+    assert kit.call("adopt", str(old), "--offline", "--not-processed") == 0
+    assert "1 product adopted (6 files," in capsys.readouterr().out
+
+
+def test_audit_names_adopt_for_unknown_products(kit: Kit) -> None:
+    product = tiny(20)
+    kit.mirror().ledger.close()
+    lay_out(product, kit.archive / "old")
+    mirror = kit.mirror()
+    with ThreadPoolExecutor(1) as pool:
+        (foreign,) = mirror.auditor(pool, mirror_runs=lambda: False).audit().foreign
+    assert "`s2mirror adopt` takes it into the ledger" in foreign.detail
 
 
 def test_stray_files_stay_behind(kit: Kit) -> None:
