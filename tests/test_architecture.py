@@ -30,7 +30,7 @@ WORDS: Final = frozenset(
     | {"manifest", "radiometry", "safe_metadata"}
     | {"geometry", "projection", "crs", "tiles", "area", "layout", "ports", "times"}
     | {"timetable", "selection", "rate_limit", "host_limiter"}
-    | {"product_record"}
+    | {"product_record", "process_model"}
     | {"preview_model", "json_parser", "bounded_stream", "bounded_http"}
 )
 # A unit is a module, a package, or one adapter. Its row contains the units that it may import.
@@ -65,6 +65,7 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "layout": frozenset({"errors", "model", "naming"}),
     "preview_model": frozenset({"model"}),
     "product_record": frozenset({"errors", "naming"}),
+    "process_model": frozenset(),
     "ports": frozenset({"model", "stop", "preview_model"}),
     "stac": WORDS - {"ports"},
     "planning": WORDS - {"ports"},

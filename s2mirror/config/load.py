@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from s2mirror.config.areas import GEOMETRY_KEYS, Area
 from s2mirror.config.credentials import Secrets, read_secrets
-from s2mirror.config.errors import SECRETS_BELONG, Fault, faults_in, shown
+from s2mirror.config.errors import SECRETS_BELONG, Fault, did_you_mean, faults_in, shown
 from s2mirror.config.schema import Settings
 from s2mirror.errors import ConfigError
 
@@ -77,6 +77,20 @@ def _faults(document: Mapping[str, Any], outcome: Settings | list[Fault]) -> Ite
         yield Fault("secrets", SECRETS_BELONG)
     yield from outcome if isinstance(outcome, list) else ()
     yield from _faults_between(document.get("area"))
+    if not isinstance(outcome, list):
+        yield from _unknown_areas(outcome)
+
+
+def _unknown_areas(settings: Settings) -> Iterator[Fault]:
+    """Yield the areas of processing entries that are not configured."""
+    known = {area.name for area in settings.area}
+    for index, entry in enumerate(settings.process):
+        for name in entry.areas:
+            if name not in known:
+                words = (
+                    f"expected the name of an area; got {shown(name)}{did_you_mean(name, known)}"
+                )
+                yield Fault(f"process[{index}].areas", words)
 
 
 def _faults_between(areas: object) -> Iterator[Fault]:

@@ -2,13 +2,15 @@
 
 import re
 from datetime import timedelta
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from s2mirror.config import fields
-from s2mirror.config.areas import Name
+from s2mirror.config.areas import Collection, Name
+from s2mirror.config.errors import did_you_mean
 
 _NOT_FOR_FORCE: Final = re.compile(r"[^\w./:,=@~-]")
 """FORCE splits its queue at spaces, and uses each path as a pattern of ``sed``."""
@@ -22,6 +24,14 @@ class ProcessEntry(fields.Section):
         description='an argument list, such as ["/usr/local/bin/my-chain", "{path}"]'
     )
     """An argument list, run without a shell."""
+    areas: tuple[Name, ...] = ()
+    """Empty: products of every area."""
+    collections: tuple[Collection, ...] = ()
+    """Empty: every collection."""
+    needs: tuple[Name, ...] = ()
+    """The names of entries that run before this one."""
+    parallel: Annotated[int, fields.whole(1, 64)] = 1
+    """How many runs of this entry there are at the same time."""
     timeout: fields.PositiveDuration = timedelta(hours=1)
     max_attempts: Annotated[int, fields.whole(1, 1000)] = 5
 
@@ -57,9 +67,26 @@ def _tables(value: object) -> object:
         raise ValueError(_SINGLE_TABLE)  # noqa: TRY004 - pydantic reports a ValueError
     if not isinstance(value, list | tuple):
         raise fields.unexpected("[[process]] tables", value)
-    if len(value) > 1:
-        raise ValueError(f"expected one [[process]] table at most; got {len(value)}")
     return value
 
 
-Entries = Annotated[tuple[ProcessEntry, ...], BeforeValidator(_tables)]
+def _in_order(entries: tuple[ProcessEntry, ...]) -> tuple[ProcessEntry, ...]:
+    """Return *entries*, each of a name of its own, if their needs allow an order."""
+    names = [entry.name for entry in entries]
+    for entry in entries:
+        if names.count(entry.name) > 1:
+            raise ValueError(f"expected a name of its own for each; got two {entry.name!r}")
+        for need in set(entry.needs) - set(names):
+            hint = did_you_mean(need, names)
+            raise ValueError(
+                f"expected needs that name other entries; got {need!r} in {entry.name!r}{hint}"
+            )
+    try:
+        TopologicalSorter({entry.name: entry.needs for entry in entries}).prepare()
+    except CycleError as error:
+        circle = " needs ".join(reversed(error.args[1]))
+        raise ValueError(f"expected needs without a circle; got: {circle}") from error
+    return entries
+
+
+Entries = Annotated[tuple[ProcessEntry, ...], BeforeValidator(_tables), AfterValidator(_in_order)]

@@ -117,23 +117,6 @@ def areas_are_complete(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def hook_succeeds(facts: Facts) -> Iterator[Finding]:
-    """Yield a finding if the processing hook fails, and not for one product once."""
-    hook = facts.hook
-    if not hook.failed:
-        return
-    once = hook.failed == hook.most_attempts == 1 and hook.ever_succeeded and not hook.given_up
-    up = f", of which {hook.given_up} are not tried again" if hook.given_up else ""
-    products = "1 product" if hook.failed == 1 else f"{hook.failed} products"
-    yield Finding(
-        code="hook.failing",
-        severity=Severity.NOTICE if once else Severity.WARNING,
-        text=f"the processing command failed for {products}{up}; one: {hook.reason}",
-        remedy="run the command by hand for one product, and correct it",
-        since=hook.since,
-    )
-
-
 _MANY_PREVIEWS: Final = 3
 """So many failed previews are no longer a matter of single products."""
 
@@ -206,7 +189,6 @@ RULES: Final = (
     clock_is_right,
     products_are_well,
     areas_are_complete,
-    hook_succeeds,
     previews_succeed,
     removals_go_on,
     quota_is_left,

@@ -72,16 +72,22 @@ class QueueFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HookFacts:
-    """The archived products whose hook failed."""
+class ProcessFacts:
+    """One processing entry, and the products for which it fails or waits."""
 
-    failed: int = 0
+    entry: str
+    failing: int = 0
     given_up: int = 0
-    most_attempts: int = 0
-    """The largest number of attempts of one product."""
-    ever_succeeded: bool = True
+    most_failures: int = 0
+    """The largest number of failed attempts for one product."""
+    ever_done: bool = True
     since: datetime | None = None
+    """When the first of these products began to fail."""
     reason: str = ""
+    waiting: int = 0
+    running: int = 0
+    waiting_since: datetime | None = None
+    """Since when the next run waits; None if none does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +178,7 @@ class Facts:
     """None if no product waits that disk, quota and timetable permit."""
     progress_at: datetime | None = None
     """When bytes were last received from the store; None if never."""
-    hook: HookFacts = HookFacts()
+    processing: tuple[ProcessFacts, ...] = ()
     force: ForceFacts = ForceFacts()
     previews: Trouble | None = None
     failed_previews: ProductFacts = ProductFacts()

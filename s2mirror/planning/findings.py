@@ -35,7 +35,7 @@ class Finding:
     remedy: str = ""
     """What to do, as an imperative without a full stop; empty if there is nothing to do."""
     subject: str = ""
-    """The area, search, hook or key that the finding is about; empty for the whole mirror."""
+    """The area, search, processing entry or key that it is about; empty for the whole mirror."""
     since: datetime | None = None
     """When this began; None if that is not known."""
 

@@ -98,9 +98,9 @@ def _channels(settings: Settings) -> Iterator[Channel]:
 def _run_command(settings: Settings, redactor: Redactor, message: Message, stop: StopFlag) -> str:
     values = {"schema": 1, "host": socket.gethostname(), **message_values(message)}
     document = json.dumps(values | {"body": message.body}, default=format_utc)
-    return run_command(
-        settings.alerts.command, settings.alerts.timeout, stop, _hidden(redactor, document).encode()
-    )
+    document = _hidden(redactor, document)
+    command, timeout = settings.alerts.command, settings.alerts.timeout
+    return run_command(command, timeout, stop, document.encode()).reason
 
 
 def _send_by_apprise(
@@ -113,7 +113,7 @@ def _send_by_apprise(
         severity=message.severity,
         ca_file=settings.network.ca_file,
     )
-    return run_command(apprise_command(), settings.alerts.timeout, stop, request)
+    return run_command(apprise_command(), settings.alerts.timeout, stop, request).reason
 
 
 def _hidden(redactor: Redactor, text: str) -> str:

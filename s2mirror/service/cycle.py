@@ -38,7 +38,7 @@ from s2mirror.service.local_catalog import (
 from s2mirror.service.logs import log
 from s2mirror.service.polling import poll_search
 from s2mirror.service.previews import make_all_due
-from s2mirror.service.processing import processor
+from s2mirror.service.processing import begin_processing, process
 from s2mirror.service.product_records import begin_product_records, update_product_records
 from s2mirror.service.pruning import known_time, prune, record_time
 from s2mirror.service.relayout import settle_layout
@@ -80,6 +80,7 @@ def prepare(mirror: Mirror) -> None:
     for entry in mirror.ledger.products.in_state(State.VERIFIED):
         _publish_verified(mirror, entry, now)
     begin_product_records(mirror)
+    begin_processing(mirror)
     begin_local_catalog(mirror)
 
 
@@ -128,7 +129,7 @@ def _cycle(mirror: Mirror, areas: Sequence[str], progress: Progress, stop: StopF
         deliver(mirror, names, progress, stop, result)
         more = bool(result.downloads.new) and not stop.is_set() and not result.store_error
     stop.raise_if_set()
-    result.processed = [*processor(mirror).process(stop), *exchange_with_force(mirror)]
+    result.processed = [*process(mirror, stop), *exchange_with_force(mirror)]
     stop.raise_if_set()
     conclude(mirror, result, stop, previews=True)
     if not areas:

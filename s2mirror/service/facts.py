@@ -39,7 +39,6 @@ from s2mirror.planning.facts import (
     DaemonFacts,
     DiskFacts,
     Facts,
-    HookFacts,
     ProductFacts,
     QueueFacts,
     SearchFacts,
@@ -58,6 +57,7 @@ from s2mirror.service.account import (
 from s2mirror.service.alert_memory import undelivered
 from s2mirror.service.force_queue import force_facts
 from s2mirror.service.ledger_file import archive_problem, products_elsewhere
+from s2mirror.service.process_facts import process_facts
 from s2mirror.service.scrub_facts import scrub_facts
 from s2mirror.service.silence import silence_facts
 
@@ -105,7 +105,7 @@ def read_facts(
         deletions_kept=settings.deleted.policy is DeletedPolicy.KEEP,
         queue=None if _is_short_of_disk(disk) else _queue(settings, ledger, areas, now),
         progress_at=work.received_at(),
-        hook=_hook(settings, ledger),
+        processing=process_facts(settings, ledger),
         force=force_facts(settings, ledger),
         previews=_trouble(ledger, PREVIEWS_TROUBLE),
         failed_previews=_facts_of(work.failed_previews(now - _PREVIEWS_FOR)),
@@ -232,22 +232,6 @@ def _is_short(left_bytes: int | None) -> bool:
 
 def _is_short_of_disk(disk: DiskFacts | None) -> bool:
     return disk is not None and _is_short(disk.free_bytes - disk.reserve_bytes)
-
-
-def _hook(settings: Settings, ledger: Ledger) -> HookFacts:
-    if not settings.process:
-        return HookFacts()
-    found = ledger.work_facts.failed_hooks(settings.process[0].max_attempts)
-    counts = ledger.products.counts()
-    done = (State.PROCESSED, State.PRUNED, State.SUPERSEDED)
-    return HookFacts(
-        failed=found.failed,
-        given_up=found.given_up,
-        most_attempts=found.most_attempts,
-        ever_succeeded=any(counts.get(state, (0, 0))[0] for state in done),
-        since=found.since,
-        reason=found.reason,
-    )
 
 
 def _products(ledger: Ledger, state: State, areas: list[str]) -> ProductFacts:

@@ -18,7 +18,7 @@ from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.ledger.lags import Lag
 from s2mirror.adapters.ledger.state_values import GOOD_CYCLE_AT, LAST_CYCLE
-from s2mirror.adapters.ledger.totals import HOOK_RUNS, JOBS_SUCCEEDED, STORE_REFUSALS, TRANSITIONS
+from s2mirror.adapters.ledger.totals import JOBS_SUCCEEDED, STORE_REFUSALS, TRANSITIONS
 from s2mirror.adapters.lock import holder_pid
 from s2mirror.clean_text import clean_text
 from s2mirror.config import Settings
@@ -27,6 +27,7 @@ from s2mirror.planning.findings import Finding
 from s2mirror.service.account import failover_status, key_expiries, quota_status
 from s2mirror.service.judgement import judge
 from s2mirror.service.ledger_file import archive_problem
+from s2mirror.service.process_metrics import process_families
 
 _LABEL_CHARACTERS: Final = 120
 _LAG_TEXTS: Final = {
@@ -242,13 +243,10 @@ def _counters(source: Source) -> Iterator[Metric]:
         [("busy", totals.counted(STORE_REFUSALS).get("busy", 0))],
         "reason",
     )
-    runs = totals.counted(HOOK_RUNS)
-    yield counter(
-        "s2mirror_hook_runs",
-        "Runs of the processing command by outcome, since the ledger was created.",
-        ((outcome, runs.get(outcome, 0)) for outcome in ("succeeded", "failed")),
-        "outcome",
-    )
+
+
+def _processing(source: Source) -> Iterator[Metric]:
+    yield from process_families(source.settings, source.ledger)
 
 
 FAMILIES: Final[Sequence[Callable[[Source], Iterator[Metric]]]] = (
@@ -263,6 +261,7 @@ FAMILIES: Final[Sequence[Callable[[Source], Iterator[Metric]]]] = (
     _jobs,
     _lags,
     _counters,
+    _processing,
 )
 
 

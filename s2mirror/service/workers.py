@@ -1,4 +1,4 @@
-"""The daemon's worker threads: several download products, one runs the hook."""
+"""The daemon's worker threads: several download products, one starts the runs of processing."""
 
 import math
 import threading
@@ -11,7 +11,7 @@ from s2mirror.errors import MirrorError, Stopped
 from s2mirror.service.delivery import DownloadWorker
 from s2mirror.service.health import Problems
 from s2mirror.service.logs import log
-from s2mirror.service.processing import processor
+from s2mirror.service.processing import ProcessPool, processor
 from s2mirror.service.store_backoff import BackoffStore
 from s2mirror.service.unexpected import resources_explained
 from s2mirror.service.wiring import Mirror
@@ -37,17 +37,17 @@ class Intervals:
     stall_seconds: float = 900.0
     """Without progress for this long, work counts as stalled and the watchdog is not notified."""
     shutdown_seconds: float = 6.5
-    """For workers and hooks to end after a stop; bytes on disk are kept in any case."""
+    """For workers and commands to end after a stop; bytes on disk are kept in any case."""
     idle_seconds: float = 2.0
     """Between checks for products that are due."""
     process_seconds: float = 30.0
-    """Between scans for processed markers and checks for hooks that are due again."""
+    """Between scans for processed markers and checks for runs that are due again."""
     tick_seconds: float = 0.2
     """Between checks for signals."""
 
 
 class Workers:
-    """Threads that download products, and one that runs the hook."""
+    """Threads that download products, and one that starts the runs of processing entries."""
 
     def __init__(
         self, mirror: Mirror, problems: Problems, intervals: Intervals, stop: StopFlag
@@ -58,6 +58,8 @@ class Workers:
         self._stop = stop
         self._due, self._published = threading.Event(), threading.Event()
         self._next_scan_at = -math.inf
+        wake = self._published.set
+        self._pool = ProcessPool(processor(mirror), stop, wake=wake)
         self._connections = Connections(mirror.settings.store.connections)
         self._store_lock = threading.Lock()
         self._open_store: BackoffStore | None = None
@@ -126,7 +128,7 @@ class Workers:
         self._published.set()
 
     def abandon(self) -> None:
-        """Give up threads that wait for a silent socket; kill a hook that ignored the stop."""
+        """Give up threads that wait for a silent socket; kill commands that ignored the stop."""
         self._connections.close()
         end_hooks()
 
@@ -158,6 +160,8 @@ class Workers:
                 )
                 log.exception("work.crashed", job=job)
                 self._stop.wait(self._intervals.pause_seconds)
+        if job == PROCESS:
+            self._pool.join()
         self._mirror.ledger.close()
 
     def _fetch(self) -> None:
@@ -211,20 +215,21 @@ class Workers:
             return self._open_store
 
     def _process(self) -> None:
-        """Run the hook for published products, scan for processed markers, then wait."""
-        step, looked_at = processor(self._mirror), time.monotonic()
-        done = step.run_hook(self._stop)
+        """Start the runs that are due, scan for processed markers, then wait."""
+        looked_at = time.monotonic()
+        self._pool.step()
         if (begun := time.monotonic()) >= self._next_scan_at:
-            done += step.read_processed_markers(self._stop)
+            step = processor(self._mirror)
+            for product_id in step.read_processed_markers(self._stop):
+                log.info("product.processed", product=product_id)
             # The scan of a very large archive must not take all the time.
             took_seconds = time.monotonic() - begun
             self._next_scan_at = begun + max(
                 self._intervals.process_seconds, _MARKER_SCAN_SHARE * took_seconds
             )
-        for product_id in done:
-            log.info("product.processed", product=product_id)
         self._problems.clear(PROCESS)
-        self._rested_at[PROCESS] = looked_at
+        if not self._pool.busy:
+            self._rested_at[PROCESS] = looked_at
         until_scan = max(0.0, self._next_scan_at - time.monotonic())
         self._wait(self._published, min(self._intervals.process_seconds, until_scan))
 

@@ -27,7 +27,7 @@ from datetime import timedelta
 from s2mirror.adapters.hook import run_command
 from s2mirror.stop import StopFlag
 hook = ["/bin/sh", "-c", "cat /proc/[0-9]*/environ > {folder}/environ; exit 0"]
-print(run_command(hook, timedelta(seconds=100), StopFlag()))
+print(run_command(hook, timedelta(seconds=100), StopFlag()).reason)
 """
 AS_ANOTHER_USER = (
     *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
@@ -37,7 +37,7 @@ AS_ANOTHER_USER = (
 
 
 def run(script: str) -> str:
-    return run_command(["/bin/sh", "-c", script], timedelta(seconds=200), StopFlag())
+    return run_command(["/bin/sh", "-c", script], timedelta(seconds=200), StopFlag()).reason
 
 
 def is_gone(pid: str) -> bool:
@@ -74,13 +74,13 @@ def test_flood_of_output_takes_no_memory(tmp_path: Path) -> None:
 def test_document_is_standard_input(tmp_path: Path, size_bytes: int) -> None:
     copy, document = tmp_path / "copy", b"x" * size_bytes
     command = ["/bin/sh", "-c", f"cat > {copy}"]
-    assert run_command(command, timedelta(seconds=200), StopFlag(), document) == ""
+    assert run_command(command, timedelta(seconds=200), StopFlag(), document).reason == ""
     assert copy.read_bytes() == document
 
 
 def test_document_that_is_not_read_blocks_no_one() -> None:
     command = ["/bin/true"]
-    assert run_command(command, timedelta(seconds=200), StopFlag(), b"x" * 5_000_000) == ""
+    assert run_command(command, timedelta(seconds=200), StopFlag(), b"x" * 5_000_000).reason == ""
 
 
 def test_hook_is_killed_before_the_mirror() -> None:
@@ -109,7 +109,7 @@ from s2mirror.adapters.hook import run_command
 from s2mirror.stop import StopFlag
 resource.setrlimit(resource.{limit}, ({amount}, {amount}))
 try:
-    print(run_command(["/bin/true"], timedelta(seconds=100), StopFlag()))
+    print(run_command(["/bin/true"], timedelta(seconds=100), StopFlag()).reason)
 except Exception as error:
     print(type(error).__name__, error)
 """

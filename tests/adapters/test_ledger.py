@@ -220,8 +220,6 @@ def test_each_archived_product_is_found_once(ledger: Ledger) -> None:
     assert [entry.product.id for entry in ledger.products.in_tree()] == names
     assert [entry.product.id for entry in ledger.products.held()] == held
     assert list(ledger.products.archived()) == [(name, f"T/{name}.SAFE") for name in held]
-    assert ledger.products.to_process(1, now=NOW) is not None
-    assert ledger.products.to_process(0, now=NOW) is None
     assert ledger.products.has_folder("T/x1000.SAFE")
     assert not ledger.products.has_folder("T/x1001.SAFE")
 

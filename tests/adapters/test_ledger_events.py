@@ -46,13 +46,13 @@ def test_events_and_history_are_one_stream(ledger: Ledger) -> None:
     ledger.events.add("daemon.started", at=NOW - HOUR, detail="version 1")
     record(ledger, product("x"), areas=("alps", "jura"))
     step(ledger, "x", Event.ENQUEUE, reason="room")
-    ledger.events.add("hook.failed", at=NOW + HOUR, area="alps", product_id="x", detail="exit 1")
+    ledger.events.add("process.failed", at=NOW + HOUR, area="alps", product_id="x", detail="exit 1")
     found = list(ledger.events.since(LONG_AGO))
     assert [(each.event, each.areas, each.product_id, each.detail) for each in found] == [
         ("daemon.started", (), "", "version 1"),
         ("product.discovered", ("alps", "jura"), "x", ""),
         ("product.enqueued", ("alps", "jura"), "x", "room"),
-        ("hook.failed", ("alps", "jura"), "x", "exit 1"),
+        ("process.failed", ("alps", "jura"), "x", "exit 1"),
     ]
     assert [each.at for each in found] == [NOW - HOUR, NOW, NOW, NOW + HOUR]
 
@@ -63,7 +63,7 @@ def test_each_filter_selects_its_events(ledger: Ledger) -> None:
     ledger.events.add("brake.held", at=NOW + HOUR)
     ledger.events.add("brake.released", at=NOW + 2 * HOUR)
     ledger.events.add("brakes", at=NOW + 2 * HOUR)
-    ledger.events.add("hook.failed", at=NOW + 2 * HOUR, area="jura", product_id="z")
+    ledger.events.add("process.failed", at=NOW + 2 * HOUR, area="jura", product_id="z")
     assert names(ledger, NOW + HOUR, until=NOW + HOUR) == ["brake.held"]
     assert names(ledger, events=["brake"]) == ["brake.held", "brake.released"]
     assert names(ledger, events=["brake.held", "product"]) == [
@@ -71,9 +71,9 @@ def test_each_filter_selects_its_events(ledger: Ledger) -> None:
         "brake.held",
     ]
     assert names(ledger, events=["unknown"]) == []
-    assert names(ledger, area="jura") == ["product.discovered", "hook.failed"]
+    assert names(ledger, area="jura") == ["product.discovered", "process.failed"]
     assert names(ledger, product_id="x") == ["product.discovered"]
-    assert names(ledger, product_id="z") == ["hook.failed"]
+    assert names(ledger, product_id="z") == ["process.failed"]
 
 
 def test_limit_yields_newest_oldest_first(ledger: Ledger) -> None:

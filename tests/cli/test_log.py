@@ -31,17 +31,17 @@ def names(cli: Cli, *arguments: str) -> list[str]:
 
 def test_log_prints_one_line_per_event(cli: Cli, ledger: Ledger) -> None:
     ledger.events.add("brake.held", at=NOW - DAY, detail="12 products are due")
-    ledger.events.add("hook.failed", at=NOW, area="zurich", product_id="S2A_x", detail="exit 1")
+    ledger.events.add("process.failed", at=NOW, area="zurich", product_id="S2A_x", detail="exit 1")
     outcome = cli("log")
     assert outcome.code == 0
     assert outcome.out == (
         f"{NOW - DAY:%Y-%m-%d %H:%M:%S}  brake.held           12 products are due\n"
-        f"{NOW:%Y-%m-%d %H:%M:%S}  hook.failed          S2A_x  zurich  exit 1\n"
+        f"{NOW:%Y-%m-%d %H:%M:%S}  process.failed       S2A_x  zurich  exit 1\n"
     )
     assert lines(cli)[1] == {
         "schema": 1,
         "at": NOW.isoformat().replace("+00:00", "Z"),
-        "event": "hook.failed",
+        "event": "process.failed",
         "areas": ["zurich"],
         "product_id": "S2A_x",
         "detail": "exit 1",

@@ -137,6 +137,25 @@ BROKEN = {
         ARCHIVE + AREA + PROCESS + "command = []",
         "process[0].command: expected at least one; got []",
     ),
+    "two processing entries of one name": (
+        ARCHIVE + AREA + 2 * (PROCESS + 'command = ["true"]\n'),
+        "process: expected a name of its own for each; got two 'chain'",
+    ),
+    "a need that no entry has": (
+        ARCHIVE + AREA + PROCESS + 'command = ["true"]\nneeds = ["cain"]',
+        (
+            "process: expected needs that name other entries; got 'cain' in 'chain'; did you mean "
+            "'chain'?"
+        ),
+    ),
+    "an entry that needs itself": (
+        ARCHIVE + AREA + PROCESS + 'command = ["true"]\nneeds = ["chain"]',
+        "process: expected needs without a circle; got: chain needs chain",
+    ),
+    "a processing entry of an unknown area": (
+        ARCHIVE + AREA + PROCESS + 'command = ["true"]\nareas = ["lakes"]',
+        "process[0].areas: expected the name of an area; got \"lakes\"; did you mean 'lake'?",
+    ),
     "a single table of processing": (
         ARCHIVE + AREA + '[process]\ncommand = ["process", "{path}"]',
         (

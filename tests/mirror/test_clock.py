@@ -12,7 +12,7 @@ from s2mirror.clock import ServiceDates
 from s2mirror.lifecycle import Event
 from s2mirror.model import Transition
 from s2mirror.sandbox import Answer, Fault, SandboxProduct
-from s2mirror.service.processing import processor
+from s2mirror.service.processing import process
 from s2mirror.service.pruning import prune
 from s2mirror.service.wiring import Mirror
 from s2mirror.stop import StopFlag
@@ -36,7 +36,7 @@ def mark(kit: Kit, *products: SandboxProduct) -> None:
     """Have products marked by the consumer's files."""
     for product in products:
         (kit.archive / product.prefix).with_suffix(".SAFE.processed").touch()
-    processor(kit.mirror()).process(StopFlag())
+    process(kit.mirror(), StopFlag())
 
 
 def fill(kit: Kit) -> None:
@@ -130,7 +130,7 @@ def test_age_restarts_after_the_clock_was_behind(kit: Kit) -> None:
     behind = kit.with_clock_ahead(-400 * DAY)
     kit.cycle(behind)
     (kit.archive / product.prefix).with_suffix(".SAFE.processed").touch()
-    processor(behind).process(StopFlag())
+    process(behind, StopFlag())
     assert kit.entry(product).changed_at < utc_now() - 399 * DAY
     assert kit.cycle().gone == ()
     assert kit.cycle(kit.later(days=6)).gone == ()

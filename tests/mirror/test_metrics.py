@@ -115,6 +115,7 @@ NAME = re.compile(r"\bs2mirror_[a-z_]+")
 )
 def test_every_named_metric_exists(kit: Kit, path: str) -> None:
     kit.sections["store"] = "key_expires = 2027-01-31"
+    kit.sections["process"] = 'command = ["/bin/true"]'
     kit.sandbox.publish(tiny())
     kit.cycle()
     mirror = kit.mirror()
@@ -137,8 +138,10 @@ def test_lags_hooks_and_transitions_are_counted(kit: Kit) -> None:
     found = rendered(kit)
     assert found["s2mirror_transitions_total", ("publish",)] == 1
     assert found["s2mirror_transitions_total", ("give-up",)] == 0
-    assert found["s2mirror_hook_runs_total", ("succeeded",)] == 1
-    assert found["s2mirror_hook_runs_total", ("failed",)] == 0
+    assert found["s2mirror_process_runs_total", ("chain", "done")] == 1
+    assert found["s2mirror_process_runs_total", ("chain", "failed")] == 0
+    assert found["s2mirror_process_run_seconds_total", ("chain",)] > 0
+    assert found["s2mirror_process_products", ("chain", "waiting")] == 0
     assert found["s2mirror_seen_to_archived_lag_seconds_count", ("zurich",)] == 1
     bounds = [
         labels[1]

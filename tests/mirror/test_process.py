@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from kit import Kit, tiny
 
-from s2mirror.service.processing import processor
+from s2mirror.process_model import ProcessStatus
+from s2mirror.sandbox import SandboxProduct
+from s2mirror.service.processing import begin_processing, process
 from s2mirror.stop import StopFlag
 
 ENOUGH_TO_BEGIN = '"10 s"'
@@ -25,6 +27,11 @@ def hook(kit: Kit, script: str, **options: str) -> Path:
     lines += [f"{name} = {value}" for name, value in options.items()]
     kit.sections["process"] = "\n".join(lines)
     return kit.folder / "notes"
+
+
+def status(kit: Kit, product: SandboxProduct) -> ProcessStatus:
+    """Return the state of the only processing entry for a product."""
+    return kit.mirror().ledger.process.statuses(product.id)["chain"]
 
 
 def assert_ended(notes: Path) -> None:
@@ -68,16 +75,17 @@ def test_failed_hook_runs_again_later(kit: Kit) -> None:
     kit.sandbox.publish(product)
     result = kit.cycle()
     assert (result.processed, result.exit_code) == ([], 1), "no hook ever succeeded"
-    entry = kit.entry(product)
-    assert (entry.state, entry.attempts) == ("archived", 1)
-    assert entry.reason == f"hook, attempt 1 of 5: exit code 3: no licence for {product.id}"
+    found = status(kit, product)
+    assert (found.state, found.attempt, found.failures) == ("later", 1, 1)
+    assert found.reason == f"chain, attempt 1 of 5: exit code 3: no licence for {product.id}"
+    assert kit.states() == {product.id: "archived"}
     kit.cycle()
     assert notes.read_text() == "x\n", "before its time"
     hook(kit, "exit 0")
     assert kit.cycle(kit.later()).processed == [product.id]
-    assert kit.events("hook", "finding") == [
-        *("hook.failed", "finding.begun"),
-        *("hook.recovered", "finding.ended"),
+    assert kit.events("process", "finding") == [
+        *("process.failed", "finding.begun"),
+        *("process.recovered", "finding.ended"),
     ]
     kit.assert_invariants()
 
@@ -88,8 +96,8 @@ def test_only_the_end_of_long_output_is_kept(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     kit.cycle()
-    assert kit.entry(product).reason.endswith("199999 200000 the last word")
-    assert len(kit.entry(product).reason) < 500
+    assert status(kit, product).reason.endswith("199999 200000 the last word")
+    assert len(status(kit, product).reason) < 500
     kit.assert_invariants()
 
 
@@ -100,7 +108,7 @@ def test_hook_runs_at_most_max_attempts_times(kit: Kit) -> None:
     for days in (0, 1, 2, 3):
         kit.cycle(kit.later(days=days))
     assert notes.read_text() == "x\nx\n"
-    assert kit.entry(product).reason.startswith("hook, attempt 2 of 2: exit code 1")
+    assert status(kit, product).reason.startswith("chain, attempt 2 of 2: exit code 1")
     assert kit.call("mark", "processed", product.id) == 0
     assert kit.states() == {product.id: "processed"}
     kit.assert_invariants()
@@ -125,7 +133,7 @@ def test_hook_that_hangs_is_ended_with_its_children(kit: Kit) -> None:
     kit.sandbox.publish(product)
     assert kit.cycle().processed == []
     assert_ended(notes)
-    assert kit.entry(product).reason == "hook, attempt 1 of 5: terminated after 0:00:10"
+    assert status(kit, product).reason == "chain, attempt 1 of 5: terminated after 0:00:10"
     kit.assert_invariants()
 
 
@@ -155,8 +163,8 @@ def test_missing_hook_is_named(kit: Kit) -> None:
     product = tiny()
     kit.sandbox.publish(product)
     assert kit.cycle().processed == []
-    assert kit.entry(product).reason == (
-        "hook, attempt 1 of 5: cannot start '/nowhere/hook': No such file or directory"
+    assert status(kit, product).reason == (
+        "chain, attempt 1 of 5: cannot start '/nowhere/hook': No such file or directory"
     )
     kit.assert_invariants()
 
@@ -189,9 +197,13 @@ def test_stop_ends_a_hook_and_counts_no_attempt(kit: Kit) -> None:
     mirror = kit.mirror()
     kit.sections["process"] = ""
     kit.cycle()
-    assert processor(mirror).process(stop) == []
+    begin_processing(mirror)
+    assert process(mirror, stop) == []
     assert stop.is_set()
-    assert (kit.entry(product).state, kit.entry(product).attempts) == ("archived", 0)
+    assert kit.states() == {product.id: "archived"}
+    assert (status(kit, product).state, status(kit, product).failures) == ("waiting", 0)
+    (run,) = kit.mirror().ledger.process_reports.runs(product.id)
+    assert (run.outcome, run.exit_code) == ("stopped", None)
     assert_ended(notes)
     kit.assert_current(product)
 

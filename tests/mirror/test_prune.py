@@ -11,7 +11,7 @@ from s2mirror.errors import ArchiveError
 from s2mirror.planning.checked_time import CheckedTime
 from s2mirror.planning.retention_rules import Rule
 from s2mirror.sandbox import SandboxProduct
-from s2mirror.service.processing import processor
+from s2mirror.service.processing import process
 from s2mirror.service.pruning import prune, pruner
 from s2mirror.stop import StopFlag
 
@@ -22,7 +22,7 @@ def hold_processed(kit: Kit, *products: SandboxProduct) -> None:
     kit.cycle()
     for product in products:
         marker_of(kit, product).touch()
-    processor(kit.mirror()).process(StopFlag())
+    process(kit.mirror(), StopFlag())
 
 
 def marker_of(kit: Kit, product: SandboxProduct) -> Path:

@@ -12,6 +12,7 @@ from s2mirror.adapters.ledger.state_values import HEALTH
 from s2mirror.errors import ArchiveError, RepeatedError, ResourceError, StoreUnavailable
 from s2mirror.sandbox import Answer, Fault, SandboxProduct
 from s2mirror.service.health import Problems
+from s2mirror.service.processing import begin_processing
 from s2mirror.service.unexpected import UnexpectedErrors, resource_error
 from s2mirror.service.wiring import Mirror
 from s2mirror.service.workers import Intervals, Workers
@@ -158,7 +159,9 @@ def test_lack_of_a_resource_pauses_the_hook(kit: Kit) -> None:
     def jitter() -> float:
         raise error
 
-    health = health_of(replace(kit.mirror(), jitter=jitter))
+    mirror = replace(kit.mirror(), jitter=jitter)
+    begin_processing(mirror)
+    health = health_of(mirror)
     assert "this machine lacks memory, threads or open files" in health[0]
     assert attempts(kit, product) == [("archived", 0)]
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import NOW
@@ -16,8 +17,8 @@ from s2mirror.planning.facts import (
     DiskFacts,
     Facts,
     ForceFacts,
-    HookFacts,
     KeyFacts,
+    ProcessFacts,
     ProductFacts,
     QueueFacts,
     SearchFacts,
@@ -61,6 +62,12 @@ REFUSING = Backoff(
     refused_count=2, since=NOW, at=NOW, until=NOW + MINUTE, reason="SlowDown", logged_at=NOW
 )
 
+
+def with_entry(**values: Any) -> Facts:  # noqa: ANN401 - ProcessFacts' fields
+    """Return the facts of a quiet day with one processing entry."""
+    return replace(GOOD, processing=(ProcessFacts(entry="chain", **values),))
+
+
 N, W, F = Severity.NOTICE, Severity.WARNING, Severity.FAILURE
 SCRUB = ScrubFacts(every=30 * DAY, works=True, oldest_at=NOW - 20 * DAY)
 CASES: tuple[tuple[str, Severity, Facts], ...] = (
@@ -101,14 +108,11 @@ CASES: tuple[tuple[str, Severity, Facts], ...] = (
     ),
     ("force_queue.failed", W, replace(GOOD, force=ForceFacts(failed=2, failed_id="S2A"))),
     ("force_queue.bad_lines", N, replace(GOOD, force=ForceFacts(bad_lines=2, first_bad=1))),
-    ("hook.failing", W, replace(GOOD, hook=HookFacts(failed=2, most_attempts=1))),
-    ("hook.failing", W, replace(GOOD, hook=HookFacts(failed=1, most_attempts=2))),
-    (
-        "hook.failing",
-        W,
-        replace(GOOD, hook=HookFacts(failed=1, most_attempts=1, ever_succeeded=False)),
-    ),
-    ("hook.failing", N, replace(GOOD, hook=HookFacts(failed=1, most_attempts=1))),
+    ("process.failing", W, with_entry(failing=2, most_failures=1)),
+    ("process.failing", W, with_entry(failing=1, most_failures=2)),
+    ("process.failing", W, with_entry(failing=1, most_failures=1, ever_done=False)),
+    ("process.failing", N, with_entry(failing=1, most_failures=1)),
+    ("process.stalled", W, with_entry(waiting=3, waiting_since=NOW - HOUR)),
     ("previews.failed", N, replace(GOOD, failed_previews=ProductFacts(products=2, reason="odd"))),
     ("previews.failed", W, replace(GOOD, failed_previews=ProductFacts(products=3, reason="odd"))),
     ("previews.failing", W, replace(GOOD, previews=Trouble(text="answered 503"))),

@@ -21,6 +21,7 @@ from world_kit import (
     DAY,
     ENQUEUED,
     FAILED,
+    GIVES_UP,
     HOUR,
     MINUTE,
     PROCESSED,
@@ -38,6 +39,7 @@ from s2mirror.adapters.ledger.state_values import (
     TargetRecord,
     ThrottlingRecord,
 )
+from s2mirror.adapters.ledger.totals import PROCESS_RUNS
 from s2mirror.cli.main import main
 from s2mirror.errors import LedgerError
 from s2mirror.model import Rejected
@@ -135,22 +137,27 @@ def sweep_overdue(world: World) -> None:
     world.list(swept=40 * DAY)
 
 
+def once_done(world: World) -> None:
+    """Have the processing entry be done for a product that was pruned since."""
+    world.mirror().ledger.totals.count(PROCESS_RUNS, "chain done")
+
+
 def hook_fails_for_all(world: World) -> None:
     quiet(world)
-    world.product(*PROCESSED)
+    once_done(world)
     for _ in range(3):
-        world.fail(world.product(*ARCHIVED), reason="hook: exit code 1")
+        world.fail_run(world.product(*ARCHIVED))
 
 
 def hook_gave_up(world: World) -> None:
     quiet(world)
-    world.product(*PROCESSED)
-    world.fail(world.product(*ARCHIVED), attempts=5, reason="hook: exit code 1")
+    once_done(world)
+    world.fail_run(world.product(*ARCHIVED), failures=GIVES_UP)
 
 
 def hook_never_succeeded(world: World) -> None:
     quiet(world)
-    world.fail(world.product(*ARCHIVED), reason="hook: exit code 1")
+    world.fail_run(world.product(*ARCHIVED))
 
 
 def previews_fail(world: World) -> None:
@@ -346,8 +353,8 @@ def hook_runs(world: World) -> None:
 
 def hook_failed_once(world: World) -> None:
     quiet(world)
-    world.product(*PROCESSED)
-    world.fail(world.product(*ARCHIVED), reason="hook: exit code 1")
+    once_done(world)
+    world.fail_run(world.product(*ARCHIVED))
 
 
 def fallback_since_an_hour(world: World) -> None:

@@ -3,21 +3,25 @@
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from builders import overwrite, product
 
 from s2mirror.adapters.ledger import open_ledger, state_values
+from s2mirror.adapters.ledger.processing import Due
 from s2mirror.adapters.ledger.records import CycleRecord, HealthRecord, RunRecord, TroubleRecord
 from s2mirror.adapters.ledger.state_values import CertificateRecord, StateValue
 from s2mirror.adapters.lock import InstanceLock
 from s2mirror.config import load_settings
 from s2mirror.lifecycle import Event
 from s2mirror.model import SweepKind, Transition
+from s2mirror.process_model import RunOutcome, RunState
 from s2mirror.service.health import Problems
+from s2mirror.service.processing import processor
 from s2mirror.service.wiring import Mirror, open_mirror
+from s2mirror.stop import StopFlag
 from s2mirror.times import format_utc
 
 CONFIG = """
@@ -33,6 +37,8 @@ bbox = [9, 47, 10, 48]
 start = 2026-01-01
 """
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+GIVES_UP = 5
+"""Failed runs after which an entry is not run again, by default."""
 BUSY = "the store answered 503 SlowDown"
 
 
@@ -140,6 +146,26 @@ class World:
             next=format_utc(self.now + wait),
             id=product_id,
         )
+
+    def fail_run(self, product_id: str, *, failures: int = 1) -> None:
+        """Have runs of the processing entry fail for a product, the last one an hour ago."""
+        mirror, step = self.mirror(), processor(self.mirror())
+        step.plan(StopFlag())
+        before = mirror.ledger.process.statuses(product_id)["chain"]
+        run = mirror.ledger.process.claim(
+            Due(entry="chain", at=self.now, latest=self.now + DAY), now=self.now, only=[product_id]
+        )
+        assert run
+        after = replace(
+            before,
+            state=RunState.FAILED if failures == GIVES_UP else RunState.LATER,
+            failures=failures,
+            next_attempt_at=format_utc(self.now + HOUR),
+            failing_since=format_utc(self.now - HOUR),
+            reason="chain: exit code 1",
+        )
+        assert mirror.ledger.process.end(replace(run, outcome=RunOutcome.FAILED), after)
+        step.plan(StopFlag())
 
     def trouble(self, key: StateValue[TroubleRecord], text: str) -> None:
         self.mirror().ledger.state.set(key, TroubleRecord(text=text, since=self.now - HOUR))

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from subprocess import TimeoutExpired
@@ -29,10 +30,22 @@ _EXHAUSTED: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.E
 _running: Final[set["subprocess.Popen[bytes]"]] = set()
 
 
+@dataclass(frozen=True, slots=True)
+class CommandEnd:
+    """How a command ended."""
+
+    reason: str
+    """Why it failed; empty if it did not."""
+    exit_code: int | None = None
+    """None if it was terminated, or never started."""
+    output: str = ""
+    """The end of its output."""
+
+
 def run_command(
     arguments: Sequence[str], timeout: timedelta, stop: StopFlag, document: bytes | None = None
-) -> str:
-    """Run a command; return why it failed, or an empty text.
+) -> CommandEnd:
+    """Run a command; return how it ended.
 
     The command reads *document* from its standard input, which is empty without one.
 
@@ -46,12 +59,13 @@ def run_command(
         terminated = _wait(supervisor, timeout, stop)
         output, _ = supervisor.communicate(timeout=_KILL_SECONDS)
     except TimeoutExpired:
-        return f"terminated after {timeout}, but some of its processes remain"
+        return CommandEnd(f"terminated after {timeout}, but some of its processes remain")
     finally:
         _running.discard(supervisor)
         supervisor.kill()
         supervisor.wait()
-    return terminated or _failure(arguments, output, supervisor.returncode)
+    end = _end_of(arguments, output, supervisor.returncode)
+    return replace(end, reason=terminated, exit_code=None) if terminated else end
 
 
 def end_hooks() -> None:
@@ -116,8 +130,8 @@ def _wait(supervisor: "subprocess.Popen[bytes]", timeout: timedelta, stop: StopF
             return "terminated by a stop" if stop.is_set() else f"terminated after {timeout}"
 
 
-def _failure(arguments: Sequence[str], output: bytes, supervisor_code: int) -> str:
-    """Return why a command failed, by the report of its supervisor, or an empty text."""
+def _end_of(arguments: Sequence[str], output: bytes, supervisor_code: int) -> CommandEnd:
+    """Return how a command ended, by the report of its supervisor."""
     if not output and supervisor_code > 0:
         raise ResourceError(
             f"the process that runs the hook ended with exit code {supervisor_code} before the "
@@ -126,15 +140,17 @@ def _failure(arguments: Sequence[str], output: bytes, supervisor_code: int) -> s
         )
     line, _, tail = output.partition(b"\n")
     result, _, number = line.decode(errors="replace").partition(" ")
+    text = tail.decode(errors="replace")
     if result == EXITED:
-        text = " ".join(tail.decode(errors="replace").split())[-_OUTPUT_SHOWN:]
-        ended = f"exit code {number}: {text}" if text else f"exit code {number}, without output"
-        return ended if int(number) else ""
+        shown = " ".join(text.split())[-_OUTPUT_SHOWN:]
+        reason = f"exit code {number}: {shown}" if shown else f"exit code {number}, without output"
+        return CommandEnd(reason if int(number) else "", int(number), text)
     if result == NOT_STARTED:
         if int(number) in _EXHAUSTED:
             raise OSError(int(number), os.strerror(int(number)), arguments[0])
-        return f"cannot start {arguments[0]!r}: {os.strerror(int(number))}"
-    return "ended together with its supervisor" if result != ENDED else "terminated"
+        return CommandEnd(f"cannot start {arguments[0]!r}: {os.strerror(int(number))}")
+    reason = "terminated" if result == ENDED else "ended together with its supervisor"
+    return CommandEnd(reason, output=text)
 
 
 def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:

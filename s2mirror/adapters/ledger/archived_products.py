@@ -14,10 +14,13 @@ from s2mirror.adapters.ledger.file_lists import (
     paths_in,
 )
 from s2mirror.adapters.ledger.items import unpacked
+from s2mirror.adapters.ledger.processing import Processing
 from s2mirror.adapters.ledger.row_checksums import checked, insert, require_intact
 from s2mirror.adapters.ledger.rows import decoded, path_of, product_of
+from s2mirror.errors import PathRefused
 from s2mirror.lifecycle import Event, State
 from s2mirror.model import ArchivedProduct, ItemSummary, Transition
+from s2mirror.process_model import RunState
 from s2mirror.radiometry import UNKNOWN_RADIOMETRY
 from s2mirror.times import format_utc
 
@@ -196,9 +199,19 @@ class Removals:
         self._connection = connection
 
     def begin(self, product_id: str, transition: Transition) -> None:
-        """Record why a product's folder is about to leave the tree."""
+        """Record why a product's folder is about to leave the tree; no run of it starts then.
+
+        Raises PathRefused while a processing entry runs for it.
+        """
         row = {"product_id": product_id, "event": transition.event, "reason": transition.reason}
-        self._connection.execute(BEGIN, row)
+        with self._connection.atomic():
+            for status in Processing(self._connection).statuses(product_id).values():
+                if status.state is RunState.RUNNING:
+                    raise PathRefused(
+                        f"{product_id} is in use: the processing entry {status.entry} runs for it. "
+                        "It is removed after the end of this run"
+                    )
+            self._connection.execute(BEGIN, row)
 
     def end(self, product_id: str) -> None:
         """Delete the note of a removal that is recorded, or that was not done."""

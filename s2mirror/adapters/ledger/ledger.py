@@ -24,6 +24,8 @@ from s2mirror.adapters.ledger.overview import Overview
 from s2mirror.adapters.ledger.passes import Passes
 from s2mirror.adapters.ledger.pins import Pins
 from s2mirror.adapters.ledger.previews import Previews
+from s2mirror.adapters.ledger.process_reports import ProcessReports
+from s2mirror.adapters.ledger.processing import Processing
 from s2mirror.adapters.ledger.product_records import ProductRecords
 from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.requests import Requests
@@ -109,6 +111,8 @@ class Ledger:
         self.retention = Retention(connection)
         self.events = Events(connection)
         self.previews = Previews(connection)
+        self.process = Processing(connection)
+        self.process_reports = ProcessReports(connection)
         self.requests = Requests(connection)
         self.overview = Overview(connection)
         self.state = StateValues(connection)
@@ -217,6 +221,7 @@ class Ledger:
         """
         with self.connection.atomic():
             deleted = self.connection.execute(COMPACT, {"before": format_utc(before)})
+            self.process.compact(before)
             return deleted + self.events.compact(before)
 
     def forget_searches(self, *, except_for: Iterable[str]) -> None:

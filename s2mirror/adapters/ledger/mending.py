@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from s2mirror.adapters.ledger.connection import Connection
+from s2mirror.adapters.ledger.processing import PLAN_ALL
 from s2mirror.adapters.ledger.row_checksums import (
     CHECKSUM_BYTES,
     TABLES,
@@ -36,6 +37,7 @@ _FORGET_PRODUCT: Final = (
         for table in (
             *("membership", "file_list", "selection", "removal", "moved_source", "trashed"),
             *("preview_due", "item", "verification", "damage"),
+            *("process_state", "process_queue", "process_run"),
         )
     ),
     "DELETE FROM product WHERE rowid = :number",
@@ -48,6 +50,7 @@ _FIND_AGAIN: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "deletion": ("DELETE FROM state_value WHERE name = 'deletions.read_until'",),
         "membership": _FORGET_SEARCHES,
         "verification": (UNKNOWN,),
+        "process_state": (PLAN_ALL,),
     }
 )
 # The last state in the history, if the product was removed on purpose: it stays removed.

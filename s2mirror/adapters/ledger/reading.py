@@ -28,10 +28,6 @@ _ARCHIVED: Final = f"""
 SELECT id, path, {checked("product")} FROM product
  WHERE path > :after AND state = 'archived' ORDER BY path LIMIT 500
 """
-_TO_PROCESS: Final = f"""{ENTRY_ROWS}
- WHERE p.state = 'archived' AND p.next_attempt_at <= :now AND p.attempts < :max_attempts
- ORDER BY p.priority DESC, p.sensed_at DESC LIMIT 1
-"""
 _HELD_VERSIONS: Final = f"""{ENTRY_ROWS}
  WHERE p.path IS NOT NULL AND (p.tile, p.sensed_at, p.collection, p.platform) IN (
    SELECT tile, sensed_at, collection, platform FROM product INDEXED BY product_newest
@@ -179,12 +175,6 @@ class ProductReader:
         """Yield id and path of every archived product that is not processed yet."""
         for row in _paged(self._connection, _ARCHIVED, "path"):
             yield row["id"], str(path_of(self._connection.path, row))
-
-    def to_process(self, max_attempts: int, *, now: datetime) -> LedgerEntry | None:
-        """Return the next archived product for the hook; None if none is due."""
-        params = {"max_attempts": max_attempts, "now": format_utc(now)}
-        rows = self._connection.query(_TO_PROCESS, params)
-        return entry_of(self._connection.path, rows[0]) if rows else None
 
     def listed(self, query: ProductQuery) -> ProductList:
         """Return the products that a query selects, in its order."""

@@ -14,6 +14,7 @@ from s2mirror.adapters.ledger.changes import change_tables
 from s2mirror.adapters.ledger.lags import lag_tables
 from s2mirror.adapters.ledger.moves import TABLES as MOVE_TABLES
 from s2mirror.adapters.ledger.passes import TABLES as PASS_TABLES
+from s2mirror.adapters.ledger.process_tables import TABLES as PROCESS_TABLES
 from s2mirror.adapters.ledger.retention import INDEXES as RETENTION_INDEXES
 from s2mirror.adapters.ledger.tally import tally
 from s2mirror.adapters.ledger.totals import COUNTER_TABLES
@@ -67,7 +68,6 @@ _PRODUCTS: Final = (
     """,
     "CREATE INDEX product_path ON product (path) WHERE path IS NOT NULL",
     "CREATE INDEX product_in_archive ON product (sensed_at) WHERE path IS NOT NULL",
-    "CREATE INDEX product_hook ON product (attempts) WHERE state = 'archived' AND attempts > 0",
     """
     CREATE TABLE membership (
       area TEXT NOT NULL,
@@ -291,7 +291,7 @@ def m001_all_tables(db: "Database") -> None:
     more = (_EVENTS, tally(), lag_tables(sql_states(GONE)), PASS_TABLES, COUNTER_TABLES)
     changes = change_tables(sql_states(HELD), sql_states(GONE))
     tables = (VERIFICATION_TABLES, MOVE_TABLES, FEED_TABLES, _TRASHED, RETENTION_INDEXES)
-    for group in (*groups, *more, changes, *tables):
+    for group in (*groups, *more, changes, *tables, PROCESS_TABLES):
         for statement in group:
             db.execute(statement)
 

@@ -253,6 +253,8 @@ PREVIEWS_BACKOFF_UNTIL: Final = _time("preview.backoff_until")
 """Before then, the service that renders previews is not asked."""
 PREVIEWS_TROUBLE: Final = _record("preview.trouble", TroubleRecord)
 """Why no previews could be made the last time."""
+PROCESSING_IN_USE: Final = _text("processing.in_use")
+"""The rules of the processing entries by which products were planned last."""
 PREVIEW_RULES: Final = _text("preview.rules")
 """The preview rules by which held products were last queued."""
 PRUNE_SHORT: Final = _record("prune.short", TroubleRecord)

@@ -31,7 +31,8 @@ COUNTER_TABLES: Final = (
     """,
 )
 TRANSITIONS: Final = "transitions"
-HOOK_RUNS: Final = "hook_runs"
+PROCESS_RUNS: Final = "process_runs"
+PROCESS_MILLISECONDS: Final = "process_milliseconds"
 STORE_REFUSALS: Final = "store_refusals"
 COUNT: Final = """
 INSERT INTO counter (name, label, total) VALUES (:name, :label, :number)

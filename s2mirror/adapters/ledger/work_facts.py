@@ -31,12 +31,6 @@ SELECT count(*) AS products, min(changed_at) AS since, max(changed_at) AS newest
        max(reason) AS reason
   FROM product AS p WHERE state = :state AND {_CLAIMED}
 """
-# The conditions are those of the index ``product_hook``.
-_HOOK: Final = """
-SELECT count(*) AS failed, coalesce(sum(attempts >= :max_attempts), 0) AS given_up,
-       coalesce(max(attempts), 0) AS most_attempts, min(changed_at) AS since, reason
-  FROM product WHERE state = 'archived' AND attempts > 0
-"""
 # The condition is that of the index ``preview_failed``.
 _PREVIEWS: Final = """
 SELECT count(*) AS products, min(made_at) AS since, max(made_at) AS newest_at,
@@ -67,17 +61,6 @@ class StateSummary:
     products: int
     since: datetime | None
     newest_at: datetime | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HookSummary:
-    """The archived products whose hook failed."""
-
-    failed: int
-    given_up: int
-    most_attempts: int
-    since: datetime | None
     reason: str
 
 
@@ -120,17 +103,6 @@ class WorkFacts:
             products=row["products"],
             since=self._time(row, "since") if row["since"] else None,
             newest_at=self._time(row, "newest_at") if row["newest_at"] else None,
-            reason=row["reason"] or "",
-        )
-
-    def failed_hooks(self, max_attempts: int) -> HookSummary:
-        """Return the archived products whose hook has failed."""
-        row = self._connection.query(_HOOK, {"max_attempts": max_attempts})[0]
-        return HookSummary(
-            failed=row["failed"],
-            given_up=row["given_up"],
-            most_attempts=row["most_attempts"],
-            since=self._time(row, "since") if row["since"] else None,
             reason=row["reason"] or "",
         )
 
