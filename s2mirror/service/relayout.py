@@ -10,6 +10,7 @@ from s2mirror.adapters.ledger.state_values import LAYOUT
 from s2mirror.config import Settings
 from s2mirror.service.local_catalog import finish_local_catalog
 from s2mirror.service.logs import log
+from s2mirror.service.product_records import update_product_records
 from s2mirror.service.results import Values
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.relayout import Relayout, Relocator
@@ -58,6 +59,7 @@ def relayout(mirror: Mirror, stop: StopFlag) -> Values:
     """Move held products to the configured layout; the local catalog follows."""
     mirror.require_archive()
     done = relocator(mirror).relayout(stop, now=mirror.now())
+    update_product_records(mirror, stop)
     finish_local_catalog(mirror, stop)
     if not stop.is_set():
         record_count(mirror, len(done.refused))

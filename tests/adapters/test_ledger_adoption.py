@@ -11,6 +11,7 @@ from adapters_builders import queued, record, step
 from builders import NOW, product
 
 from s2mirror.adapters.ledger import AdoptedProduct, Ledger, Taken, open_ledger
+from s2mirror.adapters.ledger.changes import LOCAL_CATALOG, ChangeKind
 from s2mirror.errors import LedgerError
 from s2mirror.lifecycle import Event, State
 from s2mirror.model import Digest, VerifiedFile
@@ -122,5 +123,6 @@ def test_path_of_another_product_records_nothing(ledger: Ledger) -> None:
 
 
 def test_adoption_is_noted_for_the_local_catalog(ledger: Ledger) -> None:
+    ledger.changes.subscribe(LOCAL_CATALOG, [ChangeKind.PUBLISHED])
     ledger.adoption.take(adopted(), now=NOW + timedelta(hours=1))
-    assert ledger.connection.query("SELECT product_id FROM change") == [{"product_id": ID}]
+    assert ledger.changes.pending_ids(LOCAL_CATALOG) == {ID}

@@ -16,6 +16,7 @@ from s2mirror.sandbox import SandboxProduct
 from s2mirror.service.change_feed import update_change_feed
 from s2mirror.service.pruning import prune
 from s2mirror.service.relayout import relayout
+from s2mirror.service.restoring import restore_products
 from s2mirror.service.wiring import utc_now
 from s2mirror.stop import StopFlag
 
@@ -47,11 +48,13 @@ def test_feed_tells_publication_removal_and_move(kit: Kit) -> None:
     prune_one(kit, first)
     last = lines_of(kit.archive)[-1]
     assert (last["kind"], last["path"], last["state"]) == ("removed", None, "pruned")
+    restore_products(kit.mirror(), [first.id], pin=True)
     kit.sections["archive"] = 'layout = "force"'
     relayout(kit.mirror(), StopFlag())
     changes = changes_of(kit)
     assert {*changes[:2]} == {("published", first.id), ("published", second.id)}
-    assert changes[2:] == [("removed", first.id), ("moved", second.id)]
+    assert changes[2:4] == [("removed", first.id), ("restored", first.id)]
+    assert {*changes[4:]} == {("moved", first.id), ("moved", second.id)}
     assert_feed_tells_the_archive(kit)
 
 
@@ -82,6 +85,12 @@ def test_feed_continues_after_loss_of_ledger(kit: Kit) -> None:
     kit.cycle()
     assert_feed_tells_the_archive(kit)
     assert len(lines_of(kit.archive)) >= count
+    for path in kit.folder.glob("s2mirror.sqlite*"):
+        path.unlink()
+    before = lines_of(kit.archive)
+    assert kit.run("ledger", "rebuild").returncode == 0
+    kit.cycle()
+    assert lines_of(kit.archive) == before, "the rebuilt ledger says what the feed has said"
     last = lines_of(kit.archive)[-1]["number"]
     (kit.archive / "changes.ndjson").unlink()
     kit.cycle()
