@@ -84,4 +84,4 @@ def _removed(config: Path | None, outcomes: dict[str, str]) -> str:
     except AlreadyRunning:
         return "another command is working; the next prune moves them to the trash"
     outcomes |= {name: "moved to the trash" for name in plan["prune"] if name in outcomes}
-    return str(plan["clock_doubt"]) or "; ".join(map(str, plan["kept"].values()))
+    return str(plan["clock_doubt"]) or "; ".join(map(str, plan["refused"].values()))

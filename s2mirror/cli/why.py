@@ -52,10 +52,10 @@ def _values(found: Explanation) -> dict[str, object]:
         "areas": [
             {
                 "area": name,
-                "wanted": not refusals,
-                "refusals": [{"rule": each.rule, "text": each.text} for each in refusals],
+                "wanted": not mismatches,
+                "mismatches": [{"rule": each.rule, "text": each.text} for each in mismatches],
             }
-            for name, refusals in found.areas.items()
+            for name, mismatches in found.areas.items()
         ],
         "unknown": found.unknown,
         "remedy": found.remedy,
@@ -67,8 +67,8 @@ def _print(found: Explanation) -> None:
     _print_state(found)
     for catalog, answer in found.catalogs.items():
         print_line(f"  {catalog:10}  {answer}")
-    for name, refusals in found.areas.items():
-        text = "; ".join(each.text for each in refusals) or "wants it"
+    for name, mismatches in found.areas.items():
+        text = "; ".join(each.text for each in mismatches) or "wants it"
         print_line(f"  {name:10}  {text}")
     if found.remedy:
         print_line(f"  to have it  {found.remedy}")

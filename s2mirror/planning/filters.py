@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Mismatch:
     """One filter of an area that a product does not pass."""
 
     rule: str
@@ -31,7 +31,7 @@ class Filter:
 
     rule: str
     passes: Callable[[WatchArea, Product], bool]
-    refusal: Callable[[WatchArea, Product], str]
+    mismatch: Callable[[WatchArea, Product], str]
     """The text for a product that does not pass."""
 
 
@@ -107,10 +107,10 @@ def passes(area: WatchArea, product: Product) -> bool:
     return all(found.passes(area, product) for found in FILTERS)
 
 
-def refusals(area: WatchArea, product: Product) -> tuple[Refusal, ...]:
+def mismatches(area: WatchArea, product: Product) -> tuple[Mismatch, ...]:
     """Return the filters that a product does not pass, other than those of its place."""
     return tuple(
-        Refusal(found.rule, found.refusal(area, product))
+        Mismatch(found.rule, found.mismatch(area, product))
         for found in FILTERS
         if not found.passes(area, product)
     )
@@ -128,22 +128,22 @@ def covers(area: WatchArea, percent: float | None, product: Product) -> bool:
     return percent > 0 and percent >= area.min_overlap_percent
 
 
-def place_refusal(
+def place_mismatch(
     area: WatchArea, percent: float | None, product: Product, distance_km: Callable[[], float]
-) -> tuple[Refusal, ...]:
+) -> tuple[Mismatch, ...]:
     """Return why a product is not at the place of an area; empty if it is."""
     if covers(area, percent, product):
         return ()
     if area.tiles and product.tile not in area.tiles:
         text = f"tile {product.tile}, which is not one of the {len(area.tiles)} of {area.name}"
-        return (Refusal("tiles", text),)
+        return (Mismatch("tiles", text),)
     if percent:
         text = (
             f"covers {percent:.2g} % of {area.name}, which takes at least "
             f"{area.min_overlap_percent:g} %"
         )
-        return (Refusal("min_overlap_percent", text),)
-    return (Refusal("geometry", f"{distance_km():,.0f} km outside {area.name}"),)
+        return (Mismatch("min_overlap_percent", text),)
+    return (Mismatch("geometry", f"{distance_km():,.0f} km outside {area.name}"),)
 
 
 def _day(at: "datetime | None") -> str:

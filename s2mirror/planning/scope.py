@@ -13,7 +13,7 @@ from shapely.affinity import translate
 from s2mirror.area import WatchArea
 from s2mirror.geometry import overlap_percents, unpack
 from s2mirror.model import Product
-from s2mirror.planning.filters import Refusal, covers, passes, place_refusal, refusals
+from s2mirror.planning.filters import Mismatch, covers, mismatches, passes, place_mismatch
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -65,13 +65,13 @@ class Scope:
             if self._kinds[place] in passed and covers(self._areas[place], percent, product)
         )
 
-    def refusals(self, product: Product) -> dict[str, tuple[Refusal, ...]]:
+    def mismatches(self, product: Product) -> dict[str, tuple[Mismatch, ...]]:
         """Return, by area, the filters that *product* does not pass; empty for a wanting area."""
         near = dict(self._near(product.footprint_wkb))
         footprint = unpack(product.footprint_wkb)
         return {
-            area.name: refusals(area, product)
-            + place_refusal(
+            area.name: mismatches(area, product)
+            + place_mismatch(
                 area, near.get(place), product, partial(distance_km, area.geometry, footprint)
             )
             for place, area in enumerate(self._areas)

@@ -9,7 +9,7 @@ from s2mirror.geometry import pack
 from s2mirror.lifecycle import GONE, HELD, TROUBLED
 from s2mirror.model import PINNED, LedgerEntry, Product
 from s2mirror.naming import ProductName, parse_name, plain_id, unmirrored_kind
-from s2mirror.planning.filters import Refusal
+from s2mirror.planning.filters import Mismatch
 from s2mirror.planning.scope import Scope
 from s2mirror.ports import FindingCatalog
 from s2mirror.service.pruning import known_time, pruner
@@ -32,7 +32,7 @@ class Explanation:
     """Of a held product: which rule removes it at the next prune, and why."""
     catalogs: dict[str, str] = field(default_factory=dict)
     """By catalog: listed, not listed, not asked, unusable with the reason, or the error."""
-    areas: Mapping[str, tuple[Refusal, ...]] = field(default_factory=dict)
+    areas: Mapping[str, tuple[Mismatch, ...]] = field(default_factory=dict)
     """By area: the filters that the product does not pass; empty if the area wants it."""
     unknown: list[str] = field(default_factory=list)
     """What could not be looked at."""
@@ -41,7 +41,7 @@ class Explanation:
     @property
     def wanting(self) -> list[str]:
         """The configured areas that want the product."""
-        return [name for name, refusals in self.areas.items() if not refusals]
+        return [name for name, mismatches in self.areas.items() if not mismatches]
 
     @property
     def remedy(self) -> str:
@@ -76,7 +76,7 @@ def explain(mirror: Mirror, text: str) -> Explanation:
 
 def _known(mirror: Mirror, entry: LedgerEntry) -> Explanation:
     found = Explanation(id=entry.product.id, entry=entry)
-    found.areas = Scope(mirror.areas).refusals(entry.product)
+    found.areas = Scope(mirror.areas).mismatches(entry.product)
     if entry.state in HELD:
         try:
             found.kept, found.removal = _retention(mirror, entry.product.id)
@@ -88,7 +88,7 @@ def _known(mirror: Mirror, entry: LedgerEntry) -> Explanation:
 
 def _retention(mirror: Mirror, product_id: str) -> tuple[str, str]:
     """Return why a held product is kept, and which rule removes it; one of them is empty."""
-    plan = pruner(mirror).plan(known_time(mirror))
+    plan = pruner(mirror).plan(known_time(mirror), list_kept=True)
     for removal in plan.removals:
         if removal.entry.product.id == product_id:
             stopped = f"; not now: {plan.clock_doubt or plan.brake}" if plan.stopped else ""
@@ -115,7 +115,7 @@ def _unknown(mirror: Mirror, product_id: str, name: ProductName) -> Explanation:
         product = _product_by_name(product_id, collection, name)
         found.exit_code = max((error.exit_code for error in errors), default=0)
     if product is not None:
-        found.areas = Scope(mirror.areas).refusals(product)
+        found.areas = Scope(mirror.areas).mismatches(product)
     return found
 
 

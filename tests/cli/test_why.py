@@ -39,7 +39,7 @@ def test_every_rule_of_every_area_is_named(cli: Cli, kit: Kit) -> None:
     assert (held["state"], held["removal"], held["remedy"]) == ("archived", "", "")
     assert held["kept"]
     assert [each["wanted"] for each in held["areas"]] == [True, False]
-    assert {each["rule"] for each in held["areas"][1]["refusals"]} == {"geometry"}
+    assert {each["rule"] for each in held["areas"][1]["mismatches"]} == {"geometry"}
     assert held["catalogs"] == {}
 
     kit.sandbox.publish_in_odata_only(hidden)

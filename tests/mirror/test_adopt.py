@@ -57,7 +57,7 @@ def tree_of(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("mode", [None, Mode.COPY, Mode.LINK, Mode.MOVE])
-def test_tree_of_any_layout_is_adopted_without_a_download(kit: Kit, mode: Mode | None) -> None:
+def test_tree_of_any_layout_is_adopted_without_download(kit: Kit, mode: Mode | None) -> None:
     old = kit.folder / "old"
     products = [tiny(20), tiny(21, level="L1C"), tiny(22, checksum="MD5"), tiny(23)]
     kit.sandbox.publish(products)

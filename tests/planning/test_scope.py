@@ -80,18 +80,18 @@ def test_each_filter_passes_and_rejects(
     wanted = area(**limits)
     assert wants(product(**passing), wanted)
     assert not wants(product(**stopped), wanted)
-    assert Scope([wanted]).refusals(product(**passing)) == {wanted.name: ()}
-    ((refusal,),) = Scope([wanted]).refusals(product(**stopped)).values()
-    assert wanted.name in refusal.text
+    assert Scope([wanted]).mismatches(product(**passing)) == {wanted.name: ()}
+    ((mismatch,),) = Scope([wanted]).mismatches(product(**stopped)).values()
+    assert wanted.name in mismatch.text
 
 
-def test_refusals_say_what_is_found_and_wanted() -> None:
+def test_mismatches_say_what_is_found_and_wanted() -> None:
     cloudy = product(cloud_cover_percent=97.04, footprint_wkb=pack(box(8.9, 47, 9, 48)))
     areas = [
         area("upper-valley", max_cloud_cover_percent=60, min_overlap_percent=50),
         area("lake", geometry=box(12, 47, 13, 48), start_at=NOW + timedelta(days=9)),
     ]
-    found = Scope(areas).refusals(cloudy)
+    found = Scope(areas).mismatches(cloudy)
     assert [each.text for each in found["upper-valley"]] == [
         "97.04 % clouds, upper-valley takes 60 %",
         "covers 10 % of upper-valley, which takes at least 50 %",
@@ -190,12 +190,14 @@ def test_areas_decide_independently(found: Product, areas: list[WatchArea]) -> N
 @pytest.mark.long
 @settings(max_examples=300)
 @given(PRODUCTS, st.lists(TILED_AREAS, max_size=6, unique_by=lambda one: one.name))
-def test_product_is_wanted_exactly_without_refusals(found: Product, areas: list[WatchArea]) -> None:
+def test_product_is_wanted_exactly_without_mismatches(
+    found: Product, areas: list[WatchArea]
+) -> None:
     scope = Scope(areas)
-    refusals = scope.refusals(found)
-    assert list(refusals) == [one.name for one in areas]
-    assert scope.wanting(found) == tuple(name for name, why in refusals.items() if not why)
-    for name, why in refusals.items():
+    mismatches = scope.mismatches(found)
+    assert list(mismatches) == [one.name for one in areas]
+    assert scope.wanting(found) == tuple(name for name, why in mismatches.items() if not why)
+    for name, why in mismatches.items():
         assert all(name in each.text and each.rule for each in why)
 
 
