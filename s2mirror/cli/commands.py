@@ -110,6 +110,11 @@ PANELS: Final = MappingProxyType(
                     Command(
                         "rebuild", "Make a lost ledger again from the archive.", "ledger:rebuild"
                     ),
+                    Command("backup", "Copy the ledger, and verify the copy.", "ledger:backup"),
+                    Command(
+                        "restore", "Put a backup in the place of the ledger.", "ledger:restore"
+                    ),
+                    Command("check", "Read the whole ledger, and report damage.", "ledger:check"),
                 ),
             ),
         ),

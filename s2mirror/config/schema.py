@@ -57,6 +57,10 @@ class LedgerSettings(Section):
     """How long the history of removed products is kept; the products themselves stay known."""
     product_records: bool = True
     """Whether each product has a record in the archive, from which a lost ledger is made again."""
+    backups: Annotated[int, fields.whole(0, 1000)] = 7
+    """How many daily backups are kept; 0 for none."""
+    backup_folder: fields.AnyPath | None = None
+    """The folder of the backups; None for ``.s2mirror/backups`` in the archive."""
 
 
 class CatalogSettings(Section):

@@ -138,6 +138,19 @@ class DiskFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BackupFacts:
+    """Whether the ledger is safe."""
+
+    wanted: bool = False
+    """Whether the daemon makes backups."""
+    made_at: datetime | None = None
+    """When the last backup was made and verified."""
+    damage: str = ""
+    """What the last check of the whole ledger found."""
+    damaged_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFacts:
     """A key pair that expires soon or has expired."""
 
@@ -153,6 +166,7 @@ class Facts:
 
     now: datetime
     ledger_problem: str = ""
+    backups: BackupFacts = BackupFacts()
     archive_problem: str = ""
     elsewhere: int = 0
     """How many held products are at paths of an earlier layout."""

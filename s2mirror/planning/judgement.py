@@ -7,7 +7,7 @@ a place in ``RULES``, and a row of that table.
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from s2mirror.planning import archive_rules, process_rules, work_rules
+from s2mirror.planning import archive_rules, ledger_rules, process_rules, work_rules
 from s2mirror.planning.facts import Facts
 from s2mirror.planning.findings import Finding, Judgement, worst_first
 from s2mirror.planning.force_rules import force_queue_works
@@ -19,6 +19,7 @@ Rule = Callable[[Facts], Iterable[Finding]]
 RULES: Final[tuple[Rule, ...]] = (
     *archive_rules.RULES,
     *process_rules.RULES,
+    *ledger_rules.RULES,
     *work_rules.RULES,
     archive_is_sound,
     areas_silent,

@@ -56,7 +56,7 @@ from s2mirror.service.account import (
 )
 from s2mirror.service.alert_memory import undelivered
 from s2mirror.service.force_queue import force_facts
-from s2mirror.service.ledger_file import archive_problem, products_elsewhere
+from s2mirror.service.ledger_file import archive_problem, backup_facts, products_elsewhere
 from s2mirror.service.process_facts import process_facts
 from s2mirror.service.scrub_facts import scrub_facts
 from s2mirror.service.silence import silence_facts
@@ -90,6 +90,7 @@ def read_facts(
     return Facts(
         now=now,
         max_age=max_age,
+        backups=backup_facts(settings, ledger),
         archive_problem=problem,
         elsewhere=products_elsewhere(ledger, settings),
         disk=disk,

@@ -17,6 +17,7 @@ from s2mirror.service.cycle import read_deletions
 from s2mirror.service.force_queue import exchange_with_force
 from s2mirror.service.health import Problems
 from s2mirror.service.judgement import judge_cycle
+from s2mirror.service.ledger_backup import back_up_daily, check_ledger_daily
 from s2mirror.service.ledger_file import archive_problem
 from s2mirror.service.local_catalog import complete_local_catalog
 from s2mirror.service.logs import LOG_OUTPUT, log
@@ -42,6 +43,8 @@ _DELETIONS_RETRY: Final = timedelta(minutes=1)
 """After the deletion feed could not be read, which makes health red."""
 _LEDGER_CHECK_EVERY: Final = timedelta(days=1)
 """Opening a large ledger does not read all of it: that takes minutes."""
+_LEDGER_BACKUP_EVERY: Final = timedelta(minutes=15)
+"""Between two looks whether the last backup is a day old."""
 _CERTIFY_EVERY: Final = timedelta(minutes=15)
 """Between two looks for areas to certify, which is done at night only."""
 _KEYS_EVERY: Final = timedelta(hours=1)
@@ -120,7 +123,8 @@ class Jobs:
             Job(self._write_local_catalog, "local catalog", _LOCAL_CATALOG_EVERY),
             Job(partial(scrub, self._mirror, self._workers.opened_store, self._stop), *_SCRUB),
             Job(self._previews.run, "previews", _PREVIEW_EVERY),
-            Job(self._mirror.ledger.check_whole, "ledger check", _LEDGER_CHECK_EVERY),
+            Job(partial(check_ledger_daily, self._mirror), "ledger check", _LEDGER_CHECK_EVERY),
+            Job(self._back_up_ledger, "ledger backup", _LEDGER_BACKUP_EVERY),
             Job(self._record_findings, "findings", _FINDINGS_EVERY),
             Job(self._alert, "alerts", _ALERTS_EVERY),
             Job(self._write_metrics, "metrics", _METRICS_EVERY),
@@ -177,6 +181,9 @@ class Jobs:
 
     def _write_local_catalog(self) -> None:
         complete_local_catalog(self._mirror, self._stop)
+
+    def _back_up_ledger(self) -> None:
+        back_up_daily(self._mirror, self._stop)
 
     def _write_product_records(self) -> None:
         update_product_records(self._mirror, self._stop)

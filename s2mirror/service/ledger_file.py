@@ -6,9 +6,15 @@ from pathlib import Path
 
 from s2mirror.adapters.archive import NETWORK_KINDS, Archive, filesystem_kind
 from s2mirror.adapters.ledger import Ledger, open_ledger
-from s2mirror.adapters.ledger.state_values import ARCHIVE_ID, LAYOUT
+from s2mirror.adapters.ledger.state_values import (
+    ARCHIVE_ID,
+    LAYOUT,
+    LEDGER_BACKUP_AT,
+    LEDGER_DAMAGE,
+)
 from s2mirror.config import Settings
 from s2mirror.errors import ArchiveError, LedgerError
+from s2mirror.planning.facts import BackupFacts
 
 
 def open_local_ledger(path: Path, *, create: bool) -> Ledger:
@@ -74,3 +80,14 @@ def products_elsewhere(ledger: Ledger, settings: Settings) -> int:
     """Return how many products an earlier layout has placed, by the last count; 0 without one."""
     last = ledger.state.get(LAYOUT)
     return last.elsewhere if last and last.template == settings.archive.template else 0
+
+
+def backup_facts(settings: Settings, ledger: Ledger) -> BackupFacts:
+    """Return the facts about the safety of the ledger."""
+    damage = ledger.state.get(LEDGER_DAMAGE)
+    return BackupFacts(
+        wanted=settings.ledger.backups > 0,
+        made_at=ledger.state.get(LEDGER_BACKUP_AT),
+        damage=damage.text if damage else "",
+        damaged_since=damage.since if damage else None,
+    )

@@ -1,21 +1,29 @@
 """Make a lost ledger again: from the product records, or from a backup and the records."""
 
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger, open_ledger
+from s2mirror.adapters.ledger.backup import back_up, backups_in, verify_copy
+from s2mirror.adapters.ledger.records import TroubleRecord
 from s2mirror.adapters.ledger.replacing import draft_of, put_in_place, remove_ledger
-from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
+from s2mirror.adapters.ledger.state_values import ARCHIVE_ID, LEDGER_DAMAGE
 from s2mirror.config import Settings
 from s2mirror.errors import ArchiveError, LedgerError, UsageError
+from s2mirror.service.adopt_candidates import AdoptRequest
+from s2mirror.service.adopting import adopt
+from s2mirror.service.ledger_backup import backup_folder
 from s2mirror.service.ledger_file import refuse_network_file_system, require_identity
 from s2mirror.service.results import Values
+from s2mirror.service.wiring import Mirror, mirror_on
+from s2mirror.steps.adopt import AdoptOptions, Mode
 from s2mirror.steps.rebuild_ledger import Rebuilder, Rebuilt
 from s2mirror.stop import StopFlag
 
+_IN_PLACE: Final = AdoptOptions(mode=Mode.IN_PLACE)
 NAMED: Final = 100
 """Products of each kind that a result names; it counts all."""
 
@@ -44,10 +52,64 @@ def rebuild_ledger(
         with closing(open_ledger(draft)) as ledger:
             ledger.state.set(ARCHIVE_ID, archive_id)
             found = _rebuilder(ledger, archive, stop).rebuild(now=now)
+            if not dry_run:
+                _adopt_unrecorded(mirror_on(ledger, settings), found, stop)
         aside = None if dry_run else put_in_place(draft, path, now=now)
     finally:
         remove_ledger(draft)
     return _values(found, path, aside, dry_run=dry_run)
+
+
+def restore_ledger(
+    settings: Settings, stop: StopFlag, *, now: datetime, source: Path | None = None
+) -> Values:
+    """Put a backup in the place of the ledger, and take over every record that differs.
+
+    Without *source*, the newest backup that is in order. The caller holds the instance lock; the
+    ledger that was there is kept aside. Raises LedgerError, ArchiveError or Stopped.
+    """
+    path, archive = settings.ledger.path, Archive(settings.archive.root)
+    refuse_network_file_system(path)
+    _archive_id(archive)
+    backup = source or _newest_usable(settings)
+    verify_copy(backup)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = draft_of(path)
+    remove_ledger(draft)
+    try:
+        back_up(backup, draft, on_step=stop.raise_if_set)
+        with closing(open_ledger(draft)) as ledger:
+            require_identity(ledger, archive)
+            found = _rebuilder(ledger, archive, stop).rebuild(now=now)
+            _adopt_unrecorded(mirror_on(ledger, settings), found, stop)
+            ledger.state.set(LEDGER_DAMAGE, TroubleRecord(text="", since=now))
+        aside = put_in_place(draft, path, now=now)
+    finally:
+        remove_ledger(draft)
+    return {"backup": str(backup), **_values(found, path, aside, dry_run=False)}
+
+
+def _newest_usable(settings: Settings) -> Path:
+    """Return the newest backup that is in order. Raises LedgerError if there is none."""
+    folder = backup_folder(settings)
+    for backup in backups_in(folder):
+        with suppress(LedgerError):
+            verify_copy(backup)
+            return backup
+    raise LedgerError(
+        f"{folder} has no backup of the ledger that is in order; name another file, or run "
+        "`s2mirror ledger rebuild`, which makes the ledger again from the archive"
+    )
+
+
+def _adopt_unrecorded(mirror: Mirror, found: Rebuilt, stop: StopFlag) -> None:
+    """Verify products in the tree by their own manifests, and record those that match them."""
+    if found.unrecorded:
+        paths = [mirror.archive.folder(path) for path in found.unrecorded]
+        result = adopt(mirror, AdoptRequest(paths=paths, options=_IN_PLACE), stop)
+        adopted = set(result.adopted.values())
+        found.adopted = len(adopted)
+        found.unrecorded = [path for path in found.unrecorded if path not in adopted]
 
 
 def _rebuilder(ledger: Ledger, archive: Archive, stop: StopFlag) -> Rebuilder:
@@ -92,6 +154,7 @@ def _values(found: Rebuilt, path: Path, aside: Path | None, *, dry_run: bool) ->
         "unchanged": found.same,
         "held": found.held,
         "removed": found.removed,
+        "adopted": found.adopted,
         "missing_count": len(found.missing),
         "missing": found.missing[:NAMED],
         "unrecorded_count": len(found.unrecorded),

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.adapters.ledger.state_values import THROTTLING, ThrottlingRecord
+from s2mirror.adapters.ledger.records import ThrottlingRecord
+from s2mirror.adapters.ledger.state_values import THROTTLING
 from s2mirror.planning.account import WINDOW, QuotaPolicy, detect_throttling
 from s2mirror.service.logs import log
 

@@ -7,6 +7,7 @@ empty, or a backup. The tree only tells which folders exist. Nothing in the arch
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import PurePath
 from typing import Final
 
 from s2mirror.adapters.archive import Archive, RecordFiles
@@ -34,6 +35,8 @@ class Rebuilt:
     """Products with a folder in the tree, as their record says."""
     removed: int = 0
     """Held products, by their record, whose folder is in the trash."""
+    adopted: int = 0
+    """Products without a record that were verified by their own manifests."""
     damaged: dict[str, str] = field(default_factory=dict)
     """Records that were not used, with the reason."""
     missing: list[str] = field(default_factory=list)
@@ -96,9 +99,20 @@ class Rebuilder:
                 done.removed += 1
             else:
                 done.missing.append(product_id)
+        missing = set(done.missing)
         for path in self.archive.product_paths():
-            if not self.ledger.products.has_folder(path):
+            product_id = PurePath(path).stem
+            if product_id in missing:
+                self._note_move(product_id, path, done, now)
+                missing.remove(product_id)
+            elif not self.ledger.products.has_folder(path):
                 done.unrecorded.append(path)
+
+    def _note_move(self, product_id: str, path: str, done: Rebuilt, now: datetime) -> None:
+        """Record that a product was moved within the tree after its record was written."""
+        self.ledger.moves.record(self.ledger.products.get(product_id), path, now=now)
+        done.missing.remove(product_id)
+        done.held += 1
 
 
 def _product_in_trash(name: str) -> str:

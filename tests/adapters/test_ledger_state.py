@@ -19,6 +19,7 @@ from s2mirror.adapters.ledger.records import (
     LayoutRecord,
     ProblemRecord,
     RunRecord,
+    ThrottlingRecord,
     TroubleRecord,
 )
 from s2mirror.adapters.ledger.state_values import (
@@ -26,7 +27,6 @@ from s2mirror.adapters.ledger.state_values import (
     ConfigurationFaultRecord,
     StateValue,
     TargetRecord,
-    ThrottlingRecord,
 )
 from s2mirror.adapters.ledger.totals import JOBS_SUCCEEDED
 from s2mirror.errors import LedgerError
@@ -94,6 +94,8 @@ VALUES: dict[StateValue[Any], Any] = {
     ALERTS: ALERTS_KEPT,
     state_values.KEY_WARNINGS: {"1": "2026-03-01 7"},
     state_values.LAST_CYCLE: CycleRecord(began_at=NOW, ended_at=NOW),
+    state_values.LEDGER_BACKUP_AT: NOW,
+    state_values.LEDGER_DAMAGE: TroubleRecord(text="", since=NOW),
     state_values.LOCAL_CATALOG_FOLDER: "",
     state_values.PREVIEW_RULES: "[]",
     state_values.PREVIEWS_BACKOFF_UNTIL: NOW,

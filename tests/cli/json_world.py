@@ -115,7 +115,9 @@ def documents(cli: Cli, kit: Kit) -> dict[str, list[Any]]:
     run("export", "stac", "--out", "out", name="export stac")
     run("export", "geoparquet", "--out", "parquet", name="export geoparquet")
     run("catalog", "rebuild", name="catalog rebuild")
-    run("ledger", "rebuild", "--dry-run", name="ledger rebuild")
+    ledgers = ("backup",), ("check",), ("rebuild", "--dry-run"), ("restore", "latest")
+    for words in ledgers:
+        run("ledger", *words, name=f"ledger {words[0]}")
     run("alerts", "test", name="alerts test")
     kit.sections["archive"] = 'layout = "force"'
     for words in (("relayout", "--dry-run"), ("relayout",)):

@@ -11,6 +11,7 @@ from builders import NOW
 
 from s2mirror.planning import facts
 from s2mirror.planning.facts import (
+    BackupFacts,
     CertificateFacts,
     CycleFacts,
     DaemonFacts,
@@ -72,6 +73,16 @@ N, W, F = Severity.NOTICE, Severity.WARNING, Severity.FAILURE
 SCRUB = ScrubFacts(every=30 * DAY, works=True, oldest_at=NOW - 20 * DAY)
 CASES: tuple[tuple[str, Severity, Facts], ...] = (
     ("ledger.unusable", F, Facts(now=NOW, ledger_problem="malformed")),
+    ("ledger.damaged", F, replace(GOOD, backups=BackupFacts(damage="malformed"))),
+    (
+        "ledger.backup_old",
+        W,
+        replace(
+            GOOD,
+            backups=BackupFacts(wanted=True, made_at=NOW - timedelta(days=4)),
+            daemon=DaemonFacts(began_at=NOW - timedelta(days=9), reported_at=NOW),
+        ),
+    ),
     ("archive.unavailable", F, replace(GOOD, archive_problem="is its disk mounted?")),
     ("archive.layout", N, replace(GOOD, elsewhere=2)),
     ("archive.damaged", W, replace(GOOD, scrub=replace(SCRUB, damaged=(("S2A", "bad"),)))),

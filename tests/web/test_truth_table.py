@@ -34,11 +34,8 @@ from world_kit import (
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import state_values
-from s2mirror.adapters.ledger.state_values import (
-    ConfigurationFaultRecord,
-    TargetRecord,
-    ThrottlingRecord,
-)
+from s2mirror.adapters.ledger.records import ThrottlingRecord
+from s2mirror.adapters.ledger.state_values import ConfigurationFaultRecord, TargetRecord
 from s2mirror.adapters.ledger.totals import PROCESS_RUNS
 from s2mirror.cli.main import main
 from s2mirror.errors import LedgerError

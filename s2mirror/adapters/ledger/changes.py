@@ -42,6 +42,8 @@ class ChangeKind(StrEnum):
     """It will be downloaded again, after it was removed or excluded."""
     PROCESSED = "processed"
     """It was marked as processed, or is to be processed again."""
+    RUN = "run"
+    """A processing entry is done with it, or is not run for it again."""
     PINNED = "pinned"
     """A person pinned it: it is kept."""
     UNPINNED = "unpinned"
@@ -50,6 +52,8 @@ class ChangeKind(StrEnum):
     """An area began or ceased to claim it, while it has a folder in the tree."""
     SELECTED = "selected"
     """A person requested other files of it."""
+    QUICKLOOK = "quicklook"
+    """It has a quicklook among its previews, or has none."""
     PREVIEWED = "previewed"
     """It has a new rendered preview."""
 
@@ -86,6 +90,11 @@ def change_tables(held: str, gone: str) -> tuple[str, ...]:
           BEGIN {noted("new.id", _KIND_OF_INSERT, "new.changed_at")}; END
         """,
         *(_trigger_of_membership(*each) for each in _MEMBERSHIPS),
+        f"""
+        CREATE TRIGGER change_of_run AFTER UPDATE OF state ON process_state
+          WHEN new.state IN ('done', 'failed') OR old.state IN ('done', 'failed')
+          BEGIN {noted("new.product_id", "'run'", _NOW)}; END
+        """,
         *(
             f"""
             CREATE TRIGGER change_of_selection_{verb} AFTER {verb} ON selection

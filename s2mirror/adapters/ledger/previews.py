@@ -37,7 +37,8 @@ VALUES (:subject, :name, :outcome, :paths, :reason, :made_at, :units)
 _NOTE: Final = """
 INSERT INTO change (consumer, product_id, kind, at)
 SELECT consumer, id, kind, :made_at FROM change_subscription JOIN product ON id = :subject
- WHERE path IS NOT NULL AND :name <> 'quicklook' AND kind = 'previewed'
+ WHERE path IS NOT NULL
+   AND kind = CASE :name WHEN 'quicklook' THEN 'quicklook' ELSE 'previewed' END
 """
 _OPEN_MONTH: Final = """
 INSERT INTO preview_spending (month, requests, units) VALUES (:month, 0, 0)

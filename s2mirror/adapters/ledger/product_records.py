@@ -20,6 +20,7 @@ from s2mirror.errors import HostileInput, LedgerError, UsageError
 from s2mirror.lifecycle import GONE, IN_PROGRESS, State
 from s2mirror.model import PINNED
 from s2mirror.naming import check_relative_path
+from s2mirror.process_model import RunState
 from s2mirror.product_record import ProductRecord, Value
 
 RECORDS: Final = "records"
@@ -38,7 +39,7 @@ class _Table:
     order: str = "rowid"
 
 
-_RECORDED: Final[Mapping[str, _Table]] = MappingProxyType(
+RECORDED: Final[Mapping[str, _Table]] = MappingProxyType(
     {
         "product": _Table(key="id", columns=tuple(TABLES["product"])),
         "membership": _Table(key="product_id", columns=tuple(TABLES["membership"]), order="area"),
@@ -58,6 +59,20 @@ _RECORDED: Final[Mapping[str, _Table]] = MappingProxyType(
             columns=("subject", "name", "outcome", "paths", "reason", "made_at", "units"),
             order="name",
         ),
+        "verification": _Table(key="product_id", columns=("product_id", "verified_at")),
+        "trashed": _Table(key="product_id", columns=("product_id", "state", "path")),
+        "damage": _Table(key="product_id", columns=("product_id", "found_at", "detail")),
+        "process_state": _Table(
+            key="product_id", columns=tuple(TABLES["process_state"]), order="entry"
+        ),
+        "process_run": _Table(
+            key="product_id",
+            columns=(
+                *("product_id", "entry", "attempt", "began_at", "ended_at", "outcome"),
+                *("exit_code", "output"),
+            ),
+            order="entry, attempt",
+        ),
         "history": _Table(
             key="product_id",
             columns=("product_id", "at", "event", "from_state", "to_state", "reason"),
@@ -75,8 +90,8 @@ SELECT :consumer, id, 'published', changed_at FROM product
 _DELETE: Final = tuple(
     f"DELETE FROM {table} WHERE {key} = :id"
     for table, key in (
-        *(("removal", "product_id"), ("preview_due", "product_id")),
-        *((table, spec.key) for table, spec in _RECORDED.items() if table != "product"),
+        *((table, "product_id") for table in ("removal", "move", "preview_due")),
+        *((table, spec.key) for table, spec in RECORDED.items() if table != "product"),
         ("product", "id"),
     )
 )
@@ -102,7 +117,7 @@ class ProductRecords:
         """
         params = {"ids": json.dumps(sorted(ids))}
         with self._connection.atomic():  # one state of the ledger
-            found = {name: self._by_product(name, params) for name in _RECORDED}
+            found = {name: self._by_product(name, params) for name in RECORDED}
         damaged = {key for rows in found.values() for key, own in rows.items() if own is None}
         return {
             key: ProductRecord(
@@ -117,7 +132,7 @@ class ProductRecords:
     ) -> dict[str, list[Mapping[str, Value]] | None]:
         """Return the rows of a table by product; None for a product with a damaged one."""
         found: dict[str, list[Mapping[str, Value]] | None] = {}
-        spec = _RECORDED[table]
+        spec = RECORDED[table]
         for row in self._connection.query(_select(table, spec), params):
             own = found.setdefault(row[spec.key], [])
             try:
@@ -150,6 +165,8 @@ class ProductRecords:
     def _replace(self, record: ProductRecord) -> None:
         try:
             with self._connection.atomic():
+                # The new row has the key of the one that others refer to.
+                self._connection.execute("PRAGMA defer_foreign_keys = ON")
                 for statement in _DELETE:
                     self._connection.execute(statement, {"id": record.product_id})
                 for table, row in _checked_rows(record):
@@ -174,17 +191,19 @@ def _select(table: str, spec: _Table) -> str:
 
 
 def _insert(table: str) -> str:
-    values = {column: f":{column}" for column in _RECORDED[table].columns}
+    values = {column: f":{column}" for column in RECORDED[table].columns}
     if table in TABLES:
         return insert(table, values)
-    return f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join(values.values())})"
+    # A trigger has inserted a verification with the product.
+    columns, expressions = ", ".join(values), ", ".join(values.values())
+    return f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({expressions})"
 
 
 def _checked_rows(record: ProductRecord) -> Iterator[tuple[str, Row]]:
     """Yield table and row, in the order of insertion. Raises HostileInput for unknown ones."""
-    if unknown := record.rows.keys() - _RECORDED.keys():
+    if unknown := record.rows.keys() - RECORDED.keys():
         raise HostileInput(f"it has rows of the unknown table {min(unknown)!r}")
-    for table, spec in _RECORDED.items():
+    for table, spec in RECORDED.items():
         for row in record.rows.get(table, ()):
             if row.keys() != set(spec.columns):
                 raise HostileInput(f"a row of the table {table} has other columns")
@@ -197,6 +216,8 @@ def _checked_row(table: str, row: Row) -> Row:
     """Return a row as it is inserted; raise one of the errors of a value that cannot be read."""
     if table == "product" and row["state"] in IN_PROGRESS:
         row["state"] = State.QUEUED.value
+    elif table == "process_state" and row["state"] == RunState.RUNNING:
+        row["state"] = RunState.WAITING.value
     elif table in _PACKED:
         _require_small(row[_PACKED[table]])
         if table == "file_list":

@@ -96,3 +96,12 @@ class LayoutRecord:
     template: str
     elsewhere: int
     counted_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThrottlingRecord:
+    """Whether the account was throttled at the last check."""
+
+    at: datetime
+    note: str
+    """Empty if the account was not throttled."""

@@ -29,10 +29,10 @@ def put_in_place(draft: Path, path: Path, *, now: datetime) -> Path | None:
     LedgerError.
     """
     try:
-        _sync(draft)
+        sync_file(draft)
         aside = _set_aside(path, now) if _exists(path) else None
         draft.rename(path)
-        _sync(path.parent)
+        sync_file(path.parent)
     except OSError as error:
         raise LedgerError(
             f"cannot put the new ledger {draft} in the place of {path}: {error.strerror}; check "
@@ -55,7 +55,8 @@ def _exists(path: Path) -> bool:
     return any(path.with_name(path.name + suffix).exists() for suffix in ("", *SIDE_FILES))
 
 
-def _sync(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

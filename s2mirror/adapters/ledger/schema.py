@@ -291,7 +291,7 @@ def m001_all_tables(db: "Database") -> None:
     more = (_EVENTS, tally(), lag_tables(sql_states(GONE)), PASS_TABLES, COUNTER_TABLES)
     changes = change_tables(sql_states(HELD), sql_states(GONE))
     tables = (VERIFICATION_TABLES, MOVE_TABLES, FEED_TABLES, _TRASHED, RETENTION_INDEXES)
-    for group in (*groups, *more, changes, *tables, PROCESS_TABLES):
+    for group in (*groups, *more, *tables, PROCESS_TABLES, changes):
         for statement in group:
             db.execute(statement)
 

@@ -17,6 +17,7 @@ from s2mirror.adapters.ledger.records import (
     LayoutRecord,
     ProblemRecord,
     RunRecord,
+    ThrottlingRecord,
     TroubleRecord,
 )
 from s2mirror.adapters.ledger.row_checksums import checked, insert, require_intact
@@ -73,15 +74,6 @@ class TargetRecord:
     key: int
     since: datetime
     why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThrottlingRecord:
-    """Whether the account was throttled at the last check."""
-
-    at: datetime
-    note: str
-    """Empty if the account was not throttled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +239,10 @@ LAST_CYCLE: Final = _record("cycle.last", CycleRecord)
 """The last cycle of all areas that a ``sync`` command has completed."""
 LAYOUT: Final = _record("archive.layout", LayoutRecord)
 """How many held products were at paths of another layout than the configured one."""
+LEDGER_BACKUP_AT: Final = _time("ledger.backup_at")
+"""When the ledger was last copied, and the copy verified."""
+LEDGER_DAMAGE: Final = _record("ledger.damage", TroubleRecord)
+"""The damage that the last check of the whole ledger found; the text is empty for none."""
 LOCAL_CATALOG_FOLDER: Final = _text("local_catalog.folder")
 """The local catalog to which the pending changes belong, relative to the archive; empty: none."""
 PREVIEWS_BACKOFF_UNTIL: Final = _time("preview.backoff_until")
