@@ -117,12 +117,12 @@ def test_force_recipe_processes_by_the_queue(kit: Kit) -> None:
     kit.assert_invariants()
 
 
-def test_sen2cor_recipe_makes_level_2a(kit: Kit) -> None:
+def test_sen2cor_recipe_processes_l1c_only(kit: Kit) -> None:
     recipe = Recipe(kit, "Sen2Cor")
     recipe.configure()
     recipe.stand_in("Sen2Cor/bin/L2A_Process", L2A_PROCESS)
-    product = tiny(level="L1C")
-    kit.sandbox.publish(product)
+    product, other = tiny(level="L1C"), tiny(26)
+    kit.sandbox.publish([product, other])
     assert kit.cycle().processed == [product.id]
     (made,) = (recipe.srv / "l2a").iterdir()
     assert made.name.startswith("S2C_MSIL2A_")
@@ -186,8 +186,9 @@ def test_cloud_mask_recipe_masks_clouds(kit: Kit, tmp_path: Path) -> None:
     recipe = Recipe(kit, "Cloud mask")
     recipe.configure()
     product, pixels = with_pixels(tmp_path)
-    kit.sandbox.publish(product)
+    kit.sandbox.publish([product, l1c := tiny(level="L1C")])
     assert kit.cycle().processed == [product.id]
+    assert kit.states()[l1c.id] == "archived"
     with rasterio.open(recipe.srv / "masks" / f"{product.id}.tif") as image:
         mask = image.read(1)
         assert (image.nodata, image.crs.to_epsg(), image.res[0]) == (255, 32632, 20)
@@ -206,6 +207,17 @@ def test_upload_recipe_copies_the_product(kit: Kit) -> None:
     copy = recipe.srv / "remote" / "sentinel-2" / f"{product.id}.SAFE"
     for path, content in product.files.items():
         assert path.endswith("/") or (copy / path).read_bytes() == content
+
+
+def test_second_entry_uploads_what_the_first_made(kit: Kit, tmp_path: Path) -> None:
+    Recipe(kit, "Cloud-optimized GeoTIFF")
+    recipe = Recipe(kit, "One after the other")
+    recipe.configure()
+    recipe.program("rclone.conf", f"[backup]\ntype = alias\nremote = {recipe.srv}/remote\n")
+    product, pixels = with_pixels(tmp_path)
+    kit.sandbox.publish(product)
+    assert kit.cycle().processed == [product.id]
+    assert len([*(recipe.srv / "remote" / "cog" / product.id).iterdir()]) == len(pixels)
 
 
 def test_marker_and_python_recipes_mark_products(kit: Kit) -> None:

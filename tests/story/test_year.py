@@ -4,6 +4,7 @@ The sandbox, the ledger, the files and the commands are real; only the clock is 
 chapter, the five invariants hold, and no product byte has been requested twice.
 """
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -234,6 +235,31 @@ def adopted_tree(year: Year) -> None:
         year.assert_bytes(product)
 
 
+def two_processors(year: Year) -> None:
+    """One of two processors fails for three weeks: nothing is lost, pruned or done twice."""
+    broken, notes = year.folder / "broken", year.folder / "notes"
+    broken.touch()
+    year.areas += entry("mask", f'echo "mask $1" >> {notes}')
+    year.areas += entry("cog", f'test ! -e {broken} && echo "cog $1" >> {notes}', needs="mask")
+    year.sections["prune"] = 'after = "1 d"\nmax_percent = 100'
+    waiting = year.in_state("archived")
+    waiting |= ids(year.passes(2))
+    year.wait(timedelta(days=1))
+    assert year.in_state("archived") == waiting
+    assert year.findings() == {"process.failing"}
+    assert sorted(notes.read_text().splitlines()) == sorted(f"mask {one}" for one in waiting)
+    broken.unlink()
+    year.wait(timedelta(days=1))
+    assert waiting <= year.in_state("processed")
+    assert year.findings() == set()
+    new = ids(year.passes(1))
+    done = [f"{name} {one}" for name in ("mask", "cog") for one in waiting | new]
+    assert sorted(notes.read_text().splitlines()) == sorted(done)
+    assert new <= year.in_state("processed")
+    assert waiting <= year.in_state("processed", "pruned")
+    year.areas = AREA
+
+
 def full_disk(year: Year) -> None:
     """The disk fills up while most is processed: it recovers by itself, and new images arrive."""
     year.sections["prune"] = (
@@ -269,7 +295,17 @@ CHAPTERS = (
     damaged_disk,
     adopted_tree,
     full_disk,
+    two_processors,
 )
+
+
+def entry(name: str, script: str, needs: str = "") -> str:
+    """Return a processing entry that runs a shell script with the id of a product."""
+    command = ["/bin/sh", "-c", script, "sh", "{id}"]
+    return (
+        f"\n[[process]]\nname = {json.dumps(name)}\ncommand = {json.dumps(command)}\n"
+        f"needs = {json.dumps([needs] if needs else [])}\nmax_attempts = 1000\nparallel = 2\n"
+    )
 
 
 def scrub_once(mirror: Mirror) -> None:
