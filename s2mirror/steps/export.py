@@ -15,7 +15,8 @@ from s2mirror.adapters.ledger import ArchiveQuery, Ledger
 from s2mirror.clean_text import clean_value
 from s2mirror.errors import UsageError
 from s2mirror.geometry import bounding_box, unpack
-from s2mirror.model import ArchivedProduct, ItemSummary
+from s2mirror.lifecycle import State
+from s2mirror.model import ArchivedProduct, ItemSummary, Product
 from s2mirror.stac import collection_link
 from s2mirror.steps.local_catalog import LocalCatalogUpdater
 from s2mirror.stop import StopFlag
@@ -44,8 +45,8 @@ class Exporter:
         writer = csv.writer(out)
         writer.writerow(_COLUMNS)
         done = 0
-        for archived in self.ledger.archived_products.selected(query):
-            writer.writerow(clean_value(self._line(archived)))
+        for product, state, path in self.ledger.archived_products.products(query):
+            writer.writerow(clean_value(self._line(product, state, path)))
             done += 1
         return done
 
@@ -104,15 +105,14 @@ class Exporter:
             done += len(some)
         return done
 
-    def _line(self, archived: ArchivedProduct) -> list[object]:
-        product = archived.product
+    def _line(self, product: Product, state: State, path: str) -> list[object]:
         return [
             *(product.id, product.collection, product.platform, product.tile, product.baseline),
             *(product.relative_orbit, product.sensed_at.isoformat()),
             *(product.published_at.isoformat(), product.cloud_cover_percent, product.size_bytes),
-            archived.state.value,
+            state.value,
             *bounding_box(unpack(product.footprint_wkb)),
-            str(self.archive.folder(archived.path)),
+            f"{self.archive.root}/{path}",
         ]
 
 

@@ -122,6 +122,7 @@ class PrunePlanner:
             areas={area.name: area for area in self.areas},
             require_processed=self.require_processed,
             newest=newest,
+            processing={run.product_id for run in self.ledger.process.running()},
         )
 
     def _leaving(self, time: CheckedTime, *, unclaimed: bool) -> dict[str, Removal]:

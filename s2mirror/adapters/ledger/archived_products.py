@@ -19,7 +19,7 @@ from s2mirror.adapters.ledger.row_checksums import checked, insert, require_inta
 from s2mirror.adapters.ledger.rows import decoded, path_of, product_of
 from s2mirror.errors import PathRefused
 from s2mirror.lifecycle import Event, State
-from s2mirror.model import ArchivedProduct, ItemSummary, Transition
+from s2mirror.model import ArchivedProduct, ItemSummary, Product, Transition
 from s2mirror.process_model import RunState
 from s2mirror.radiometry import UNKNOWN_RADIOMETRY
 from s2mirror.times import format_utc
@@ -49,8 +49,12 @@ SELECT p.id, p.path, p.s3_prefix, p.footprint_wkb, {checked("product", "p")}, it
   LEFT JOIN file_list ON file_list.product_id = p.id AND file_list.kind = 'held'
  WHERE p.id IN (SELECT value FROM json_each(:ids)) AND p.path IS NOT NULL
 """
+_PRODUCTS: Final = f"""
+SELECT p.*, {checked("product", "p")} FROM product AS p
+ WHERE p.id IN (SELECT value FROM json_each(:ids)) AND p.path IS NOT NULL
+"""
 _IDS: Final = """
-SELECT id, footprint_wkb FROM product AS p {index}
+SELECT {columns} FROM product AS p {index}
  WHERE path IS NOT NULL AND sensed_at BETWEEN :start AND :end
    AND (:tile = '' OR tile = :tile)
    AND (:collections = '[]' OR collection IN (SELECT value FROM json_each(:collections)))
@@ -106,7 +110,8 @@ class ArchivedProducts:
             "collections": json.dumps(query.collections),
             "state": query.state or "",
         }
-        rows = self._connection.query(_IDS.format(index=index), params)
+        columns = "id" if query.geometry_wkb is None else "id, footprint_wkb"
+        rows = self._connection.query(_IDS.format(index=index, columns=columns), params)
         if query.geometry_wkb is not None and rows:
             from s2mirror.geometry import meeting  # noqa: PLC0415 - its library takes time
 
@@ -123,6 +128,16 @@ class ArchivedProducts:
         """Return, by id, the held products of the same images as *ids*, which need not be held."""
         rows = self._connection.query(_OTHER_VERSIONS, {"ids": json.dumps(list(ids))})
         return self.find({row["id"] for row in rows}) if rows else {}
+
+    def products(self, query: ArchiveQuery) -> Iterator[tuple[Product, State, str]]:
+        """Yield each selected product, its state and its folder; its files are not read."""
+        ids = self.ids(query)
+        for at in range(0, len(ids), _AT_ONCE):
+            some = {"ids": json.dumps(ids[at : at + _AT_ONCE])}
+            rows = {row["id"]: row for row in self._connection.query(_PRODUCTS, some)}
+            for row in (rows[name] for name in ids[at : at + _AT_ONCE] if name in rows):
+                path = str(path_of(self._connection.path, row))
+                yield product_of(self._connection.path, row), State(row["state"]), path
 
     def selected(self, query: ArchiveQuery) -> Iterator[ArchivedProduct]:
         """Yield the selected products, oldest sensing first, a few hundred per query."""
