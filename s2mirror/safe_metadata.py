@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 _MAX_TEXT: Final = 200
-_MOST_NUMBERS: Final = 20_000
+_MAX_COORDINATES: Final = 100_000
+"""Characters; a footprint has 5 to 30 corners."""
 _FEWEST_CORNERS: Final = 4
 # Collection 1 has folders of its own: baseline 05.00, and 05.10 until that became operational.
 _REPROCESSED: Final = ("05.00", "05.10")
@@ -61,7 +62,7 @@ def product_of(product_id: str, manifest: bytes, metadata: bytes) -> Product:
         datatake_id=known.attribute("Datatake", "datatakeIdentifier"),
         datastrip_id=known.attribute("Granule", "datastripIdentifier"),
         revision=revision_of(manifest),
-        footprint_wkb=_footprint(manifest),
+        footprint_wkb=_footprint(head.text("coordinates", _MAX_COORDINATES)),
     )
 
 
@@ -76,16 +77,13 @@ def _usual_prefix(product_id: str, name: ProductName) -> str:
     return f"Sentinel-2/MSI/{name.level}{suffix}/{name.sensed_at:%Y/%m/%d}/{product_id}.SAFE/"
 
 
-def _footprint(manifest: bytes) -> bytes:
+def _footprint(coordinates: str) -> bytes:
     """Return the footprint of a manifest, whose coordinates are latitudes and longitudes in turn.
 
     Several rings follow each other; each ends at its first corner.
     """
-    root = _root(manifest)
-    texts = [e.text or "" for e in root.iter() if _local(e) == "coordinates"]
-    words = texts[0].replace(",", " ").split() if texts else []
     try:
-        numbers = [float(word) for word in words[:_MOST_NUMBERS]]
+        numbers = [float(word) for word in coordinates.replace(",", " ").split()]
         corners = list(zip(numbers[1::2], numbers[::2], strict=True))
         rings = list(_rings(corners))
         geojson = {"type": "MultiPolygon", "coordinates": [[ring] for ring in rings]}
@@ -121,14 +119,14 @@ class _Metadata:
     def time(self, name: str) -> datetime | None:
         """Return the time of an element; None without one."""
         try:
-            return parse_utc(self._text(name))
+            return parse_utc(self.text(name))
         except ValueError:
             return None
 
     def percent(self, name: str) -> float | None:
         """Return the percentage of an element; None without one."""
         try:
-            found = float(self._text(name))
+            found = float(self.text(name))
         except ValueError:
             return None
         return found if 0 <= found <= 100 else None  # noqa: PLR2004 - percent
@@ -139,9 +137,10 @@ class _Metadata:
         text = "" if found is None else found.get(attribute, "")
         return text if len(text) <= _MAX_TEXT and text.isprintable() else ""
 
-    def _text(self, name: str) -> str:
+    def text(self, name: str, limit: int = _MAX_TEXT) -> str:
+        """Return the text of the first element of that name; empty without one."""
         found = self._elements.get(name)
-        return ("" if found is None else found.text or "").strip()[:_MAX_TEXT]
+        return ("" if found is None else found.text or "").strip()[:limit]
 
 
 def _root(document: bytes) -> "Element":

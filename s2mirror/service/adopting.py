@@ -150,6 +150,9 @@ class _Adoption:
             else:
                 ready.append(one)
         if not self._request.options.dry_run:
+            # Files that were not copied may be new: one call for a batch, where a call for each
+            # file would take as long as the hashing.
+            os.sync()
             with self._mirror.ledger.connection.atomic():
                 for one in ready:
                     self._take(one)

@@ -36,7 +36,6 @@ from s2mirror.steps.adopted_files import (
     copying_into,
     linking_into,
     read_in_place,
-    read_only,
 )
 from s2mirror.steps.file_selection import required
 from s2mirror.steps.source_contents import Contents, examine, open_source
@@ -215,11 +214,9 @@ class ProductAdopter:
 
     def _place(self, mode: Mode, found: FoundProduct) -> Place:
         """Return what happens to each file."""
-        if self.options.dry_run:
-            return read_only
-        stage = self.archive.stage(found.product_id)
-        if mode is Mode.IN_PLACE:
+        if self.options.dry_run or mode is Mode.IN_PLACE:
             return read_in_place
+        stage = self.archive.stage(found.product_id)
         if mode is Mode.COPY:
             return copying_into(stage)
         return linking_into(stage, or_copy=mode is not Mode.LINK)
@@ -232,7 +229,8 @@ class ProductAdopter:
         if mode is Mode.IN_PLACE:
             with explained(f"creating folders in {path}"):
                 for needed in required_folders(paths):
-                    self.archive.tree.make_folder(self.archive.folder(path) / needed)
+                    folder = self.archive.folder(path) / needed
+                    self.archive.tree.make_folder(folder, durable=False)
             return
         stage = self.archive.stage(product_id)
         for other in stage.files().keys() - paths:

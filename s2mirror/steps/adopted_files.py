@@ -4,7 +4,6 @@ A file that cannot be read or does not match is a fault of its product. An error
 is written is none, and ends the adoption.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import closing
@@ -100,20 +99,12 @@ def _in_jobs(wanted: list[WantedFile]) -> Iterator[list[WantedFile]]:
         yield some
 
 
-def read_only(source: ProductSource, wanted: WantedFile) -> str:
+def read_in_place(source: ProductSource, wanted: WantedFile) -> str:
     """Hash a file where it is."""
     hasher = new_hasher(wanted.algorithm)
     for chunk in _chunks(source, wanted):
         hasher.update(chunk)
     return hasher.hexdigest()
-
-
-def read_in_place(source: ProductSource, wanted: WantedFile) -> str:
-    """Hash a file where it is, and make sure that it survives a power cut."""
-    found = read_only(source, wanted)
-    with readable(wanted.path), source.open(wanted.path) as file:
-        os.fsync(file.fileno())
-    return found
 
 
 def copying_into(stage: Stage) -> Place:
@@ -157,9 +148,9 @@ def linking_into(stage: Stage, *, or_copy: bool) -> Place:
                     raise _not_linked(path, error) from error
                 return copy(source, wanted)
             hasher = new_hasher(wanted.algorithm)
-            for chunk in _read(file, wanted):
-                hasher.update(chunk)
-            os.fsync(file.fileno())
+            with readable(path):
+                for chunk in _read(file, wanted):
+                    hasher.update(chunk)
         return hasher.hexdigest()
 
     return place
