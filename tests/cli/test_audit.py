@@ -101,7 +101,7 @@ def test_repair_keeps_product_the_store_lost(cli: Cli, kit: Kit, product: Sandbo
     assert band(kit).name in why
     assert kit.entry(product).reason == why
     assert f"kept in the archive: {product.id}: {why}" in cli("audit", "--repair").out
-    assert cli("sync").code == 0
+    assert cli("sync").code == 1, "a damaged product is a warning"
     assert kit.states() == {product.id: "archived"}
     assert files_below(kit.archive / product.prefix) == before
 
