@@ -80,6 +80,7 @@ PANELS: Final = MappingProxyType(
             ),
             Command("pin", "Keep products whatever areas and retention say.", "pin:pin"),
             Command("unpin", "Let the retention rules apply to pinned products.", "pin:unpin"),
+            Command("process", "Run processing entries again.", "process:command"),
             Command("drop", "Remove products now, whatever the rules say.", "drop:drop"),
             Command(
                 "prune", "Move products released by the retention rules to the trash.", "sync:prune"

@@ -1,6 +1,6 @@
 """``show``: one product; and the values of a product, as commands print them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Annotated, Final
 
@@ -20,6 +20,7 @@ from s2mirror.cli.output import (
 from s2mirror.config import Settings
 from s2mirror.model import PINNED, LedgerEntry, Product
 from s2mirror.naming import plain_id
+from s2mirror.process_model import ProcessRun
 
 
 def check_area(name: str, settings: Settings, ledger: Ledger) -> None:
@@ -48,9 +49,9 @@ def show(
     with shared_ledger(config) as (settings, ledger):
         entry = ledger.products.get(name)
         history, pin = ledger.products.history(name), ledger.pins.of(name)
-        archive_root = settings.archive.root
+        archive_root, runs = settings.archive.root, ledger.process_reports.runs(name)
     if as_json:
-        print_json(product_values(entry) | {"pin": pin, "history": history})
+        print_json(product_values(entry) | {"pin": pin, "history": history, "runs": runs})
         return 0
     print_line(entry.product.id)
     for key, value in _lines(entry, str(archive_root)):
@@ -62,7 +63,24 @@ def show(
         ("at (UTC)", "event", "from", "to", "reason"),
         [(format_time(s.at), s.event, s.from_state, s.to_state, s.reason) for s in history],
     )
+    _print_runs(runs)
     return 0
+
+
+def _print_runs(runs: Sequence[ProcessRun]) -> None:
+    """Print the newest runs of each processing entry."""
+    if runs:
+        print_line("")
+        print_table(
+            ("began (UTC)", "entry", "attempt", "outcome", "exit code", "last output"),
+            [
+                (
+                    *(format_time(run.began_at), run.entry, str(run.attempt), run.outcome),
+                    *("" if run.exit_code is None else str(run.exit_code), run.output[-80:]),
+                )
+                for run in runs
+            ],
+        )
 
 
 PRODUCT_KEYS: Final = (

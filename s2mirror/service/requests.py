@@ -17,6 +17,13 @@ from s2mirror.service.cycle_result import CycleResult
 from s2mirror.service.jobs import Jobs
 from s2mirror.service.local_catalog import rebuild_local_catalog
 from s2mirror.service.logs import log
+from s2mirror.service.process_requests import (
+    ProcessRequest,
+    chosen_runs,
+    is_settled,
+    process_values,
+)
+from s2mirror.service.processing import processor
 from s2mirror.service.pruning import prune, remove_dropped
 from s2mirror.service.restoring import restore_products
 from s2mirror.service.results import Values, prune_values, sync_values
@@ -34,6 +41,7 @@ _ARGUMENTS: Final[Mapping[str, Mapping[str, type]]] = MappingProxyType(
         "rebuild": {},
         "drop": {},
         "restore": {"ids": list, "pin": bool},
+        "process": {"ids": list, "failed": bool, "name": str, "area": str},
     }
 )
 """The arguments of each kind of request, and their types."""
@@ -61,6 +69,7 @@ class RequestDesk:
             "prune": self._prune,
             "rebuild": self._rebuild,
             "drop": self._drop,
+            "process": self._process,
             "restore": self._restore,
         }
 
@@ -161,6 +170,19 @@ class RequestDesk:
         result.received_bytes = max(0, spent_bytes - received_bytes)
         judge_result(mirror, result, whole=not areas)
         return sync_values(result)
+
+    def _process(self, *, ids: list[str], failed: bool, name: str, area: str) -> Values:
+        """Run processing entries again with the daemon's own threads."""
+        asked = ProcessRequest(ids=ids, failed=failed, name=name, area=area)
+        pairs, refused = chosen_runs(self._mirror, asked)
+        processor(self._mirror).ask(pairs)
+        self._workers.wake_processing()
+        self._wait(
+            lambda since: (
+                self._workers.rested_since(since, PROCESS) or is_settled(self._mirror, pairs)
+            )
+        )
+        return process_values(self._mirror, pairs, refused)
 
     def _settle(self, names: Sequence[str]) -> None:
         """Wait until the workers have downloaded what is due and may start."""

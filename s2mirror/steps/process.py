@@ -150,6 +150,20 @@ class Processor:
         asked = {name for name, status in statuses.items() if status.asked}
         return tuple(one for one in self.entries if one.name in asked)
 
+    def ask(self, runs: Collection[tuple[str, str]]) -> None:
+        """Have entries run again for products, also for processed ones: pairs of id and name."""
+        ledger, now = self.ledger, self.now()
+        for product_id, name in runs:
+            with ledger.connection.atomic():
+                if name not in ledger.process.statuses(product_id):
+                    product = ledger.products.get(product_id).product
+                    unplanned = UnplannedProduct(
+                        product_id=product_id, priority=0, sensed_at=format_utc(product.sensed_at)
+                    )
+                    ledger.process.plan(unplanned, {name: RunState.WAITING}, (), now=now)
+                ledger.process.ask(product_id, name, now=now)
+                ledger.process.plan_again(product_id)
+
     def recover(self, active: Collection[ProcessRun] = ()) -> int:
         """End the runs that no thread works on any more, after a kill; return how many.
 

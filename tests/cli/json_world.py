@@ -62,6 +62,15 @@ class World:
         self.documents.setdefault(name or words[0], []).extend(documents)
 
 
+def run_processing(world: World, product_id: str) -> None:
+    """Have a processing entry fail for a product, and complete it."""
+    world.kit.sections["process"] = 'command = ["/bin/false"]'
+    world.run("process", product_id, "S2A_unknown")
+    world.run("show", product_id)
+    del world.kit.sections["process"]
+    world.run("complete", product_id)
+
+
 def documents(cli: Cli, kit: Kit) -> dict[str, list[Any]]:
     """Return JSON documents of every command that prints JSON."""
     world = World(cli, kit)
@@ -85,8 +94,8 @@ def documents(cli: Cli, kit: Kit) -> dict[str, list[Any]]:
     run("audit", "--online")
     next((kit.archive / last.prefix.rstrip("/")).rglob("*.jp2")).write_bytes(b"damaged")
     next((kit.archive / last.prefix.rstrip("/")).rglob("MTD_TL.xml")).unlink()
-    run("audit")
-    run("audit", "--repair")
+    for words in (("audit",), ("audit", "--repair")):
+        run(*words)
     kit.sandbox.s3_proxy.inject(Fault(answer=Answer(status=503), times=None))
     run("sync")
     kit.sandbox.s3_proxy.reset()
@@ -94,7 +103,7 @@ def documents(cli: Cli, kit: Kit) -> dict[str, list[Any]]:
     for words in ("list", "log", "forecast", "status", "health", "plan"):
         run(words)
     run("show", older.id)
-    run("complete", last.id)
+    run_processing(world, last.id)
     old = lay_out(tiny(25, tile="10SEG"), kit.folder / "old")
     (old / "notes.txt").touch()
     lay_out(tiny(26), kit.folder / "old", without="_B02_10m.jp2")

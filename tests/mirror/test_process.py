@@ -7,8 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from kit import Kit, tiny
+from kit import Kit, tiny, wait_until
 
+from s2mirror.errors import PathRefused
+from s2mirror.lifecycle import Event
+from s2mirror.model import Transition
 from s2mirror.process_model import ProcessStatus
 from s2mirror.sandbox import SandboxProduct
 from s2mirror.service.processing import begin_processing, process
@@ -242,3 +245,80 @@ def test_environment_of_a_hook_has_no_secret(kit: Kit) -> None:
     kit.sandbox.publish(tiny(27))
     done = kit.run("sync")
     assert "1 processed" in done.stdout, done.stdout + done.stderr
+
+
+TWO = """
+[[process]]
+name = "mask"
+command = ["/bin/sh", "-c", "echo mask {id} >> FOLDER/order; exit $(cat FOLDER/code)"]
+[[process]]
+name = "tiles"
+needs = ["mask"]
+command = ["/bin/sh", "-c", "echo tiles {id} >> FOLDER/order"]
+[[process]]
+name = "level-1"
+collections = ["sentinel-2-l1c"]
+command = ["/bin/false"]
+"""
+
+
+@pytest.mark.long
+def test_entries_run_in_order_and_again_on_request(kit: Kit) -> None:
+    product, order = tiny(), kit.folder / "order"
+    kit.areas += TWO.replace("FOLDER", str(kit.folder))
+    (kit.folder / "code").write_text("75")
+    kit.sandbox.publish(product)
+    assert kit.cycle().processed == []
+    statuses = kit.mirror().ledger.process.statuses(product.id)
+    assert {name: one.state for name, one in statuses.items()} == {
+        "mask": "later",
+        "tiles": "blocked",
+    }
+    assert statuses["mask"].failures == 0, "exit code 75 is no failure"
+    (kit.folder / "code").write_text("1")
+    assert kit.call("process", product.id, "--name", "mask") == 1
+    (kit.folder / "code").write_text("0")
+    assert kit.call("process", "--failed", "--dry-run") == 0
+    assert kit.call("process", "--failed") == 0
+    assert kit.cycle().processed == [product.id]
+    assert kit.states() == {product.id: "processed"}
+    assert order.read_text().splitlines() == [
+        *3 * [f"mask {product.id}"],
+        f"tiles {product.id}",
+    ]
+    assert kit.call("process", product.id, "--name", "tiles") == 0, "of a processed one too"
+    assert kit.call("process", product.id, "--name", "level-1") == 1, "does not apply"
+    assert kit.call("process", product.id, "--name", "other") == 2
+    outcomes = [run.outcome for run in kit.mirror().ledger.process_reports.runs(product.id)]
+    assert outcomes == ["later", "failed", "done", "done", "done"]
+    kit.assert_invariants()
+
+
+@pytest.mark.long
+def test_kill_is_an_attempt_and_no_number_runs_twice(kit: Kit) -> None:
+    notes = kit.folder / "notes"
+    kit.sections["process"] = (
+        f'command = ["/bin/sh", "-c", "echo {{id}} >> {notes}; test -e {notes}.go || sleep 600"]\n'
+        "parallel = 2"
+    )
+    products = [tiny(day) for day in (20, 22, 24)]
+    kit.sandbox.publish(products)
+    mirror = kit.start("sync")
+    wait_until(lambda: notes.exists() and len(notes.read_text().split()) == 2, "two runs")
+    ledger = kit.mirror().ledger
+    begun = {one.product_id for one in ledger.process.running()}
+    assert begun == set(notes.read_text().split()), "at most two at the same time"
+    one = ledger.products.get(min(begun))
+    with pytest.raises(PathRefused, match="in use"):
+        ledger.removals.begin(one.product.id, Transition(event=Event.PRUNE, reason="by age"))
+    mirror.kill()
+    mirror.wait()
+    Path(f"{notes}.go").touch()
+    assert sorted(kit.cycle().processed) == sorted(product.id for product in products)
+    for product in products:
+        runs = ledger.process_reports.runs(product.id)
+        assert [run.attempt for run in runs] == list(range(1, len(runs) + 1))
+        assert [run.outcome for run in runs] == [*["interrupted"] * (len(runs) - 1), "done"]
+        assert len(runs) == 1 + (product.id in begun)
+        assert notes.read_text().split().count(product.id) == len(runs)
+    kit.assert_invariants()
