@@ -16,12 +16,16 @@ from s2mirror.errors import QueueError
 
 FORCE = """
 until (set -C; : > "$1.lock") 2>/dev/null; do sleep 0.01; done
-sed -i.tmp -E "s+($2) .*+\\1 $3+" "$1"
+cp -p "$1" "$1.tmp"
+sed -E "s+($2) .*+\\1 $3+" "$1.tmp" > "$1.new"
+sleep 0.03
+mv "$1.new" "$1"
 chmod --reference "$1.tmp" "$1"
 rm "$1.tmp"
 rm "$1.lock"
 """
-"""``update_queue`` of force-level2, with the shell's lock in place of lockfile-create."""
+"""What force-level2 does after an image, with the shell's lock in place of lockfile-create, and the
+two halves of its ``sed -i.tmp`` further apart."""
 
 
 def force_ends(queue: Path, image: str, status: str) -> None:
