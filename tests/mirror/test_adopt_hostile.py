@@ -178,7 +178,7 @@ def ledger_files(kit: Kit) -> set[str]:
     return {path.name for path in kit.folder.glob("s2mirror.sqlite*")}
 
 
-def test_zip_that_unpacks_more_than_its_manifest_is_refused(kit: Kit) -> None:
+def test_zip_that_unpacks_beyond_its_manifest_is_refused(kit: Kit) -> None:
     safe = lay_out(PRODUCT, kit.folder / "old")
     band = next(safe.rglob("*_B02_10m.jp2"))
     band.write_bytes(b"\0" * 50_000_000)
