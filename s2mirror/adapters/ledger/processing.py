@@ -62,7 +62,9 @@ MAKE_DUE: Final = update(
 _DUE: Final = """
 SELECT EXISTS (SELECT 1 FROM process_state WHERE entry = :entry AND state = 'waiting')
     OR EXISTS (SELECT 1 FROM process_state WHERE entry = :entry AND state = 'later'
-                  AND (next_attempt_at <= :now OR next_attempt_at > :latest)) AS due
+                  AND next_attempt_at <= :now)
+    OR EXISTS (SELECT 1 FROM process_state WHERE entry = :entry AND state = 'later'
+                  AND next_attempt_at > :latest) AS due
 """
 # A product whose removal has begun gets no run, and one with a run is not removed (``Removals``).
 _NEXT: Final = f"""
