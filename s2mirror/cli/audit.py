@@ -1,73 +1,143 @@
 """``audit``: verify products, ledger and catalog, and repair damaged products."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Annotated
+from zlib import crc32
 
 import typer
 
 from s2mirror.adapters.ledger import Mended
-from s2mirror.adapters.lock import InstanceLock, holder_pid
-from s2mirror.cli.context import AreaOption, ConfigOption, JsonOption
+from s2mirror.adapters.lock import holder_pid
+from s2mirror.cli.context import (
+    AreaOption,
+    ConfigOption,
+    JsonOption,
+    complete_product,
+    taking,
+    time_option,
+)
+from s2mirror.cli.handover import Request, run_or_request
 from s2mirror.cli.ledgers import mend_ledger
 from s2mirror.cli.mirrors import shared_mirror
 from s2mirror.cli.output import format_count, format_size, on_terminal, print_json, print_line
 from s2mirror.cli.progress import new_bars
+from s2mirror.errors import UsageError
 from s2mirror.lifecycle import HELD
-from s2mirror.model import VerifiedFile
-from s2mirror.planning.faults import Fault
+from s2mirror.model import LedgerEntry, VerifiedFile
+from s2mirror.naming import plain_id
+from s2mirror.planning.faults import Fault, FaultKind
 from s2mirror.service.certificates import certify, faults_of
-from s2mirror.service.scrub_facts import release_scrub
-from s2mirror.service.scrubbing import HASH_THREADS, opened_repairer
+from s2mirror.service.results import Values
+from s2mirror.service.scrubbing import HASH_THREADS, opened_repairer, repair_products
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.audit import Auditor, AuditReport
 from s2mirror.steps.certify import Certificate, Month
-from s2mirror.steps.repair import Repairs
+from s2mirror.steps.repair import REPAIRABLE, Repairs
+from s2mirror.times import FIRST
 
 
-def audit(
-    config: ConfigOption = None,
-    *,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """The arguments of ``audit``."""
+
+    products: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID]...",
+            help="Only these products: ids, with or without .SAFE, or paths.",
+            autocompletion=complete_product,
+        ),
+    ] = None
+    config: ConfigOption = None
     online: Annotated[
         bool,
         typer.Option(
             "--online", help="Compare with new listings of the STAC catalog and of OData too."
         ),
-    ] = False,
-    area: AreaOption = None,
+    ] = False
+    area: AreaOption = None
+    part: Annotated[
+        str,
+        typer.Option(
+            metavar="K/N", help="Only one of N equal parts of the products, such as 1/30."
+        ),
+    ] = ""
+    since: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="Only products that were not verified since then (UTC)."),
+    ] = ""
+    tile: Annotated[str, typer.Option(metavar="TILE", help="Only products of this tile.")] = ""
     quick: Annotated[
-        bool, typer.Option("--quick", help="Compare sizes only, without reading the bytes.")
-    ] = False,
+        bool, typer.Option("--quick", help="Compare names and sizes only, without the bytes.")
+    ] = False
     repair: Annotated[
         bool,
         typer.Option(
             "--repair",
-            help="Restore a damaged ledger, and queue damaged products that the store still has; "
+            help="Restore a damaged ledger, and repair damaged products that the store still has; "
             "only bad files are downloaded.",
         ),
-    ] = False,
-    as_json: JsonOption = False,
-) -> int:
+    ] = False
+    as_json: JsonOption = False
+
+    def chosen(self) -> Callable[[LedgerEntry], bool] | None:
+        """Return which products are checked; None for everything. Raises UsageError."""
+        since = time_option("--since", self.since, FIRST, now=datetime.now(UTC))
+        number, count = _part(self.part)
+        ids, tile = {plain_id(name) for name in self.products or ()}, self.tile.upper()
+        if not (ids or tile or since or count > 1):
+            return None
+
+        def is_chosen(entry: LedgerEntry) -> bool:
+            """Return whether a product is checked."""
+            product, at = entry.product, entry.verified_at
+            return (
+                (not ids or product.id in ids)
+                and (not tile or product.tile == tile.removeprefix("T"))
+                and (since is None or at is None or at < since)
+                and crc32(product.id.encode()) % count == number - 1
+            )
+
+        return is_chosen
+
+
+def _part(text: str) -> tuple[int, int]:
+    """Return the number of a part, from 1, and how many there are. Raises UsageError."""
+    match = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text or "1/1", re.ASCII)
+    number, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= count:
+        raise UsageError(f"--part: expected a part such as 1/30; got {text!r}")
+    return number, count
+
+
+def audit(arguments: Arguments) -> int:
     """Verify the archive, byte by byte.
 
-    Ledger and disk are always compared as a whole. --online also compares both with the STAC
-    catalog and with OData, per month, and queues products that only OData lists; --area does so
-    for one area. Exit code 1: a fault was found.
+    Ledger and disk are compared as a whole, unless products, --part, --since or --tile choose some
+    products. --online also compares both with the STAC catalog and with OData, per month, and
+    queues products that only OData lists; --area does so for one area. Exit code 1: a fault was
+    found.
     """
-    mended = mend_ledger(config) if repair else Mended(restored=(), forgotten=())
-    with shared_mirror(config) as mirror:
-        searches = mirror.searches_of(area or [])
+    chosen, config = arguments.chosen(), arguments.config
+    mended = mend_ledger(config) if arguments.repair else Mended(restored=(), forgotten=())
+    with shared_mirror(config) as mirror, ThreadPoolExecutor(HASH_THREADS) as workers:
+        searches = mirror.searches_of(arguments.area or [])
         auditor = mirror.auditor(
-            ThreadPoolExecutor(HASH_THREADS),
-            mirror_runs=lambda: holder_pid(mirror.settings.ledger.path) is not None,
+            workers, mirror_runs=lambda: holder_pid(mirror.settings.ledger.path) is not None
         )
-        report = _audited(auditor, mirror, quick=quick, as_json=as_json)
+        report = _audited(auditor, mirror, chosen, arguments)
         faults = list(report.faults)
-        certificates = certify(mirror, searches) if online or area else ()
+        certificates = certify(mirror, searches) if arguments.online or arguments.area else ()
         faults += [fault for found in certificates for fault in faults_of(found)]
-        repairs = _repair(mirror, faults) if repair and faults else Repairs()
-    if as_json:
-        values = _values(report, faults, repairs, quick=quick)
+    repairs = _repair(config, faults) if arguments.repair and faults else Repairs()
+    if arguments.as_json:
+        values = _values(report, faults, repairs, quick=arguments.quick)
         values["ledger_restored"] = [f"{row.key}: {row}" for row in mended.restored]
         values["ledger_forgotten"] = [f"{row.key}: {row}" for row in mended.forgotten]
         print_json(values | {"catalog_listed": bool(certificates), "certificates": certificates})
@@ -75,34 +145,48 @@ def audit(
         _print_mended(mended)
         _print_certificates(certificates)
         _print_audit(report, faults, repairs)
-        if report.products and not faults:
-            print_line(_conclusion(quick=quick, online=bool(certificates)))
+        if report.products and not faults and chosen is None:
+            print_line(_conclusion(quick=arguments.quick, online=bool(certificates)))
     return 1 if faults else 0
 
 
-def _audited(auditor: Auditor, mirror: Mirror, *, quick: bool, as_json: bool) -> AuditReport:
+command = taking(Arguments, audit)
+
+
+def _audited(
+    auditor: Auditor,
+    mirror: Mirror,
+    chosen: Callable[[LedgerEntry], bool] | None,
+    arguments: Arguments,
+) -> AuditReport:
     """Audit, with a progress bar on a terminal."""
-    if as_json or not on_terminal():
-        return auditor.audit(read_bytes=not quick)
+    run = partial(auditor.audit, read_bytes=not arguments.quick, chosen=chosen)
+    if arguments.as_json or not on_terminal():
+        return run()
     counts = mirror.ledger.products.counts()
     held_bytes = sum(counts.get(state, (0, 0))[1] for state in HELD)
     with new_bars() as bars:
-        task = bars.add_task("reading the archive", total=held_bytes)
+        task = bars.add_task("reading the archive", total=None if chosen else held_bytes)
 
         def on_file(file: VerifiedFile) -> None:
             """Advance the progress bar by one file."""
             bars.advance(task, file.size_bytes)
 
-        return auditor.audit(read_bytes=not quick, on_file=on_file)
+        return run(on_file=on_file)
 
 
-def _repair(mirror: Mirror, faults: list[Fault]) -> Repairs:
-    with InstanceLock(mirror.settings.ledger.path):
-        mirror.require_archive()
+def _repair(config: Path | None, faults: Sequence[Fault]) -> Repairs:
+    """Repair what has faults; a daemon that has the mirror does it."""
+    copies = [fault.product for fault in faults if fault.kind is FaultKind.COPY]
+    ids = list(dict.fromkeys(f.product for f in faults if f.kind in REPAIRABLE))
+    request = Request("repair", {"ids": ids, "copies": copies})
+
+    def run(mirror: Mirror) -> Values:
+        """Repair within this process."""
         with opened_repairer(mirror) as repairer:
-            done = repairer.repair(faults)
-        release_scrub(mirror.ledger)
-        return done
+            return repair_products(mirror, repairer, ids=ids, copies=copies)
+
+    return Repairs(**run_or_request(config, request, run))
 
 
 def _values(

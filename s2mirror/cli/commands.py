@@ -66,7 +66,7 @@ PANELS: Final = MappingProxyType(
             ),
         ),
         "Repair": (
-            Command("audit", "Verify the archive, byte by byte.", "audit:audit"),
+            Command("audit", "Verify the archive, byte by byte.", "audit:command"),
             Command(
                 "requeue", "Queue failed, quarantined or pruned products again.", "mark:requeue"
             ),

@@ -58,7 +58,7 @@ def run_demo(folder: Path, *, keep: bool, publish_every: timedelta | None = None
         _second_sync(config)
         _prune(config)
         _preview(config)
-        _run("audit --online", lambda: audit.audit(config, online=True))
+        _run("audit --online", lambda: audit.audit(audit.Arguments(config=config, online=True)))
         _run("status", lambda: status.status(config))
         _close(folder, config, started, keep=keep)
         if keep:
@@ -79,7 +79,7 @@ def run_recorded_demo(folder: Path, items: Path, *, keep: bool) -> int:
         narrate(f"{len(recorded.products)} recorded products are published on the local services.")
         _run("sync", lambda: sync.sync(config))
         _run("list", lambda: list_products(Arguments(config=config)))
-        _run("audit --online", lambda: audit.audit(config, online=True))
+        _run("audit --online", lambda: audit.audit(audit.Arguments(config=config, online=True)))
         narrate("Sync again. Nothing is new, so no byte is downloaded:")
         _run("sync", lambda: sync.sync(config))
         _close(folder, config, started, keep=keep)

@@ -8,7 +8,7 @@ from pathlib import Path
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger, Mended
 from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
-from s2mirror.adapters.lock import InstanceLock
+from s2mirror.adapters.lock import InstanceLock, daemon_pid
 from s2mirror.cli.context import config_path
 from s2mirror.cli.output import print_error
 from s2mirror.config import Settings, load_settings
@@ -28,13 +28,16 @@ def read_settings(
 
 
 def mend_ledger(given: Path | None) -> Mended:
-    """Restore the damaged rows of the ledger. Raises AlreadyRunning if a mirror uses it.
+    """Restore the damaged rows of the ledger. Raises AlreadyRunning if a command uses it.
 
+    While a daemon has the mirror, nothing is restored: it stops at the first damaged row.
     Raises LedgerError if it is damaged which archive the ledger belongs to, and that archive's disk
     is not mounted: the next sync would begin a new archive in the empty folder.
     """
     settings = read_settings(given, late_geometry=True)
     path, archive = settings.ledger.path, Archive(settings.archive.root)
+    if daemon_pid(path) is not None:
+        return Mended(restored=(), forgotten=())
     with InstanceLock(path), closing(open_local_ledger(path, create=False)) as ledger:
         names = {row.key for row in ledger.damaged_rows() if row.table == "state_value"}
         if ARCHIVE_ID.name in names and archive.archive_id() is None:

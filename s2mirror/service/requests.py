@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -27,6 +28,7 @@ from s2mirror.service.processing import processor
 from s2mirror.service.pruning import prune, remove_dropped
 from s2mirror.service.restoring import restore_products
 from s2mirror.service.results import Values, prune_values, sync_values
+from s2mirror.service.scrubbing import repair_in_daemon
 from s2mirror.service.unexpected import resources_explained
 from s2mirror.service.wiring import Mirror
 from s2mirror.service.workers import FETCH, PROCESS, Workers
@@ -42,6 +44,7 @@ _ARGUMENTS: Final[Mapping[str, Mapping[str, type]]] = MappingProxyType(
         "drop": {},
         "restore": {"ids": list, "pin": bool},
         "process": {"ids": list, "failed": bool, "name": str, "area": str},
+        "repair": {"ids": list, "copies": list},
     }
 )
 """The arguments of each kind of request, and their types."""
@@ -70,6 +73,7 @@ class RequestDesk:
             "rebuild": self._rebuild,
             "drop": self._drop,
             "process": self._process,
+            "repair": partial(repair_in_daemon, mirror, workers.opened_store, stop),
             "restore": self._restore,
         }
 

@@ -2,13 +2,17 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Final
 
+from s2mirror.planning.faults import Fault, FaultKind
 from s2mirror.service.ledger_file import archive_problem
 from s2mirror.service.logs import log
+from s2mirror.service.results import Values
+from s2mirror.service.scrub_facts import release_scrub
 from s2mirror.service.wiring import Mirror
 from s2mirror.steps.check_product import ProductChecker
 from s2mirror.steps.connections import Connections
@@ -93,6 +97,41 @@ def opened_repairer(mirror: Mirror, stop: StopFlag | None = None) -> Iterator[Re
         finally:
             for connections in opened:
                 connections.close()
+
+
+def repair_products(
+    mirror: Mirror, repairer: Repairer, *, ids: Sequence[str], copies: Sequence[str]
+) -> Values:
+    """Check these products again, and repair them; remove these second copies of products.
+
+    The fields of :class:`Repairs` are returned as values.
+    """
+    faults = [Fault(kind=FaultKind.COPY, product=path, detail="") for path in copies]
+    for product_id in ids:
+        entry = mirror.ledger.products.get(product_id)
+        if entry.path is None:
+            detail = "the ledger has no folder for it"
+            faults.append(Fault(kind=FaultKind.FOLDER, product=product_id, detail=detail))
+        else:
+            files = mirror.ledger.file_lists.held(product_id) or ()
+            faults += repairer.checker.begin(entry, files, read_bytes=True).result()
+    done = asdict(repairer.repair(faults))
+    release_scrub(mirror.ledger)
+    return done
+
+
+def repair_in_daemon(
+    mirror: Mirror,
+    open_store: Callable[[], OpenStore],
+    stop: StopFlag,
+    *,
+    ids: Sequence[str],
+    copies: Sequence[str],
+) -> Values:
+    """Repair products for a command, with the connections of the daemon."""
+    with ThreadPoolExecutor(HASH_THREADS, thread_name_prefix="hash") as workers:
+        repairer = _repairer(mirror, open_store, workers, stop)
+        return repair_products(mirror, repairer, ids=ids, copies=copies)
 
 
 def _repairer(

@@ -37,6 +37,8 @@ from s2mirror.stop import StopFlag
 
 _IN_PLACE: Final = frozenset({FaultKind.FILE, FaultKind.STRAY, FaultKind.SUBFOLDER})
 _WHOLE: Final = frozenset({FaultKind.FILE_LIST, FaultKind.MANIFEST, FaultKind.FOLDER})
+REPAIRABLE: Final = _IN_PLACE | _WHOLE
+"""Faults of products that this step repairs."""
 _KEPT: Final = "damaged, and kept because "
 
 
@@ -91,7 +93,7 @@ class Repairer:
         """
         done, damaged = Repairs(), dict[str, list[Fault]]()
         for fault in faults:
-            if fault.kind in _IN_PLACE | _WHOLE:
+            if fault.kind in REPAIRABLE:
                 damaged.setdefault(fault.product, []).append(fault)
             elif fault.kind is FaultKind.COPY:
                 self._remove_copy(fault, done)
