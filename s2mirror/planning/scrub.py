@@ -65,8 +65,7 @@ def archive_is_sound(facts: "Facts") -> Iterator[Finding]:
         yield Finding(
             code="archive.damaged",
             severity=Severity.WARNING,
-            text=f"{len(scrub.damaged)} products in the archive are damaged, such as {name}: "
-            f"{detail}",
+            text=f"{_are(len(scrub.damaged))} damaged, such as {name}: {detail}",
             remedy="run `s2mirror audit --repair`",
             since=scrub.damaged_since,
         )
@@ -80,3 +79,9 @@ def archive_is_sound(facts: "Facts") -> Iterator[Finding]:
                 f"twice scrub.every ({scrub.every.days} days)",
                 remedy="set scrub.rate higher, or scrub.hours or scrub.every longer",
             )
+
+
+def _are(products: int) -> str:
+    if products == 1:
+        return "one product in the archive is"
+    return f"{products} products in the archive are"
