@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crashing import KILLED, CrashServer
 from kit import Kit, tiny
 
 from s2mirror.adapters.ledger.product_records import RECORDED
@@ -239,3 +240,29 @@ def test_backup_of_another_archive_is_refused(kit: Kit, tmp_path: Path) -> None:
     before = dump(kit)
     assert kit.call("ledger", "restore", str(tmp_path / "copy.sqlite")) == 5
     assert dump(kit) == before
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(r"^sql CREATE TABLE product", id="before the draft has tables"),
+        pytest.param(r"^sql INSERT INTO membership", id="with a part of the records"),
+        pytest.param(r"^fsync .*\.draft$", id="before the draft is synced"),
+        pytest.param(r"^rename .*/s2mirror\.sqlite$", id="before the old ledger is aside"),
+        pytest.param(r"^rename .*/s2mirror\.sqlite\.draft$", id="before the draft has its place"),
+    ],
+)
+def test_killed_rebuild_is_complete_when_repeated(
+    kit: Kit, server: CrashServer, moment: str
+) -> None:
+    held(kit)
+    before, requests = dump(kit), len(kit.downloads())
+    command = ["ledger", "rebuild", "--replace", "--config", str(kit.config)]
+    code, _ = server.run(command, kit.secrets, kill_before=moment)
+    assert code == KILLED
+    assert not ledger_file(kit).exists() or dump(kit) == before
+    assert kit.call("ledger", "rebuild", "--replace") == 0
+    assert dump(kit) == before
+    assert [*kit.folder.glob("*.draft*")] == []
+    kit.cycle()
+    assert kit.downloads()[requests:] == []

@@ -43,8 +43,9 @@ def put_in_place(draft: Path, path: Path, *, now: datetime) -> Path | None:
 
 def _set_aside(path: Path, now: datetime) -> Path:
     aside = path.with_name(f"{path.name}.{now.astimezone(UTC):{_STAMP}}.aside")
-    # SQLite would replay the log of the old ledger into the new one.
-    for suffix in (*SIDE_FILES, ""):
+    # SQLite would replay the log of the old ledger into the new one. The ledger is renamed first,
+    # as a kill must not leave it in its place without its log.
+    for suffix in ("", *SIDE_FILES):
         source = path.with_name(path.name + suffix)
         if source.exists():
             source.rename(aside.with_name(aside.name + suffix))
