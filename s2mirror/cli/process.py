@@ -51,9 +51,10 @@ class Arguments:
 
 
 def process_again(given: Arguments) -> int:
-    """Run processing entries again, for named products or for all that fail.
+    """Run processing entries again.
 
-    Exit code 1: a run failed, or a product was refused.
+    It runs them for the named products, or for all that fail. Exit code 1: a run failed, or a
+    product was refused.
     """
     asked = ProcessRequest(
         ids=[plain_id(each) for each in given.ids or ()],

@@ -295,7 +295,7 @@ def test_entries_run_in_order_and_again_on_request(kit: Kit) -> None:
 
 
 @pytest.mark.long
-def test_kill_is_an_attempt_and_no_number_runs_twice(kit: Kit) -> None:
+def test_kill_is_an_attempt_that_never_repeats(kit: Kit) -> None:
     notes = kit.folder / "notes"
     kit.sections["process"] = (
         f'command = ["/bin/sh", "-c", "echo {{id}} >> {notes}; test -e {notes}.go || sleep 600"]\n'
