@@ -49,7 +49,7 @@ class Arguments:
     products: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[ID]...",
+            metavar="ID",
             help="Only these products: ids, with or without .SAFE, or paths.",
             autocompletion=complete_product,
         ),

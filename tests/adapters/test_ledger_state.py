@@ -64,6 +64,7 @@ VALUES: dict[StateValue[Any], Any] = {
     state_values.LAYOUT: LayoutRecord(template="T{tile}", elsewhere=2, counted_at=NOW),
     state_values.BRAKE: TroubleRecord(text="51 products", since=NOW),
     state_values.CLOCK_AHEAD_UNTIL: NOW,
+    state_values.PROCESSING_IN_USE: "5f",
     state_values.CLOCK_BEHIND: ClockBehindRecord(seconds=3600, until=NOW),
     state_values.CLOCK_CONFIRMED_AT: NOW,
     state_values.CLOCK_DOUBT: "",
