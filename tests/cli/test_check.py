@@ -1,12 +1,13 @@
 """``check``: sizes of areas, questions about odd options, its deadline, and true answers."""
 
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cli_kit import Cli
-from kit import PATIENCE_SECONDS, Kit, lay_out, tiny, utc_now
+from kit import PATIENCE_SECONDS, Kit, lay_out, tiny, utc_now, wait_until
 
 from s2mirror.adapters.tokens import ClientTokens
 from s2mirror.geometry import from_rings
@@ -95,6 +96,7 @@ def test_products_in_a_new_root_are_named(cli: Cli, kit: Kit) -> None:
 
 
 def test_silent_service_ends_at_the_timeout(cli: Cli, kit: Kit) -> None:
+    kit.sections["catalog"] = 'timeout = "10 s"'
     kit.sandbox.stac_proxy.inject(Fault(silent=True, times=None))
     begun = time.monotonic()
     found = {each["name"]: each for each in cli.json("check", "--timeout", "3 s")["checks"]}
@@ -103,6 +105,9 @@ def test_silent_service_ends_at_the_timeout(cli: Cli, kit: Kit) -> None:
     assert found["catalog"]["exit_code"] == 3
     assert "no result within the 3 s of --timeout" in found["catalog"]["detail"]
     assert found["store"]["exit_code"] == 3
+    kit.sandbox.clear()
+    # What was left behind must not make its requests in the next test.
+    wait_until(lambda: not any(t.name.startswith("check ") for t in threading.enumerate()), "end")
 
 
 def test_bug_in_a_check_is_no_timeout() -> None:

@@ -75,10 +75,12 @@ def test_first_steps_lead_from_init_to_archive(cli: Cli, kit: Kit) -> None:
     assert cli.json("mark", "processed", older.id)["products"] == [
         {"id": older.id, "state": "processed", "error": None}
     ]
-    assert cli.json("prune", "--dry-run")["prune"] == [older.id]
+    planned = cli.json("prune", "--dry-run", "--kept")
+    assert planned["prune"] == [older.id]
+    assert planned["kept"] == {newer.id: "not marked processed"}
     pruned = cli.json("prune")
     assert (pruned["prune"], pruned["dry_run"]) == ([older.id], False)
-    assert pruned["kept"] == {newer.id: "not marked processed"}
+    assert pruned["kept_products"] == 1
 
     audit = cli.json("audit", "--online")
     assert (audit["ok"], audit["faults"], audit["products"]) == (True, [], 1)
