@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from s2mirror.adapters.ledger.events import PRODUCT_EVENTS
 from s2mirror.lifecycle import TRANSITIONS
+from s2mirror.planning.faults import Fault, FaultKind
 
 ROOT = Path(__file__).parent.parent
 LEVELS: Final = ("debug", "info", "warning", "error", "exception")
@@ -55,6 +56,13 @@ def test_life_table_in_docs_matches_lifecycle() -> None:
     table = {tuple(row) for row in table_in("how-it-works.md", "| from | event | to |")}
     expected = {(str(state), str(event), str(to)) for (state, event), to in TRANSITIONS.items()}
     assert table == expected
+
+
+def test_every_fault_of_audit_is_documented() -> None:
+    rows = {row[0]: row[2] for row in table_in("faults.md", "| kind | meaning | command |")}
+    faults = [Fault(kind=kind, product="ID", detail="", file="PATH") for kind in FaultKind]
+    assert rows == {str(fault.kind): fault.remedy for fault in faults}
+    assert all(fault.invariant for fault in faults)
 
 
 def test_every_event_of_log_is_documented() -> None:
