@@ -1,7 +1,8 @@
-"""Make text from outside safe to print: control characters become visible escapes.
+"""Text for people: numbers with nouns, and text from outside that is safe to print.
 
 Identifiers and reasons come from services and file names. An escape sequence in one of them could
 repaint a terminal, a newline could forge a log line, and U+202E could reverse what is read.
+Control characters therefore become visible escapes.
 """
 
 import json
@@ -60,3 +61,8 @@ def _visible(char: str, keep: str) -> str:
     if char in keep or category(char) not in _HIDDEN:
         return char
     return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def format_count(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 product``, ``2 products``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -8,16 +8,10 @@ from typing import Annotated
 
 import typer
 
+from s2mirror.clean_text import format_count
 from s2mirror.cli.context import ConfigOption, DryRunOption, JsonOption, VerboseOption, taking
 from s2mirror.cli.mirrors import exclusive_mirror, planning_mirror
-from s2mirror.cli.output import (
-    format_count,
-    format_size,
-    on_terminal,
-    print_error,
-    print_json,
-    print_line,
-)
+from s2mirror.cli.output import format_size, on_terminal, print_error, print_json, print_line
 from s2mirror.cli.signals import stopped_by_signals
 from s2mirror.errors import UsageError
 from s2mirror.service.adopt_candidates import AdoptRequest, AdoptResult

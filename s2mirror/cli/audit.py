@@ -14,6 +14,7 @@ import typer
 
 from s2mirror.adapters.ledger import Mended
 from s2mirror.adapters.lock import holder_pid
+from s2mirror.clean_text import format_count
 from s2mirror.cli.context import (
     AreaOption,
     ConfigOption,
@@ -25,7 +26,7 @@ from s2mirror.cli.context import (
 from s2mirror.cli.handover import Request, run_or_request
 from s2mirror.cli.ledgers import mend_ledger
 from s2mirror.cli.mirrors import shared_mirror
-from s2mirror.cli.output import format_count, format_size, on_terminal, print_json, print_line
+from s2mirror.cli.output import format_size, on_terminal, print_json, print_line
 from s2mirror.cli.progress import new_bars
 from s2mirror.errors import UsageError
 from s2mirror.lifecycle import HELD

@@ -1,8 +1,9 @@
 """``catalog``: maintain the local STAC catalog."""
 
+from s2mirror.clean_text import format_count
 from s2mirror.cli.context import ConfigOption, JsonOption, VerboseOption
 from s2mirror.cli.handover import Request, run_or_request
-from s2mirror.cli.output import format_count, print_json, print_line
+from s2mirror.cli.output import print_json, print_line
 from s2mirror.cli.signals import stopped_by_signals
 from s2mirror.service.local_catalog import rebuild_local_catalog
 from s2mirror.service.results import Values

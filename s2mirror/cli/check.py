@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from s2mirror.clean_text import format_count
 from s2mirror.cli.context import ConfigOption, JsonOption
 from s2mirror.cli.ledgers import read_settings
-from s2mirror.cli.output import format_count, print_json, print_line
+from s2mirror.cli.output import print_json, print_line
 from s2mirror.config import Settings, parse_duration
 from s2mirror.errors import UsageError
 from s2mirror.planning.findings import Severity

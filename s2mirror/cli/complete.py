@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from s2mirror.clean_text import format_count
 from s2mirror.cli.context import (
     AreaOption,
     ConfigOption,
@@ -13,7 +14,7 @@ from s2mirror.cli.context import (
     complete_product,
 )
 from s2mirror.cli.mirrors import shared_mirror
-from s2mirror.cli.output import format_count, print_error, print_json, print_line
+from s2mirror.cli.output import print_error, print_json, print_line
 from s2mirror.errors import MirrorError, UsageError
 from s2mirror.model import LedgerEntry
 from s2mirror.naming import plain_id

@@ -13,9 +13,10 @@ import typer
 
 from s2mirror.adapters.archive import StaticCatalog
 from s2mirror.adapters.ledger import ArchiveQuery
+from s2mirror.clean_text import format_count
 from s2mirror.cli.context import ConfigOption, JsonOption, complete_area, taking
 from s2mirror.cli.mirrors import shared_mirror
-from s2mirror.cli.output import format_count, print_error, print_json, print_line
+from s2mirror.cli.output import print_error, print_json, print_line
 from s2mirror.errors import ArchiveError, UsageError
 from s2mirror.service.wiring import Mirror
 from s2mirror.times import FIRST, LAST, parse_date_or_time

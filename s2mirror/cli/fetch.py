@@ -8,6 +8,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
+from s2mirror.clean_text import format_count
 from s2mirror.cli.context import (
     ConfigOption,
     DryRunOption,
@@ -17,7 +18,7 @@ from s2mirror.cli.context import (
 )
 from s2mirror.cli.ledgers import read_settings
 from s2mirror.cli.mirrors import exclusive_mirror, planning_mirror, shared_mirror
-from s2mirror.cli.output import format_count, format_size, print_error, print_json, print_line
+from s2mirror.cli.output import format_size, print_error, print_json, print_line
 from s2mirror.cli.progress import progress_for
 from s2mirror.cli.signals import stopped_by_signals
 from s2mirror.cli.sync import unfinished

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from s2mirror.adapters.lock import InstanceLock
+from s2mirror.clean_text import format_count
 from s2mirror.cli.context import ConfigOption, DryRunOption, JsonOption
 from s2mirror.cli.ledgers import read_settings, shared_ledger
-from s2mirror.cli.output import format_count, print_error, print_json, print_line
+from s2mirror.cli.output import print_error, print_json, print_line
 from s2mirror.cli.signals import stopped_by_signals
 from s2mirror.errors import LedgerError
 from s2mirror.service.ledger_backup import back_up_now, check_ledger, rotate

@@ -173,8 +173,3 @@ def format_size(size_bytes: int | None) -> str:
 def format_time(at: datetime | None) -> str:
     """Return an instant in UTC, without its zone."""
     return f"{at:%Y-%m-%d %H:%M:%S}" if at else "never"
-
-
-def format_count(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 product``, ``2 products``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from s2mirror.adapters.ledger import Ledger, ProductQuery
+from s2mirror.clean_text import format_count
 from s2mirror.cli.context import (
     ConfigOption,
     DryRunOption,
@@ -18,7 +19,7 @@ from s2mirror.cli.context import (
     time_option,
 )
 from s2mirror.cli.ledgers import shared_ledger
-from s2mirror.cli.output import format_count, print_error, print_json, print_line
+from s2mirror.cli.output import print_error, print_json, print_line
 from s2mirror.cli.products import check_area
 from s2mirror.errors import MirrorError, UsageError
 from s2mirror.model import LedgerEntry

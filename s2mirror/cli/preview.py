@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from s2mirror.adapters.ledger import open_ledger
+from s2mirror.clean_text import format_count
 from s2mirror.cli.context import (
     ConfigOption,
     DryRunOption,
@@ -20,7 +21,7 @@ from s2mirror.cli.context import (
     time_option,
 )
 from s2mirror.cli.ledgers import read_settings
-from s2mirror.cli.output import format_count, print_error, print_json, print_line, print_table
+from s2mirror.cli.output import print_error, print_json, print_line, print_table
 from s2mirror.cli.signals import stopped_by_signals
 from s2mirror.config.geometry_inputs import geometry_of_bbox, geometry_of_geojson
 from s2mirror.errors import UsageError

@@ -1,8 +1,9 @@
 """``relayout``: move held products to a changed layout."""
 
+from s2mirror.clean_text import format_count
 from s2mirror.cli.context import ConfigOption, DryRunOption, JsonOption, VerboseOption
 from s2mirror.cli.mirrors import exclusive_mirror, shared_mirror
-from s2mirror.cli.output import format_count, print_error, print_json, print_line
+from s2mirror.cli.output import print_error, print_json, print_line
 from s2mirror.cli.signals import stopped_by_signals
 from s2mirror.errors import AlreadyRunning
 from s2mirror.service.cycle import prepare

@@ -9,16 +9,10 @@ import typer
 
 from s2mirror.adapters.ledger.lags import Lag, LagHistogram
 from s2mirror.area import check_area_names
+from s2mirror.clean_text import format_count
 from s2mirror.cli.context import AreaOption, ConfigOption, JsonOption
 from s2mirror.cli.mirrors import shared_mirror
-from s2mirror.cli.output import (
-    format_count,
-    format_size,
-    format_time,
-    print_json,
-    print_line,
-    print_table,
-)
+from s2mirror.cli.output import format_size, format_time, print_json, print_line, print_table
 from s2mirror.config.units import duration_text
 from s2mirror.lifecycle import HELD
 from s2mirror.model import PINNED

@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 
+from s2mirror.clean_text import format_count
 from s2mirror.cli.context import AreaOption, ConfigOption, DryRunOption, JsonOption, VerboseOption
 from s2mirror.cli.handover import Request, run_or_request
 from s2mirror.cli.mirrors import planning_mirror, shared_mirror
-from s2mirror.cli.output import format_count, format_size, print_error, print_json, print_line
+from s2mirror.cli.output import format_size, print_error, print_json, print_line
 from s2mirror.cli.progress import progress_for
 from s2mirror.cli.signals import stopped_by_signals
 from s2mirror.errors import UsageError

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from s2mirror.clean_text import format_count
 from s2mirror.planning.findings import Finding, Judgement, Severity
 
 _LINES: Final = 20
@@ -148,12 +149,11 @@ def plan_image_alert(
         for area in image.areas:
             counts[area] = counts.get(area, 0) + 1
     by_area = ", ".join(f"{area}: {count}" for area, count in sorted(counts.items())[:_LINES])
-    noun = "new image" if len(images) == 1 else "new images"
     message = Message(
         at=now,
         kind=AlertKind.NEW_IMAGES,
         severity=Severity.OK,
-        title=f"{len(images)} {noun} ({by_area})"[:_LINE_CHARACTERS],
+        title=f"{format_count(len(images), 'new image')} ({by_area})"[:_LINE_CHARACTERS],
         lines=_bounded([image.product_id for image in images]),
     )
     return replace(state, sent={**state.sent, AlertKind.NEW_IMAGES: now}), (message,)

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
-from s2mirror.planning.facts import DiskFacts, Facts, ProductFacts
+from s2mirror.clean_text import format_count
+from s2mirror.planning.facts import DiskFacts, Facts
 from s2mirror.planning.findings import Finding, Severity
 
 _URGENT_DAYS: Final = 7
@@ -47,7 +48,8 @@ def layout_is_followed(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             code="archive.layout",
             severity=Severity.NOTICE,
-            text=f"{facts.elsewhere} products are at paths of another layout than archive.layout",
+            text=f"{format_count(facts.elsewhere, 'product')} at paths of another layout than "
+            "archive.layout",
             remedy="none is needed; to move them, stop the daemon and run `s2mirror relayout`",
         )
 
@@ -74,7 +76,8 @@ def products_are_well(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             code="products.failed",
             severity=Severity.WARNING,
-            text=f"{_count(failed)} could not be downloaded; one: {failed.reason}",
+            text=f"{format_count(failed.products, 'product')} could not be downloaded; "
+            f"one: {failed.reason}",
             remedy="`s2mirror list --state failed` names them; then `s2mirror requeue ID`",
             since=failed.since,
         )
@@ -83,8 +86,8 @@ def products_are_well(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             code="products.quarantined",
             severity=Severity.WARNING,
-            text=f"{_count(quarantined)} in quarantine{', one within 7 days' if growing else ''}; "
-            f"one: {quarantined.reason}",
+            text=f"{format_count(quarantined.products, 'product')} in quarantine"
+            f"{', one within 7 days' if growing else ''}; one: {quarantined.reason}",
             remedy="`s2mirror list --state quarantined` names them; then `s2mirror requeue ID`",
             since=quarantined.since,
         )
@@ -92,21 +95,21 @@ def products_are_well(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             code="items.unusable",
             severity=Severity.WARNING,
-            text=f"{unusable.products} items of the STAC catalog cannot be used; "
+            text=f"{format_count(unusable.products, 'item')} of the STAC catalog cannot be used; "
             f"one: {unusable.reason}",
             remedy="`s2mirror status` names them; report them to CDSE or as a bug",
         )
-
-
-def _count(found: ProductFacts) -> str:
-    return "1 product" if found.products == 1 else f"{found.products} products"
 
 
 def areas_are_complete(facts: Facts) -> Iterator[Finding]:
     """Yield each area whose last certificate names missing products, or is incomplete."""
     for area, last in facts.certificates.items():
         if last.missing or not last.complete:
-            what = f"{last.missing} products missing" if last.missing else "an incomplete listing"
+            what = (
+                f"{format_count(last.missing, 'product')} missing"
+                if last.missing
+                else "an incomplete listing"
+            )
             yield Finding(
                 code="certificate.incomplete",
                 severity=Severity.WARNING,

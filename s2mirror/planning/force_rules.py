@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from s2mirror.clean_text import format_count
 from s2mirror.planning.facts import Facts
 from s2mirror.planning.findings import Finding, Severity
 
@@ -20,7 +21,8 @@ def force_queue_works(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             code="force_queue.failed",
             severity=Severity.WARNING,
-            text=f"FORCE failed to process {_count(force.failed)}; one: {force.failed_id}",
+            text=f"FORCE failed to process {format_count(force.failed, 'product')}; "
+            f"one: {force.failed_id}",
             remedy="see the log in FORCE's DIR_LOG; then write QUEUED instead of FAIL in its queue",
             since=force.failed_since,
         )
@@ -28,11 +30,7 @@ def force_queue_works(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             code="force_queue.bad_lines",
             severity=Severity.NOTICE,
-            text=f"{force.bad_lines} lines of FORCE's queue are not a full path and a status; "
-            f"the first one is line {force.first_bad}",
+            text=f"FORCE's queue has {format_count(force.bad_lines, 'line')} without a full path "
+            f"and status; the first one is line {force.first_bad}",
             remedy="correct or remove them; FORCE and the mirror ignore them",
         )
-
-
-def _count(products: int) -> str:
-    return "1 product" if products == 1 else f"{products} products"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
+from s2mirror.clean_text import format_count
 from s2mirror.planning.facts import Facts, ProcessFacts
 from s2mirror.planning.findings import Finding, Severity
 
@@ -24,7 +25,8 @@ def _failing(entry: ProcessFacts) -> Finding:
     return Finding(
         code="process.failing",
         severity=Severity.NOTICE if once else Severity.WARNING,
-        text=f"{entry.entry} fails for {_count(entry.failing)}{up}; one: {entry.reason}",
+        text=f"{entry.entry} fails for {format_count(entry.failing, 'product')}{up}; "
+        f"one: {entry.reason}",
         remedy=f"correct the command, then run `s2mirror process --failed --name {entry.entry}`",
         subject=entry.entry,
         since=entry.since,
@@ -41,15 +43,12 @@ def processing_runs(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 code="process.stalled",
                 severity=Severity.WARNING,
-                text=f"{entry.entry} is due for {_count(entry.waiting)}, and no run starts",
+                text=f"{entry.entry} is due for {format_count(entry.waiting, 'product')}, and no "
+                "run starts",
                 remedy="see `s2mirror log` and the daemon's log, and restart the daemon",
                 subject=entry.entry,
                 since=entry.waiting_since,
             )
-
-
-def _count(products: int) -> str:
-    return "1 product" if products == 1 else f"{products} products"
 
 
 RULES: Final = (processing_succeeds, processing_runs)

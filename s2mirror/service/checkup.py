@@ -17,6 +17,7 @@ from s2mirror.adapters.lock import holder_pid
 from s2mirror.adapters.objectstore import S3Store, StoreOptions
 from s2mirror.adapters.stac_catalog import StacApiCatalog
 from s2mirror.adapters.tokens import ClientTokens
+from s2mirror.clean_text import format_count
 from s2mirror.config import Settings
 from s2mirror.errors import (
     ArchiveError,
@@ -129,8 +130,8 @@ def _check_products(settings: Settings, archive: Archive) -> str:
         require_identity(ledger, archive)
         if elsewhere := relocator_of(ledger, archive, settings).count():
             return (
-                f"; {elsewhere} products are at paths of another layout, where they may stay: "
-                "`s2mirror relayout` moves them"
+                f"; {format_count(elsewhere, 'product')} at paths of another layout, where they "
+                "may stay: `s2mirror relayout` moves them"
             )
     return ""
 

@@ -98,8 +98,8 @@ def test_unusable_queue_is_a_finding_and_delays_nothing(kit: Kit, queue: Path) -
     assert queue.read_bytes().startswith(b"Sentinel-2 images:\r\n/pool/LC08.tar DONE\r\n/")
     assert len(queue.read_text().splitlines()) == 4
     assert findings(kit) == {
-        "force_queue.bad_lines": "1 lines of FORCE's queue are not a full path and a status; the "
-        "first one is line 1"
+        "force_queue.bad_lines": "FORCE's queue has 1 line without a full path and status; "
+        "the first one is line 1"
     }
     queue.unlink()
     kit.cycle()

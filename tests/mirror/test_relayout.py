@@ -75,7 +75,7 @@ def test_changed_layout_is_noticed_until_relayout(
     kit.sections["archive"] = FORCE
     kit.cycle()
     assert kit.call("status") == 0, "a notice turns nothing red"
-    assert "2 products are at paths of another layout" in capsys.readouterr().out
+    assert "2 products at paths of another layout" in capsys.readouterr().out
     assert kit.call("relayout", "--dry-run") == 0
     assert "would move 2 products" in capsys.readouterr().out
     assert kit.call("relayout") == 0
