@@ -49,6 +49,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory, running_sandbox: Sandbox) ->
             "tally",
             "event",
         ),
+        *("process_state", "process_queue", "process_run", "moved_source", "move", "trashed"),
+        *("damage", "scrub", "verification", "feed_line", "feed_product"),
         *("lag", "lag_due", "satellite_pass", "baseline_tally", "counter", "request", "in_flight"),
     ],
 )

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from s2mirror.adapters.ledger.connection import Connection, Row
 from s2mirror.adapters.ledger.row_checksums import checked, damaged, require_intact
-from s2mirror.adapters.ledger.rows import ENTRY_ROWS, entry_of
+from s2mirror.adapters.ledger.rows import ENTRY_ROWS, UNDECODABLE, entry_of
 from s2mirror.lifecycle import HELD, State
 from s2mirror.model import LedgerEntry
 from s2mirror.times import format_utc, parse_utc
@@ -175,10 +175,16 @@ class Retention:
         for some in _batches(numbers):
             found = {row["number"]: row for row in self._of(_LIGHT, some)}
             yield from (
-                _row(found[number])
+                self._row(found[number])
                 for number in some
                 if number in found and found[number]["state"] in HELD
             )
+
+    def _row(self, row: Row) -> HeldRow:
+        try:
+            return _row(row)
+        except UNDECODABLE as error:
+            raise damaged(self._connection.path, "product", row["id"], "row") from error
 
     def entries(self, numbers: Iterable[int]) -> Iterator[LedgerEntry]:
         """Yield these products in this order. Raises LedgerError for a damaged row."""
