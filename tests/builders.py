@@ -6,7 +6,7 @@ from typing import Any
 from shapely.geometry import box
 
 from s2mirror.adapters.ledger import Ledger
-from s2mirror.adapters.ledger.row_checksums import reseal
+from s2mirror.adapters.ledger.row_checksums import recomputed
 from s2mirror.geometry import pack
 from s2mirror.model import Product, RemoteFile
 
@@ -42,6 +42,11 @@ def product(product_id: str = ID, *, hours_ago: float = 0, **given: Any) -> Prod
 def remote_file(path: str, size_bytes: int) -> RemoteFile:
     """Return a file as a store would list it."""
     return RemoteFile(path=path, key=f"p/{path}", size_bytes=size_bytes, etag="e")
+
+
+def reseal(table: str) -> str:
+    """Return the statement that computes the checksums of every row of *table* from its values."""
+    return f"UPDATE {table} SET checksums = {recomputed(table)}"  # noqa: S608 - of the tests themselves
 
 
 def overwrite(

@@ -17,7 +17,7 @@ from s2mirror.config.schema import (
     Settings,
     StoreSettings,
 )
-from s2mirror.config.units import duration_text, parse_duration, parse_size, size_text
+from s2mirror.config.units import duration_text, parse_duration, parse_size
 
 __all__ = [
     "ArchiveSettings",
@@ -44,5 +44,4 @@ __all__ = [
     "parse_settings",
     "parse_size",
     "script_named",
-    "size_text",
 ]

@@ -65,14 +65,6 @@ def duration_text(duration: timedelta) -> str:
     return f"{seconds} s"
 
 
-def size_text(size_bytes: int) -> str:
-    """Return *size_bytes* in the largest whole unit; :func:`parse_size` reads it."""
-    for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
-        if size_bytes and size_bytes % 1024**power == 0:
-            return f"{size_bytes // 1024**power} {unit}"
-    return f"{size_bytes} B"
-
-
 def _split(text: str) -> tuple[Decimal, str]:
     match = _QUANTITY.fullmatch(text.strip())
     if match is None:

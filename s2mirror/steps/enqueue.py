@@ -183,16 +183,13 @@ class Enqueuer:
         done = set()
         deletions = self.ledger.deletions.of_held()
         for found in plan_supersede(versions, self.supersede, timedelta()):
-            replaces = found.new.product.id not in deletions and self._is_on_disk(found.new)
+            replaces = found.new.product.id not in deletions and self.archive.holds(found.new.path)
             if replaces and found.old.state not in HELD and found.old.path is None:
                 self.archive.discard_stage(found.old.product.id)
                 transition = Transition(event=Event.SUPERSEDE, reason=found.reason)
                 self.ledger.products.advance(found.old, transition, now=now)
                 done.add(found.old.product.id)
         return done
-
-    def _is_on_disk(self, entry: LedgerEntry) -> bool:
-        return entry.path is not None and self.archive.holds(entry.path)
 
 
 def _words(quota: QuotaPolicy, more_at: datetime | None) -> str:

@@ -131,7 +131,7 @@ class PrunePlanner:
         supersessions = [
             found
             for found in plan_supersede(products.rivals(), self.policy.supersede, self.policy.grace)
-            if found.new.product.id not in deletions and self._stands(found.new)
+            if found.new.product.id not in deletions and self.archive.holds(found.new.path)
         ]
         gone_upstream = products.find(deletions).values()
         released = withdrawn_removals(gone_upstream, deletions, self.policy.deleted)
@@ -139,9 +139,6 @@ class PrunePlanner:
             names = [area.name for area in self.areas]
             released = unclaimed_removals(products.unclaimed([*names, PINNED])) | released
         return superseded_removals(supersessions, time) | released
-
-    def _stands(self, entry: LedgerEntry) -> bool:
-        return entry.path is not None and self.archive.holds(entry.path)
 
     def _released(
         self, rules: Rules, leaving: Collection[str], time: CheckedTime

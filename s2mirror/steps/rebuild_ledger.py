@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Final
 
-from s2mirror.adapters.archive import Archive, RecordFiles
+from s2mirror.adapters.archive import Archive, RecordFiles, trashed_id
 from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.ledger.product_records import KINDS, RECORDS
 from s2mirror.errors import HostileInput
@@ -87,7 +87,7 @@ class Rebuilder:
             done.same += not replaced
 
     def _compare_with_tree(self, done: Rebuilt, now: datetime) -> None:
-        trashed = {_product_in_trash(name) for name in self.archive.trash()}
+        trashed = {trashed_id(name) for name in self.archive.trash()}
         for entry in self.ledger.products.in_tree():
             self.stop.raise_if_set()
             product_id = entry.product.id
@@ -113,10 +113,6 @@ class Rebuilder:
         self.ledger.moves.record(self.ledger.products.get(product_id), path, now=now)
         done.missing.remove(product_id)
         done.held += 1
-
-
-def _product_in_trash(name: str) -> str:
-    return name.partition("_")[2].removesuffix(".SAFE")
 
 
 def _batches(records: Iterator[ProductRecord]) -> Iterator[list[ProductRecord]]:

@@ -8,14 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from builders import HERE, NOW, product
+from builders import HERE, NOW, product, reseal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger, open_ledger
 from s2mirror.adapters.ledger.processing import PLAN
-from s2mirror.adapters.ledger.row_checksums import reseal
 from s2mirror.area import WatchArea
 from s2mirror.model import PINNED, DeletedPolicy, SupersedePolicy
 from s2mirror.planning.checked_time import CheckedTime

@@ -112,10 +112,10 @@ class Archive:
         """Raise PathRefused unless a product's folder can be moved out of the tree."""
         self.tree.status(self.own_folder(product_id, path))
 
-    def holds(self, path: str) -> bool:
-        """Return whether a product's folder certainly exists in the tree."""
+    def holds(self, path: str | None) -> bool:
+        """Return whether a product's folder certainly exists in the tree; False without a path."""
         with suppress(PathRefused):
-            return self.tree.is_folder(self.folder(path))
+            return path is not None and self.tree.is_folder(self.folder(path))
         return False
 
     def lacks(self, path: str) -> bool:

@@ -177,11 +177,6 @@ def upsert(
     )
 
 
-def reseal(table: str) -> str:
-    """Return the statement that computes the checksums of every row of *table* from its values."""
-    return f"UPDATE {table} SET checksums = {recomputed(table)}"
-
-
 def checked(table: str, alias: str = "") -> str:
     """Return SQL for the two columns that :func:`require_intact` compares."""
     name = alias or table
