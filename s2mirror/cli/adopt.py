@@ -33,10 +33,15 @@ class Arguments:
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Keep products where they are in the archive.")
     ] = False
-    copy: Annotated[bool, typer.Option("--copy", help="Copy them into the archive.")] = False
-    link: Annotated[bool, typer.Option("--link", help="Make hard links in the archive.")] = False
+    copy: Annotated[bool, typer.Option("--copy", help="Copy products into the archive.")] = False
+    link: Annotated[
+        bool, typer.Option("--link", help="Make hard links of products in the archive.")
+    ] = False
     move: Annotated[
-        bool, typer.Option("--move", help="Move them: remove the source once all is recorded.")
+        bool,
+        typer.Option(
+            "--move", help="Move products: their source is removed once the ledger has them."
+        ),
     ] = False
     complete: Annotated[
         bool,
@@ -46,15 +51,16 @@ class Arguments:
         bool | None,
         typer.Option(
             "--processed/--not-processed",
-            help="Whether they are processed. Default: as markers and queue files say.",
+            help="Whether the products are processed. Default: as markers and queue files say.",
             show_default=False,
         ),
     ] = None
-    pin: Annotated[bool, typer.Option("--pin/--no-pin", help="Pin those that no area wants.")] = (
-        True
-    )
+    pin: Annotated[
+        bool, typer.Option("--pin/--no-pin", help="Pin products that no area wants.")
+    ] = True
     offline: Annotated[
-        bool, typer.Option("--offline", help="Read their metadata, not the STAC catalog.")
+        bool,
+        typer.Option("--offline", help="Read the products' own metadata, not the STAC catalog."),
     ] = False
     dry_run: DryRunOption = False
     as_json: JsonOption = False
@@ -66,7 +72,7 @@ def adopt_products(arguments: Arguments) -> int:
 
     Every product below each PATH is verified by its own manifest, and enters archive and ledger
     without a download. Products below the archive root stay where they are, others are copied.
-    Exit code 1: a product could not be adopted; it is left as it is.
+    Stop the daemon first. Exit code 1: a product could not be adopted; it is left as it is.
     """
     options = AdoptOptions(
         mode=_mode(arguments),

@@ -39,7 +39,8 @@ def drop(
     """Remove products now, whatever the rules say.
 
     Held products are moved to the trash, from which `s2mirror restore` takes them; waiting ones
-    are no longer downloaded. Dropped products are not downloaded again by themselves.
+    are no longer downloaded. Dropped products are not downloaded again by themselves. The exit
+    code is not 0 if a product was refused.
     """
     with shared_mirror(config) as mirror:
         done = _dropped(mirror, ids, pinned=pinned, dry_run=dry_run)

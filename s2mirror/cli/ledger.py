@@ -26,7 +26,8 @@ def rebuild(
     replace: Annotated[
         bool,
         typer.Option(
-            "--replace", help="Also if the ledger is in order. The old file is kept aside."
+            "--replace",
+            help="Replace the ledger even if it is in order. The old file is kept aside.",
         ),
     ] = False,
     dry_run: DryRunOption = False,
@@ -37,6 +38,8 @@ def rebuild(
     Each product has a record in the archive's .s2mirror/records folder. The new ledger has the same
     states, processed marks, pins, removed products and file lists; nothing is downloaded or
     processed again. No file of a product is changed. Stop the daemon first.
+
+    Exit code 1: a record was not used, or the folder of a held product is missing.
     """
     settings = read_settings(config)
     with InstanceLock(settings.ledger.path), stopped_by_signals() as stop:
@@ -50,7 +53,9 @@ def rebuild(
 def backup(
     file: Annotated[
         Path | None,
-        typer.Argument(help="The new file. Default: the next one in the folder of the backups."),
+        typer.Argument(
+            metavar="FILE", help="The new file. Default: the next one in the folder of the backups."
+        ),
     ] = None,
     config: ConfigOption = None,
     *,
@@ -73,15 +78,20 @@ def backup(
 
 
 def restore(
-    file: Annotated[str, typer.Argument(help="A backup, or `latest` for the newest in order.")],
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="A backup, or `latest` for the newest one in order."),
+    ],
     config: ConfigOption = None,
     *,
     as_json: JsonOption = False,
 ) -> int:
     """Put a backup in the place of the ledger.
 
-    What has changed since then is taken over from the records in the archive. The ledger that was
-    there is kept aside. Stop the daemon first.
+    What has changed since the backup is taken over from the records in the archive. The ledger
+    that was there is kept aside. Stop the daemon first.
+
+    Exit code 1: a record was not used, or the folder of a held product is missing.
     """
     settings = read_settings(config)
     source = None if file == "latest" else Path(file)
@@ -96,7 +106,8 @@ def restore(
 def check(config: ConfigOption = None, *, as_json: JsonOption = False) -> int:
     """Read the whole ledger, and report damage.
 
-    The daemon does the same each day. A ledger of a million products takes minutes.
+    The daemon does the same each day. A ledger of a million products takes minutes. Exit code 5:
+    the ledger is damaged; the output says what to do.
     """
     with shared_ledger(config) as (settings, ledger):
         damage = check_ledger(ledger, now=datetime.now(UTC))

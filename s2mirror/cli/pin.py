@@ -101,8 +101,9 @@ class _Done:
 def pin_products(arguments: Arguments) -> int:
     """Keep products whatever areas and retention say.
 
-    Products by id, or all that the ledger knows now and that match every given filter, held or
-    not. Products that are published later are not included.
+    Give product ids, or filters: then all products that the ledger knows now and that match every
+    filter are pinned, held or not. Products that are published later are not included. A daemon
+    may run. The exit code is not 0 if a product was refused.
     """
     return _run(arguments, _PIN)
 
@@ -110,7 +111,8 @@ def pin_products(arguments: Arguments) -> int:
 def unpin_products(arguments: Arguments) -> int:
     """Let the retention rules apply to pinned products.
 
-    Nothing is removed at once: `s2mirror drop` does that.
+    Nothing is removed at once: `s2mirror drop` does that. A daemon may run. The exit code is not 0
+    if a product was refused.
     """
     return _run(arguments, _UNPIN)
 

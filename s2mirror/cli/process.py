@@ -9,6 +9,7 @@ from s2mirror.cli.context import (
     ConfigOption,
     DryRunOption,
     JsonOption,
+    complete_area,
     complete_product,
     taking,
 )
@@ -43,9 +44,23 @@ class Arguments:
         ),
     ] = None
     config: ConfigOption = None
-    failed: Annotated[bool, typer.Option("--failed", help="Run again what fails now.")] = False
-    name: Annotated[str, typer.Option("--name", help="Only this processing entry.")] = ""
-    area: Annotated[str, typer.Option("--area", help="Only products of this area.")] = ""
+    failed: Annotated[
+        bool,
+        typer.Option("--failed", help="Run entries for the products for which they fail now."),
+    ] = False
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="Run this processing entry only.")
+    ] = ""
+    area: Annotated[
+        str,
+        typer.Option(
+            "--area",
+            "-a",
+            metavar="AREA",
+            help="Run entries for products of this area only.",
+            autocompletion=complete_area,
+        ),
+    ] = ""
     dry_run: DryRunOption = False
     as_json: JsonOption = False
 
@@ -53,8 +68,9 @@ class Arguments:
 def process_again(given: Arguments) -> int:
     """Run processing entries again.
 
-    It runs them for the named products, or for all that fail. Exit code 1: a run failed, or a
-    product was refused.
+    The entries run for the named products, or, with --failed, for all products for which they
+    fail. A running daemon does the work. Exit code 1: a run did not succeed, or a product was
+    refused.
     """
     asked = ProcessRequest(
         ids=[plain_id(each) for each in given.ids or ()],

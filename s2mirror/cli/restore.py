@@ -54,7 +54,8 @@ def restore(
     """Bring removed products back from the trash or the store.
 
     Every byte of a product in trash or quarantine is verified first. What is not whole there is
-    queued for download; its intact files are not downloaded again.
+    queued for download; its intact files are not downloaded again. The exit code is not 0 if a
+    product was refused.
     """
     names = list(dict.fromkeys(map(plain_id, ids)))
     if dry_run:

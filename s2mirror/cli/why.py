@@ -27,8 +27,9 @@ def why(
 ) -> int:
     """Explain why a product is here or not, by every rule.
 
-    One line per area. A product that the ledger does not know is looked up in the STAC catalog,
-    then in OData. No key is needed.
+    It prints one line per area. A product that the ledger does not know is looked up in the STAC
+    catalog, then in OData. No key is needed. The exit code is not 0 if a catalog did not answer
+    and no other one lists the product.
     """
     with planning_mirror(config) as mirror:
         found = explain(mirror, product_id)
