@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from s2mirror.adapters.archive import (
     FoundProduct,
+    Mender,
     Unadopted,
 )
 from s2mirror.adapters.ledger import Taken
@@ -150,6 +151,8 @@ class _Adoption:
             else:
                 ready.append(one)
         if not self._request.options.dry_run:
+            for one in ready:
+                self._set_aside(one)
             # Files that were not copied may be new: one call for a batch, where a call for each
             # file would take as long as the hashing.
             os.sync()
@@ -162,6 +165,17 @@ class _Adoption:
                 self._mirror.archive.reuse(one.adopted.product.id, one.adopted.path)
             if one.adopted.moved_from and not (self._request.options.dry_run or one.incomplete):
                 _end_move(self._mirror, one.adopted.product.id, one.source, self._result)
+
+    def _set_aside(self, one: Prepared) -> None:
+        """Move the strays out of a folder that a download will complete: it would drop them."""
+        if one.stage_folder and one.strays:
+            product_id, path = one.adopted.product.id, one.adopted.path
+            mender, now = Mender(self._mirror.archive), self._mirror.now()
+            moved = mender.set_aside(product_id, path, one.strays, now=now)
+            self._result.notes.append(
+                f"{one.source}: {len(moved)} files that no Sentinel-2 product has are in the "
+                f"archive's .s2mirror/strays folder now, such as {one.strays[0]}"
+            )
 
     def _take(self, one: Prepared) -> None:
         ledger, now, product = self._mirror.ledger, self._mirror.now(), one.adopted.product

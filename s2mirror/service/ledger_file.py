@@ -6,6 +6,7 @@ from pathlib import Path
 
 from s2mirror.adapters.archive import NETWORK_KINDS, Archive, filesystem_kind
 from s2mirror.adapters.ledger import Ledger, open_ledger
+from s2mirror.adapters.ledger.replacing import draft_of
 from s2mirror.adapters.ledger.state_values import (
     ARCHIVE_ID,
     LAYOUT,
@@ -57,7 +58,14 @@ def refuse_to_forget(path: Path, archive: Archive) -> None:
     """Raise LedgerError if there is no ledger, and the archive has records from which to make it.
 
     An empty ledger beside a full archive would not know what was processed and what was removed.
+    Likewise if a kill interrupted a command that was replacing the ledger.
     """
+    if not path.exists() and draft_of(path).exists():
+        raise LedgerError(
+            f"there is no ledger at {path}: a command that was making it again was killed. Run "
+            "`s2mirror ledger restore` or `s2mirror ledger rebuild` once more; if there was a "
+            f"ledger, it is beside it, as a file {path.name}.TIME.aside"
+        )
     if path.exists() or archive.archive_id() is None or not archive.records.any():
         return
     raise LedgerError(

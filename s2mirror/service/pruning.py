@@ -114,7 +114,8 @@ def remove_dropped(mirror: Mirror) -> PrunePlan:
     """Move products that a person dropped to the trash, and update the local catalog."""
     mirror.require_archive()
     time = record_time(mirror, asked_time(mirror))
-    plan = pruner(mirror).remove_dropped(time)
+    with mirror.locks("prune"):
+        plan = pruner(mirror).remove_dropped(time)
     update_product_records(mirror, StopFlag())
     update_whole_local_catalog(mirror)
     return plan

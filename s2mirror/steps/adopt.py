@@ -92,8 +92,8 @@ class Prepared:
     incomplete: str = ""
     """Why the rest must be downloaded; empty if the product is published."""
     stage_folder: bool = False
-    """Whether its folder in the archive becomes the staged one, once the ledger has it queued;
-    otherwise its good files are staged already."""
+    """Whether its folder in the archive becomes the staged one, without its strays, once the ledger
+    has it queued; otherwise its good files are staged already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,19 +140,15 @@ class ProductAdopter:
         if damage and not self.options.complete:
             raise IntegrityError(f"{damage}; add --complete to download these files")
         incomplete = lacking or damage
-        at_hand = mode is Mode.IN_PLACE and not contents.strays
         if not (incomplete or self.options.dry_run):
             self._publish(mode, found.product_id, path, verified.files)
-        elif mode is Mode.IN_PLACE and not (at_hand or self.options.dry_run):
-            good = [file.path for file in verified.files]
-            self.archive.stage_held_files(found.product_id, path, good)
         return Prepared(
             adopted=replace(draft, files=verified.files, selection=selection or WHOLE),
             source=found.path,
             strays=contents.strays,
             republished=_differs(product.revision, draft.product.revision),
             incomplete=incomplete,
-            stage_folder=bool(incomplete) and at_hand,
+            stage_folder=bool(incomplete) and mode is Mode.IN_PLACE,
         )
 
     def _draft(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass
+from os import stat_result
 from pathlib import Path
 from typing import IO, Final
 
@@ -171,9 +172,11 @@ def remove_source(archive: Archive, path: str, files: Iterable[VerifiedFile], so
     """Remove the files of a moved product from where it was; return how many stay.
 
     A file is removed only if it is the held file itself, by its inode, or has the same bytes, and
-    if the archive has that file with its size. Other files stay, and so do their folders.
+    if the archive has that file with its size. Other files stay, and so do their folders. Raises
+    PathRefused if the source is the folder in the archive, by another name: then nothing moves.
     """
     tree, held = Tree(source.parent), archive.folder(path)
+    _require_another_folder(tree.status(source), archive.tree.status(held), held)
     stays = 0
     with explained(f"removing {source}, which was moved"):
         for file in files:
@@ -198,6 +201,18 @@ def remove_source(archive: Archive, path: str, files: Iterable[VerifiedFile], so
             stays += len(names)
             tree.remove_empty_folder(folder)
     return stays
+
+
+def _require_another_folder(
+    source: stat_result | None, own: stat_result | None, held: Path
+) -> None:
+    """Raise PathRefused if both are one folder.
+
+    A bind mount or a network mount gives it a second name. Only the number is compared, as a
+    network file system may be another device under each name.
+    """
+    if source is not None and own is not None and source.st_ino == own.st_ino:
+        raise PathRefused(f"it is the same folder as {held} in the archive, by another name")
 
 
 def _chunks(source: ProductSource, wanted: WantedFile) -> Iterator[bytes]:

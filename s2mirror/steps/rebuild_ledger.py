@@ -4,7 +4,7 @@ The records win over the rows of the ledger that is completed, as they are at le
 empty, or a backup. The tree only tells which folders exist. Nothing in the archive is changed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePath
@@ -87,32 +87,39 @@ class Rebuilder:
             done.same += not replaced
 
     def _compare_with_tree(self, done: Rebuilt, now: datetime) -> None:
-        trashed = {trashed_id(name) for name in self.archive.trash()}
+        missing = set()
         for entry in self.ledger.products.in_tree():
             self.stop.raise_if_set()
-            product_id = entry.product.id
-            if not self.archive.lacks(entry.path or ""):
+            if self.archive.lacks(entry.path or ""):
+                missing.add(entry.product.id)
+            else:
                 done.held += 1
-            elif product_id in trashed and entry.state in HELD:
+        for path in self.archive.product_paths():
+            product_id = PurePath(path).stem
+            if product_id in missing and self.archive.holds(path):
+                self._note_move(product_id, path, now)
+                missing.remove(product_id)
+                done.held += 1
+            elif not self.ledger.products.has_folder(path):
+                done.unrecorded.append(path)
+        # Only then the trash: it may have an older copy of a product that was moved in the tree.
+        self._settle_missing(missing, done, now)
+
+    def _note_move(self, product_id: str, path: str, now: datetime) -> None:
+        """Record that a product was moved within the tree after its record was written."""
+        self.ledger.moves.record(self.ledger.products.get(product_id), path, now=now)
+
+    def _settle_missing(self, missing: Collection[str], done: Rebuilt, now: datetime) -> None:
+        """Record the removal of the products that are in the trash; name the others."""
+        trashed = {trashed_id(name) for name in self.archive.trash()}
+        for product_id in sorted(missing):
+            entry = self.ledger.products.get(product_id)
+            if product_id in trashed and entry.state in HELD:
                 prune = Transition(event=Event.PRUNE, reason=IN_TRASH)
                 self.ledger.record_removal(entry, prune, now=now)
                 done.removed += 1
             else:
                 done.missing.append(product_id)
-        missing = set(done.missing)
-        for path in self.archive.product_paths():
-            product_id = PurePath(path).stem
-            if product_id in missing:
-                self._note_move(product_id, path, done, now)
-                missing.remove(product_id)
-            elif not self.ledger.products.has_folder(path):
-                done.unrecorded.append(path)
-
-    def _note_move(self, product_id: str, path: str, done: Rebuilt, now: datetime) -> None:
-        """Record that a product was moved within the tree after its record was written."""
-        self.ledger.moves.record(self.ledger.products.get(product_id), path, now=now)
-        done.missing.remove(product_id)
-        done.held += 1
 
 
 def _batches(records: Iterator[ProductRecord]) -> Iterator[list[ProductRecord]]:

@@ -147,10 +147,15 @@ class Repairer:
             self._fetch(held, [file for file in files if file.path in bad])
         mender = Mender(self.archive)
         content = read_content(self.archive.tree, self.archive.own_folder(product_id, path))
+        # The faults may be of a version that was replaced meanwhile: nothing that belongs to the
+        # product is a stray.
         strays = {fault.file for fault in faults if fault.kind is FaultKind.STRAY}
+        strays -= {file.path for file in files}
         in_place_of_files = [p for p in bad if p in content.odd or p in content.folders]
         mender.set_aside(product_id, path, sorted({*strays, *in_place_of_files}), now=self.now())
-        if not mender.put_files(product_id, path, bad, is_current=partial(self._is_current, held)):
+        if not mender.put_files(
+            product_id, path, bad, is_current=partial(self._is_current, held, files)
+        ):
             raise _Lacking("it is about to be replaced")
         mender.make_folders(product_id, path, sorted(required_folders(f.path for f in files)))
         left = self.checker.begin(held, files, read_bytes=True).result()
@@ -168,10 +173,11 @@ class Repairer:
             if held.reason.startswith(_KEPT):
                 self._set_reason(held, "")
 
-    def _is_current(self, held: LedgerEntry) -> bool:
-        """Return whether the product is still the one that was checked."""
+    def _is_current(self, held: LedgerEntry, files: Sequence[VerifiedFile]) -> bool:
+        """Return whether the product is still the one that was checked, with the same files."""
         now = self.ledger.products.get(held.product.id)
-        return now.state in HELD and now.path == held.path
+        known = self.ledger.file_lists.held(held.product.id) or ()
+        return now.state in HELD and now.path == held.path and list(known) == list(files)
 
     def _fetch(self, held: LedgerEntry, files: Sequence[VerifiedFile]) -> None:
         """Download files into the staging of repairs, and verify them by their known digests."""

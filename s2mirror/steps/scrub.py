@@ -5,7 +5,7 @@ a limited rate, asks after each piece whether it should stop, and continues with
 the next time. What it owes is kept in the ledger, so that a stop or a crash loses no share.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -15,6 +15,7 @@ from s2mirror.adapters.ledger import Ledger
 from s2mirror.adapters.ledger.state_values import ARCHIVE_ID
 from s2mirror.adapters.ledger.verifications import ScrubProgress
 from s2mirror.lifecycle import HELD
+from s2mirror.model import LedgerEntry, VerifiedFile
 from s2mirror.planning.faults import Fault
 from s2mirror.planning.scrub import is_mass_damage, owed_bytes
 from s2mirror.steps.check_product import ProductChecker
@@ -91,7 +92,7 @@ class Scrubber:
             self.ledger.verifications.set_progress(progress)
             return Scrubbed(product_id=product_id)
         self._require_disk()
-        if self._has_moved(product_id, entry.path):
+        if self._has_changed(entry, files):
             return Scrubbed(product_id=product_id)
         return self._damaged(product_id, faults, replace(progress, damaged=progress.damaged + 1))
 
@@ -125,11 +126,14 @@ class Scrubber:
             tried_after=now - _TRY_AGAIN_AFTER,
         )
 
-    def _has_moved(self, product_id: str, path: str | None) -> bool:
-        """Return whether the mirror moves or replaces the product meanwhile."""
+    def _has_changed(self, entry: LedgerEntry, files: Sequence[VerifiedFile]) -> bool:
+        """Return whether the mirror moves or replaces the product, or has replaced it meanwhile."""
+        product_id = entry.product.id
         now = self.ledger.products.get(product_id)
-        leaving = self.ledger.removals.pending()
-        return now.state not in HELD or now.path != path or product_id in leaving
+        if now.state not in HELD or now.path != entry.path:
+            return True
+        same = list(self.ledger.file_lists.held(product_id) or ()) == list(files)
+        return not same or product_id in self.ledger.removals.pending()
 
     def _require_disk(self) -> None:
         if (archive_id := self.ledger.state.get(ARCHIVE_ID)) is not None:

@@ -14,7 +14,7 @@ from s2mirror.adapters.ledger import AdoptedProduct, Ledger, Taken, open_ledger
 from s2mirror.adapters.ledger.changes import LOCAL_CATALOG, ChangeKind
 from s2mirror.errors import LedgerError
 from s2mirror.lifecycle import Event, State
-from s2mirror.model import Digest, VerifiedFile
+from s2mirror.model import DROPPED, Digest, VerifiedFile
 from s2mirror.selection import chosen
 
 ID = "S2A_one"
@@ -126,3 +126,11 @@ def test_adoption_is_noted_for_the_local_catalog(ledger: Ledger) -> None:
     ledger.changes.subscribe(LOCAL_CATALOG, [ChangeKind.PUBLISHED])
     ledger.adoption.take(adopted(), now=NOW + timedelta(hours=1))
     assert ledger.changes.pending_ids(LOCAL_CATALOG) == {ID}
+
+
+def test_adoption_ends_an_unfinished_drop(ledger: Ledger) -> None:
+    """Otherwise the next prune would remove what a person has just adopted."""
+    record(ledger, product(ID))
+    ledger.products.join(DROPPED, ID)
+    ledger.adoption.take(adopted(), now=NOW)
+    assert DROPPED not in ledger.products.get(ID).areas

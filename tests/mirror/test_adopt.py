@@ -11,6 +11,7 @@ import pytest
 from kit import SENSED_AT, ZURICH, Kit, lay_out, tiny
 
 from s2mirror.adapters.lock import InstanceLock
+from s2mirror.errors import PathRefused
 from s2mirror.lifecycle import Event
 from s2mirror.model import PINNED, Transition
 from s2mirror.sandbox import Answer, Fault, SandboxProduct
@@ -19,6 +20,7 @@ from s2mirror.service.adopting import adopt
 from s2mirror.service.pruning import prune
 from s2mirror.service.wiring import utc_now
 from s2mirror.steps.adopt import AdoptOptions, Mode
+from s2mirror.steps.adopted_files import remove_source
 from s2mirror.stop import StopFlag
 
 
@@ -298,3 +300,31 @@ def test_stray_files_stay_behind(kit: Kit) -> None:
     assert [p.name for p in safe.rglob("*") if p.is_file()] == ["notes.txt"]
     assert any("1 files that no Sentinel-2 product has" in note for note in result.notes)
     kit.assert_current(product)
+
+
+def test_move_keeps_a_source_that_is_the_archive(kit: Kit) -> None:
+    """A bind mount gives a folder of the archive a second name, which an option --move may have."""
+    product = tiny(20)
+    kit.sandbox.publish(product)
+    kit.cycle()
+    mirror, path = kit.mirror(), kit.entry(product).path or ""
+    files = mirror.ledger.file_lists.held(product.id) or ()
+    with pytest.raises(PathRefused, match="same folder"):
+        remove_source(mirror.archive, path, files, kit.archive / path)
+    kit.assert_same_bytes(product)
+
+
+def test_incomplete_product_at_its_path_is_completed(kit: Kit) -> None:
+    product = tiny(20)
+    kit.sandbox.publish(product)
+    kit.mirror().ledger.close()
+    folder = lay_out(product, (kit.archive / product.prefix).parent, without="_B02_10m.jp2")
+    (folder / "notes.txt").write_text("mine")
+    result = take(kit, folder, complete=True)
+    assert ".s2mirror/strays" in result.notes[-1]
+    kit.cycle()
+    kit.assert_same_bytes(product)
+    kit.assert_current(product)
+    assert len(kit.downloaded(".jp2")) == 1
+    (kept,) = (kit.archive / ".s2mirror/strays").rglob("notes.txt")
+    assert kept.read_text() == "mine"

@@ -266,3 +266,54 @@ def test_killed_rebuild_is_complete_when_repeated(
     assert [*kit.folder.glob("*.draft*")] == []
     kit.cycle()
     assert kit.downloads()[requests:] == []
+
+
+def test_record_older_than_the_backup_is_not_used(kit: Kit) -> None:
+    """The record of a late change may not be written yet when a backup is made, or never be."""
+    marked, pruned = held(kit)
+    old = kit.folder / "old-records"
+    shutil.copytree(kit.archive / ".s2mirror/records", old)
+    assert kit.call("mark", "processed", marked.id, pruned.id) == 0
+    mirror = kit.mirror()
+    mirror.ledger.products.join(PINNED, marked.id)
+    kit.sections["prune"] = 'after = "0 s"\nmax_percent = 100'
+    assert kit.call("prune", "--yes") == 0
+    shutil.rmtree(kit.archive / ".s2mirror/trash")
+    mirror = kit.later(days=400)
+    mirror.ledger.compact_history(mirror.now())
+    mirror.ledger.close()
+    assert kit.call("ledger", "backup") == 0
+    shutil.rmtree(kit.archive / ".s2mirror/records")
+    old.rename(kit.archive / ".s2mirror/records")
+    before = kit.states()
+    assert before == {marked.id: "processed", pruned.id: "pruned"}
+    assert kit.call("ledger", "restore", "latest") == 0
+    assert kit.states() == before
+
+
+def test_moved_product_is_found_despite_copy_in_trash(kit: Kit) -> None:
+    moved, _ = held(kit)
+    assert kit.call("mark", "processed", moved.id) == 0
+    kit.cycle()
+    folder = kit.archive / moved.prefix
+    trash = kit.archive / f".s2mirror/trash/20260101T000000Z_{folder.name}"
+    shutil.copytree(folder, trash)
+    (kit.archive / "elsewhere").mkdir()
+    folder.rename(kit.archive / "elsewhere" / folder.name)
+    lose_ledger(kit)
+    assert kit.call("ledger", "rebuild") == 0
+    assert kit.states()[moved.id] == "processed"
+    assert kit.entry(moved).path == f"elsewhere/{folder.name}"
+
+
+def test_killed_restore_leaves_no_empty_ledger(kit: Kit) -> None:
+    """Also without records: the ledger was moved aside, and the new one not yet in its place."""
+    kit.sections["ledger"] = "product_records = false"
+    held(kit)
+    ledger_file(kit).rename(kit.folder / "s2mirror.sqlite.draft")
+    lose = [kit.folder / f"s2mirror.sqlite{suffix}" for suffix in ("-wal", "-shm")]
+    for path in lose:
+        path.unlink(missing_ok=True)
+    with pytest.raises(LedgerError, match="was killed"):
+        kit.cycle()
+    assert not ledger_file(kit).exists()

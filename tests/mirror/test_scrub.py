@@ -1,6 +1,7 @@
 """The times of verification, and the scrub, which keeps them recent."""
 
 import shutil
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,12 +11,15 @@ from kit import Kit, tiny
 
 from s2mirror.adapters.ledger.changes import LOCAL_CATALOG
 from s2mirror.errors import Stopped
+from s2mirror.model import LedgerEntry, VerifiedFile
 from s2mirror.sandbox import SandboxProduct
 from s2mirror.service.judgement import judge
-from s2mirror.service.scrubbing import scrub
+from s2mirror.service.scrubbing import opened_repairer, scrub
 from s2mirror.service.wiring import Mirror
+from s2mirror.steps.check_product import ProductCheck, ProductChecker
 from s2mirror.steps.connections import Connections
 from s2mirror.steps.repair import OpenStore
+from s2mirror.steps.scrub import Scrubber
 from s2mirror.stop import StopFlag
 
 pytestmark = pytest.mark.long
@@ -202,3 +206,41 @@ def test_scrub_reads_nothing_outside_its_hours(kit: Kit) -> None:
     before = verified_at(kit, product.id)
     scrubbed(kit.later(days=31))
     assert verified_at(kit, product.id) == before
+
+
+class LateChecker(ProductChecker):
+    """Compares after something else has happened to the product."""
+
+    before: Callable[[], object]
+
+    def begin(
+        self, entry: LedgerEntry, files: Sequence[VerifiedFile], *, read_bytes: bool
+    ) -> ProductCheck:
+        """Let that happen, and begin."""
+        type(self).before()
+        return super().begin(entry, files, read_bytes=read_bytes)
+
+
+def test_product_replaced_meanwhile_is_not_repaired(kit: Kit) -> None:
+    """Its folder is another one than the scrub was about to read, with other files."""
+    old, new = tiny(20), tiny(20, seed=1)
+    kit.sections["scrub"] = ALWAYS
+    kit.sandbox.publish(old)
+    kit.cycle()
+    kit.sandbox.publish(new)
+    LateChecker.before = kit.cycle
+    mirror = kit.mirror()
+    with ThreadPoolExecutor(1) as workers, opened_repairer(mirror) as repairer:
+        scrubber = Scrubber(
+            ledger=mirror.ledger,
+            archive=mirror.archive,
+            checker=LateChecker(archive=mirror.archive, workers=workers),
+            repairer=repairer,
+            every=timedelta(days=30),
+            now=lambda: mirror.now() + timedelta(days=60),
+        )
+        found = scrubber.scrub_one()
+    assert found is not None
+    assert found.faults == ()
+    assert not [*mirror.ledger.verifications.damages()]
+    kit.assert_same_bytes(new)

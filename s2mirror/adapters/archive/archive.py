@@ -217,10 +217,11 @@ class Archive:
         self._move(folder, self._quarantine / f"{product_id}.SAFE")
 
     def reuse(self, product_id: str, path: str) -> bool:
-        """Move a product from quarantine, its *path* or the trash to staging; return if found."""
+        """Move a product from its *path*, quarantine or the trash to staging; return if found."""
         stage, own = self.stage(product_id), self.own_folder(product_id, path)
         quarantined, *trashed = self.removed_copies(product_id)
-        for found in (quarantined, own, *trashed):
+        # A folder at its path first: it would be in the way of the publication.
+        for found in (own, quarantined, *trashed):
             if self.tree.is_folder(found) and not self.tree.exists(stage.folder):
                 self._move(found, stage.folder)
                 return True

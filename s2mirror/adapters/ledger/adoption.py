@@ -12,7 +12,7 @@ from s2mirror.adapters.ledger.items import Items
 from s2mirror.adapters.ledger.products import Products
 from s2mirror.adapters.ledger.row_checksums import checked, insert, require_intact
 from s2mirror.lifecycle import IN_PROGRESS, Event
-from s2mirror.model import Product, Transition, VerifiedFile
+from s2mirror.model import DROPPED, Product, Transition, VerifiedFile
 from s2mirror.radiometry import UNKNOWN_RADIOMETRY, Radiometry
 from s2mirror.selection import WHOLE, Selection
 
@@ -87,6 +87,7 @@ class Adoption:
                 return obstacle
             areas = {product_id: adopted.areas}
             self._products.record([adopted.product], areas, priorities={}, now=now)
+            self._products.release(DROPPED, [product_id])
             self._put_files(adopted)
             self._advance(adopted, now)
             if adopted.properties:

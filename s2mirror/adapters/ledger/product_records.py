@@ -146,12 +146,14 @@ class ProductRecords:
         return found
 
     def put(self, record: ProductRecord) -> bool:
-        """Replace the rows of a product by those of its record; return whether they differed.
+        """Replace the rows of a product by those of its record; return whether that was necessary.
 
-        A download that was under way is queued again. Call :meth:`recount` at the end. Raises
+        It is not if they are the same, or if the record is the older one. A download that was under
+        way is queued again. Call :meth:`recount` at the end. Raises
         HostileInput for rows that no ledger has, and then changes none.
         """
-        if (known := self.of([record.product_id])) and known[record.product_id] == record:
+        known = self.of([record.product_id]).get(record.product_id)
+        if known is not None and (known == record or _is_older(record, known)):
             return False
         self._replace(record)
         return True
@@ -179,6 +181,22 @@ class ProductRecords:
             raise HostileInput(f"its rows cannot be used: {error}") from error
         except (*UNDECODABLE, OverflowError, UsageError, zlib.error) as error:
             raise HostileInput(f"its rows cannot be used: {error}") from error
+
+
+def _is_older(record: ProductRecord, known: ProductRecord) -> bool:
+    """Return whether the history of a product continues in the ledger after its record.
+
+    A record may be older than a backup: the backup can contain changes whose records were not
+    written yet, and records are no longer written once they are switched off. Times are compared
+    only if the ledger no longer has the older history, as it is with removed products.
+    """
+    history, later = record.rows.get("history", ()), known.rows.get("history", ())
+    if not history:
+        return False
+    last, (product,) = history[-1], known.rows["product"]
+    if last in later:
+        return last != later[-1]
+    return product["state"] in GONE and str(last.get("at")) < str(product["changed_at"])
 
 
 def _select(table: str, spec: _Table) -> str:
