@@ -14,7 +14,6 @@ PUBLISHED = r"^fsync .*/Sentinel-2/.*/\d\d$"
 ROW = r"^sql UPDATE product SET state = 'archived'"
 PLACED = {
     "before the staging folder": r"^mkdir .*/staging$",
-    "before a file is durable": r"^fsync .*_B02_10m\.jp2$",
     "before the names are synced": r"^fsync .*/staging/[^/]*\.SAFE$",
     "before the rename": r"^rename .*/staging/[^/]*\.SAFE$",
     "after the rename": PUBLISHED,
@@ -23,6 +22,7 @@ PLACED = {
     "before the commit": r"^sql COMMIT",
 }
 COPIED = {
+    "before a file is durable": r"^fsync .*_B02_10m\.jp2$",
     "after the rename": PUBLISHED,
     "before a chunk": r"^write .*_B03_10m\.jp2$",
     "before a whole file is finished": r"^rename .*/staging/.*_B03_10m\.jp2$",
