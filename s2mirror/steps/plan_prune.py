@@ -1,7 +1,8 @@
 """Plan a prune: which held products the rules release, and which a full disk asks for.
 
 Candidates come from indexes of the ledger. The few that the rules release are then read with their
-checksums, so that no damaged row releases a product.
+checksums, and those of all memberships are compared if any is released: no damaged row releases a
+product.
 """
 
 from collections import Counter
@@ -86,13 +87,15 @@ class PrunePlanner:
         With *unclaimed*, products that no configured area wants are removed too; with *list_kept*,
         the plan has the reason of each kept product, which reads all of them.
         """
-        self.ledger.retention.require_members()
         rules, (held, held_bytes) = self._rules(), self.ledger.retention.count()
         leaving = self._leaving(time, unclaimed=unclaimed)
         removals = [gone for gone in leaving.values() if not rules.protects(gone.entry)]
         removals += self._released(rules, leaving, time)
         pressed, missing = self._pressed(rules, removals, held_bytes, time)
         due = Due(by_rules=tuple(removals), by_pressure=tuple(pressed))
+        # With one area, a product that has lost its membership is kept, unless it is *unclaimed*.
+        if due.all and (unclaimed or not self.ledger.retention.has_one_area()):
+            self.ledger.retention.require_members()
         unconfirmed, why = braked(due, held=held, brake=self.brake)
         gone = {removal.entry.product.id for removal in due.all}
         kept = list(self._kept(rules, gone, time)) if list_kept else []

@@ -85,6 +85,10 @@ BROKEN = {
         ARCHIVE + AREA + "[catalog]\npage_size = 5000",
         "catalog.page_size: expected a whole number from 1 to 1000; got 5000",
     ),
+    "a low mark without a high one": (
+        ARCHIVE + AREA + "[prune]\ndisk_low_percent = 80",
+        "prune.disk_low_percent: expected prune.disk_high_percent too: without it, there is no limit",
+    ),
     "yes instead of true": (
         ARCHIVE + AREA + '[prune]\nrequire_processed = "yes"',
         'prune.require_processed: expected true or false; got "yes"',

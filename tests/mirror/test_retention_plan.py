@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from builders import HERE, NOW, product, reseal
@@ -16,9 +17,10 @@ from s2mirror.adapters.archive import Archive
 from s2mirror.adapters.ledger import Ledger, open_ledger
 from s2mirror.adapters.ledger.processing import PLAN
 from s2mirror.area import WatchArea
+from s2mirror.errors import LedgerError
 from s2mirror.model import PINNED, DeletedPolicy, SupersedePolicy
 from s2mirror.planning.checked_time import CheckedTime
-from s2mirror.planning.retention import Brake
+from s2mirror.planning.retention import Brake, PrunePlan
 from s2mirror.planning.retention_rules import Rule
 from s2mirror.planning.watermarks import DiskSpace, Marks
 from s2mirror.steps.plan_prune import PrunePlanner, ReleasePolicy
@@ -58,23 +60,26 @@ class Held:
         return f"{self.tile}/{self.id}.SAFE"
 
 
+# Few ages, areas and tiles, so that limits are often met exactly.
 HELD = st.lists(
     st.builds(
         Held,
         number=st.integers(0, 600),
         tile=st.sampled_from(TILES),
-        sensed=st.integers(5, 9),
-        arrived=st.integers(3, 5),
-        processed=st.none() | st.integers(0, 3),
-        areas=st.frozensets(st.sampled_from(NAMES), min_size=1)
-        | st.frozensets(st.sampled_from([*NAMES, PINNED, "gone"])),
-        running=st.sampled_from([True, *[False] * 4]),
+        sensed=st.integers(3, 5),
+        arrived=st.integers(1, 3),
+        processed=st.none() | st.integers(0, 1),
+        areas=st.sampled_from(
+            [{"a"}, {"b"}, {"a", "b"}] * 3 + [{"a", PINNED}, {"a", "gone"}, ()]
+        ).map(frozenset),
+        running=st.sampled_from([True, *[False] * 9]),
     ),
-    max_size=9,
+    min_size=8,
+    max_size=16,
     unique_by=lambda each: each.number,
 )
-AGE = st.none() | st.integers(0, 9).map(lambda hours: timedelta(hours=hours))
-NUMBER = st.none() | st.integers(1, 3)
+AGE = st.none() | st.none() | st.integers(0, 6).map(lambda hours: timedelta(hours=hours))
+NUMBER = st.none() | st.none() | st.integers(1, 3)
 AREAS = st.lists(
     st.builds(
         WatchArea,
@@ -88,19 +93,21 @@ AREAS = st.lists(
         keep_newest=NUMBER,
         keep_newest_per_tile=NUMBER,
         protected=st.booleans(),
-    ).map(lambda area: area if not area.protected else unruled(area)),
+    ).map(lambda area: area if not area.protected else unruled(area.name)),
     min_size=1,
     max_size=2,
     unique_by=lambda area: area.name,
 )
+CASES = st.lists(st.tuples(AREAS, st.booleans()), min_size=4, max_size=8)
+"""Areas with their rules, and whether only processed products may go: many for one archive."""
 
 
-def unruled(area: WatchArea) -> WatchArea:
+def unruled(name: str) -> WatchArea:
     """Return a protected area: the configuration makes none that has another rule."""
     return WatchArea(
-        name=area.name,
+        name=name,
         geometry=HERE,
-        collections=area.collections,
+        collections=("sentinel-2-l2a",),
         start_at=NOW,
         protected=True,
     )
@@ -216,22 +223,21 @@ def folders(archive: Archive) -> set[str]:
 
 
 @settings(max_examples=20, deadline=None)
-@given(HELD, AREAS, st.booleans())
+@given(HELD, CASES)
 def test_prune_moves_what_the_rules_release(
-    everything: list[Held],
-    areas: list[WatchArea],
-    processed: bool,  # noqa: FBT001 - drawn
+    everything: list[Held], cases: list[tuple[list[WatchArea], bool]]
 ) -> None:
-    wanted = due(everything, {area.name: area for area in areas}, processed=processed)
     with archive_of(everything) as (ledger, archive):
-        step = pruner(ledger, archive, areas, processed=processed)
-        plan = step.plan(TIME, list_kept=True)
-        assert {gone.entry.product.id for gone in plan.removals} == wanted
-        assert set(plan.kept) == {held.id for held in everything} - wanted
-        assert sum(plan.kept_by_rule.values()) == plan.kept_count == len(plan.kept)
-        assert sum(step.plan(TIME).kept_by_rule.values()) == plan.kept_count
-        times = [gone.entry.changed_at for gone in plan.removals]
-        assert times == sorted(times), "the longest processed first"
+        for areas, processed in cases:
+            wanted = due(everything, {area.name: area for area in areas}, processed=processed)
+            step = pruner(ledger, archive, areas, processed=processed)
+            plan = step.plan(TIME, list_kept=True)
+            assert {gone.entry.product.id for gone in plan.removals} == wanted
+            assert set(plan.kept) == {held.id for held in everything} - wanted
+            assert sum(plan.kept_by_rule.values()) == plan.kept_count == len(plan.kept)
+            assert sum(step.plan(TIME).kept_by_rule.values()) == plan.kept_count
+            times = [gone.entry.changed_at for gone in plan.removals]
+            assert times == sorted(times), "the longest processed first"
         paths = {gone.entry.path for gone in plan.removals}
         before = folders(archive)
         assert step.prune(TIME).removals == plan.removals
@@ -239,16 +245,29 @@ def test_prune_moves_what_the_rules_release(
 
 
 @settings(max_examples=20, deadline=None)
-@given(HELD, AREAS, st.booleans(), st.integers(0, 1000), st.none() | st.integers(0, 900))
+@given(HELD, CASES, st.integers(0, 2200), st.none() | st.integers(0, 1600))
 def test_full_disk_takes_the_oldest_that_may_go(
     everything: list[Held],
-    areas: list[WatchArea],
-    processed: bool,  # noqa: FBT001 - drawn
+    cases: list[tuple[list[WatchArea], bool]],
     used_bytes: int,
     max_size: int | None,
 ) -> None:
-    rules = {area.name: area for area in areas}
     marks = Marks(max_size_bytes=max_size, high_percent=80, low_percent=60)
+    with archive_of(everything) as (ledger, archive):
+        for areas, processed in cases:
+            step = pruner(
+                ledger, archive, areas, processed=processed, marks=marks, used_bytes=used_bytes
+            )
+            rules = {area.name: area for area in areas}
+            check_pressure(step.plan(TIME), everything, rules, step)
+
+
+def check_pressure(
+    plan: PrunePlan, everything: list[Held], rules: dict[str, WatchArea], step: Pruner
+) -> None:
+    """Assert that a plan takes as many products as disk and archive ask for, the oldest first."""
+    planner, processed = step.planner, step.planner.require_processed
+    used_bytes, max_size = planner.disk().used_bytes, planner.marks.max_size_bytes
     wanted = due(everything, rules, processed=processed)
     spare = [
         held
@@ -265,11 +284,6 @@ def test_full_disk_takes_the_oldest_that_may_go(
         0, SIZE * (len(everything) - len(wanted)) - (10**9 if max_size is None else max_size)
     )
     count = min(len(spare), -(-max(disk, size) // SIZE))
-    with archive_of(everything) as (ledger, archive):
-        step = pruner(
-            ledger, archive, areas, processed=processed, marks=marks, used_bytes=used_bytes
-        )
-        plan = step.plan(TIME)
     pressed = [gone for gone in plan.removals if gone.rule in {Rule.DISK_HIGH, Rule.MAX_SIZE}]
     ids = {gone.entry.product.id for gone in pressed}
     assert len(pressed) == count
@@ -279,3 +293,38 @@ def test_full_disk_takes_the_oldest_that_may_go(
         assert all(held.changed <= youngest for held in spare if held.id not in ids)
     left = {Rule.DISK_HIGH: disk - SIZE * count, Rule.MAX_SIZE: size - SIZE * count}
     assert plan.missing_bytes == {rule: short for rule, short in left.items() if short > 0}
+
+
+@pytest.mark.parametrize(
+    ("members", "rules", "damage"),
+    [
+        (("ab", "a"), {"a": {"prune_after": timedelta()}, "b": {}}, "product_id = :newest"),
+        (("a", ""), {"a": {}}, "product_id = :newest"),
+        (("b", "b", "a"), {"a": {}, "b": {"keep_newest": 1}}, "area = 'b'"),
+    ],
+    ids=["it left an area that keeps it", "it left its only area", "it ousts one of the newest"],
+)
+def test_damaged_membership_releases_no_product(
+    members: tuple[str, ...], rules: dict[str, dict[str, Any]], damage: str
+) -> None:
+    everything = [
+        Held(n, TILES[0], sensed=9 - n, arrived=3, processed=2, areas=frozenset(areas))
+        for n, areas in enumerate(members)
+    ]
+    first, *_, newest = (held.id for held in everything)
+    areas = [replace(unruled(name), protected=False, **rules[name]) for name in rules]
+    with archive_of(everything) as (ledger, archive):
+        step = pruner(ledger, archive, areas, processed=True)
+        before = step.plan(TIME, unclaimed=True)
+        changed = ledger.connection.execute(
+            f"UPDATE membership SET {damage} WHERE product_id = :id AND area = :area",  # noqa: S608 - ours
+            {
+                "id": newest if "area" in damage else first,
+                "newest": newest,
+                "area": members[-1 if "area" in damage else 0][-1],
+            },
+        )
+        assert changed == 1
+        assert len(before.removals) == 1, "no product that the damage could release"
+        with pytest.raises(LedgerError, match=r"table membership"):
+            step.plan(TIME, unclaimed="" in members)
