@@ -88,6 +88,8 @@ class ProcessFacts:
     running: int = 0
     waiting_since: datetime | None = None
     """Since when the next run waits; None if none does."""
+    ended_at: datetime | None = None
+    """When the last run ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ def processing_runs(facts: Facts) -> Iterator[Finding]:
     if facts.daemon is None or facts.by_cron or facts.running_pid is None:
         return
     for entry in facts.processing:
-        began = max(filter(None, (entry.waiting_since, facts.daemon.began_at)))
+        began = max(filter(None, (entry.waiting_since, entry.ended_at, facts.daemon.began_at)))
         if entry.waiting_since and not entry.running and facts.now - began > _STALLED_AFTER:
             yield Finding(
                 code="process.stalled",

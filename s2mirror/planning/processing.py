@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from s2mirror.naming import parse_name
 from s2mirror.process_model import RunOutcome, RunState
 
 EX_TEMPFAIL: Final = 75
@@ -70,6 +71,12 @@ def is_processed(entries: Sequence[ProcessingEntry], states: Mapping[str, RunSta
     A product to which no entry applies is not: a person or another program marks it.
     """
     return bool(entries) and all(states.get(entry.name) is RunState.DONE for entry in entries)
+
+
+def is_read_by_force(product_id: str) -> bool:
+    """Return whether FORCE can process a product: it reads only level 1C."""
+    name = parse_name(product_id)
+    return name is not None and name.level == "L1C"
 
 
 def outcome_of(exit_code: int | None, *, stopped: bool) -> RunOutcome:

@@ -16,13 +16,19 @@ if TYPE_CHECKING:
 
 def exchange_with_force(mirror: "Mirror") -> list[str]:
     """Hand products over to FORCE, if it is configured; return those that it has processed."""
-    from s2mirror.service.logs import log  # noqa: PLC0415 - `health` reads the facts below
+    # `health` reads the facts below without these.
+    from s2mirror.service.logs import log  # noqa: PLC0415
+    from s2mirror.service.processing import processor  # noqa: PLC0415
 
     path = mirror.settings.processing.force_queue
     if path is None:
         return []
     step = ForceHandOver(
-        ledger=mirror.ledger, archive=mirror.archive, queue=ForceQueue(path), now=mirror.now
+        ledger=mirror.ledger,
+        archive=mirror.archive,
+        queue=ForceQueue(path),
+        entries=processor(mirror).entries,
+        now=mirror.now,
     )
     done = step.exchange()
     if done.queued:

@@ -23,6 +23,7 @@ def process_facts(settings: Settings, ledger: Ledger) -> tuple[ProcessFacts, ...
             waiting=states.get((name, RunState.WAITING), 0),
             running=states.get((name, RunState.RUNNING), 0),
             waiting_since=ledger.process_reports.first_waits_since(name),
+            ended_at=ledger.process_reports.last_ended_at(name),
         )
         if fault := failing.get(name):
             found = replace(

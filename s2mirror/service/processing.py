@@ -38,6 +38,7 @@ def processor(mirror: Mirror) -> Processor:
         archive=mirror.archive,
         commands=[_command(entry, mirror.settings) for entry in mirror.settings.process],
         marker_suffix=mirror.settings.processing.marker_suffix,
+        by_force=mirror.settings.processing.force_queue is not None,
         now=mirror.now,
         jitter=mirror.jitter,
     )
@@ -65,7 +66,7 @@ def begin_processing(mirror: Mirror) -> None:
     rules = [
         [one.name, sorted(one.areas), sorted(one.collections), one.needs] for one in step.entries
     ]
-    in_use = json.dumps(rules)
+    in_use = json.dumps({"entries": rules, "by_force": step.by_force})
     if mirror.ledger.state.get(PROCESSING_IN_USE) != in_use:
         with mirror.ledger.connection.atomic():
             mirror.ledger.process.plan_all()
@@ -125,12 +126,12 @@ class ProcessPool:
         with self._lock:
             active = tuple(self._active)
         self._processor.recover(active)
-        done = self._processor.plan(self._stop)
+        try:
+            done = self._processor.plan(self._stop)
+        finally:  # a product with a damaged row delays no other
+            self._start_all_due()
         for product_id in done:
             log.info("product.processed", product=product_id)
-        for command in self._processor.commands:
-            if not self._wanted.names or command.name in self._wanted.names:
-                self._start_due(command)
         return done
 
     def wait(self, seconds: float = _LOOK_SECONDS) -> None:
@@ -142,6 +143,11 @@ class ProcessPool:
         """Wait until every run has ended, as they do soon after a stop."""
         for thread in tuple(self._active.values()):
             thread.join()
+
+    def _start_all_due(self) -> None:
+        for command in self._processor.commands:
+            if not self._wanted.names or command.name in self._wanted.names:
+                self._start_due(command)
 
     def _start_due(self, command: ProcessCommand) -> None:
         """Start runs of an entry until none is due or all its threads are in use."""

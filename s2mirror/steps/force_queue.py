@@ -1,7 +1,7 @@
 """Hand archived products to FORCE by its queue file, and read there what FORCE has done."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,8 +13,13 @@ from s2mirror.adapters.ledger.records import ForceQueueRecord
 from s2mirror.adapters.ledger.state_values import FORCE_FAILED, FORCE_QUEUE
 from s2mirror.errors import IllegalTransition, QueueError
 from s2mirror.lifecycle import Event, State
-from s2mirror.model import Transition
-from s2mirror.naming import parse_name
+from s2mirror.model import LedgerEntry, Transition
+from s2mirror.planning.processing import (
+    ProcessingEntry,
+    applying,
+    is_processed,
+    is_read_by_force,
+)
 from s2mirror.times import format_utc
 
 
@@ -33,6 +38,8 @@ class Exchange:
 class ForceHandOver:
     """Writes archived products of level 1C to FORCE's queue, and marks those that are done.
 
+    A product to which processing entries apply is marked once they are done too.
+
     The queue is the only record of what was handed over: a line that FORCE or a person removed is
     written again, as long as the product is archived and not processed.
     """
@@ -40,6 +47,7 @@ class ForceHandOver:
     ledger: Ledger
     archive: Archive
     queue: ForceQueue
+    entries: Sequence[ProcessingEntry]
     now: Callable[[], datetime]
 
     def exchange(self) -> Exchange:
@@ -58,8 +66,10 @@ class ForceHandOver:
         reading, queued = self.queue.hand_over(awaited.keys())
         done = self._mark_done(awaited, reading)
         result = Exchange(queued=queued, processed=done, failed=self._note(awaited, reading))
-        # Last: after a crash, the same is read once more.
-        self._record(reading, seen=f"{reading.fingerprint} {_digest(self._awaited())}")
+        left = self._awaited()
+        wait_for_entries = set(_with(QueueStatus.DONE, awaited, reading)) & set(left.values())
+        seen = "" if wait_for_entries else f"{reading.fingerprint} {_digest(left)}"
+        self._record(reading, seen=seen)  # last: after a crash, the same is read once more
         return result
 
     def _awaited(self) -> dict[str, str]:
@@ -67,7 +77,7 @@ class ForceHandOver:
         return {
             str(self.archive.folder(path)): product_id
             for product_id, path in self.ledger.products.archived()
-            if (name := parse_name(product_id)) is not None and name.level == "L1C"
+            if is_read_by_force(product_id)
         }
 
     def _mark_done(self, awaited: dict[str, str], reading: QueueReading) -> list[str]:
@@ -75,15 +85,23 @@ class ForceHandOver:
         return [product_id for product_id in done if self._mark(product_id)]
 
     def _mark(self, product_id: str) -> bool:
-        """Mark a product as processed; return False if it is not archived any more."""
+        """Mark a product as processed; return False if it is not archived, or entries remain."""
         entry = self.ledger.products.get(product_id)
         reason = f"FORCE is done with it, by the queue {self.queue.path}"
         with suppress(IllegalTransition):
-            if entry.state is State.ARCHIVED:
+            if entry.state is State.ARCHIVED and self._entries_are_done(entry):
                 transition = Transition(event=Event.MARK, reason=reason, attempts=0)
                 self.ledger.products.advance(entry, transition, now=self.now())
                 return True
         return False
+
+    def _entries_are_done(self, entry: LedgerEntry) -> bool:
+        """Return whether every processing entry that applies to a product, if any, is done."""
+        product = entry.product
+        entries = applying(self.entries, product.collection, entry.areas)
+        statuses = self.ledger.process.statuses(product.id) if entries else {}
+        states = {name: status.state for name, status in statuses.items()}
+        return not entries or is_processed(entries, states)
 
     def _note(self, awaited: dict[str, str], reading: QueueReading) -> list[str]:
         """Record the products that FORCE failed to process; return those that are new."""

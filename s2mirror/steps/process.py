@@ -19,6 +19,7 @@ from s2mirror.planning.processing import (
     applying,
     command_line,
     is_processed,
+    is_read_by_force,
     outcome_of,
     planned,
     state_after,
@@ -63,6 +64,8 @@ class Processor:
     marker_suffix: str
     now: Callable[[], datetime]
     jitter: Callable[[], float]
+    by_force: bool = False
+    """Whether FORCE has to be done too with what it reads; ``ForceHandOver`` then marks it."""
     claimed_at: datetime | None = None
     """What is due at this time is run; None: now."""
 
@@ -135,6 +138,8 @@ class Processor:
         changes = {name: state for name, state in wanted.items() if states.get(name) != state}
         gone = states.keys() - wanted.keys()
         self.ledger.process.plan(product, changes, gone, now=self.now())
+        if self.by_force and is_read_by_force(product.product_id):
+            return False
         done = entry is not None and entry.state is State.ARCHIVED and is_processed(entries, states)
         names = ", ".join(one.name for one in entries)
         return done and self._mark(product.product_id, f"processed by {names}")
@@ -174,13 +179,8 @@ class Processor:
         found = self.ledger.process.running()
         lost = [one for one in found if (one.product_id, one.entry, one.attempt) not in known]
         for status in lost:
-            now = self.now()
-            run = ProcessRun(
-                product_id=status.product_id,
-                entry=status.entry,
-                attempt=status.attempt,
-                began_at=now,
-            )
+            key = {"product_id": status.product_id, "entry": status.entry}
+            run = ProcessRun(**key, attempt=status.attempt, began_at=self.now())
             command = self._command(status.entry)
             self._end(run, command, RunOutcome.INTERRUPTED, CommandEnd(_INTERRUPTED))
         return len(lost)

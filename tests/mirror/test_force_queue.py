@@ -107,6 +107,22 @@ def test_unusable_queue_is_a_finding_and_delays_nothing(kit: Kit, queue: Path) -
     kit.assert_invariants()
 
 
+@pytest.mark.long
+def test_product_waits_for_entries_and_force(kit: Kit, queue: Path) -> None:
+    kit.sections["process"] = f'command = ["test", "-e", "{kit.folder}/{{id}}"]'
+    first_by_force, first_by_entry = l1c(27), l1c(20)
+    (kit.folder / first_by_entry.id).touch()
+    kit.sandbox.publish([first_by_force, first_by_entry])
+    assert kit.cycle().processed == []
+    assert kit.mirror().ledger.process.statuses(first_by_entry.id)["chain"].state == "done"
+    force_level2(queue, "DONE")
+    assert kit.cycle().processed == [first_by_entry.id]
+    assert kit.cycle().processed == [], "an entry is not done"
+    (kit.folder / first_by_force.id).touch()
+    assert kit.cycle(kit.later()).processed == [first_by_force.id]
+    kit.assert_invariants()
+
+
 KILLED_BEFORE = (
     r"^open .*/queue\.txt$",
     r"^fsync .*/queue\.txt$",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from kit import Kit, tiny, wait_until
 
-from s2mirror.errors import PathRefused
+from s2mirror.errors import LedgerError, PathRefused
 from s2mirror.lifecycle import Event
 from s2mirror.model import Transition
 from s2mirror.process_model import ProcessStatus
@@ -321,4 +321,29 @@ def test_kill_is_an_attempt_that_never_repeats(kit: Kit) -> None:
         assert [run.outcome for run in runs] == [*["interrupted"] * (len(runs) - 1), "done"]
         assert len(runs) == 1 + (product.id in begun)
         assert notes.read_text().split().count(product.id) == len(runs)
+    kit.assert_invariants()
+
+
+@pytest.mark.long
+def test_damaged_row_marks_nothing_and_delays_none(kit: Kit) -> None:
+    first, second, third = tiny(20), tiny(22), tiny(24)
+    hook(kit, "exit 1")
+    kit.sandbox.publish([first, second])
+    kit.cycle()
+    ledger = kit.mirror().ledger
+    for product, column in ((first, "state = 'done'"), (second, "entry = 'other'")):
+        sql = f"UPDATE process_state SET {column} WHERE product_id = :id"  # noqa: S608 - ours
+        ledger.connection.execute(sql, {"id": product.id})
+        ledger.process.plan_again(product.id)
+    hook(kit, "exit 0")
+    kit.sandbox.publish(third)
+    with pytest.raises(LedgerError, match="is damaged"):
+        kit.cycle()
+    with pytest.raises(LedgerError, match="is damaged"):
+        process(kit.mirror(), StopFlag())
+    states = kit.states()
+    assert (states[first.id], states[second.id]) == ("archived", "archived")
+    assert states[third.id] == "processed"
+    assert kit.call("audit", "--repair") in (0, 1)
+    assert sorted(process(kit.later(), StopFlag())) == sorted([first.id, second.id])
     kit.assert_invariants()

@@ -124,6 +124,11 @@ CASES: tuple[tuple[str, Severity, Facts], ...] = (
     ("process.failing", W, with_entry(failing=1, most_failures=1, ever_done=False)),
     ("process.failing", N, with_entry(failing=1, most_failures=1)),
     ("process.stalled", W, with_entry(waiting=3, waiting_since=NOW - HOUR)),
+    (
+        "process.stalled",
+        W,
+        with_entry(waiting=3, waiting_since=NOW - DAY, ended_at=NOW - HOUR),
+    ),
     ("previews.failed", N, replace(GOOD, failed_previews=ProductFacts(products=2, reason="odd"))),
     ("previews.failed", W, replace(GOOD, failed_previews=ProductFacts(products=3, reason="odd"))),
     ("previews.failing", W, replace(GOOD, previews=Trouble(text="answered 503"))),
@@ -227,6 +232,9 @@ HEALTHY: dict[str, Facts] = {
     "cron with one retry": replace(
         CRON, queue=QueueFacts(products=1, since=CYCLE.began_at + MINUTE, reason="503")
     ),
+    "a run has just ended": with_entry(waiting=3, waiting_since=NOW - DAY, ended_at=NOW),
+    "a run of a day": with_entry(waiting=3, waiting_since=NOW - 2 * DAY, running=1),
+    "no product to process": with_entry(),
     "max age kept": replace(CRON, max_age=DAY),
     "key of a month": replace(GOOD, keys=(KeyFacts(number=1, text="soon", days=20),)),
 }

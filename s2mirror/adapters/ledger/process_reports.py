@@ -36,6 +36,7 @@ _FIRST: Final = """
 SELECT next_attempt_at AS since FROM process_state
  WHERE entry = :entry AND state = 'waiting' ORDER BY priority DESC, sensed_at DESC LIMIT 1
 """
+_LAST_END: Final = "SELECT max(ended_at) AS since FROM process_run WHERE entry = :entry"
 _RUNS: Final = "SELECT * FROM process_run WHERE product_id = :id ORDER BY began_at, entry, attempt"
 
 
@@ -80,6 +81,11 @@ class ProcessReports:
         """Return since when the next run of an entry waits; None if none does."""
         rows = self._connection.query(_FIRST, {"entry": entry})
         return self._time("process_state", "next_attempt_at", rows[0]) if rows else None
+
+    def last_ended_at(self, entry: str) -> datetime | None:
+        """Return when the last run of an entry ended; None if none has."""
+        row = self._connection.query(_LAST_END, {"entry": entry})[0]
+        return self._time("process_run", "ended_at", row) if row["since"] else None
 
     def runs(self, product_id: str) -> list[ProcessRun]:
         """Return the recorded runs of a product, oldest first."""

@@ -53,6 +53,7 @@ TABLES: Final = (
       PRIMARY KEY (product_id, entry, attempt)
     ) STRICT, WITHOUT ROWID
     """,
+    "CREATE INDEX process_run_ended ON process_run (entry, ended_at)",
     f"""
     CREATE TRIGGER process_run_older AFTER INSERT ON process_run
       BEGIN

@@ -53,11 +53,15 @@ ASK: Final = update(
     {"state": "'waiting'", "failures": "0", "next_attempt_at": ":now", "asked": "1"},
     "product_id = :product_id AND entry = :entry AND state <> 'running'",
 )
-# A later time than the longest wait was written while this machine's clock was ahead.
-MAKE_DUE: Final = update(
-    "process_state",
-    {"state": "'waiting'"},
-    "entry = :entry AND state = 'later' AND (next_attempt_at <= :now OR next_attempt_at > :latest)",
+# A later time than the longest wait was written while this machine's clock was ahead. Of two
+# statements, each reads only what it finds; one with OR reads every row that waits.
+MAKE_DUE: Final = tuple(
+    update(
+        "process_state",
+        {"state": "'waiting'"},
+        f"entry = :entry AND state = 'later' AND next_attempt_at {bound}",
+    )
+    for bound in ("<= :now", "> :latest")
 )
 _DUE: Final = """
 SELECT EXISTS (SELECT 1 FROM process_state WHERE entry = :entry AND state = 'waiting')
@@ -203,7 +207,8 @@ class Processing:
         these products.
         """
         with self._connection.atomic():
-            self._connection.execute(MAKE_DUE, due.params)
+            for make_due in MAKE_DUE:
+                self._connection.execute(make_due, due.params)
             wanted = {"entry": due.entry, "only": json.dumps(list(only))}
             rows = self._connection.query(_NEXT, wanted)
             if not rows:
