@@ -48,7 +48,7 @@ class PruneSettings(fields.Section):
     def _below_the_high_mark(cls, low: float | None, info: ValidationInfo) -> float | None:
         high = info.data.get("disk_high_percent")
         if low is not None and high is None and "disk_high_percent" in info.data:
-            raise ValueError("expected prune.disk_high_percent too: without it, there is no limit")
+            raise ValueError("expected prune.disk_high_percent too; alone, it has no effect")
         if low is not None and high is not None and low >= high:
             raise ValueError(f"expected less than prune.disk_high_percent, {high:g}; got {low:g}")
         return low

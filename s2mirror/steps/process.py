@@ -179,8 +179,8 @@ class Processor:
         found = self.ledger.process.running()
         lost = [one for one in found if (one.product_id, one.entry, one.attempt) not in known]
         for status in lost:
-            key = {"product_id": status.product_id, "entry": status.entry}
-            run = ProcessRun(**key, attempt=status.attempt, began_at=self.now())
+            of, attempt, now = status.product_id, status.attempt, self.now()
+            run = ProcessRun(product_id=of, entry=status.entry, attempt=attempt, began_at=now)
             command = self._command(status.entry)
             self._end(run, command, RunOutcome.INTERRUPTED, CommandEnd(_INTERRUPTED))
         return len(lost)

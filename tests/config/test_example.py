@@ -93,6 +93,8 @@ def test_option_that_is_off_can_be_set(tmp_path: Path, option: tuple[str, str]) 
     if option[1] == "ca_file":
         (tmp_path / "ca.pem").touch()
         line = 'ca_file = "ca.pem"'
+    if option[1] == "disk_low_percent":
+        line += "\ndisk_high_percent = 90"
     lines[number] = line
     on = load(tmp_path, "\n".join(lines)).settings
     assert value_in(on, *option) is not None

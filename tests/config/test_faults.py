@@ -87,7 +87,7 @@ BROKEN = {
     ),
     "a low mark without a high one": (
         ARCHIVE + AREA + "[prune]\ndisk_low_percent = 80",
-        "prune.disk_low_percent: expected prune.disk_high_percent too: without it, there is no limit",
+        "prune.disk_low_percent: expected prune.disk_high_percent too; alone, it has no effect",
     ),
     "yes instead of true": (
         ARCHIVE + AREA + '[prune]\nrequire_processed = "yes"',
