@@ -1,7 +1,8 @@
 """Make a lost ledger again from the product records and the archive tree.
 
-The records win over the rows of the ledger that is completed, as they are at least as new: it is
-empty, or a backup. The tree only tells which folders exist. Nothing in the archive is changed.
+The records win over the rows of the ledger that is completed: it is empty, or a backup. Only a
+record that is older than the row of the backup is not used. The tree only tells which folders
+exist. Nothing in the archive is changed.
 """
 
 from collections.abc import Collection, Iterator

@@ -118,9 +118,10 @@ class Relocator:
         self.ledger.moves.record(entry, path, now=now)
 
     def _move_marker(self, old: str, new: str) -> None:
+        """Move a processed marker, unless something is in its place."""
         if self.archive.has_processed_marker(old, self.marker_suffix):
             source, target = (self.archive.folder(path + self.marker_suffix) for path in (old, new))
-            if not self.archive.tree.exists(target):
+            with suppress(PathRefused):  # the folder has moved already
                 self.archive.move_in_tree(source, target)
 
     def settle_moves(self, *, now: datetime) -> int:

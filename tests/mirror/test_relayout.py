@@ -68,6 +68,23 @@ def test_taken_place_refuses_only_its_product(kit: Kit) -> None:
     assert list(taken.iterdir()) == []
 
 
+def test_link_in_place_of_marker_stops_no_move(kit: Kit) -> None:
+    """The folder has moved already: an error there would end every later start, too."""
+    kit.sections["processing"] = 'marker_suffix = ".done"'
+    (product,) = held_products(kit, 1)
+    marker = Path(f"{kit.archive / product.prefix}".rstrip("/") + ".done")
+    marker.touch()
+    link = kit.archive / f"{new_path(product)}.done"
+    link.parent.mkdir()
+    link.symlink_to("/nowhere")
+    kit.sections["archive"] = FORCE
+    assert list(relayout(kit.mirror(), StopFlag())["moved"]) == [product.id]
+    assert kit.entry(product).path == new_path(product)
+    assert kit.mirror().ledger.moves.pending() == {}
+    assert marker.exists()
+    assert link.is_symlink()
+
+
 def test_changed_layout_is_noticed_until_relayout(
     kit: Kit, capsys: pytest.CaptureFixture[str]
 ) -> None:
