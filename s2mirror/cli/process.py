@@ -115,6 +115,8 @@ def _print_end(run: ProcessRun) -> None:
 
 
 def _print(done: Values) -> None:
+    if not done["runs"] and not done["refused"]:
+        print_line("no processing entry fails: there is nothing to run again")
     for one in done["runs"]:
         state = "would run" if done["dry_run"] else one["state"]
         reason = f": {one['reason']}" if one["reason"] else ""

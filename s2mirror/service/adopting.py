@@ -183,7 +183,10 @@ class _Adoption:
             return self._queue(one)
         taken = ledger.adoption.take(one.adopted, now=now)
         if taken is not Taken.ADOPTED:
-            raise ArchiveError(f"{product.id} was changed by another program meanwhile: {taken}")
+            raise ArchiveError(
+                f"{product.id} could not be recorded, as another program has changed it ({taken}); "
+                "run the command again"
+            )
         entry = ledger.products.get(product.id)
         if entry.product.revision != product.revision and product.revision:
             # The next listing then shows the republished version, and only its new files are read.
@@ -240,14 +243,14 @@ def _finish_moves(mirror: Mirror, result: AdoptResult) -> None:
 
 
 def _end_move(mirror: Mirror, product_id: str, source: Path, result: AdoptResult) -> None:
-    """Remove the files of a moved product where it was; note what stays there."""
+    """Remove the files of a moved product where it was; note what is left there."""
     entry = mirror.ledger.products.find([product_id]).get(product_id)
     files = mirror.ledger.file_lists.held(product_id)
     try:
         if entry and entry.path and files:
-            stays = remove_source(mirror.archive, entry.path, files, source)
-            if stays:
-                result.notes.append(f"{source}: {stays} files stay, as they were not adopted")
+            left = remove_source(mirror.archive, entry.path, files, source)
+            if left:
+                result.notes.append(f"{source}: {left} files are left, as they were not adopted")
     except MirrorError as error:
-        result.notes.append(f"{source} stays: {error}")
+        result.notes.append(f"{source} could not be removed: {error}")
     mirror.ledger.adoption.end_move(product_id)

@@ -6,6 +6,7 @@ from typing import Any
 
 from s2mirror.area import check_area_names
 from s2mirror.errors import UsageError
+from s2mirror.model import LedgerEntry
 from s2mirror.planning.processing import applying
 from s2mirror.process_model import ProcessRun, RunState
 from s2mirror.service.processing import Wanted, process_due, processor
@@ -58,9 +59,10 @@ def chosen_runs(mirror: Mirror, asked: ProcessRequest) -> tuple[Pairs, Mapping[s
     for product_id in asked.ids:
         entry = known_products.get(product_id)
         if entry is None or entry.path is None:
-            state = entry.state if entry else "not known"
-            refused[product_id] = f"the product is {state}, and not in the archive"
-        elif not asked.area or asked.area in entry.areas:
+            refused[product_id] = _absent(product_id, entry)
+        elif asked.area and asked.area not in entry.areas:
+            refused[product_id] = f"the product does not belong to the area {asked.area}"
+        else:
             step = processor(mirror)
             found = applying(step.entries, entry.product.collection, entry.areas)
             mine = [one.name for one in found if asked.name in ("", one.name)]
@@ -68,6 +70,16 @@ def chosen_runs(mirror: Mirror, asked: ProcessRequest) -> tuple[Pairs, Mapping[s
             if not mine:
                 refused[product_id] = "no such processing entry applies to the product"
     return tuple(dict.fromkeys(chosen)), refused
+
+
+def _absent(product_id: str, entry: LedgerEntry | None) -> str:
+    """Return why nothing runs for a product without a folder, and what brings it."""
+    if entry is None:
+        return f"the ledger does not know the product; `s2mirror why {product_id}` says why"
+    return (
+        f"the product is {entry.state}, and not in the archive; `s2mirror restore {product_id}` "
+        "brings a removed one back"
+    )
 
 
 def run_again(

@@ -229,4 +229,4 @@ def _read(file: IO[bytes], wanted: WantedFile) -> Iterator[bytes]:
             break
         yield chunk
     if left:
-        raise IntegrityError(f"it has not {wanted.size_bytes} B as its manifest says")
+        raise IntegrityError(f"it does not have the {wanted.size_bytes} B that its manifest states")

@@ -111,7 +111,10 @@ def _droppable(ledger: Ledger, product_id: str, *, with_pinned: bool) -> LedgerE
             f"{product_id} is being downloaded; run `s2mirror drop` again when it is archived"
         )
     if entry.state is State.QUARANTINED:
-        raise UsageError(f"{product_id} is quarantined, and therefore not in the archive")
+        raise UsageError(
+            f"{product_id} is quarantined, and therefore not in the archive: there is nothing to "
+            f"drop; `s2mirror show {product_id}` has the reason"
+        )
     return entry
 
 

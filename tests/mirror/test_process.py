@@ -14,6 +14,7 @@ from s2mirror.lifecycle import Event
 from s2mirror.model import Transition
 from s2mirror.process_model import ProcessStatus
 from s2mirror.sandbox import SandboxProduct
+from s2mirror.service.process_requests import ProcessRequest, chosen_runs
 from s2mirror.service.processing import begin_processing, process
 from s2mirror.stop import StopFlag
 
@@ -289,6 +290,14 @@ def test_entries_run_in_order_and_again_on_request(kit: Kit) -> None:
     assert kit.call("process", product.id, "--name", "tiles") == 0, "of a processed one too"
     assert kit.call("process", product.id, "--name", "level-1") == 1, "does not apply"
     assert kit.call("process", product.id, "--name", "other") == 2
+    kit.areas += '[[area]]\nname = "far"\nbbox = [100, 10, 101, 11]\nstart = 2026-01-01\n'
+    asked = ProcessRequest(ids=[product.id, "S2A_unknown"], area="far")
+    pairs, refused = chosen_runs(kit.mirror(), asked)
+    assert pairs == ()
+    assert refused == {
+        product.id: "the product does not belong to the area far",
+        "S2A_unknown": "the ledger does not know the product; `s2mirror why S2A_unknown` says why",
+    }
     outcomes = [run.outcome for run in kit.mirror().ledger.process_reports.runs(product.id)]
     assert outcomes == ["later", "failed", "done", "done", "done"]
     kit.assert_invariants()
