@@ -16,6 +16,7 @@ from kit import Kit, tiny, wait_until
 from s2mirror.adapters.ledger.requests import OperatorRequest
 from s2mirror.adapters.lock import InstanceLock, daemon_pid
 from s2mirror.sandbox import Sandbox
+from s2mirror.service.logs import set_up_logs
 from s2mirror.service.requests import fits
 from s2mirror.service.workers import Intervals
 
@@ -42,6 +43,7 @@ def cli(kit: Kit, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
 @contextmanager
 def beside_a_daemon(kit: Kit) -> Iterator[None]:
     """Run a daemon of the kit's mirror within this process while the block runs."""
+    set_up_logs(level="info", form="json", secrets=())  # as `run` does: never on stdout
     mirror = kit.mirror()
     with InstanceLock(mirror.settings.ledger.path, takes_requests=True), at_work(mirror, FAST):
         yield

@@ -158,7 +158,9 @@ def test_damaged_ledger_is_set_aside(kit: Kit) -> None:
     ledger_file(kit).write_bytes(b"no ledger at all")
     assert kit.call("ledger", "rebuild") == 0
     assert dump(kit) == before
-    assert [path.read_bytes() for path in kit.folder.glob("*.aside")] == [b"no ledger at all"]
+    # A log of SQLite that exists beside it is set aside too.
+    aside = [path.read_bytes() for path in kit.folder.glob("*.aside")]
+    assert b"no ledger at all" in aside
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"record":1,"sha256":""}', None])
