@@ -98,7 +98,26 @@ AREAS = st.lists(
     max_size=2,
     unique_by=lambda area: area.name,
 )
-CASES = st.lists(st.tuples(AREAS, st.booleans()), min_size=4, max_size=8)
+AGES = ("prune_after", "max_age", "max_age_sensed")
+OPTIONS: dict[str, st.SearchStrategy[Any]] = {
+    **dict.fromkeys(AGES, st.integers(0, 6).map(lambda hours: timedelta(hours=hours))),
+    **dict.fromkeys(("keep_newest", "keep_newest_per_tile"), st.integers(1, 3)),
+}
+
+
+def with_one_rule(option: str) -> st.SearchStrategy[list[WatchArea]]:
+    """Return both areas with no other rule than one option, of two values."""
+    values = st.lists(OPTIONS[option], min_size=2, max_size=2)
+    return values.map(
+        lambda two: [
+            replace(unruled(name), protected=False, **{option: value})
+            for name, value in zip(NAMES, two, strict=True)
+        ]
+    )
+
+
+ONE_RULE = st.sampled_from(sorted(OPTIONS)).flatmap(with_one_rule)
+CASES = st.lists(st.tuples(AREAS | ONE_RULE, st.booleans()), min_size=4, max_size=8)
 """Areas with their rules, and whether only processed products may go: many for one archive."""
 
 
