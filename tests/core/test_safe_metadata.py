@@ -70,6 +70,7 @@ def test_manifest_without_a_footprint_is_refused() -> None:
 def test_any_bytes_give_a_product_or_a_reason(metadata: bytes, at: int, noise: bytes) -> None:
     document = made().files["manifest.safe"]
     try:
-        product_of(made().id, document[:at] + noise + document[at + len(noise) :], metadata)
+        found = product_of(made().id, document[:at] + noise + document[at + len(noise) :], metadata)
     except IntegrityError:
         return
+    assert found.id == made().id
