@@ -11,7 +11,7 @@ from s2mirror.adapters.ledger import Ledger, ProductQuery
 from s2mirror.adapters.ledger.state_values import PRUNE_CONFIRMED_AT
 from s2mirror.errors import HostileInput, PathRefused
 from s2mirror.lifecycle import PENDING, Event, State
-from s2mirror.model import DROPPED, DeletedPolicy, LedgerEntry, Transition
+from s2mirror.model import DROPPED, PINNED, DeletedPolicy, LedgerEntry, Transition
 from s2mirror.planning.checked_time import CheckedTime
 from s2mirror.planning.retention import PrunePlan, Removal, dropped_removals
 from s2mirror.planning.watermarks import trash_to_empty
@@ -159,8 +159,13 @@ class Pruner:
         self.ledger.record_removal(entry, transition, now=now)
 
     def _mark(self, entry: LedgerEntry, now: datetime) -> None:
-        """Record that a product is processed if the plan has read its marker before the ledger."""
+        """Record that a product is processed if the plan has read its marker before the ledger.
+
+        Raises PathRefused if it was pinned after the plan was made.
+        """
         known = self.ledger.products.get(entry.product.id)
+        if PINNED in known.areas:
+            raise PathRefused(f"{entry.product.id} was pinned meanwhile; it stays")
         if entry.state is State.PROCESSED and known.state is State.ARCHIVED:
             transition = Transition(event=Event.MARK, reason=MARKED, attempts=0)
             self.ledger.products.advance(known, transition, now=now)

@@ -1,18 +1,23 @@
 """Removed products, products that are never removed, and their return."""
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kit import Kit, tiny
 
 from s2mirror.errors import ArchiveError
+from s2mirror.model import PINNED
 from s2mirror.planning.checked_time import CheckedTime
+from s2mirror.planning.retention import PrunePlan
 from s2mirror.planning.retention_rules import Rule
 from s2mirror.sandbox import SandboxProduct
 from s2mirror.service.processing import process
 from s2mirror.service.pruning import prune, pruner
+from s2mirror.steps.plan_prune import PrunePlanner
 from s2mirror.stop import StopFlag
 
 
@@ -327,3 +332,29 @@ def test_audit_names_catalog_item_without_product(kit: Kit) -> None:
     stray.write_bytes(item)
     (fault,) = kit.faults()
     assert fault.startswith("catalog: S2X: it has an item in the catalog, but is not held")
+
+
+class LatePlan(PrunePlanner):
+    """A plan after which a person pins everything in it, before it is carried out."""
+
+    def plan(self, *given: Any, **options: Any) -> PrunePlan:  # noqa: ANN401 - as the planner's
+        """Make the plan, and pin its products."""
+        found = super().plan(*given, **options)
+        for removal in found.removals:
+            self.ledger.products.join(PINNED, removal.entry.product.id)
+        return found
+
+
+def test_product_pinned_after_the_plan_is_kept(kit: Kit) -> None:
+    product = tiny(20)
+    kit.sections["prune"] = 'after = "0 s"\nmax_percent = 100'
+    hold_processed(kit, product)
+    mirror = kit.mirror()
+    step = pruner(mirror)
+    late = LatePlan(
+        **{each.name: getattr(step.planner, each.name) for each in fields(PrunePlanner)}
+    )
+    done = replace(step, planner=late).prune(CheckedTime(now=mirror.now()))
+    assert "pinned meanwhile" in done.refused[product.id]
+    assert kit.states() == {product.id: "processed"}
+    kit.assert_same_bytes(product)
