@@ -52,6 +52,12 @@ def demo(
     if action:
         print_line(request_product(folder))
         return 0
+    if items and every:
+        raise UsageError("--publish-every does not apply to recorded items; leave one of them out")
+    return _run(folder, items, keep=keep or every is not None, every=every)
+
+
+def _run(folder: Path, items: Path | None, *, keep: bool, every: timedelta | None) -> int:
     try:
         from s2mirror.cli.demo_script import run_demo, run_recorded_demo  # noqa: PLC0415 - an optional extra
     except ImportError as error:
@@ -59,11 +65,9 @@ def demo(
             f"the demo needs the sandbox, but {error.name} is not installed; "
             "run: pip install 's2mirror[sandbox]'"
         ) from error
-    if items and every:
-        raise UsageError("--publish-every does not apply to recorded items; leave one of them out")
     if items:
         return run_recorded_demo(folder, items, keep=keep)
-    return run_demo(folder, keep=keep or every is not None, publish_every=every)
+    return run_demo(folder, keep=keep, publish_every=every)
 
 
 def _duration(text: str | None) -> timedelta | None:
