@@ -145,7 +145,8 @@ class LocalCatalogUpdater:
     def _differences(self, mirror_runs: Callable[[], bool]) -> Iterator[Fault]:
         if self.static_catalog is None or not self._is_known:
             return
-        pending = self.ledger.changes.pending_ids(LOCAL_CATALOG)
+        # A verification, as the audit itself records, changes a property of the item only.
+        pending = self.ledger.changes.pending_ids(LOCAL_CATALOG, ChangeKind.VERIFIED)
         there, known = set(self.static_catalog.item_paths()), self._known_places()
         for item_path in sorted(there - known):
             if item_path.name not in pending or not mirror_runs():

@@ -85,6 +85,7 @@ class World:
         ledger = self.mirror().ledger
         run = RunRecord(began_at=self.now - began, paused_seconds=0)
         ledger.state.set(state_values.DAEMON_RUN, run)
+        ledger.state.set(state_values.LEDGER_BACKUP_AT, self.now - timedelta(hours=1))
         report = HealthRecord(at=self.now - reported, problems=())
         ledger.state.set(state_values.HEALTH, report)
         self.lock()

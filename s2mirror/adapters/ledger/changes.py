@@ -154,7 +154,10 @@ _PENDING: Final = """
 SELECT number, product_id, kind, at FROM change
  WHERE consumer = :consumer ORDER BY number {order} LIMIT :limit
 """
-_PENDING_IDS: Final = "SELECT DISTINCT product_id FROM change WHERE consumer = :consumer"
+_PENDING_IDS: Final = """
+SELECT DISTINCT product_id FROM change
+ WHERE consumer = :consumer AND kind NOT IN (SELECT value FROM json_each(:but))
+"""
 # Numbers increase in the order of commits: no later change has one within these bounds.
 _DONE: Final = """
 DELETE FROM change WHERE number BETWEEN :first AND :last AND consumer = :consumer
@@ -220,9 +223,10 @@ class Changes:
         numbers = [change.number for change in changes]
         self.done(consumer, max(numbers), first=min(numbers))
 
-    def pending_ids(self, consumer: str) -> frozenset[str]:
-        """Return the ids of all products with a change that a consumer has not processed."""
-        rows = self._connection.query(_PENDING_IDS, {"consumer": consumer})
+    def pending_ids(self, consumer: str, *but: ChangeKind) -> frozenset[str]:
+        """Return the ids of all products with a change, of other kinds, not yet processed."""
+        params = {"consumer": consumer, "but": json.dumps(but)}
+        rows = self._connection.query(_PENDING_IDS, params)
         return frozenset(row["product_id"] for row in rows)
 
     def note(self, product_ids: Iterable[str], kind: ChangeKind, *, now: datetime) -> None:
