@@ -57,6 +57,16 @@ def complete_product(context: typer.Context, incomplete: str) -> list[str]:
     return []
 
 
+SomeIdsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="ID",
+        help="Product ids, with or without .SAFE, or their paths.",
+        autocompletion=complete_product,
+    ),
+]
+
+
 def complete_event(context: typer.Context, incomplete: str) -> list[str]:
     """Return the names of events for shell completion."""
     from s2mirror.adapters.ledger.events import PRODUCT_EVENTS  # noqa: PLC0415 - likewise

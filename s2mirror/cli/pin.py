@@ -13,8 +13,8 @@ from s2mirror.cli.context import (
     ConfigOption,
     DryRunOption,
     JsonOption,
+    SomeIdsArgument,
     complete_area,
-    complete_product,
     taking,
     time_option,
 )
@@ -32,14 +32,7 @@ from s2mirror.times import FIRST, LAST
 class Arguments:
     """The arguments of ``pin`` and ``unpin``."""
 
-    ids: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="ID",
-            help="Product ids, with or without .SAFE, or their paths.",
-            autocompletion=complete_product,
-        ),
-    ] = None
+    ids: SomeIdsArgument = None
     config: ConfigOption = None
     tile: Annotated[
         str, typer.Option(metavar="TILE", help="All products of this MGRS tile, such as 32TMT.")

@@ -9,8 +9,8 @@ from s2mirror.cli.context import (
     ConfigOption,
     DryRunOption,
     JsonOption,
+    SomeIdsArgument,
     complete_area,
-    complete_product,
     taking,
 )
 from s2mirror.cli.handover import Request, run_or_request
@@ -35,14 +35,7 @@ from s2mirror.service.wiring import Mirror
 class Arguments:
     """The arguments of the command."""
 
-    ids: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="ID",
-            help="Product ids, with or without .SAFE, or their paths.",
-            autocompletion=complete_product,
-        ),
-    ] = None
+    ids: SomeIdsArgument = None
     config: ConfigOption = None
     failed: Annotated[
         bool,

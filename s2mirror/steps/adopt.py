@@ -1,6 +1,6 @@
 """Adopt a product that is on disk already: verify it by its own manifest, and publish it.
 
-A product that lies in the archive is verified where it is. Any other is collected in staging file
+A product whose folder is in the archive is verified there. Any other is collected in staging file
 by file, as a copy or a hard link, and each file is hashed from the bytes that were placed; then one
 rename publishes the product, as after a download. The source is not changed: a move removes its
 files only after the ledger has the product.
