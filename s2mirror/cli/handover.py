@@ -15,11 +15,13 @@ from s2mirror.adapters.lock import daemon_pid
 from s2mirror.cli.context import config_path
 from s2mirror.cli.mirrors import exclusive_mirror
 from s2mirror.cli.output import print_error
+from s2mirror.cli.signals import stopped_by_signals
 from s2mirror.config import Settings, load_settings
 from s2mirror.errors import AlreadyRunning, MirrorError
 from s2mirror.service.ledger_file import open_local_ledger
 from s2mirror.service.results import Values
 from s2mirror.service.wiring import Mirror
+from s2mirror.stop import StopFlag
 
 _POLL_SECONDS: Final = 0.2
 _RENEW_SECONDS: Final = 2.0
@@ -74,7 +76,8 @@ class _Handover:
         try:
             self._ask()
             print_error(f"the daemon (process {pid}) has the mirror and was asked to do this")
-            answer = self._wait()
+            with stopped_by_signals() as stop:
+                answer = self._wait(stop)
         except KeyboardInterrupt:
             withdrawn = self._ledger.requests.withdraw(self._id)
             print_error(
@@ -91,10 +94,11 @@ class _Handover:
         asked, now = self._request, datetime.now(UTC)
         self._ledger.requests.ask(asked.kind, asked.arguments, now=now, request_id=self._id)
 
-    def _wait(self) -> Values:
+    def _wait(self, stop: StopFlag) -> Values:
         renewed_at = time.monotonic()
         while (answer := self._answer()) is None:
-            time.sleep(_POLL_SECONDS)
+            if stop.wait(_POLL_SECONDS):
+                raise KeyboardInterrupt
             if time.monotonic() - renewed_at >= _RENEW_SECONDS:
                 renewed_at = time.monotonic()
                 self._ledger.requests.renew(self._id, now=datetime.now(UTC))

@@ -1,7 +1,6 @@
 """Commands beside a running daemon: it does what they ask, and they print the same."""
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -118,16 +117,14 @@ def test_stopped_command_withdraws_its_request(kit: Kit) -> None:
     assert not kit.mirror().ledger.requests.waiting()
 
 
-def test_command_ends_when_the_daemon_ends(cli: Cli, kit: Kit) -> None:
+@pytest.mark.long
+def test_command_ends_when_the_daemon_ends(kit: Kit) -> None:
     mirror = kit.mirror()
-    lock = InstanceLock(mirror.settings.ledger.path, takes_requests=True)
-    codes: list[int] = []
-    command = threading.Thread(target=lambda: codes.append(cli("prune", "--yes").code))
-    with lock:
-        command.start()
+    with InstanceLock(mirror.settings.ledger.path, takes_requests=True):
+        command = kit.start("prune", "--yes")
         wait_until(mirror.ledger.requests.waiting, "the request")
-    command.join(timeout=60)
-    assert codes == [4]
+    command.communicate(timeout=60)
+    assert command.returncode == 4
     assert not mirror.ledger.requests.waiting()
 
 
